@@ -1,0 +1,1 @@
+"""Which variant a unit gets: pure functions, no I/O, no clock."""

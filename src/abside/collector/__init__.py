@@ -1,0 +1,1 @@
+"""The sample upstream: takes batches, writes Parquet, acknowledges after the rename."""

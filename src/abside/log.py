@@ -1,0 +1,57 @@
+"""One line per event on stderr: `time level role event key=value …`. Never an id or an attribute value of a shopper."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import Any
+
+import orjson
+
+
+class Log:
+    """A named logger whose lines are an event name and fields."""
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Say what only a developer wants."""
+        self._logger.debug(_line(event, fields))
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Say what happened."""
+        self._logger.info(_line(event, fields))
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Say what is degraded and still works."""
+        self._logger.warning(_line(event, fields))
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Say what does not work."""
+        self._logger.error(_line(event, fields))
+
+    def exception(self, event: str, error: BaseException, **fields: Any) -> None:
+        """Say what broke, with its traceback: for bugs, never for input."""
+        self._logger.error(_line(event, fields), exc_info=error)
+
+
+def setup(role: str, level: str = "info") -> None:
+    """Send every log line of this process to stderr, stamped with its role."""
+    handler = logging.StreamHandler(sys.stderr)
+    form = logging.Formatter(f"%(asctime)s.%(msecs)03dZ %(levelname)s {role} %(message)s", "%Y-%m-%dT%H:%M:%S")
+    form.converter = time.gmtime
+    handler.setFormatter(form)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+
+
+def _line(event: str, fields: dict[str, Any]) -> str:
+    return " ".join([event, *(f"{name}={_value(value)}" for name, value in fields.items())])
+
+
+def _value(value: Any) -> str:
+    text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+    return text if text and not set(text) & {" ", "=", '"', "\n"} else orjson.dumps(text).decode()

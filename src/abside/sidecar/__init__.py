@@ -1,0 +1,1 @@
+"""The process beside the rec service: answers decisions, takes events, ships them."""

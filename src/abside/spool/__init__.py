@@ -1,0 +1,1 @@
+"""Accepted events on disk: frames, segments, recovery; no network."""

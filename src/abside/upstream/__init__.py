@@ -1,0 +1,1 @@
+"""Where batches go: one contract, several transports; no disk."""
