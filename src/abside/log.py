@@ -32,7 +32,7 @@ class Log:
         """Say what does not work."""
         self._logger.error(_line(event, fields))
 
-    def exception(self, event: str, error: BaseException, **fields: Any) -> None:
+    def crash(self, event: str, error: BaseException, **fields: Any) -> None:
         """Say what broke, with its traceback: for bugs, never for input."""
         self._logger.error(_line(event, fields), exc_info=error)
 

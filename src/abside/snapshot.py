@@ -18,9 +18,9 @@ import msgpack
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Parameters: TypeAlias = "dict[str, Json]"
 Status = Literal["draft", "running", "paused", "ended"]
 UnitKind = Literal["user_or_session", "user", "session"]
@@ -226,7 +226,9 @@ def config_id(config: Parameters) -> str:
 def encode(snapshot: Snapshot) -> bytes:
     """Give the whole file as bytes."""
     maps = [_head_to_map(snapshot.head)]
-    maps += [{"kind": type(record).__name__, "digest": digest_of(record), **_to_map(record)} for record in snapshot.records()]
+    maps += [
+        {"kind": type(record).__name__, "digest": digest_of(record), **_to_map(record)} for record in snapshot.records()
+    ]
     body = b"".join(msgpack.packb(entry) for entry in maps)
     return HEADER.pack(MAGIC, FORMAT, len(body), hashlib.sha256(body).digest()) + body
 
@@ -326,7 +328,11 @@ def _experiment_from_map(entry: dict[str, Any]) -> Experiment:
     )
 
 
-_FROM_MAP = {"Placement": _placement_from_map, "Layer": _layer_from_map, "Experiment": _experiment_from_map}
+_FROM_MAP: dict[str, Callable[[dict[str, Any]], Record]] = {
+    "Placement": _placement_from_map,
+    "Layer": _layer_from_map,
+    "Experiment": _experiment_from_map,
+}
 
 
 def _head_to_map(head: Head) -> dict[str, Any]:
