@@ -51,7 +51,7 @@ class Supervisor:
             recovery = loop.call_later(self._healthy_seconds, self.degraded.pop, name, None)
             try:
                 await work()
-            except Exception as exc:  # the one place where the death of a task is decided on
+            except Exception as exc:  # noqa: BLE001 the one place where the death of a task is decided on
                 self.deaths[name] = self.deaths.get(name, 0) + 1
                 self.degraded[name] = f"{type(exc).__name__}: {exc}"
                 log.crash("task_died", exc, task=name, then=on_death)
