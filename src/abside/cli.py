@@ -1,0 +1,144 @@
+"""The one command, `abside`: options are read off each room's settings; a room is imported when its command runs."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from abside import __version__
+from abside.environ import Setting, settings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Where a subcommand lives: `settings` names `module:Record`, `main` the function from that record to an exit code."""
+
+    summary: str
+    settings: str
+    main: str
+    extra: str = ""  # the extra that brings what the room imports
+
+
+ROOMS = {
+    "up": Room(
+        "Run agent, sidecar and collector on this machine, in the foreground.", "abside.up:UpSettings", "abside.up:main"
+    ),
+    "sidecar": Room(
+        "Answer decisions on localhost, take events, ship them.",
+        "abside.sidecar.settings:SidecarSettings",
+        "abside.sidecar.app:main",
+    ),
+    "agent": Room(
+        "Watch the documents and publish the snapshot.",
+        "abside_agent.settings:AgentSettings",
+        "abside_agent.loop:main",
+        extra="agent",
+    ),
+    "collector": Room(
+        "Take batches and write Parquet.",
+        "abside.collector.settings:CollectorSettings",
+        "abside.collector.app:main",
+        extra="collector",
+    ),
+    "check": Room(
+        "Say every problem of the documents, with file, line and remedy.",
+        "abside_agent.settings:CheckSettings",
+        "abside_agent.check_command:main",
+        extra="agent",
+    ),
+}
+
+
+class Rooms(click.Group):
+    """A group that knows its subcommands' names and imports one only when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 click's signature
+        """List the subcommands, in reading order."""
+        return list(ROOMS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 click's signature
+        """Build one subcommand from its room's settings."""
+        room = ROOMS.get(cmd_name)
+        return _command(cmd_name, room) if room else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list of subcommands without importing any room."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, room.summary) for name, room in ROOMS.items()])
+
+
+@click.command(cls=Rooms, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, package_name="abside")
+def main() -> None:
+    """abside: experiments beside a recommendation service.
+
+    Every option is also an environment variable: --poll-seconds is ABSIDE_POLL_SECONDS.
+    """
+
+
+def _command(name: str, room: Room) -> click.Command:
+    record = _load(room.settings, room)
+
+    def run(**values: Any) -> None:
+        sys.exit(_load(room.main, room)(record(**values)))
+
+    params = [_param(setting) for setting in settings_of(record)]
+    return click.Command(name, callback=run, params=params, help=room.summary)
+
+
+def _load(place: str, room: Room) -> Any:
+    module, _, name = place.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as exc:
+        if not room.extra or (exc.name or "").startswith("abside"):
+            raise
+        hint = (
+            f"this command needs {exc.name}, which the {room.extra!r} extra brings: pip install 'abside[{room.extra}]'"
+        )
+        raise click.ClickException(hint) from exc
+
+
+def _param(setting: Setting) -> click.Parameter:
+    kind = _Kind(setting.read)
+    if setting.words:
+        return click.Argument([setting.name], type=kind, nargs=-1, required=setting.required)
+    if setting.flag:
+        return click.Option(
+            [setting.option], is_flag=True, default=setting.default, help=setting.help, envvar=setting.variable
+        )
+    return click.Option(
+        [setting.option, setting.name],
+        type=kind,
+        required=setting.required,
+        multiple=setting.many,
+        default=None if setting.required else setting.default,
+        show_default=setting.default not in (None, ()),
+        help=setting.help,
+        envvar=setting.variable,
+    )
+
+
+class _Kind(click.ParamType[Any]):
+    """A click type around one of environ's readers."""
+
+    def __init__(self, read: Callable[[str], Any]) -> None:
+        self.read = read
+        allowed = getattr(read, "allowed", None)
+        self.name = "|".join(allowed) if allowed else read.__name__
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read one value; a ValueError's sentence is what the person sees."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self.read(value)
+        except ValueError as exc:
+            self.fail(str(exc), param, ctx)
