@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Where a subcommand lives: `settings` names `module:Record`, `main` the function from that record to an exit code."""
+    """Where a subcommand lives: `settings` is `module:Record`, `main` is `module:function`, from it to an exit code."""
 
     summary: str
     settings: str
@@ -126,7 +126,7 @@ def _param(setting: Setting) -> click.Parameter:
     )
 
 
-class _Kind(click.ParamType[Any]):
+class _Kind(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click
     """A click type around one of environ's readers."""
 
     def __init__(self, read: Callable[[str], Any]) -> None:
