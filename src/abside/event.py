@@ -1,0 +1,313 @@
+"""The event: one msgpack map per thing that happened, checked at the door, never inferred later.
+
+Two families: what callers send (impression, click, add_to_cart, purchase, page_view, any other name) and what the
+sidecar itself says (exposure, config, account). An outcome carries no variant: the join gives it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+MAX_EVENT_BYTES = 64 * 1024  # an event is a fact, not a document; also the frame's bound
+MAX_EVENTS_A_REQUEST = 1_000  # keeps one request's work on the loop under a few milliseconds
+MAX_AGE_US = 7 * 86_400 * 1_000_000  # the widest attribution window; older is a clock or a replay gone wrong
+MAX_TEXT_BYTES = 256  # ids and names, like unit ids
+MAX_ITEMS = 500  # a page of recommendations, with room
+MAX_PROPERTIES = 64
+MAX_VALUE = 10**14  # decimal(18,4) holds 14 digits before the point
+MAX_COUNT = 2**31 - 1
+TYPE_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
+OWN_TYPES: Final = frozenset({"exposure", "config", "account"})  # the sidecar's own: 422 when a caller sends them
+
+EventMap = dict[str, Any]
+ErrorCode = Literal["INVALID_EVENT", "WRONG_TYPE", "UNKNOWN_FIELD"]
+
+
+class EventError(Exception):
+    """An event that was refused. `path` names the field; the sentence never repeats a shopper's value."""
+
+    def __init__(self, code: ErrorCode, path: str, detail: str) -> None:
+        super().__init__(code, path, detail)
+        self.code: ErrorCode = code
+        self.path = path
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.detail}" if self.path else self.detail
+
+
+@dataclass(slots=True)
+class EventIds:
+    """Ids unique without a system call: a random boot id and a counter."""
+
+    boot: str
+    _counter: Iterable[int] = field(default_factory=itertools.count)
+
+    def next(self) -> str:
+        """Give `<boot>-<n>`, n in base 16."""
+        return f"{self.boot}-{next(self._counter):x}"  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True, slots=True)
+class Exposed:
+    """One assignment inside an exposure event."""
+
+    experiment: str
+    phase: int
+    variant: str
+    unit_type: str
+    unit_id: str
+    forced: bool
+    traffic_bp: int
+
+
+def encode(event: EventMap) -> bytes:
+    """Give the frame payload: the event's msgpack map."""
+    return msgpack.packb(event)  # type: ignore[no-any-return]
+
+
+def decode(payload: bytes) -> EventMap:
+    """Read one payload. Raises ValueError when it is not one msgpack map."""
+    try:
+        event = msgpack.unpackb(payload)
+    except (msgpack.UnpackException, ValueError) as exc:
+        raise ValueError(f"not a msgpack map: {exc!r}") from exc
+    if not isinstance(event, dict):
+        raise ValueError(f"a msgpack {type(event).__name__}, not a map")  # noqa: TRY004 one error type for one decision
+    return event
+
+
+def from_caller(
+    fields: Mapping[str, Any], *, user_id: str | None, session_id: str | None, event_id: Callable[[], str], now_us: int
+) -> EventMap:
+    """Check a caller's event and give the map to store. Units are already parsed (assignment's rule).
+
+    `now_us` becomes `seen_ts`, and `ts` where the caller gave none or one in the future. `event_id` is called where
+    the caller gave none. Raises EventError; takes no part of a bad event.
+    """
+    kind = fields.get("type")
+    if not isinstance(kind, str) or not TYPE_NAME.match(kind):
+        raise EventError(
+            "INVALID_EVENT", "type", "must be a name of lower-case letters, digits and _, for example add_to_cart"
+        )
+    if kind in OWN_TYPES:
+        raise EventError("INVALID_EVENT", "type", f"{kind} events are written by the sidecar itself")
+    known = FIELDS.get(kind, CUSTOM_FIELDS)
+    event: EventMap = {"event_id": "", "type": kind, "ts": now_us, "seen_ts": now_us}
+    event["user_id"] = user_id
+    event["session_id"] = session_id
+    for name, value in fields.items():
+        if name in COMMON_FIELDS:
+            continue
+        check = known.get(name)
+        if check is None:
+            raise EventError("UNKNOWN_FIELD", name, _unknown(name, kind, known))
+        if value is not None:  # null is absent: an answer's exposure_id may be null, and clients send it back
+            event[name] = check(name, value)
+    if fields.get("ts") is not None:
+        event["ts"] = _timestamp(fields["ts"], now_us)
+    if fields.get("bot") is not None and _flag("bot", fields["bot"]):
+        event["bot"] = True
+    if "quantity" in known:
+        event.setdefault("quantity", 1)
+    if "value" in event and "currency" not in event and kind in FIELDS:
+        raise EventError("INVALID_EVENT", "currency", "is required beside value, for example EUR")
+    given = fields.get("event_id")
+    event["event_id"] = event_id() if given is None else _text("event_id", given)
+    return event
+
+
+def exposure(
+    *,
+    event_id: str,
+    now_us: int,
+    user_id: str | None,
+    session_id: str | None,
+    placement: str,
+    revision: str,
+    config_id: str,
+    algo: int,
+    assignments: Iterable[Exposed],
+    attributes: Mapping[str, Any],
+    bot: bool = False,
+) -> EventMap:
+    """Give the one exposure event of one placement answered; its `exposure_id` is its `event_id`."""
+    event: EventMap = {
+        "event_id": event_id,
+        "type": "exposure",
+        "ts": now_us,
+        "seen_ts": now_us,
+        "user_id": user_id,
+        "session_id": session_id,
+        "exposure_id": event_id,
+        "placement": placement,
+        "revision": revision,
+        "config_id": config_id,
+        "algo": algo,
+        "assignments": [
+            {
+                "experiment": one.experiment,
+                "phase": one.phase,
+                "variant": one.variant,
+                "unit_type": one.unit_type,
+                "unit_id": one.unit_id,
+                "forced": one.forced,
+                "traffic_bp": one.traffic_bp,
+            }
+            for one in assignments
+        ],
+        "attributes": dict(attributes),
+    }
+    if bot:
+        event["bot"] = True
+    return event
+
+
+def own(kind: Literal["config", "account"], *, event_id: str, now_us: int, **fields: Any) -> EventMap:
+    """Give a `config` or `account` event: about the sidecar, of no shopper."""
+    head = {"event_id": event_id, "type": kind, "ts": now_us, "seen_ts": now_us, "user_id": None, "session_id": None}
+    return {**head, **fields}
+
+
+def _text(path: str, value: Any) -> str:
+    """Take a non-empty string of at most MAX_TEXT_BYTES; an integer (a numeric catalogue) becomes decimal text."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise EventError("WRONG_TYPE", path, f"must be a string, not {_kind(value)}")
+    try:
+        length = len(value.encode())
+    except UnicodeEncodeError as exc:
+        raise EventError("INVALID_EVENT", path, "holds a lone surrogate, which is not text") from exc
+    if not 0 < length <= MAX_TEXT_BYTES:
+        raise EventError("INVALID_EVENT", path, f"must have 1 to {MAX_TEXT_BYTES} UTF-8 bytes, not {length}")
+    return value
+
+
+def _number(path: str, value: Any) -> float | int:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise EventError("WRONG_TYPE", path, f"must be a number, not {_kind(value)}")
+    if not math.isfinite(value) or abs(value) >= MAX_VALUE:
+        raise EventError("INVALID_EVENT", path, f"must be finite and below {MAX_VALUE:,}")
+    return value
+
+
+def _duration(path: str, value: Any) -> float | int:
+    if _number(path, value) < 0:
+        raise EventError("INVALID_EVENT", path, "must be 0 or more milliseconds")
+    return value  # type: ignore[no-any-return]
+
+
+def _whole(path: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise EventError("WRONG_TYPE", path, f"must be a whole number, not {_kind(value)}")
+    if not 0 <= value <= MAX_COUNT:
+        raise EventError("INVALID_EVENT", path, f"must be between 0 and {MAX_COUNT}")
+    return value
+
+
+def _currency(path: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise EventError("WRONG_TYPE", path, f"must be a string, not {_kind(value)}")
+    if not re.fullmatch(r"[A-Z]{3}", value):
+        raise EventError("INVALID_EVENT", path, "must be three capital letters (ISO 4217), for example EUR")
+    return value
+
+
+def _items(path: str, value: Any) -> list[str]:
+    if not isinstance(value, list):
+        raise EventError("WRONG_TYPE", path, f"must be a list of item ids in rank order, not {_kind(value)}")
+    if len(value) > MAX_ITEMS:
+        raise EventError("INVALID_EVENT", path, f"has {len(value)} items, the bound is {MAX_ITEMS}")
+    return [_text(f"{path}[{index}]", item) for index, item in enumerate(value)]
+
+
+def _flag(path: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise EventError("WRONG_TYPE", path, f"must be true or false, not {_kind(value)}")
+    return value
+
+
+def _properties(path: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise EventError("WRONG_TYPE", path, f"must be a flat object of scalars, not {_kind(value)}")
+    if len(value) > MAX_PROPERTIES:
+        raise EventError("INVALID_EVENT", path, f"has {len(value)} entries, the bound is {MAX_PROPERTIES}")
+    return {_text(path, name): _scalar(f"{path}.{name}", item) for name, item in value.items()}
+
+
+def _scalar(path: str, value: Any) -> Any:
+    if isinstance(value, (dict, list)):
+        raise EventError("WRONG_TYPE", path, f"must be a string, number, boolean or null, not {_kind(value)}")
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _number(path, value)
+    if isinstance(value, str):
+        return _string(path, value)
+    return value
+
+
+def _string(path: str, value: str) -> str:
+    """Take any text that UTF-8 can carry; the event's own bound holds its length."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise EventError("INVALID_EVENT", path, "holds a lone surrogate, which is not text") from exc
+    return value
+
+
+def _timestamp(value: Any, now_us: int) -> int:
+    """Read µs since 1970 (integer) or RFC 3339 with a zone. The future becomes now; older than 7 days is refused."""
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError as exc:
+            raise EventError("INVALID_EVENT", "ts", _TS_REMEDY) from exc
+        if moment.tzinfo is None:
+            raise EventError("INVALID_EVENT", "ts", _TS_REMEDY)
+        elapsed = moment - datetime(1970, 1, 1, tzinfo=UTC)
+        value = (elapsed.days * 86_400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds
+    elif isinstance(value, bool) or not isinstance(value, int):
+        raise EventError("WRONG_TYPE", "ts", f"{_TS_REMEDY}, not {_kind(value)}")
+    if value < now_us - MAX_AGE_US:
+        raise EventError(
+            "INVALID_EVENT", "ts", "is older than 7 days; integer timestamps are microseconds, not seconds"
+        )
+    return min(int(value), now_us)
+
+
+_TS_REMEDY = "must be integer microseconds UTC or RFC 3339 with a zone, for example 2026-11-23T09:00:00Z"
+
+
+def _kind(value: Any) -> str:
+    """Name a JSON value's type as a JSON author knows it."""
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
+    return names.get(type(value), "null")
+
+
+def _unknown(name: str, kind: str, known: Mapping[str, Any]) -> str:
+    close = get_close_matches(str(name), [*known, *COMMON_FIELDS], n=1)
+    hint = f"; did you mean {close[0]}?" if close else f"; it has {', '.join(known)}"
+    return f"is not a field of {kind} events{hint}"
+
+
+COMMON_FIELDS: Final = frozenset({"event_id", "type", "ts", "user_id", "session_id", "bot"})
+_MONEY = {"value": _number, "currency": _currency}
+FIELDS: Final[dict[str, dict[str, Callable[[str, Any], Any]]]] = {
+    "impression": {"exposure_id": _text, "placement": _text, "items": _items},
+    "click": {"item_id": _text, "position": _whole, "placement": _text, "exposure_id": _text},
+    "add_to_cart": {"item_id": _text, "quantity": _whole, **_MONEY, "placement": _text, "exposure_id": _text},
+    "purchase": {"order_id": _text, **_MONEY, "item_id": _text, "quantity": _whole},
+    "page_view": {"page_type": _text, "page_load_ms": _duration},
+}
+CUSTOM_FIELDS: Final[dict[str, Callable[[str, Any], Any]]] = {**_MONEY, "properties": _properties}
