@@ -10,7 +10,15 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = {"abside": ROOT / "src" / "abside", "abside_agent": ROOT / "agent" / "abside_agent"}
 
 GROUND = frozenset(
-    {"abside.snapshot", "abside.event", "abside.environ", "abside.backoff", "abside.log", "abside.supervise"}
+    {
+        "abside.snapshot",
+        "abside.event",
+        "abside.environ",
+        "abside.backoff",
+        "abside.log",
+        "abside.supervise",
+        "abside.serve",
+    }
 )
 VERSION = frozenset({"abside"})  # abside/__init__.py holds the version and imports nothing
 
@@ -22,6 +30,7 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.environ": frozenset(),
     "abside.backoff": frozenset(),
     "abside.log": frozenset(),
+    "abside.serve": frozenset({"abside.log"}),
     "abside.supervise": frozenset({"abside.backoff", "abside.log"}),
     "abside.assignment": frozenset({"abside.snapshot"}),
     "abside.spool": frozenset({"abside.event"}),

@@ -1,0 +1,286 @@
+"""HTTP at the door, for every process that listens: bounded, never hung, and every error one problem document.
+
+aiohttp's own protocol does the HTTP. What is added: a deadline for headers and bodies (aiohttp has none: half a body
+hangs for ever), bounds on connections and sizes, and RFC 9457 problem documents for everything, aiohttp's own errors
+included. Routes are plain functions from (request, body) to an Answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from aiohttp import hdrs, web
+
+from abside.log import Log
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable, Mapping
+
+log = Log("abside.serve")
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+SOCKET_MODE = 0o666  # as open as the loopback port it stands beside: the pod is the boundary, not the file mode
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a listener will put up with; each is a setting of its process."""
+
+    max_connections: int = 1024  # a descriptor and ~50 KB each: 50 MB at worst
+    header_seconds: float = 10.0  # a client on the same machine sends its headers at once
+    body_seconds: float = 10.0
+    keepalive_seconds: float = 75.0  # longer than clients keep idle connections, so that they close, not we
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back: status, body and, rarely, further headers."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Refusal(Exception):  # noqa: N818 it is an answer, not a fault
+    """A request that is refused. Becomes a problem document; `detail` never repeats a shopper's value."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        path: str | None = None,
+        index: int | None = None,
+        retry_after_seconds: int | None = None,
+    ) -> None:
+        super().__init__(status, code, detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.path = path
+        self.index = index
+        self.retry_after_seconds = retry_after_seconds
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.code}: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one path. `max_body_bytes` 0 takes no body; `types` empty takes any content type."""
+
+    handle: Callable[[web.BaseRequest, bytes], Answer | Awaitable[Answer]]
+    max_body_bytes: int = 0
+    types: frozenset[str] = field(default=frozenset())
+
+
+def problem(refusal: Refusal) -> Answer:
+    """Turn a refusal into its RFC 9457 document: the one place where errors become responses."""
+    document: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(refusal.status).phrase,
+        "status": refusal.status,
+        "detail": refusal.detail,
+        "code": refusal.code,
+    }
+    if refusal.path is not None:
+        document["path"] = refusal.path
+    if refusal.index is not None:
+        document["index"] = refusal.index
+    headers: tuple[tuple[str, str], ...] = ()
+    if refusal.retry_after_seconds is not None:
+        headers = ((hdrs.RETRY_AFTER, str(refusal.retry_after_seconds)),)
+    return Answer(refusal.status, orjson.dumps(document), PROBLEM, headers)
+
+
+class Listener(web.Server):
+    """One set of routes behind any number of sockets; `open` one or more, `close` once."""
+
+    def __init__(self, routes: Mapping[str, Mapping[str, Route]], bounds: Bounds) -> None:
+        self._options: dict[str, Any] = {
+            "keepalive_timeout": bounds.keepalive_seconds,
+            "access_log": None,
+            "lingering_time": 0.0,  # what was refused is not read to its end
+        }
+        super().__init__(self._serve, **self._options)
+        self.routes = routes
+        self.bounds = bounds
+        self.open_connections = 0
+        self.refused_connections = 0
+        self._servers: list[asyncio.Server] = []
+        self._sockets: list[Path] = []
+
+    def __call__(self) -> web.RequestHandler:
+        """Give the protocol of one new connection (asyncio's factory)."""
+        return Connection(self, **self._options)
+
+    async def open(self, address: str, tls: ssl.SSLContext | None = None) -> str:
+        """Listen on `host:port` or `unix:PATH`; give it as bound (port 0 becomes a real one). Raises OSError."""
+        loop = asyncio.get_running_loop()
+        if address.startswith("unix:"):
+            path = Path(address.removeprefix("unix:"))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)  # a killed process leaves its socket behind
+            server = await loop.create_unix_server(self, str(path), ssl=tls)
+            path.chmod(SOCKET_MODE)
+            self._sockets.append(path)
+            self._servers.append(server)
+            return address
+        host, port = split_address(address)
+        server = await loop.create_server(self, host, port, ssl=tls, backlog=1024)
+        self._servers.append(server)
+        bound = server.sockets[0].getsockname()
+        return f"{host}:{bound[1]}"
+
+    def stop_accepting(self) -> None:
+        """Close the listening sockets; open connections go on."""
+        for server in self._servers:
+            server.close()
+        for path in self._sockets:
+            path.unlink(missing_ok=True)
+
+    async def close(self, grace_seconds: float) -> None:
+        """Stop accepting, let what is in flight finish within `grace_seconds`, then cut what is left."""
+        self.stop_accepting()
+        self.pre_shutdown()
+        await self.shutdown(grace_seconds)
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        request.protocol.served = True  # type: ignore[attr-defined]
+        try:
+            answer = await self._answer(request)
+        except Refusal as refusal:
+            answer = problem(refusal)
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception as exc:  # noqa: BLE001 the one place that keeps a bug from becoming a traceback on the wire
+            log.crash("handler_failed", exc, route=request.method)
+            answer = problem(Refusal(500, "INTERNAL", "the request could not be served; the reason stands in the log"))
+        response = web.Response(status=answer.status, body=answer.body, content_type=answer.content_type)
+        for name, value in answer.headers:
+            response.headers[name] = value
+        if request.can_read_body and not request.content.at_eof():
+            response.force_close()  # the rest of a refused body is not worth reading
+        return response
+
+    async def _answer(self, request: web.BaseRequest) -> Answer:
+        methods = self.routes.get(request.path)
+        if methods is None:
+            raise Refusal(404, "NOT_FOUND", f"nothing is served here; there is {', '.join(sorted(self.routes))}")
+        route = methods.get("GET" if request.method == "HEAD" else request.method)
+        if route is None:
+            allowed = ", ".join(sorted(methods))
+            answer = problem(Refusal(405, "METHOD_NOT_ALLOWED", f"this path takes {allowed}"))
+            return Answer(answer.status, answer.body, answer.content_type, ((hdrs.ALLOW, allowed),))
+        if route.types and hdrs.CONTENT_TYPE in request.headers and request.content_type not in route.types:
+            raise Refusal(415, "UNSUPPORTED_TYPE", f"send {' or '.join(sorted(route.types))}")
+        body = await self._body(request, route.max_body_bytes)
+        result = route.handle(request, body)
+        return result if isinstance(result, Answer) else await result
+
+    async def _body(self, request: web.BaseRequest, max_bytes: int) -> bytes:
+        """Read a body up to its bound and deadline."""
+        if max_bytes == 0:
+            return b""
+        if (request.content_length or 0) > max_bytes:
+            raise _too_large(max_bytes)
+        chunks: list[bytes] = []
+        total = 0
+        try:
+            async with asyncio.timeout(self.bounds.body_seconds):
+                async for chunk in request.content.iter_any():
+                    total += len(chunk)
+                    if total > max_bytes:
+                        raise _too_large(max_bytes)
+                    chunks.append(chunk)
+        except TimeoutError as exc:
+            sentence = f"the body did not arrive within {self.bounds.body_seconds:g} s"
+            raise Refusal(408, "TIMEOUT", sentence) from exc
+        except web.RequestPayloadError as exc:
+            raise Refusal(400, "MALFORMED", "the body does not decode as its headers say") from exc
+        return b"".join(chunks)
+
+
+class Connection(web.RequestHandler):
+    """One connection: bounded in number, with a deadline for its first request, errors as problem documents."""
+
+    __slots__ = ("_deadline", "_listener", "served")
+
+    def __init__(self, listener: Listener, **options: Any) -> None:
+        super().__init__(listener, loop=asyncio.get_running_loop(), **options)
+        self._listener = listener
+        self._deadline: asyncio.TimerHandle | None = None
+        self.served = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count the connection; one too many is answered 503 and closed."""
+        listener = self._listener
+        super().connection_made(transport)
+        listener.open_connections += 1
+        if listener.open_connections > listener.bounds.max_connections:
+            listener.refused_connections += 1
+            transport.write(_TOO_MANY)  # type: ignore[attr-defined]
+            self.force_close()
+            return
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(listener.bounds.header_seconds, self._close_if_silent)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Count the connection out."""
+        self._listener.open_connections -= 1
+        if self._deadline is not None:
+            self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 aiohttp's text may quote the request: it goes nowhere
+    ) -> web.StreamResponse:
+        """Answer what aiohttp could not parse or serve, in our one shape, and close."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("the response had begun") from exc
+        if status >= 500:
+            log.error("request_failed", status=status, error=type(exc).__name__)
+            refusal = Refusal(status, "INTERNAL", "the request could not be served; the reason stands in the log")
+        else:
+            refusal = Refusal(status, "MALFORMED", "this is not an HTTP request that can be read")
+        answer = problem(refusal)
+        response = web.Response(status=answer.status, body=answer.body, content_type=answer.content_type)
+        response.force_close()
+        return response
+
+    def _close_if_silent(self) -> None:
+        if not self.served:
+            self.force_close()
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Read `host:port` (`[::1]:7600` too). Raises ValueError."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{address!r} is not an address: write host:port, for example 127.0.0.1:7600, or unix:PATH")
+    return host.strip("[]"), int(port)
+
+
+def _too_large(max_bytes: int) -> Refusal:
+    return Refusal(413, "TOO_LARGE", f"the body is larger than {max_bytes:,} bytes")
+
+
+def _plain_503() -> bytes:
+    answer = problem(Refusal(503, "BUSY", "too many open connections", retry_after_seconds=1))
+    head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Type: {PROBLEM}\r\nRetry-After: 1\r\n"
+    return f"{head}Content-Length: {len(answer.body)}\r\nConnection: close\r\n\r\n".encode() + answer.body
+
+
+_TOO_MANY = _plain_503()
