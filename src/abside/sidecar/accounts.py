@@ -1,0 +1,82 @@
+"""What this sidecar accepted and lost since it booted, so that a receiver can bound what a dead pod took with it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from abside import event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Arm = tuple[str, str]  # experiment, variant
+
+
+class Accounts:
+    """Plain integers on the hot path; the difference to what was last told is taken when a segment is sealed."""
+
+    def __init__(self, boot: str, source: Mapping[str, str]) -> None:
+        self.boot = boot
+        self.source = dict(source)
+        self.accepted: defaultdict[str, int] = defaultdict(int)  # event type → accepted since boot
+        self.lost: defaultdict[str, int] = defaultdict(int)  # event type → lost since boot
+        self.exposed: defaultdict[Arm, int] = defaultdict(int)
+        self.exposed_lost: defaultdict[Arm, int] = defaultdict(int)
+        self._told: dict[Arm, tuple[int, int]] = {}
+        self._told_totals: tuple[int, int] = (0, 0)
+
+    @property
+    def total_lost(self) -> int:
+        """How many events were lost since boot."""
+        return sum(self.lost.values())
+
+    def accept_exposure(self, arms: Iterable[Arm]) -> None:
+        """Count one exposure that is in the spool."""
+        self.accepted["exposure"] += 1
+        for arm in arms:
+            self.exposed[arm] += 1
+
+    def lose_exposure(self, arms: Iterable[Arm]) -> None:
+        """Count one exposure that could not be written."""
+        self.lost["exposure"] += 1
+        for arm in arms:
+            self.exposed_lost[arm] += 1
+
+    def untold(self) -> bool:
+        """Whether anything was accepted or lost since the last statement."""
+        return self._totals() != self._told_totals
+
+    def statement(self, *, event_id: str, now_us: int, clean_end: bool = False) -> event.EventMap:
+        """Give the `account` event: cumulative by type, and by arm for the arms that changed."""
+        arms = {**self.exposed, **self.exposed_lost}
+        changed = [arm for arm in sorted(arms) if self._arm(arm) != self._told.get(arm)]
+        fields: dict[str, Any] = {
+            "boot": self.boot,
+            "source": self.source,
+            "accepted": dict(self.accepted),
+            "lost": dict(self.lost),
+            "exposures": [
+                {"experiment": arm[0], "variant": arm[1], "accepted": self._arm(arm)[0], "lost": self._arm(arm)[1]}
+                for arm in changed[:MAX_ARMS]
+            ],
+        }
+        if clean_end:
+            fields["clean_end"] = True
+        return event.own("account", event_id=event_id, now_us=now_us, **fields)
+
+    def told(self, statement: event.EventMap) -> None:
+        """Mark a statement as written."""
+        for entry in statement["exposures"]:
+            self._told[entry["experiment"], entry["variant"]] = (entry["accepted"], entry["lost"])
+        if len(statement["exposures"]) < MAX_ARMS:  # else arms are left to tell
+            self._told_totals = (sum(statement["accepted"].values()), sum(statement["lost"].values()))
+
+    def _totals(self) -> tuple[int, int]:
+        return (sum(self.accepted.values()), sum(self.lost.values()))
+
+    def _arm(self, arm: Arm) -> tuple[int, int]:
+        return (self.exposed.get(arm, 0), self.exposed_lost.get(arm, 0))
+
+
+MAX_ARMS = 250  # of one statement: 64 KiB holds them at 200 bytes each; the others stay untold and come with the next

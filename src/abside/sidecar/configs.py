@@ -1,0 +1,89 @@
+"""Says what came into force: `config` events, so that the report knows what ran when and what each config_id was.
+
+One event (in parts where it is long) for the experiments at every swap, and one for each merged configuration when it
+is first served: only what shoppers really got is told, however many combinations there could be.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from abside import event
+from abside.sidecar.current import effective_status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from abside.assignment.assign import Evaluator
+    from abside.assignment.plan import Answer, PlacementPlan
+    from abside.sidecar.current import Cell, Current
+    from abside.sidecar.journal import Journal
+
+EXPERIMENTS_A_PART = 40  # 20 variants of 64-byte names each stay below an event's 64 KiB
+MAX_TOLD = 10_000  # configurations remembered as told; beyond it they are told again
+
+
+class Configs:
+    """Writes config events. `source` is who this sidecar is: pod, app, version."""
+
+    def __init__(self, cell: Cell, journal: Journal, source: Mapping[str, str]) -> None:
+        self._cell = cell
+        self._journal = journal
+        self._source = dict(source)
+        self._untold: Current | None = None
+
+    def applied(self, current: Current) -> None:
+        """Tell what is in force now; kept for later where the spool has no room."""
+        self._untold = current
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell what was not yet told."""
+        current = self._untold
+        if current is None:
+            return
+        now_us = self._journal.clock()
+        evaluators = list(current.plans.evaluators.values())
+        parts = [evaluators[at : at + EXPERIMENTS_A_PART] for at in range(0, len(evaluators), EXPERIMENTS_A_PART)]
+        events = [
+            self._event(current, now_us, part=number + 1, parts=len(parts), experiments=_experiments(part))
+            for number, part in enumerate(parts or [[]])
+        ]
+        if self._journal.note(events):
+            self._untold = None
+            self._cell.told_configs.clear()
+
+    def served(self, current: Current, plan: PlacementPlan, answer: Answer) -> None:
+        """Tell a configuration the first time it is served."""
+        key = (plan.placement.id, answer.config_id)
+        told = self._cell.told_configs
+        if key in told:
+            return
+        if len(told) >= MAX_TOLD:
+            told.clear()
+        entry: dict[str, Any] = {"placement": plan.placement.id, "config_id": answer.config_id, "config": answer.config}
+        events = [self._event(current, self._journal.clock(), placements=[entry])]
+        if len(event.encode(events[0])) > event.MAX_EVENT_BYTES:
+            entry["config"] = None
+            entry["oversize"] = True
+        if self._journal.note(events):
+            told.add(key)
+
+    def _event(self, current: Current, now_us: int, **fields: Any) -> event.EventMap:
+        head = {"revision": current.revision, "source": self._source}
+        return event.own("config", event_id=self._journal.ids.next(), now_us=now_us, **head, **fields)
+
+
+def _experiments(evaluators: list[Evaluator]) -> list[dict[str, Any]]:
+    return [
+        {
+            "experiment": one.experiment.id,
+            "status": effective_status(one.experiment, one.closed),
+            "phase": one.experiment.phase,
+            "control": one.experiment.control,
+            "traffic_bp": one.traffic_bp,
+            "weights_bp": {variant.id: variant.stop - variant.start for variant in one.experiment.variants},
+            "pause": one.experiment.pause,
+        }
+        for one in evaluators
+    ]

@@ -1,0 +1,75 @@
+"""What is in force: one reference that a request reads once, and that changes only as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from abside.assignment.plan import Plans
+    from abside.snapshot import AttributeType, Experiment, Snapshot
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Current:
+    """One snapshot at work from `applied_us` on."""
+
+    snapshot: Snapshot
+    plans: Plans
+    applied_us: int
+    logged: tuple[tuple[str, AttributeType], ...]  # the attributes an exposure carries
+
+    @property
+    def revision(self) -> str:
+        """The revision in force."""
+        return self.snapshot.head.revision
+
+    def attributes_to_log(self, sent: Mapping[str, Any]) -> dict[str, Any]:
+        """Copy what was declared with `log: true` and has its declared type; nothing else ever reaches an event."""
+        return {name: sent[name] for name, kind in self.logged if name in sent and _FITS[kind](sent[name])}
+
+
+@dataclass(slots=True)
+class Cell:
+    """The one place that changes. Only the follower writes it."""
+
+    current: Current | None = None
+    swaps: int = 0
+    refused: int = 0  # snapshot files that could not be used
+    refusal: str = ""  # why, while the file on disk is one of them
+    missing: bool = True  # there is no snapshot file on disk
+    told_configs: set[tuple[str, str]] = field(default_factory=set)  # (placement, config_id) already in a config event
+
+
+def logged_attributes(snapshot: Snapshot) -> tuple[tuple[str, AttributeType], ...]:
+    """List the attributes that exposures carry."""
+    return tuple((name, one.type) for name, one in snapshot.head.attributes.items() if one.log)
+
+
+def effective_status(experiment: Experiment, closed: str | None) -> str:
+    """Say in one word what an experiment does now, its pause, schedule and status taken together."""
+    return closed.lower() if closed is not None else experiment.status
+
+
+MAX_LOGGED_CHARS = 256  # an attribute is a word, not a text
+MAX_LOGGED_ITEMS = 32
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str and len(value) <= MAX_LOGGED_CHARS
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+_FITS: dict[AttributeType, Callable[[Any], bool]] = {
+    "string": _is_text,
+    "version": _is_text,
+    "number": _is_number,
+    "boolean": lambda value: type(value) is bool,
+    "date": lambda value: _is_text(value) or _is_number(value),
+    "list": lambda value: type(value) is list and len(value) <= MAX_LOGGED_ITEMS and all(map(_is_text, value)),
+}

@@ -1,0 +1,153 @@
+"""Follows the snapshot file: reads a new one in slices, swaps it in whole, and applies scheduled changes on time.
+
+A file that cannot be used changes a counter, a log line and a status, nothing else: the last good stays in force.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+from abside.assignment.plan import NO_PLANS, build_in_slices
+from abside.log import Log
+from abside.sidecar.current import Current, logged_attributes
+from abside.snapshot import MAX_SNAPSHOT_BYTES, Head, Snapshot, SnapshotError, read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from pathlib import Path
+
+    from abside.assignment.plan import Plans
+    from abside.sidecar.current import Cell
+
+log = Log("abside.follow")
+SLICE_SECONDS = 0.001  # work between two yields to the loop: far below what a request would notice
+Signature = tuple[int, int, int]  # inode, mtime in ns, size: a rename changes the first
+
+
+class Follower:
+    """Keeps `cell.current` true to the snapshot file and the clock (`clock` gives µs UTC).
+
+    `applied` is called after every swap, whether a new file or a scheduled change brought it.
+    """
+
+    def __init__(
+        self, path: Path, cell: Cell, clock: Callable[[], int], poll_seconds: float, applied: Callable[[Current], None]
+    ) -> None:
+        self._path = path
+        self._cell = cell
+        self._clock = clock
+        self._poll_seconds = poll_seconds
+        self._applied = applied
+        self._seen: Signature | None = None
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            await self.look()
+            await asyncio.sleep(self._wait_seconds())
+
+    async def look(self) -> None:
+        """Look once: take a changed file, or apply a change that is due."""
+        signature = _signature(self._path)
+        self._cell.missing = signature is None
+        if signature is not None and signature != self._seen:
+            self._seen = signature
+            await self._take()
+        current = self._cell.current
+        if current is not None and not _holds(current, self._clock()):
+            await self._swap(current.snapshot, dict(current.plans.digests))
+
+    def _wait_seconds(self) -> float:
+        current = self._cell.current
+        if current is None or current.plans.next_change_us is None:
+            return self._poll_seconds
+        return min(self._poll_seconds, max(0.0, (current.plans.next_change_us - self._clock()) / 1e6))
+
+    async def _take(self) -> None:
+        try:
+            # One short read of a file in memory or page cache; its sha256 releases the GIL but is under 1 ms a MB.
+            data = _read_bounded(self._path)
+            snapshot, digests = await _in_slices(_decode(data))
+            await self._swap(snapshot, digests)
+        except FileNotFoundError:
+            self._seen = None  # replaced in between: look again
+        except (SnapshotError, OSError) as exc:
+            self._cell.refused += 1
+            self._cell.refusal = str(exc)
+            kept = self._cell.current.revision if self._cell.current else None
+            log.error("snapshot_refused", reason=str(exc), kept=kept)
+        else:
+            self._cell.refusal = ""
+
+    async def _swap(self, snapshot: Snapshot, digests: dict[str, str]) -> None:
+        old = self._cell.current
+        now_us = self._clock()
+        building = build_in_slices(snapshot, now_us, reuse=old.plans if old else NO_PLANS, digests=digests)
+        plans: Plans = await _in_slices(building)
+        current = Current(snapshot, plans, now_us, logged_attributes(snapshot))
+        self._cell.current = current
+        self._cell.swaps += 1
+        if old is None or old.revision != current.revision or old.snapshot.head.degraded != snapshot.head.degraded:
+            log.info(
+                "snapshot_in_force",
+                revision=current.revision,
+                experiments=len(snapshot.experiments),
+                placements=len(snapshot.placements),
+                degraded=snapshot.head.degraded,
+            )
+        self._applied(current)
+
+
+async def _in_slices(work: Generator[None, None, Any]) -> Any:
+    """Run a generator to its end, yielding to the loop whenever a slice is used up. Gives its return value."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + SLICE_SECONDS
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            return done.value
+        if loop.time() >= until:
+            await asyncio.sleep(0)
+            until = loop.time() + SLICE_SECONDS
+
+
+def _decode(data: bytes) -> Generator[None, None, tuple[Snapshot, dict[str, str]]]:
+    """Read a snapshot file record by record. Raises SnapshotError."""
+    head: Head | None = None
+    kinds: dict[str, dict[str, Any]] = {"Placement": {}, "Layer": {}, "Experiment": {}}
+    digests: dict[str, str] = {}
+    for digest, record in read(data):
+        if isinstance(record, Head):
+            head = record
+        else:
+            kinds[type(record).__name__][record.id] = record
+            digests[record.id] = digest
+        yield
+    snapshot = Snapshot(cast("Head", head), kinds["Placement"], kinds["Layer"], kinds["Experiment"])
+    return snapshot, digests
+
+
+def _holds(current: Current, now_us: int) -> bool:
+    """Whether what was decided when it was applied still holds; a clock that stepped back counts too."""
+    due = current.plans.next_change_us
+    if due is not None and now_us >= due:
+        return False
+    return now_us >= current.applied_us or all(one.is_valid_at(now_us) for one in current.plans.evaluators.values())
+
+
+def _signature(path: Path) -> Signature | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+def _read_bounded(path: Path) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(MAX_SNAPSHOT_BYTES + 1)
+    if len(data) > MAX_SNAPSHOT_BYTES:
+        raise SnapshotError("short", f"the file has more than {MAX_SNAPSHOT_BYTES} bytes")
+    return data

@@ -1,0 +1,85 @@
+"""Writes events to the spool before they are answered, and keeps the accounts of what was accepted and lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from abside import event
+from abside.event import MAX_EVENT_BYTES
+from abside.log import Log
+from abside.serve import Refusal
+from abside.spool.errors import SpoolRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from abside.event import EventIds, EventMap
+    from abside.sidecar.accounts import Accounts
+    from abside.spool.writer import Spool
+
+log = Log("abside.journal")
+RETRY_AFTER_SECONDS = 5  # about a seal interval: by then the shipper may have made room
+
+
+class Journal:
+    """The one way into the spool. `clock` gives µs UTC."""
+
+    def __init__(self, spool: Spool, accounts: Accounts, ids: EventIds, clock: Callable[[], int]) -> None:
+        self.spool = spool
+        self.accounts = accounts
+        self.ids = ids
+        self.clock = clock
+        self.ending = False  # set once, when the last seal of a drain is next
+        spool.before_seal = self.account
+
+    def accept(self, events: Sequence[EventMap]) -> None:
+        """Append a caller's events, all or none. Raises Refusal 422 for one too large, 503 SPOOL_FULL for no room."""
+        payloads = [event.encode(one) for one in events]
+        for index, payload in enumerate(payloads):
+            if len(payload) > MAX_EVENT_BYTES:
+                detail = f"the event has {len(payload):,} bytes packed; at most {MAX_EVENT_BYTES:,} are taken"
+                raise Refusal(422, "INVALID_EVENT", detail, index=index)
+        try:
+            self.spool.append(payloads)
+        except SpoolRefused as exc:
+            detail = "the spool takes no more events for now; nothing of this request was taken"
+            raise Refusal(503, "SPOOL_FULL", detail, retry_after_seconds=RETRY_AFTER_SECONDS) from exc
+        for one in events:
+            if one["type"] == "exposure":
+                self.accounts.accept_exposure(_arms(one))
+            else:
+                self.accounts.accepted[one["type"]] += 1
+
+    def expose(self, exposures: Sequence[EventMap]) -> None:
+        """Append the exposures of one answer. Never fails: what has no room is counted lost, by arm."""
+        try:
+            self.spool.append([event.encode(one) for one in exposures])
+        except SpoolRefused:
+            count = self.accounts.lose_exposure
+        else:
+            count = self.accounts.accept_exposure
+        for one in exposures:
+            count(_arms(one))
+
+    def note(self, events: Sequence[EventMap]) -> bool:
+        """Append events of the sidecar's own (config); say whether there was room."""
+        try:
+            self.spool.append([event.encode(one) for one in events])
+        except SpoolRefused:
+            return False
+        for one in events:
+            self.accounts.accepted[one["type"]] += 1
+        return True
+
+    def account(self) -> list[bytes]:
+        """Give the account of what changed, which the spool appends at each seal; the last one says `clean_end`."""
+        if not self.ending and not self.accounts.untold():
+            return []
+        statement = self.accounts.statement(event_id=self.ids.next(), now_us=self.clock(), clean_end=self.ending)
+        self.accounts.told(statement)
+        self.ending = False
+        return [event.encode(statement)]
+
+
+def _arms(exposure: EventMap) -> list[tuple[str, str]]:
+    return [(one["experiment"], one["variant"]) for one in exposure["assignments"]]

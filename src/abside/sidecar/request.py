@@ -1,0 +1,231 @@
+"""What a request says, parsed at the door: JSON within bounds, known fields, usable units."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import orjson
+
+from abside.assignment.unit import SHARED_IDS, UnitError, parse_unit_id
+from abside.serve import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from abside.assignment.unit import UnitId
+
+NO_FORCE: Mapping[str, str] = {}
+EXPLAINED_BYTES = 64 * 1024  # how much unreadable JSON is read a second time to say why it is refused
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The bounds and switches a request is read under; settings of the sidecar."""
+
+    max_nesting: int = 32
+    max_attributes: int = 64
+    max_placements: int = 32
+    shared_ids: frozenset[str] = SHARED_IDS
+    allow_force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AssignRequest:
+    """A decision that is asked for: where, for whom, and whether using it is exposure."""
+
+    placements: tuple[str, ...]
+    several: bool  # the answer is keyed by placement
+    user_id: str | None
+    session_id: str | None
+    pinned: UnitId | None
+    attributes: Mapping[str, Any]
+    expose: bool
+    force: Mapping[str, str]
+    bot: bool
+
+
+def parse_json(body: bytes, max_nesting: int) -> Any:
+    """Read a body as JSON. Raises Refusal 400 MALFORMED; 422 INVALID_UNIT for a lone surrogate in an id."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        _refuse_unreadable(body, exc)
+    # Brackets inside strings only make the count larger: few brackets cannot nest deeply, so most bodies stop here.
+    if body.count(b"{") + body.count(b"[") > max_nesting and _deeper_than(value, max_nesting):
+        raise Refusal(400, "MALFORMED", f"the JSON is nested deeper than {max_nesting} levels")
+    return value
+
+
+def parse_assign(body: bytes, rules: Rules) -> AssignRequest:
+    """Read an assign or explain body. Raises Refusal with the path of the first field that is wrong."""
+    fields = parse_json(body, rules.max_nesting)
+    if type(fields) is not dict:
+        raise Refusal(422, "WRONG_TYPE", f"the body must be an object, not {kind_of(fields)}")
+    if not fields.keys() <= _FIELDS:
+        name = next(name for name in fields if name not in _FIELDS)
+        raise unknown_field(name, _FIELDS)
+    several = "placements" in fields
+    user_id = unit_id(fields, "user_id", rules.shared_ids)
+    session_id = unit_id(fields, "session_id", rules.shared_ids)
+    request = AssignRequest(
+        _placements(fields, rules.max_placements) if several else (_name(fields, "placement"),),
+        several,
+        user_id,
+        session_id,
+        _pinned(fields, user_id, session_id) if fields.get("pinned_unit") is not None else None,
+        _attributes(fields, rules.max_attributes) if "attributes" in fields else {},
+        _flag(fields, "expose", default=True) if "expose" in fields or not several else _expose_missing(),
+        _force(fields, rules) if fields.get("force") is not None else NO_FORCE,
+        _flag(fields, "bot", default=False) if "bot" in fields else False,
+    )
+    if user_id is None and session_id is None:
+        raise Refusal(400, "NO_UNIT", "neither user_id nor session_id is usable; send at least one")
+    return request
+
+
+def unit_id(fields: Mapping[str, Any], name: str, shared_ids: frozenset[str], index: int | None = None) -> str | None:
+    """Read one id by assignment's rule; None when absent. Raises Refusal 422 INVALID_UNIT."""
+    try:
+        return parse_unit_id(fields.get(name), shared_ids)
+    except UnitError as exc:
+        raise Refusal(422, "INVALID_UNIT", f"{name}: {exc}", path=name, index=index) from None
+
+
+def unknown_field(name: str, known: frozenset[str] | set[str], index: int | None = None) -> Refusal:
+    """Give the refusal of a field nobody declared, with the name that was perhaps meant."""
+    close = get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(sorted(known))}"
+    return Refusal(422, "UNKNOWN_FIELD", f"{name[:64]} is not a field here; {hint}", path=name[:64], index=index)
+
+
+def kind_of(value: Any) -> str:
+    """Name a JSON value's type as a JSON author knows it."""
+    return _KINDS.get(type(value), "null")
+
+
+_FIELDS = frozenset(
+    {"placement", "placements", "user_id", "session_id", "attributes", "expose", "pinned_unit", "force", "bot"}
+)
+_KINDS = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
+
+
+def _wrong(path: str, wanted: str, value: Any) -> Refusal:
+    return Refusal(422, "WRONG_TYPE", f"{path} must be {wanted}, not {kind_of(value)}", path=path)
+
+
+def _name(fields: Mapping[str, Any], path: str) -> str:
+    value = fields.get(path)
+    if type(value) is not str:
+        if value is None:
+            raise Refusal(422, "WRONG_TYPE", "placement (or placements) is required: where is this shown?", path=path)
+        raise _wrong(path, "a string", value)
+    return value
+
+
+def _placements(fields: Mapping[str, Any], most: int) -> tuple[str, ...]:
+    value = fields["placements"]
+    if "placement" in fields:
+        raise Refusal(422, "WRONG_TYPE", "give placement or placements, not both", path="placements")
+    if type(value) is not list or not value:
+        raise _wrong("placements", "a list of one or more names", value)
+    if len(value) > most:
+        raise Refusal(422, "WRONG_TYPE", f"{len(value)} placements; a request takes at most {most}", path="placements")
+    for index, name in enumerate(value):
+        if type(name) is not str:
+            raise _wrong(f"placements[{index}]", "a string", name)
+    return tuple(dict.fromkeys(value))
+
+
+def _attributes(fields: Mapping[str, Any], most: int) -> Mapping[str, Any]:
+    value = fields["attributes"]
+    if value is None:
+        return {}
+    if type(value) is not dict:
+        raise _wrong("attributes", "an object", value)
+    if len(value) > most:
+        raise Refusal(422, "WRONG_TYPE", f"{len(value)} attributes; a request takes at most {most}", path="attributes")
+    return value
+
+
+def _flag(fields: Mapping[str, Any], path: str, *, default: bool) -> bool:
+    value = fields.get(path)
+    if value is None:
+        return default
+    if type(value) is not bool:
+        raise _wrong(path, "true or false", value)
+    return value
+
+
+def _expose_missing() -> NoReturn:
+    detail = "expose is required with placements: true when the answers are used now, false when they are prefetched"
+    raise Refusal(422, "WRONG_TYPE", detail, path="expose")
+
+
+def _pinned(fields: Mapping[str, Any], user_id: str | None, session_id: str | None) -> UnitId:
+    value = fields["pinned_unit"]
+    if type(value) is not dict:
+        raise _wrong("pinned_unit", "an object with type and id", value)
+    if not value.keys() <= {"type", "id"}:
+        raise unknown_field(next(name for name in value if name not in {"type", "id"}), {"type", "id"})
+    kind = value.get("type")
+    if kind not in ("user", "session"):
+        raise Refusal(422, "WRONG_TYPE", "pinned_unit.type must be user or session", path="pinned_unit.type")
+    given = user_id if kind == "user" else session_id
+    if given is None or unit_id({"pinned_unit.id": value.get("id")}, "pinned_unit.id", frozenset()) != given:
+        detail = f"pinned_unit.id must be the request's own {kind}_id: send back the unit of an earlier answer"
+        raise Refusal(422, "INVALID_UNIT", detail, path="pinned_unit.id")
+    return (kind, given)
+
+
+def _force(fields: Mapping[str, Any], rules: Rules) -> Mapping[str, str]:
+    value = fields["force"]
+    if not rules.allow_force:
+        detail = "force is taken only where the sidecar runs with --allow-force"
+        raise Refusal(422, "UNKNOWN_FIELD", detail, path="force")
+    if type(value) is not dict:
+        raise _wrong("force", "an object from experiment to variant", value)
+    for name, variant in value.items():
+        if type(variant) is not str:
+            raise _wrong(f"force.{name[:64]}", "a variant's name", variant)
+    return value
+
+
+def _deeper_than(value: Any, levels: int) -> bool:
+    """Walk level by level: no recursion, so depth costs no stack."""
+    level: list[Any] = [value]
+    for _ in range(levels + 1):
+        below: list[Any] = []
+        for item in level:
+            if type(item) is dict:
+                below += item.values()
+            elif type(item) is list:
+                below += item
+        level = [item for item in below if type(item) in (dict, list)]
+        if not level:
+            return False
+    return True
+
+
+def _refuse_unreadable(body: bytes, exc: orjson.JSONDecodeError) -> NoReturn:
+    """Say why a body is not JSON. A lone surrogate is JSON by the letter: in an id, the id is refused."""
+    if b"\\u" in body and len(body) <= EXPLAINED_BYTES:
+        try:
+            value = json.loads(body, parse_constant=_no_constant)
+        except (ValueError, RecursionError):
+            pass
+        else:
+            for index, fields in enumerate(value if type(value) is list else [value]):
+                if type(fields) is dict:
+                    place = index if type(value) is list else None
+                    unit_id(fields, "user_id", SHARED_IDS, place)
+                    unit_id(fields, "session_id", SHARED_IDS, place)
+            raise Refusal(400, "MALFORMED", "a string holds a lone surrogate, which is not text") from None
+    where = f"line {exc.lineno} column {exc.colno}" if body else "the body is empty"
+    raise Refusal(400, "MALFORMED", f"the body is not JSON ({where}); numbers must be finite") from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")

@@ -1,0 +1,64 @@
+"""Which path is answered by which function: the decision listener and the admin listener, as two tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from abside.serve import Answer, Refusal, Route
+from abside.sidecar import handlers, intake
+from abside.spool.errors import SpoolFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from aiohttp import web
+
+    from abside.sidecar.handlers import Desk
+    from abside.sidecar.health import Health
+    from abside.sidecar.metrics import Metrics
+    from abside.sidecar.settings import SidecarSettings
+
+JSON_TYPES = frozenset({"application/json"})
+
+
+def decisions(desk: Desk, settings: SidecarSettings, status: Callable[[], Answer]) -> Mapping[str, Mapping[str, Route]]:
+    """Give the routes of the localhost API."""
+
+    def assign(_: web.BaseRequest, body: bytes) -> Answer:
+        return handlers.assign(desk, body)
+
+    def explain(_: web.BaseRequest, body: bytes) -> Answer:
+        return handlers.explain(desk, body)
+
+    async def events(_: web.BaseRequest, body: bytes) -> Answer:
+        return await _durable(desk, intake.events(desk, body))
+
+    async def exposures(_: web.BaseRequest, body: bytes) -> Answer:
+        return await _durable(desk, intake.exposures(desk, body))
+
+    return {
+        "/v1/assign": {"POST": Route(assign, settings.max_assign_bytes, JSON_TYPES)},
+        "/v1/explain": {"POST": Route(explain, settings.max_assign_bytes, JSON_TYPES)},
+        "/v1/events": {"POST": Route(events, settings.max_events_bytes, JSON_TYPES)},
+        "/v1/exposures": {"POST": Route(exposures, settings.max_events_bytes, JSON_TYPES)},
+        "/v1/status": {"GET": Route(lambda _request, _body: status())},
+    }
+
+
+def admin(health: Health, metrics: Metrics) -> Mapping[str, Mapping[str, Route]]:
+    """Give the routes of the admin listener: health and metrics, nothing of a shopper."""
+    return {
+        "/livez": {"GET": Route(lambda _request, _body: health.livez())},
+        "/startupz": {"GET": Route(lambda _request, _body: health.startupz())},
+        "/readyz": {"GET": Route(lambda _request, _body: health.readyz())},
+        "/metrics": {"GET": Route(lambda _request, _body: metrics.render())},
+    }
+
+
+async def _durable(desk: Desk, answer: Answer) -> Answer:
+    """Hold an acceptance back until it is as durable as the fsync policy promises. Assign never waits for that."""
+    try:
+        await desk.journal.spool.synced()
+    except SpoolFailed as exc:
+        raise Refusal(503, "SPOOL_FULL", "the disk could not make the events durable", retry_after_seconds=5) from exc
+    return answer

@@ -1,0 +1,107 @@
+"""`GET /v1/status`: what is in force here, how old it is, what is held back, and where the events are."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from abside import __version__
+from abside.serve import Answer
+from abside.sidecar.current import effective_status
+
+if TYPE_CHECKING:
+    from abside.assignment.assign import Evaluator
+    from abside.sidecar.accounts import Accounts
+    from abside.sidecar.current import Current
+    from abside.sidecar.handlers import Desk
+    from abside.sidecar.shipper import Shipper
+    from abside.supervise import Supervisor
+
+
+def status(desk: Desk, shipper: Shipper | None, supervisor: Supervisor, *, draining: bool) -> Answer:
+    """Give the whole status. Times are µs UTC, ages seconds, traffic and weights basis points."""
+    now_us = desk.clock()
+    cell = desk.cell
+    current = cell.current
+    accounts = desk.journal.accounts
+    document: dict[str, Any] = {
+        "version": __version__,
+        "revision": current.revision if current else None,
+        "degraded": bool(current and current.snapshot.head.degraded) or bool(cell.refusal),
+        "draining": draining,
+        "snapshot": {
+            "published_us": current.snapshot.head.written_at_us if current else None,
+            "published_age_seconds": _age(current.snapshot.head.written_at_us, now_us) if current else None,
+            "applied_us": current.applied_us if current else None,
+            "applied_age_seconds": _age(current.applied_us, now_us) if current else None,
+            "next_change_us": current.plans.next_change_us if current else None,
+            "swaps": cell.swaps,
+            "refused": cell.refused,
+            "refusal": cell.refusal or None,
+            "missing": cell.missing,
+        },
+        "problems": [asdict(one) for one in current.snapshot.head.problems] if current else [],
+        "placements": sorted(current.plans.placements) if current else [],
+        "experiments": _experiments(current, accounts) if current else {},
+        "events": {"boot": accounts.boot, "accepted": dict(accounts.accepted), "lost": dict(accounts.lost)},
+        "spool": _spool(desk),
+        "upstream": _upstream(shipper, now_us),
+        "degraded_tasks": dict(supervisor.degraded),
+    }
+    return Answer(200, orjson.dumps(document, option=orjson.OPT_INDENT_2))
+
+
+def _age(since_us: int, now_us: int) -> float:
+    return round(max(0, now_us - since_us) / 1e6, 3)
+
+
+def _experiments(current: Current, accounts: Accounts) -> dict[str, Any]:
+    return {name: _experiment(one, accounts) for name, one in current.plans.evaluators.items()}
+
+
+def _experiment(evaluator: Evaluator, accounts: Accounts) -> dict[str, Any]:
+    experiment = evaluator.experiment
+    exposed = {arm.variant.id: accounts.exposed.get((experiment.id, arm.variant.id), 0) for arm in evaluator.arms}
+    return {
+        "name": experiment.name,
+        "status": effective_status(experiment, evaluator.closed),
+        "pause": experiment.pause,
+        "placements": list(experiment.placements),
+        "unit": experiment.unit,
+        "layer": experiment.layer,
+        "slots": list(experiment.slots) if experiment.slots else None,
+        "phase": experiment.phase,
+        "traffic_bp": evaluator.traffic_bp,
+        "next_change_us": evaluator.valid_until_us,
+        "control": experiment.control,
+        "variants": {
+            arm.variant.id: {
+                "weight_bp": arm.variant.stop - arm.variant.start,
+                "exposures": exposed[arm.variant.id],
+            }
+            for arm in evaluator.arms
+        },
+    }
+
+
+def _spool(desk: Desk) -> dict[str, Any]:
+    spool = desk.journal.spool
+    waiting = spool.waiting
+    return {
+        "used_bytes": spool.used_bytes,
+        "limit_bytes": spool.settings.limit_bytes,
+        "waiting_segments": waiting.segments,
+        "waiting_bytes": waiting.bytes,
+        "oldest_age_seconds": None if waiting.oldest_us is None else _age(waiting.oldest_us, desk.clock()),
+        **asdict(spool.stats),
+    }
+
+
+def _upstream(shipper: Shipper | None, now_us: int) -> dict[str, Any] | None:
+    if shipper is None:
+        return None
+    stats = asdict(shipper.stats)
+    last = stats.get("last_success_us")
+    return {**stats, "last_success_age_seconds": _age(last, now_us) if last else None}
