@@ -1,0 +1,85 @@
+"""The unit: whom an experiment randomises, from the ids a caller sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from abside.snapshot import Json, UnitKind
+
+UnitId: TypeAlias = tuple[Literal["user", "session"], str]  # the kind is logged, never hashed
+
+# Ids that callers send for "nobody": hashed, they would put a whole crowd into one arm.
+SHARED_IDS = frozenset({"0", "null", "undefined", "None", "guest", "anonymous"})
+MAX_UNIT_BYTES = 256  # a UUID has 36, an e-mail address at most 254; what is longer is not an id
+SMALLEST_INTEGER = -(2**63)
+LARGEST_INTEGER = 2**64 - 1  # what an exact JSON reader gives back unchanged; beyond, two ids could become one
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Who asks, for one placement. Ids are as `parse_unit_id` gave them; a pinned unit is one of the two."""
+
+    user_id: str | None
+    session_id: str | None
+    attributes: Mapping[str, Json]
+    placement: str
+    pinned: UnitId | None = None
+    force: Mapping[str, str] = field(default_factory=dict)  # experiment → variant, where the caller may ask for it
+
+
+class UnitError(ValueError):
+    """An id that cannot be one. It names the kind of value and what is wrong, never the id itself."""
+
+    def __init__(self, value_kind: str, why: str) -> None:
+        super().__init__(value_kind, why)
+        self.value_kind = value_kind
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"got {self.value_kind}: {self.why}"
+
+
+def parse_unit_id(value: object, shared_ids: frozenset[str] = SHARED_IDS) -> str | None:
+    """Give the id as text, or None when absent: null, "" or a shared id. An integer becomes decimal text.
+
+    Nothing is trimmed, folded, normalised or truncated. Raises UnitError for every other value.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, int) and not isinstance(value, bool):
+        if not SMALLEST_INTEGER <= value <= LARGEST_INTEGER:
+            raise UnitError("an integer", "an integer id lies between -2^63 and 2^64-1; send larger ones as a string")
+        text = str(value)
+    else:
+        kind = _KINDS.get(type(value), "another type")
+        raise UnitError(kind, "an id is a string or an integer")
+    if not text or text in shared_ids:
+        return None
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        # `from None`: the original carries the id, and would bring it into a log.
+        raise UnitError("a string", "it holds a lone surrogate, which no UTF-8 text can hold") from None
+    if size > MAX_UNIT_BYTES:
+        raise UnitError("a string", f"it has {size} bytes of UTF-8; an id has at most {MAX_UNIT_BYTES}")
+    return text
+
+
+def choose_unit(kind: UnitKind, subject: Subject) -> UnitId | None:
+    """Give the unit an experiment of this kind uses for this subject; None when the caller sent none of that kind."""
+    if kind == "user_or_session" and subject.pinned is not None:
+        return subject.pinned
+    if kind != "session" and subject.user_id is not None:
+        return ("user", subject.user_id)
+    if kind != "user" and subject.session_id is not None:
+        return ("session", subject.session_id)
+    return None
+
+
+_KINDS: dict[type, str] = {bool: "a boolean", float: "a float", list: "a list", dict: "an object"}
