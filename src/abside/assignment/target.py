@@ -1,0 +1,202 @@
+"""Targeting: whether a subject is eligible, from a compiled condition tree to closures that never raise.
+
+Unknown is not eligible: a missing, null or wrong-typed attribute makes a condition false, negative ones included,
+unless it says `or_missing`. There is no general NOT, so this holds at every depth.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from abside.assignment.attribute import READERS, date_text
+from abside.assignment.condition import ConditionError, compile_eligibility
+from abside.assignment.unit import Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from abside.snapshot import AttributeType, Json
+
+__all__ = ["Check", "Condition", "ConditionError", "Target", "build", "compile_eligibility", "explain"]
+
+Check: TypeAlias = Callable[[Subject], bool]
+Saw: TypeAlias = Callable[[Subject], "Json"]
+Node: TypeAlias = dict[str, Any]
+
+SHOWN_VALUES = 5  # of a long list, in an explanation
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Condition:
+    """One element of an eligibility, leaf or group: its text, whether it holds, and what it looked at."""
+
+    text: str
+    check: Check
+    saw: Saw
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """An eligibility at work. `admits` is what assignment asks; `conditions` are its parts, in order."""
+
+    admits: Check
+    conditions: tuple[Condition, ...]
+
+
+def build(conditions: Iterable[Json]) -> Target:
+    """Make the closures of a condition tree (see condition.py). Raises KeyError where it is not one."""
+    built = tuple(_condition(cast("Node", node)) for node in conditions)
+    return Target(_all([condition.check for condition in built]), built)
+
+
+def explain(target: Target, subject: Subject) -> list[tuple[str, Json, bool]]:
+    """Give (condition, what it saw, whether it holds) for every part, by the very closures `admits` is made of."""
+    return [(condition.text, condition.saw(subject), condition.check(subject)) for condition in target.conditions]
+
+
+def _condition(node: Node) -> Condition:
+    for word, joined in (("any", _any), ("all", _all)):
+        if word in node:
+            parts = [_condition(part) for part in node[word]]
+            text = f"{word} of ({'; '.join(part.text for part in parts)})"
+            return Condition(text, joined([part.check for part in parts]), _saw_each(node[word], parts))
+    return _leaf(node)
+
+
+def _leaf(node: Node) -> Condition:
+    name, declared, op = node["attribute"], node["type"], node["op"]
+    saw = _BUILT_IN.get(name) or _attribute(name)
+    text = _text(node)
+    if op == "missing":
+        return Condition(text, lambda subject: saw(subject) is None, saw)
+    read = _BUILT_IN.get(name) or _typed_attribute(name, READERS[declared])
+    test = _present if op == "exists" else _TESTS[op](_comparable(declared, node["value"]))
+    or_missing = node.get("or_missing", False)
+
+    def check(subject: Subject) -> bool:
+        value = read(subject)
+        return or_missing if value is None else test(value)
+
+    return Condition(text, check, saw)
+
+
+# Tests are C functions where there is one: they run on every request. A flipped comparison is not a slip:
+# partial(gt, operand)(value) asks operand > value, which is value < operand.
+_TESTS: dict[str, Callable[[Any], Callable[[Any], bool]]] = {
+    "eq": lambda operand: partial(operator.eq, operand),
+    "ne": lambda operand: partial(operator.ne, operand),
+    "lt": lambda operand: partial(operator.gt, operand),
+    "lte": lambda operand: partial(operator.ge, operand),
+    "gt": lambda operand: partial(operator.lt, operand),
+    "gte": lambda operand: partial(operator.le, operand),
+    "in": lambda operand: frozenset(operand).__contains__,
+    "not_in": lambda operand: _none_of(frozenset(operand)),
+    "starts_with": lambda operand: lambda value: value.startswith(operand),
+    "contains": lambda operand: lambda value: operand in value,
+    "has_any": lambda operand: _shares(frozenset(operand)),
+    "has_none": lambda operand: frozenset(operand).isdisjoint,
+}
+
+
+def _none_of(operands: frozenset[Any]) -> Callable[[Any], bool]:
+    return lambda value: value not in operands
+
+
+def _shares(operands: frozenset[Any]) -> Callable[[Any], bool]:
+    return lambda values: not operands.isdisjoint(values)
+
+
+def _present(_: object) -> bool:
+    return True
+
+
+def _comparable(declared: AttributeType, operand: Any) -> Any:
+    """Give the operand as its reader gives values; dates are stored as such, versions as text."""
+    if declared != "version":
+        return operand
+    read = READERS["version"]
+    return [read(item) for item in operand] if isinstance(operand, list) else read(operand)
+
+
+def _attribute(name: str) -> Saw:
+    return lambda subject: subject.attributes.get(name)
+
+
+def _typed_attribute(name: str, reader: Callable[[object], Any]) -> Callable[[Subject], Any]:
+    return lambda subject: reader(subject.attributes.get(name))
+
+
+# Never missing, and never of another type.
+_BUILT_IN: dict[str, Saw] = {
+    "placement": lambda subject: subject.placement,
+    "logged_in": lambda subject: subject.user_id is not None,
+}
+
+
+def _all(checks: list[Check]) -> Check:
+    match checks:
+        case []:
+            return lambda _: True
+        case [only]:
+            return only
+        case [first, second]:  # the usual length; a loop costs a tenth more
+            return lambda subject: first(subject) and second(subject)
+    fixed = tuple(checks)
+
+    def all_of(subject: Subject) -> bool:
+        for check in fixed:  # noqa: SIM110 - a generator under all() costs three times a loop here
+            if not check(subject):
+                return False
+        return True
+
+    return all_of
+
+
+def _any(checks: list[Check]) -> Check:
+    fixed = tuple(checks)
+
+    def any_of(subject: Subject) -> bool:
+        for check in fixed:  # noqa: SIM110 - as above
+            if check(subject):
+                return True
+        return False
+
+    return any_of
+
+
+def _saw_each(nodes: list[Node], parts: list[Condition]) -> Saw:
+    """Show what a group saw, by attribute, those of the groups within it too."""
+
+    def saw(subject: Subject) -> Json:
+        seen: dict[str, Json] = {}
+        for node, part in zip(nodes, parts, strict=True):
+            if "attribute" in node:
+                seen[node["attribute"]] = part.saw(subject)
+            else:
+                seen.update(cast("dict[str, Json]", part.saw(subject)))
+        return seen
+
+    return saw
+
+
+def _text(node: Node) -> str:
+    words = [node["attribute"], node["op"]]
+    if "value" in node:
+        words.append(_operand_text(node["type"], node["value"]))
+    if node.get("or_missing"):
+        words.append("or missing")
+    return " ".join(words)
+
+
+def _operand_text(declared: AttributeType, operand: Any) -> str:
+    if isinstance(operand, list):
+        shown = ", ".join(_operand_text(declared, item) for item in operand[:SHOWN_VALUES])
+        more = len(operand) - SHOWN_VALUES
+        return f"[{shown}, … {more:,} more]" if more > 0 else f"[{shown}]"
+    if declared == "date":
+        return date_text(operand)
+    return str(operand).lower() if declared == "boolean" else str(operand)
