@@ -24,13 +24,14 @@ from abside.sidecar.health import Health
 from abside.sidecar.journal import Journal
 from abside.sidecar.metrics import Metrics
 from abside.sidecar.request import Rules
-from abside.sidecar.shipper import Shipper
+from abside.sidecar.shipper import Shipper, ShipperSettings
 from abside.sidecar.status import status
 from abside.spool.errors import SpoolBusy, SpoolFailed
 from abside.spool.settings import SpoolSettings
 from abside.spool.writer import Spool
 from abside.supervise import Supervisor
-from abside.upstream import open_upstream
+from abside.upstream.choose import open_upstream
+from abside.upstream.http import Timeouts
 
 if TYPE_CHECKING:
     from abside.serve import Answer
@@ -64,7 +65,7 @@ class Sidecar:
         self.supervisor = Supervisor(self._fatal)
         self.spool = spool
         self.upstream = upstream
-        self.shipper = None if upstream is None else Shipper(spool, upstream, host=source["pod"], now_us=now_us)
+        self.shipper = None if upstream is None else Shipper(spool, upstream, ShipperSettings(source["pod"]), now_us)
         self.desk = Desk(cell, journal, configs, _rules(settings), now_us)
         self.health = Health(cell, time.monotonic, time.monotonic() + settings.startup_seconds)
         self.follower = Follower(settings.snapshot, cell, now_us, settings.poll_seconds, configs.applied)
@@ -85,8 +86,9 @@ class Sidecar:
         if settings.upstream is not None:
             upstream = open_upstream(
                 settings.upstream,
+                now_us,
                 token_file=settings.upstream_token_file,
-                timeout_seconds=settings.upstream_seconds,
+                timeouts=Timeouts(answer_seconds=settings.upstream_seconds),
             )
         return cls(settings, spool, upstream, boot)
 
@@ -125,7 +127,6 @@ class Sidecar:
                 "last_seal_failed", reason=str(exc), consequence="the open segment is recovered at the next start"
             )
         if self.shipper is not None and self.upstream is not None:
-            await self.supervisor.stop("ship")
             await self.shipper.drain(max(0.0, deadline - time.monotonic()))
             await self.upstream.close()
         await self.supervisor.stop()
