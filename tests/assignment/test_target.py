@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abside.assignment.condition import OPS
-from abside.assignment.target import Target, build, compile_eligibility, explain
+from abside.assignment.condition import OPS, compile_eligibility
+from abside.assignment.target import Target, build, explain
 from abside.assignment.unit import Subject
 from abside.snapshot import Attribute
 

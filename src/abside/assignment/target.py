@@ -13,15 +13,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from abside.assignment.attribute import READERS, date_text
-from abside.assignment.condition import ConditionError, compile_eligibility
 from abside.assignment.unit import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from abside.snapshot import AttributeType, Json
-
-__all__ = ["Check", "Condition", "ConditionError", "Target", "build", "compile_eligibility", "explain"]
 
 Check: TypeAlias = Callable[[Subject], bool]
 Saw: TypeAlias = Callable[[Subject], "Json"]

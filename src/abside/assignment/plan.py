@@ -1,0 +1,168 @@
+"""The plan: for one placement, whoever asks gets a configuration and the variants it is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from abside.assignment.assign import Evaluator
+from abside.assignment.unit import choose_unit
+from abside.snapshot import config_id, digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Mapping
+
+    from abside.assignment.assign import Arm
+    from abside.assignment.unit import Subject, UnitId
+    from abside.snapshot import Experiment, Parameters, Placement, Snapshot
+
+# Five experiments of four arms at one placement are 1,024 combinations; an entry is a dict of a dozen references.
+MAX_MERGED_CONFIGS = 1024
+
+
+class Assigned(NamedTuple):
+    """One variant given, as the answer and the exposure event tell it."""
+
+    experiment: str
+    variant: str
+    phase: int
+    unit: UnitId
+    forced: bool
+    traffic_bp: int
+
+
+class Answer(NamedTuple):
+    """What a subject gets at a placement. `config` is shared between answers: read it, never change it."""
+
+    config: Parameters
+    config_id: str
+    assignments: tuple[Assigned, ...]  # by experiment id
+    unit: UnitId | None  # what `user_or_session` experiments used
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A placement's parameters with those of some arms in their place, and where each value is from."""
+
+    config: Parameters
+    config_id: str
+    provenance: dict[str, str]  # parameter → "placement", or "experiment/variant"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlacementPlan:
+    """A placement and the experiments that run on it, by id. Merged configurations are made once and kept."""
+
+    placement: Placement
+    evaluators: tuple[Evaluator, ...]
+    _merged: dict[tuple[Arm, ...], Merged] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def build(cls, placement: Placement, evaluators: Iterable[Evaluator]) -> PlacementPlan:
+        """Take those of the evaluators whose experiment runs on this placement."""
+        own = [evaluator for evaluator in evaluators if placement.id in evaluator.experiment.placements]
+        return cls(placement, tuple(sorted(own, key=lambda evaluator: evaluator.experiment.id)))
+
+    def assign(self, subject: Subject) -> Answer:
+        """Answer one subject, whose `placement` is this one. Pure but for the kept configurations; never raises."""
+        arms: list[Arm] = []
+        assigned: list[Assigned] = []
+        for evaluator in self.evaluators:
+            experiment, _, unit, arm, _ = evaluator.decide(subject)
+            if arm is not None and unit is not None:
+                arms.append(arm)
+                assigned.append(Assigned(experiment, arm.variant.id, arm.phase, unit, arm.forced, arm.traffic_bp))
+        merged = self.merged(tuple(arms))
+        return Answer(merged.config, merged.config_id, tuple(assigned), choose_unit("user_or_session", subject))
+
+    def merged(self, arms: tuple[Arm, ...]) -> Merged:
+        """Give the configuration for these arms, which are sorted by experiment id."""
+        known = self._merged.get(arms)
+        if known is None:
+            if len(self._merged) >= MAX_MERGED_CONFIGS:
+                self._merged.clear()
+            known = self._merged[arms] = merge(self.placement, arms)
+        return known
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plans:
+    """Everything assignment needs of one snapshot, for the time until `next_change_us` (None: for ever)."""
+
+    placements: dict[str, PlacementPlan]
+    evaluators: dict[str, Evaluator]
+    next_change_us: int | None
+    digests: Mapping[str, str]  # of the placements and experiments it was built from, by id
+
+
+NO_PLANS = Plans({}, {}, None, {})
+
+
+def merge(placement: Placement, arms: tuple[Arm, ...]) -> Merged:
+    """Put the arms' parameters in place of the placement's, whole values.
+
+    Where two set one parameter a forced one wins over one that is not, and then the smaller experiment id.
+    """
+    config = dict(placement.parameters)
+    provenance = dict.fromkeys(config, "placement")
+    # The last to write wins: those not forced, then the forced, each with the smaller id later.
+    for arm in sorted(arms, key=lambda arm: (not arm.forced, arm.experiment), reverse=True):
+        own = arm.variant.parameters.get(placement.id, {})
+        config.update(own)
+        provenance.update(dict.fromkeys(own, f"{arm.experiment}/{arm.variant.id}"))
+    return Merged(config, config_id(config), provenance)
+
+
+def build_plans(
+    snapshot: Snapshot, now_us: int, *, reuse: Plans = NO_PLANS, digests: Mapping[str, str] | None = None
+) -> Plans:
+    """Build all plans for the instant `now_us` at once; see `build_in_slices`."""
+    building = build_in_slices(snapshot, now_us, reuse=reuse, digests=digests)
+    while True:
+        try:
+            next(building)
+        except StopIteration as done:
+            plans: Plans = done.value
+            return plans
+
+
+def build_in_slices(
+    snapshot: Snapshot, now_us: int, *, reuse: Plans = NO_PLANS, digests: Mapping[str, str] | None = None
+) -> Generator[None, None, Plans]:
+    """Build all plans for the instant `now_us`, pausing after each record; the generator's return value are the plans.
+
+    What did not change is taken over from `reuse`: an evaluator whose record has the same digest and whose time has
+    not run out, and a placement whose own record and evaluators are the same, with its kept configurations. `digests`
+    are those of the snapshot file, by record id; without them they are computed. Raises SnapshotError.
+    """
+    known = {} if digests is None else digests
+    used: dict[str, str] = {}
+    evaluators: dict[str, Evaluator] = {}
+    for record in snapshot.experiments.values():
+        used[record.id] = known.get(record.id) or digest_of(record)
+        evaluators[record.id] = _evaluator(record, used[record.id], now_us, reuse)
+        yield
+    placements: dict[str, PlacementPlan] = {}
+    for placement in snapshot.placements.values():
+        used[placement.id] = known.get(placement.id) or digest_of(placement)
+        placements[placement.id] = _plan(placement, used[placement.id], evaluators.values(), reuse)
+        yield
+    changes = [evaluator.valid_until_us for evaluator in evaluators.values()]
+    next_change_us = min((at_us for at_us in changes if at_us is not None), default=None)
+    return Plans(placements, evaluators, next_change_us, used)
+
+
+def _evaluator(experiment: Experiment, digest: str, now_us: int, reuse: Plans) -> Evaluator:
+    old = reuse.evaluators.get(experiment.id)
+    # By digest and not by equality: in Python 1 == 1.0 == True, and a changed parameter would go unnoticed.
+    if old is not None and reuse.digests.get(experiment.id) == digest and old.is_valid_at(now_us):
+        return old
+    return Evaluator.build(experiment, now_us)
+
+
+def _plan(placement: Placement, digest: str, evaluators: Iterable[Evaluator], reuse: Plans) -> PlacementPlan:
+    new = PlacementPlan.build(placement, evaluators)
+    old = reuse.placements.get(placement.id)
+    if old is not None and reuse.digests.get(placement.id) == digest and old.evaluators == new.evaluators:
+        return old
+    return new
