@@ -175,8 +175,13 @@ async def replay(stood: Stand, crowd: list[Shopper], tally: Tally) -> float:
 
 
 async def report(stood: Stand, shopper: Shopper, exposure_id: str | None, tally: Tally) -> None:
-    who = {"user_id": shopper.user_id, "session_id": shopper.session_id, "placement": "pdp", "exposure_id": exposure_id}
-    events = [{"type": "impression", "items": [shopper.item_id], **who}]
+    who: dict[str, Any] = {
+        "user_id": shopper.user_id,
+        "session_id": shopper.session_id,
+        "placement": "pdp",
+        "exposure_id": exposure_id,
+    }
+    events: list[dict[str, Any]] = [{"type": "impression", "items": [shopper.item_id], **who}]
     if shopper.click:
         click = {"type": "click", "item_id": shopper.item_id, "position": shopper.position, **who}
         events += [click, {"type": "add_to_cart", "item_id": shopper.item_id, "value": 29.9, "currency": "EUR", **who}]

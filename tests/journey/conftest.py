@@ -1,0 +1,162 @@
+"""Real processes on loopback: started, watched, killed."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from abside.snapshot import Attribute, Experiment, Placement, Snapshot, Variant, assemble, encode
+
+PATIENCE_SECONDS = 30.0  # how long anything may take on a busy machine before a test calls it hung
+
+
+@dataclass
+class Role:
+    """One abside process that can be started again and again."""
+
+    name: str
+    arguments: list[str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    starts: int = 0
+
+    def start(self) -> None:
+        assert self.process is None or self.process.poll() is not None
+        with self.log.open("ab") as log:
+            command = [sys.executable, "-m", "abside", *self.arguments]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        self.starts += 1
+
+    def kill(self) -> None:
+        """Death without a word: SIGKILL, and waited for."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; give the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+    def end(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+@dataclass
+class Stage:
+    """A folder, free ports, and the processes of one test."""
+
+    folder: Path
+    ports: list[int]
+    roles: list[Role] = field(default_factory=list)
+
+    @property
+    def listen(self) -> str:
+        return f"127.0.0.1:{self.ports[0]}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.listen}"
+
+    @property
+    def collector_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports[2]}"
+
+    @property
+    def snapshot(self) -> Path:
+        return self.folder / "snapshot" / "abside.snapshot"
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store"
+
+    @property
+    def paused(self) -> Path:
+        return self.folder / "paused"
+
+    def role(self, name: str, *arguments: str) -> Role:
+        role = Role(name, [name, *arguments], self.folder / f"{name}.log")
+        self.roles.append(role)
+        return role
+
+    def sidecar(self, *arguments: str) -> Role:
+        admin = f"127.0.0.1:{self.ports[1]}"
+        where = [
+            "--snapshot",
+            str(self.snapshot),
+            "--spool",
+            str(self.folder / "spool"),
+            "--upstream",
+            self.collector_url,
+        ]
+        return self.role(
+            "sidecar", *where, "--listen", self.listen, "--admin", admin, "--linger-seconds", "0", *arguments
+        )
+
+    def collector(self, *arguments: str) -> Role:
+        listen = self.collector_url.removeprefix("http://")
+        return self.role("collector", "--listen", listen, "--store", str(self.store), *arguments)
+
+    def agent(self, config: Path, *arguments: str) -> Role:
+        self.paused.mkdir(exist_ok=True)
+        where = ["--config", str(config), "--paused", str(self.paused), "--snapshot", str(self.snapshot)]
+        return self.role("agent", *where, *arguments)
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Put a snapshot in place as the agent does: whole."""
+        self.snapshot.parent.mkdir(exist_ok=True)
+        beside = self.snapshot.with_name(".beside")
+        beside.write_bytes(encode(snapshot))
+        beside.replace(self.snapshot)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    ports = [one.getsockname()[1] for one in held]
+    for one in held:
+        one.close()
+    made = Stage(tmp_path, ports)
+    yield made
+    for role in made.roles:
+        role.end()
+
+
+@pytest.fixture
+def one_experiment() -> Snapshot:
+    """One placement, one 80/20 experiment: every answer logs one exposure with one assignment."""
+    arms = (Variant("control", 0, 8000), Variant("treatment", 8000, 10_000, {"pdp": {"model": "ranker-v2"}}))
+    experiment = Experiment("pdp-reranker", "PDP re-ranker", "Lifts.", "running", ("pdp",), arms, "control")
+    placement = Placement("pdp", {"model": "ranker-v1", "item_count": 12})
+    return assemble({"country": Attribute("string", log=True)}, [placement, experiment], written_at_us=1)
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], Awaitable[Any]]], Awaitable[float]]:
+    """Wait until a question is answered truthfully; give the seconds it took. A refused connection is a no."""
+
+    async def wait(ask: Callable[[], Awaitable[Any]], patience_seconds: float = PATIENCE_SECONDS) -> float:
+        since = time.monotonic()
+        while time.monotonic() - since < patience_seconds:
+            try:
+                if await ask():
+                    return time.monotonic() - since
+            except (aiohttp.ClientError, ConnectionError):
+                pass
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"not within {patience_seconds} s")
+
+    return wait
