@@ -242,6 +242,18 @@ def test_a_parameter_that_python_calls_equal_is_a_change(
     assert new.placements["pdp"].assign(subject()).config["flag"] is True
 
 
+def test_a_placement_that_changed_is_built_anew_also_when_a_layer_bears_its_name(
+    pdp: Placement, experiment: Callable[..., Experiment], subject: Callable[..., Subject]
+) -> None:
+    before = snapshot_of(pdp, Layer("pdp"), experiment())
+    after = snapshot_of(replace(pdp, parameters={"model": "v9", "item_count": 6}), Layer("pdp"), experiment())
+
+    old = build_plans(before, NOW, digests={record.id: digest_of(record) for record in before.records()})
+    new = build_plans(after, NOW, reuse=old, digests={record.id: digest_of(record) for record in after.records()})
+    assert new.placements["pdp"].assign(subject()).config["item_count"] == 6
+    assert new.evaluators == old.evaluators
+
+
 def test_an_evaluator_whose_time_ran_out_is_built_anew_and_the_others_stay(
     pdp: Placement, experiment: Callable[..., Experiment]
 ) -> None:

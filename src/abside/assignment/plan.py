@@ -92,10 +92,11 @@ class Plans:
     placements: dict[str, PlacementPlan]
     evaluators: dict[str, Evaluator]
     next_change_us: int | None
-    digests: Mapping[str, str]  # of the placements and experiments it was built from, by id
+    digests: dict[str, str]  # of the experiments, by id
+    placement_digests: dict[str, str]
 
 
-NO_PLANS = Plans({}, {}, None, {})
+NO_PLANS = Plans({}, {}, None, {}, {})
 
 
 def merge(placement: Placement, arms: tuple[Arm, ...]) -> Merged:
@@ -133,23 +134,25 @@ def build_in_slices(
 
     What did not change is taken over from `reuse`: an evaluator whose record has the same digest and whose time has
     not run out, and a placement whose own record and evaluators are the same, with its kept configurations. `digests`
-    are those of the snapshot file, by record id; without them they are computed. Raises SnapshotError.
+    are those of the snapshot's experiments, by id, where they are known; the others are computed. Raises SnapshotError.
     """
-    known = {} if digests is None else digests
+    given = {} if digests is None else digests
     used: dict[str, str] = {}
     evaluators: dict[str, Evaluator] = {}
     for record in snapshot.experiments.values():
-        used[record.id] = known.get(record.id) or digest_of(record)
+        used[record.id] = given.get(record.id) or digest_of(record)
         evaluators[record.id] = _evaluator(record, used[record.id], now_us, reuse)
         yield
+    own: dict[str, str] = {}
     placements: dict[str, PlacementPlan] = {}
     for placement in snapshot.placements.values():
-        used[placement.id] = known.get(placement.id) or digest_of(placement)
-        placements[placement.id] = _plan(placement, used[placement.id], evaluators.values(), reuse)
+        # Never from `digests`: a layer may bear a placement's name, and its digest would hide a change of this one.
+        own[placement.id] = digest_of(placement)
+        placements[placement.id] = _plan(placement, own[placement.id], evaluators.values(), reuse)
         yield
     changes = [evaluator.valid_until_us for evaluator in evaluators.values()]
     next_change_us = min((at_us for at_us in changes if at_us is not None), default=None)
-    return Plans(placements, evaluators, next_change_us, used)
+    return Plans(placements, evaluators, next_change_us, used, own)
 
 
 def _evaluator(experiment: Experiment, digest: str, now_us: int, reuse: Plans) -> Evaluator:
@@ -163,6 +166,6 @@ def _evaluator(experiment: Experiment, digest: str, now_us: int, reuse: Plans) -
 def _plan(placement: Placement, digest: str, evaluators: Iterable[Evaluator], reuse: Plans) -> PlacementPlan:
     new = PlacementPlan.build(placement, evaluators)
     old = reuse.placements.get(placement.id)
-    if old is not None and reuse.digests.get(placement.id) == digest and old.evaluators == new.evaluators:
+    if old is not None and reuse.placement_digests.get(placement.id) == digest and old.evaluators == new.evaluators:
         return old
     return new
