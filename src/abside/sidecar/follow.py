@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from abside.assignment.plan import NO_PLANS, build_in_slices
 from abside.log import Log
 from abside.sidecar.current import Current, logged_attributes
-from abside.snapshot import MAX_SNAPSHOT_BYTES, Head, Snapshot, SnapshotError, read
+from abside.snapshot import MAX_SNAPSHOT_BYTES, Experiment, Head, Snapshot, SnapshotError, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -123,7 +123,8 @@ def _decode(data: bytes) -> Generator[None, None, tuple[Snapshot, dict[str, str]
             head = record
         else:
             kinds[type(record).__name__][record.id] = record
-            digests[record.id] = digest
+            if isinstance(record, Experiment):
+                digests[record.id] = digest
         yield
     snapshot = Snapshot(cast("Head", head), kinds["Placement"], kinds["Layer"], kinds["Experiment"])
     return snapshot, digests
