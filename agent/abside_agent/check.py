@@ -1,0 +1,248 @@
+"""Every problem of a set of files, each rule over all that was read: by file first, then between files. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from abside_agent.compile import SECTIONS, Candidate, candidates_of, retired_of
+from abside_agent.conflicts import Conflict, conflicts
+from abside_agent.conform import conform, did_you_mean
+from abside_agent.fit import Ground, fit
+from abside_agent.parse import parse
+from abside_agent.reading import MAX_FILE_BYTES, File
+from abside_agent.rules import hold, known
+from abside_agent.tree import Bad, Flaw, Path, Tree, flaw
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from abside.snapshot import Experiment, Snapshot
+    from abside_agent.document import Document
+
+WARN_DIRECTORY_BYTES = 200 * 1024  # client-side `kubectl apply` fails above 256 KiB: say so while there is room
+# Source: report.md. A metric is only read by the report, so an unknown one is a warning and stops no experiment.
+METRICS = (
+    "add_to_cart_rate",
+    "placement_add_to_cart_rate",
+    "ctr",
+    "conversion_rate",
+    "revenue_per_session",
+    "bounce_rate",
+    "slow_page_share",
+    "page_load_mean",
+    "inventory_exposure_gini",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What files ask for, and what is wrong with it. `broken`: sources that as a whole cannot be taken."""
+
+    trees: list[Tree]
+    candidates: list[Candidate[Any]]
+    retired: dict[str, str]
+    broken: frozenset[str]
+    clashing: frozenset[Path]  # sound by themselves, yet not to be taken: ids that stand twice, or are retired
+    is_empty: bool  # no file has any content
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)  # by section: what broken sources last contributed
+    more: list[Flaw] = field(default_factory=list)  # flaws of no file
+
+    def flaws(self) -> list[Flaw]:
+        """Give every flaw, by file and line."""
+        found = [*(one for tree in self.trees for one in tree.flaws), *self.more]
+        return sorted(found, key=lambda one: (one.problem.file, one.problem.line, one.problem.column, one.problem.code))
+
+
+def check(files: Iterable[File], last: Snapshot | None = None, lost: Iterable[str] = ()) -> Checked:
+    """Check files as one document. `last` is what is in force; `lost` are names' beginnings whose files cannot be seen.
+
+    What a broken file last contributed stays in force, so the others are held to it too.
+    """
+    ordered = sorted(files, key=lambda file: file.name)
+    trees = [_read(file) for file in ordered]
+    documents = [conform(tree) for tree in trees]
+    for tree, document in zip(trees, documents, strict=True):
+        hold(tree, document)
+    candidates: list[Candidate[Any]] = []
+    retired: dict[str, str] = {}
+    for tree, document in zip(trees, documents, strict=True):
+        candidates += candidates_of(tree, document)
+        retired = {**retired_of(tree, document), **retired}
+    broken = frozenset(tree.file for tree in trees if not tree.is_usable) | _lost(last, tuple(lost))
+    kept = _kept(last, broken)
+    checked = Checked(
+        trees,
+        candidates,
+        retired,
+        broken,
+        frozenset(_clashes(candidates, retired, kept)),
+        all(tree.root is None for tree in trees),
+        kept,
+    )
+    _fits(checked)
+    _conflicts(checked)
+    _metrics(trees, documents)
+    checked.more.extend(_sizes(ordered))
+    return checked
+
+
+def _read(file: File) -> Tree:
+    if not file.refusal:
+        return parse(file.name, file.data)
+    tree = Tree(file.name, Bad((0, 0)))
+    tree.note("UNREADABLE", (), file.refusal, "make it a readable file")
+    return tree
+
+
+def _lost(last: Snapshot | None, lost: tuple[str, ...]) -> frozenset[str]:
+    """Name the sources of what is in force whose directory cannot be seen."""
+    if last is None or not lost:
+        return frozenset()
+    sources = {record.source for record in (*last.records(), *last.head.attributes.values())}
+    return frozenset(source for source in sources | set(last.head.retired.values()) if source.startswith(lost))
+
+
+def _kept(last: Snapshot | None, broken: frozenset[str]) -> dict[str, dict[str, Any]]:
+    if last is None:
+        return {section: {} for section in SECTIONS}
+    return {
+        section: {name: record for name, record in in_force(last, section).items() if record.source in broken}
+        for section in SECTIONS
+    }
+
+
+def in_force(last: Snapshot | None, section: str) -> dict[str, Any]:
+    """Give the records of one section in a snapshot, by id."""
+    if last is None:
+        return {}
+    records: dict[str, Any] = last.head.attributes if section == "attributes" else getattr(last, section)
+    return records
+
+
+def _clashes(
+    candidates: list[Candidate[Any]], retired: dict[str, str], kept: dict[str, dict[str, Any]]
+) -> Iterator[Path]:
+    """Note ids that stand twice, share the namespace of placements and experiments, or are retired."""
+    by_path: dict[Path, list[Candidate[Any]]] = defaultdict(list)
+    for candidate in candidates:
+        by_path[candidate.path].append(candidate)
+    for path, group in by_path.items():
+        section, name = str(path[0]), str(path[1])
+        others = [candidate.tree.file for candidate in group]
+        if name in kept[section] and kept[section][name].source not in others:
+            others.append(kept[section][name].source)
+        if len(others) > 1:
+            yield path
+        for candidate in group if len(others) > 1 else ():
+            where = ", ".join(_at(other, path) for other in group if other is not candidate)
+            where = where or f"{others[-1]}, which cannot be read: its last good version stays"
+            candidate.tree.note("DUPLICATE_ID", path, f"{name} stands in {where} too", "keep one", at_key=True)
+        for candidate in group if section == "experiments" else ():
+            other = by_path.get(("placements", name))
+            if name in retired:
+                yield path
+                message = f"{name} is retired in {retired[name]}: its id may never be used again"
+                candidate.tree.note("RETIRED", path, message, "choose a new id", at_key=True, value=name)
+            if other:
+                _namespace(candidate, other[0])
+
+
+def _namespace(experiment: Candidate[Any], placement: Candidate[Any]) -> None:
+    for one, other in ((experiment, placement), (placement, experiment)):
+        message = f"experiments and placements share their ids, and {other.section} has it in {_at(other, other.path)}"
+        one.tree.note("NAMESPACE", one.path, message, "rename the experiment", at_key=True, value=one.id)
+
+
+def _at(candidate: Candidate[Any], path: Path) -> str:
+    line = candidate.tree.place_of(path, at_key=True)[0]
+    return f"{candidate.tree.file}:{line}"
+
+
+def _fits(checked: Checked) -> None:
+    """Note what experiments ask of placements, layers and attributes that these, as written, do not give."""
+    asked: dict[str, dict[str, Any]] = {section: dict(checked.kept[section]) for section in SECTIONS}
+    unsure = set()
+    for candidate in checked.candidates:
+        if candidate.record is None:
+            unsure.add(candidate.id)
+        elif candidate.section != "experiments":
+            asked[candidate.section].setdefault(candidate.id, candidate.record)
+    ground = Ground(asked["placements"], asked["layers"], asked["attributes"])
+    for candidate in checked.candidates:
+        if candidate.section != "experiments" or candidate.record is None:
+            continue
+        tree, noted = candidate.tree, {one.path[:3] for one in candidate.tree.flaws}
+        for misfit in fit(candidate.record, ground, in_force=False)[1]:
+            path = (*candidate.path, *misfit.path)
+            follows = misfit.code == "UNKNOWN_ATTRIBUTE" and tree.shown(path) in unsure
+            if not follows and (misfit.path[0] != "eligibility" or path[:3] not in noted):
+                tree.note(misfit.code, path, misfit.message, misfit.remedy, value=misfit.value, at_key=misfit.at_key)
+
+
+def _conflicts(checked: Checked) -> None:
+    written = {c.id: c for c in reversed(checked.candidates) if c.section == "experiments" and c.claims}
+    experiments: dict[str, Experiment] = dict(checked.kept["experiments"])
+    experiments.update((name, candidate.record) for name, candidate in written.items())
+    for (name, _), (conflict, others) in by_experiment(conflicts(experiments.values())).items():
+        if name in written:
+            where = [_at(written[o], written[o].path) if o in written else experiments[o].source for o in others[:1]]
+            note_conflict(written[name].tree, name, conflict, others, where[0])
+
+
+def by_experiment(found: Iterable[Conflict]) -> dict[tuple[str, str], tuple[Conflict, list[str]]]:
+    """Gather conflicts by (experiment that may have to give way, code), with the first and all others' ids."""
+    gathered: dict[tuple[str, str], tuple[Conflict, list[str]]] = {}
+    for conflict in found:
+        for name, other in ((conflict.first, conflict.second), (conflict.second, conflict.first)):
+            if conflict.yields in {None, name}:
+                others = gathered.setdefault((name, conflict.code), (conflict, []))[1]
+                if other not in others[-1:]:
+                    others.append(other)
+    return gathered
+
+
+def note_conflict(tree: Tree, name: str, conflict: Conflict, others: list[str], where: str) -> None:
+    """Note one experiment's conflict with others, of which the first stands at `where`."""
+    path = conflict.paths[0] if name == conflict.first else conflict.paths[1]
+    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+    message = f"{conflict.what}, with {others[0]} ({where}){more}"
+    tree.note(conflict.code, ("experiments", name, *path), message, conflict.remedy)
+
+
+def _metrics(trees: list[Tree], documents: list[Document]) -> None:
+    own = {name for document in documents if known(document.metrics) for name in document.metrics}
+    for tree, document in zip(trees, documents, strict=True):
+        for name, experiment in document.experiments.items() if known(document.experiments) else ():
+            analysis = experiment.analysis if known(experiment) else experiment
+            for path, metric in _metrics_named(analysis) if known(analysis) else ():
+                if metric not in own and metric not in METRICS:
+                    remedy = did_you_mean(metric, (*METRICS, *own)) or "declare it under metrics"
+                    where = ("experiments", name, "analysis", *path)
+                    at_key = path[0] == "guardrails"
+                    message = "the report knows no such metric"
+                    tree.note("UNKNOWN_METRIC", where, message, remedy, severity="warning", at_key=at_key, value=metric)
+
+
+def _metrics_named(analysis: Any) -> Iterator[tuple[Path, str]]:
+    if known(analysis.primary):
+        yield ("primary",), analysis.primary
+    for index, metric in enumerate(analysis.secondary if known(analysis.secondary) else []):
+        if known(metric):
+            yield ("secondary", index), metric
+    for metric in analysis.guardrails if known(analysis.guardrails) else ():
+        yield ("guardrails", metric), metric
+
+
+def _sizes(files: list[File]) -> Iterator[Flaw]:
+    """Warn of directories that grow towards what a ConfigMap, or the client that applies it, can take."""
+    totals: dict[str, int] = defaultdict(int)
+    for file in files:
+        totals[file.directory] += len(file.data)
+    for directory, total in totals.items():
+        if total >= WARN_DIRECTORY_BYTES:
+            message = f"{total // 1024} KiB of documents: a ConfigMap holds {MAX_FILE_BYTES // 1024} KiB"
+            remedy = "use kubectl apply --server-side above 256 KiB, or split it over several ConfigMaps"
+            where = directory or "documents"
+            yield flaw(where, "CONFIGMAP_SIZE", (), message, remedy, severity="warning", value=f"{total} bytes")

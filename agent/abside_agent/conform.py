@@ -1,0 +1,208 @@
+"""From a tree to the records of document.py, with every mistake in one pass, each noted on the tree.
+
+msgspec's own conversion stops at the first mistake of a record; this walk reads the same type information and goes on.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from msgspec import NODEFAULT, UNSET, inspect
+
+from abside_agent.document import Document
+from abside_agent.forms import FormError
+from abside_agent.tree import Bad, Mapping, Node, Path, Scalar, Sequence, Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+LARGEST_INTEGER = 2**53  # beyond it a reader of JSON that keeps numbers as doubles rounds
+
+_SAID = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "nothing"}
+
+
+def conform(tree: Tree) -> Document:
+    """Read a tree as a document. A part that cannot be read is UNSET, or left out of its mapping, and noted."""
+    if tree.root is None:
+        return Document()
+    document = _Walk(tree).value(tree.root, _information(Document), ())
+    return document if isinstance(document, Document) else Document()
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Give `did you mean …?` for the nearest known word, or nothing."""
+    by_lower = {item.lower(): item for item in known}
+    close = get_close_matches(word.lower(), by_lower, 1)
+    return f"did you mean {by_lower[close[0]]}?" if close else ""
+
+
+@cache
+def _information(record: type[Any]) -> Any:
+    return inspect.type_info(record)
+
+
+class _Walk:
+    """One walk over one tree. Each method takes a node, what it should be, and the path to it."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.tree = tree
+
+    def value(self, node: Node, kind: Any, path: Path) -> Any:
+        """Read one node as `kind`; UNSET when it is not that."""
+        if isinstance(node, Bad):
+            return UNSET
+        return _READERS[type(kind)](self, node, kind, path)
+
+    def metadata(self, node: Node, kind: inspect.Metadata, path: Path) -> Any:
+        form = (kind.extra or {}).get("form")
+        return self.value(node, kind.type, path) if form is None else self.form(node, form, path)
+
+    def form(self, node: Node, reader: Callable[[Scalar], Any], path: Path) -> Any:
+        if not isinstance(node, Scalar) or node.value is None:
+            return self.wrong(node, "one value", path)
+        try:
+            return reader(node)
+        except FormError as exc:
+            self.tree.note(exc.code, path, str(exc), exc.remedy)
+            return UNSET
+
+    def union(self, node: Node, kind: inspect.UnionType, path: Path) -> Any:
+        """Read an optional value: the only unions a document has."""
+        if isinstance(node, Scalar) and node.value is None:
+            return None
+        wanted = next(part for part in kind.types if not isinstance(part, inspect.NoneType))
+        return self.value(node, wanted, path)
+
+    def any(self, node: Node, _: Any, path: Path) -> Any:
+        """Read any JSON value."""
+        if isinstance(node, Mapping):
+            return {key: self.value(item, _ANY, (*path, key)) for key, item in node.items.items()}
+        if isinstance(node, Sequence):
+            return [self.value(item, _ANY, (*path, index)) for index, item in enumerate(node.items)]
+        value = node.value if isinstance(node, Scalar) else UNSET
+        if type(value) is int and abs(value) > LARGEST_INTEGER:
+            message = "integers beyond ±2^53 lose digits in many readers of JSON"
+            self.tree.note("INTEGER_TOO_BIG", path, message, "write it in quotes, as text")
+            return UNSET
+        return value
+
+    def literal(self, node: Node, kind: inspect.LiteralType, path: Path) -> Any:
+        if isinstance(node, Scalar) and node.value in kind.values:
+            return node.value
+        known = [str(value) for value in kind.values]
+        remedy = did_you_mean(node.text, known) if isinstance(node, Scalar) else ""
+        self.tree.note("UNKNOWN_VALUE", path, f"must be one of {', '.join(known)}", remedy or f"write {known[0]}")
+        return UNSET
+
+    def text(self, node: Node, kind: inspect.StrType, path: Path) -> Any:
+        if not isinstance(node, Scalar) or not isinstance(node.value, str):
+            return self.wrong(node, "text", path)
+        return self.measured(node.value, kind, "characters", path)
+
+    def integer(self, node: Node, kind: inspect.IntType, path: Path) -> Any:
+        if not isinstance(node, Scalar) or type(node.value) is not int:
+            return self.wrong(node, "a whole number", path)
+        low, high = kind.ge, kind.le
+        if (low is not None and node.value < low) or (high is not None and node.value > high):
+            self.tree.note("OUT_OF_RANGE", path, "the number is out of range", f"write {low} to {high}")
+            return UNSET
+        return node.value
+
+    def boolean(self, node: Node, _: Any, path: Path) -> Any:
+        if not isinstance(node, Scalar) or not isinstance(node.value, bool):
+            return self.wrong(node, "true or false", path)
+        return node.value
+
+    def sequence(self, node: Node, kind: inspect.ListType, path: Path) -> Any:
+        if isinstance(node, Scalar) and node.value is None:
+            return []
+        if not isinstance(node, Sequence):
+            return self.wrong(node, "a list", path)
+        items = [self.value(item, kind.item_type, (*path, index)) for index, item in enumerate(node.items)]
+        return self.measured(items, kind, "entries", path)
+
+    def mapping(self, node: Node, kind: inspect.DictType, path: Path) -> Any:
+        if isinstance(node, Scalar) and node.value is None:
+            return {}
+        if not isinstance(node, Mapping):
+            return self.wrong(node, "a mapping", path)
+        read = {}
+        for name, item in node.items.items():
+            self.key(name, node, kind.key_type, (*path, name))
+            read[name] = self.value(item, kind.value_type, (*path, name))
+        return self.measured(read, kind, "entries", path)
+
+    def key(self, name: str, node: Mapping, kind: Any, path: Path) -> None:
+        form = (kind.extra or {}).get("form") if isinstance(kind, inspect.Metadata) else None
+        if form is None:
+            return
+        try:
+            form(Scalar(name, name, node.keys[name]))
+        except FormError as exc:
+            self.tree.note(exc.code, path, str(exc), exc.remedy, at_key=True, value=name)
+
+    def struct(self, node: Node, kind: inspect.StructType, path: Path) -> Any:
+        if isinstance(node, Scalar) and node.value is None:
+            node = Mapping({}, {}, node.place)
+        if not isinstance(node, Mapping):
+            return self.wrong(node, "a mapping", path)
+        known = {field.encode_name: field for field in kind.fields}
+        if kind.forbid_unknown_fields:
+            self.unknown([name for name in node.items if name not in known], known, path)
+        values = {field.name: self.field(node, name, field, path) for name, field in known.items()}
+        return kind.cls(**{name: value for name, value in values.items() if value is not NODEFAULT})
+
+    def field(self, node: Mapping, name: str, field: inspect.Field, path: Path) -> Any:
+        """Read one field; NODEFAULT where the record's own default stands."""
+        if name in node.items:
+            return self.value(node.items[name], field.type, (*path, name))
+        if not field.required:
+            return NODEFAULT
+        self.tree.note("MISSING_FIELD", (*path, name), f"{name} is missing", f"add {name}: …")
+        return UNSET
+
+    def unknown(self, names: list[str], known: Iterable[str], path: Path) -> None:
+        what = "field" if path else "section"
+        for name in names:
+            remedy = did_you_mean(name, known) or f"known here: {', '.join(known)}"
+            where = (*path, name) if path else (name,)
+            self.tree.note(
+                f"UNKNOWN_{what.upper()}", where, f"there is no such {what}", remedy, at_key=True, value=name
+            )
+
+    def measured(self, value: Any, kind: Any, what: str, path: Path) -> Any:
+        """Hold a length within its bounds."""
+        low, high = kind.min_length or 0, kind.max_length
+        if len(value) >= low and (high is None or len(value) <= high):
+            return value
+        bounds = f"{low} to {high} {what}" if high is not None else f"at least {low} {what}"
+        self.tree.note("OUT_OF_RANGE", path, f"{len(value)} {what}", f"write {bounds}", value="")
+        return UNSET if isinstance(value, str) else value
+
+    def wrong(self, node: Node, wanted: str, path: Path) -> Any:
+        got = {Mapping: "a mapping", Sequence: "a list"}.get(type(node)) or _SAID[type(_scalar(node))]
+        quote = wanted == "text" and isinstance(node, Scalar) and node.text
+        remedy = f'write "{node.text}" in quotes' if quote and isinstance(node, Scalar) else f"write {wanted}"
+        self.tree.note("WRONG_TYPE", path, f"must be {wanted}, this is {got}", remedy)
+        return UNSET
+
+
+def _scalar(node: Node) -> Any:
+    return node.value if isinstance(node, Scalar) else None
+
+
+_ANY = inspect.AnyType()
+_READERS: dict[type[Any], Callable[[_Walk, Any, Any, Path], Any]] = {
+    inspect.Metadata: _Walk.metadata,
+    inspect.UnionType: _Walk.union,
+    inspect.AnyType: _Walk.any,
+    inspect.LiteralType: _Walk.literal,
+    inspect.StrType: _Walk.text,
+    inspect.IntType: _Walk.integer,
+    inspect.BoolType: _Walk.boolean,
+    inspect.ListType: _Walk.sequence,
+    inspect.DictType: _Walk.mapping,
+    inspect.StructType: _Walk.struct,
+}

@@ -1,0 +1,165 @@
+"""The agent: read, and when the digest changed, have it compiled and publish. Everything else is waiting."""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING
+
+from abside.backoff import Backoff
+from abside.environ import now_us
+from abside.log import Log, setup
+from abside.snapshot import Problem
+from abside_agent.exchange import Order, Outcome
+from abside_agent.publish import publish, read_published, remove_leftovers
+from abside_agent.reading import digest_of
+from abside_agent.sources.hints import Hints
+from abside_agent.sources.mounted import MOUNTS, Mounted, mount_points
+from abside_agent.spawn import ChildError, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from abside_agent.settings import AgentSettings
+
+log = Log("abside.agent")
+SETTLE_SECONDS = 0.1  # a plain directory must read alike twice, this far apart: an editor may be in mid-write
+SETTLE_READINGS = 20  # then it is taken as it is: a file written for ever must not stop the others
+RETRY_FIRST_SECONDS = 5.0  # after a failure that is not the documents' own: a full disk, a starved node
+RETRY_LONGEST_SECONDS = 300.0
+
+
+def main(settings: AgentSettings) -> int:
+    """Run the agent until SIGTERM or SIGINT, or once. Give the exit code."""
+    setup("agent", settings.log_level)
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    mounts = mount_points(MOUNTS.read_text()) if MOUNTS.exists() else frozenset()
+    source = Mounted(settings.config, settings.paused, mounts)
+    agent = Agent(settings, source, stop)
+    if settings.once:
+        agent.turn()
+        return 0 if agent.is_clean else 1
+    hints = Hints((*settings.config, *settings.paused), stop)  # first watch, then read: nothing falls in between
+    log.info("following", config=list(settings.config), paused=list(settings.paused), snapshot=settings.snapshot)
+    try:
+        while not stop.is_set():
+            agent.turn()
+            hints.wait(settings.poll_seconds)
+    finally:
+        hints.close()
+    log.info("stopped")
+    return 0
+
+
+@dataclass(slots=True)
+class Agent:
+    """What one agent remembers between two turns: what it last read, and what it last published."""
+
+    settings: AgentSettings
+    source: Mounted
+    stop: Event
+    clock_us: Callable[[], int] = now_us
+    steady: Callable[[], float] = time.monotonic
+    is_clean: bool = False  # the last turn rejected nothing and its snapshot is in force
+    _digest: bytes = b""
+    _last: bytes = b""
+    _said: frozenset[Problem] = frozenset()
+    _backoff: Backoff = field(default_factory=lambda: Backoff(RETRY_FIRST_SECONDS, RETRY_LONGEST_SECONDS))
+    _retry_at: float | None = None
+
+    def __post_init__(self) -> None:
+        self._last = read_published(self._path)
+        if removed := remove_leftovers(self._path):
+            log.info("leftovers_removed", files=removed)
+
+    @property
+    def _path(self) -> Path:
+        return Path(self.settings.snapshot)
+
+    def turn(self) -> None:
+        """Look once, and act when there is something new."""
+        packed = self._settled()
+        digest = digest_of(packed)
+        retries = self._retry_at is not None and self.steady() >= self._retry_at
+        vanished = bool(self._last) and not self._path.exists()
+        if digest == self._digest and not retries and not vanished:
+            return
+        self._digest, self._retry_at = digest, None
+        outcome = self._compiled(packed)
+        if outcome is None:
+            return
+        data = outcome.snapshot or (self._last if vanished else b"")
+        published = self._published(data) if data else True
+        self.is_clean = published and bool(outcome.revision) and not outcome.is_degraded and self._retry_at is None
+        self._say(outcome, published=published and bool(data))
+        if self._retry_at is None:
+            self._backoff.reset()
+
+    def _settled(self) -> bytes:
+        """Read until a new state stands still; a ConfigMap is swapped whole and is taken at once."""
+        packed = self.source.read().pack()
+        for _ in range(SETTLE_READINGS):
+            if digest_of(packed) == self._digest or self.source.is_atomic:
+                break
+            if self.stop.wait(SETTLE_SECONDS):
+                break
+            again = self.source.read().pack()
+            if again == packed:
+                break
+            packed = again
+        return packed
+
+    def _compiled(self, packed: bytes) -> Outcome | None:
+        """Have a reading settled; where that fails, only its pauses over what is in force, and try again later."""
+        try:
+            return self._run(packed, None)
+        except ChildError as exc:
+            self._again_later()
+            remedy = "run abside check on the documents; the last good stays in force"
+            unread = Problem("error", "NOT_COMPILED", "documents", 0, 0, "", "", str(exc), remedy)
+        try:
+            return self._run(packed, unread)
+        except ChildError as exc:
+            log.error("not_compiled", why=str(exc), then="the last good stays in force")
+            return None
+
+    def _run(self, packed: bytes, unread: Problem | None) -> Outcome:
+        settings = self.settings
+        limits = (settings.compile_cpu_seconds, settings.compile_memory)
+        order = Order(packed, self._last, self.clock_us(), *limits, unread)
+        return run(order, settings.compile_seconds)
+
+    def _published(self, data: bytes) -> bool:
+        try:
+            publish(self._path, data)
+        except OSError as exc:
+            self._again_later()
+            log.error("not_published", why=str(exc), then="the last good stays in force")
+            return False
+        self._last = data
+        return True
+
+    def _again_later(self) -> None:
+        self._retry_at = self.steady() + self._backoff.next_seconds()
+
+    def _say(self, outcome: Outcome, *, published: bool) -> None:
+        """Log what came into force, and each problem that was not said before."""
+        if outcome.last_refused:
+            log.warning("last_snapshot_unreadable", why=outcome.last_refused, then="going on without it")
+        for problem in outcome.problems:
+            if problem not in self._said:
+                say = log.error if problem.severity == "error" else log.warning
+                say("problem", code=problem.code, text=str(problem))
+        self._said = frozenset(outcome.problems)
+        for path, served in outcome.held.items() if published else ():
+            log.warning("held_back", what=path, serving=served)
+        if published:
+            counts = dict(outcome.counts, problems=len(outcome.problems))
+            log.info("published", revision=outcome.revision, degraded=outcome.is_degraded, **counts)
+        elif not outcome.revision:
+            log.warning("nothing_published", problems=len(outcome.problems))

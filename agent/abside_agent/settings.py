@@ -1,0 +1,34 @@
+"""The settings of `abside agent` and `abside check`."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass
+
+from abside.environ import integer, one_of, seconds, setting, size
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """What the agent follows, what it publishes, and what a reading may cost."""
+
+    config: tuple[str, ...] = setting(MISSING, "directory of *.yaml documents; may be given several times", many=True)
+    snapshot: str = setting(MISSING, "the file to publish, which the sidecar follows")
+    paused: tuple[str, ...] = setting((), "directory whose keys are paused experiments", many=True)
+    once: bool = setting(False, "publish and exit; 1 when anything was rejected", flag=True)
+    # Between two looks a change by events is seen at once; this bounds what a lost event costs. A look at 200 KiB
+    # takes 0.3 ms.
+    poll_seconds: float = setting("0.5", "how often the directories are read, whatever the events say", seconds)
+    # 1,000 experiments take 2 s on a quiet core; a throttled pod gets a tenth of one.
+    compile_seconds: float = setting("60", "longest a compilation may take", seconds)
+    compile_cpu_seconds: int = setting("20", "CPU time a compilation may use", integer)
+    # The agent's container has a limit of 256 MiB; over it the kernel would end parent and child alike.
+    compile_memory: int = setting("192MiB", "address space a compilation may use", size)
+    log_level: str = setting("info", "least severe log line written", one_of("debug", "info", "warning", "error"))
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSettings:
+    """What to check, and how to say it."""
+
+    paths: tuple[str, ...] = setting(MISSING, "files, or directories of *.yaml", many=True, words=True)
+    json: bool = setting(False, "print the problems as JSON", flag=True)

@@ -1,0 +1,133 @@
+"""From a reading and the snapshot in force to the next snapshot: check, last good, pauses. Pure.
+
+Nothing here depends on how the agent came to be here: the same files and pauses, with nothing held back, settle the
+same for an agent that just started and for one that has run for a year.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from abside.snapshot import Experiment, Problem, Snapshot, assemble
+from abside_agent.check import Checked, check
+from abside_agent.conform import did_you_mean
+from abside_agent.reading import EVERY_EXPERIMENT, Reading
+from abside_agent.resolve import Resolved, resolve
+from abside_agent.tree import Flaw, flaw
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_HEAD_PROBLEMS = 100  # a status page and a log show no more; 100 of them keep the head below 50 KB
+NO_REASON = "no reason given"
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The next snapshot (None: nothing may be published), what is wrong, and what is served instead by path."""
+
+    snapshot: Snapshot | None
+    problems: tuple[Problem, ...]
+    held: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether anything a file asks for is held back."""
+        return any(problem.severity == "error" for problem in self.problems)
+
+
+def settle(reading: Reading, last: Snapshot | None, now_us: int, *, unread: Problem | None = None) -> Settled:
+    """Settle what comes into force. `unread`: the files must not be looked at, for this problem with them."""
+    if unread is not None:
+        return _refused(reading, last, now_us, [unread], set())
+    checked = check(reading.files, last, reading.lost)
+    asked = {candidate.id for candidate in checked.candidates if candidate.section == "experiments"}
+    resolved = resolve(checked, last)
+    found = [*reading.problems, *(one.problem for one in resolved.flaws)]
+    if refusal := refuse(reading, checked, resolved, last):
+        return _refused(reading, last, now_us, [*found, refusal.problem], asked)
+    experiments, odd = _paused(reading, resolved.experiments, last, asked)
+    problems = in_order([*found, *odd])
+    snapshot = assemble(
+        resolved.attributes,
+        [*resolved.placements.values(), *resolved.layers.values(), *experiments],
+        written_at_us=now_us,
+        retired=resolved.retired,
+        degraded=any(problem.severity == "error" for problem in problems),
+        problems=_bounded(problems),
+    )
+    return Settled(snapshot, problems, resolved.held)
+
+
+def refuse(reading: Reading, checked: Checked, resolved: Resolved, last: Snapshot | None) -> Flaw | None:
+    """Say why the files as a whole cannot be taken: missing or empty is never "no experiments"."""
+    placements = any(candidate.section == "placements" for candidate in checked.candidates)
+    where, kept = "documents", any(checked.kept.values())
+    if not reading.files and not kept:
+        return flaw(where, "NO_FILE", (), "there is no *.yaml file", "put the documents there")
+    if checked.is_empty and not kept:
+        return flaw(where, "EMPTY", (), "no file has any content", "write placements and experiments")
+    if not resolved.placements or not (placements or checked.kept["placements"]):
+        return flaw(where, "NO_PLACEMENT", (), "there is no placement that can be used", "declare one: placements: …")
+    if not resolved.experiments and last is not None and last.experiments:
+        remedy = "to end the last one write status: ended, and keep it for a while"
+        return flaw(where, "NO_EXPERIMENT", (), "no experiment is left of those in force", remedy)
+    return None
+
+
+def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Sort errors first, then by file, line and column; leave repetitions out."""
+    unique = dict.fromkeys(problems)
+    return tuple(sorted(unique, key=lambda p: (p.severity, p.file, p.line, p.column, p.path, p.code, p.message)))
+
+
+def _refused(reading: Reading, last: Snapshot | None, now_us: int, found: list[Problem], asked: set[str]) -> Settled:
+    """Change nothing but the pauses, and say so."""
+    if last is None:
+        return Settled(None, in_order(found))
+    experiments, odd = _paused(reading, last.experiments, last, asked)
+    problems = in_order([*found, *odd])
+    snapshot = assemble(
+        last.head.attributes,
+        [*last.placements.values(), *last.layers.values(), *experiments],
+        written_at_us=now_us,
+        retired=last.head.retired,
+        degraded=True,
+        problems=_bounded(problems),
+    )
+    return Settled(snapshot, problems, {"all": "last good"})
+
+
+def _paused(
+    reading: Reading, experiments: dict[str, Experiment], last: Snapshot | None, asked: set[str]
+) -> tuple[list[Experiment], list[Problem]]:
+    """Give the experiments with their pauses, and what is odd about these. A pause never fails for its form."""
+    pauses = {name: reason or NO_REASON for name, reason in reading.pauses.items()}
+    if reading.keeps_pauses and last is not None:
+        kept = {name: record.pause for name, record in last.experiments.items() if record.pause is not None}
+        pauses = {**kept, **pauses}
+    every = pauses.get(EVERY_EXPERIMENT)
+    known = {*experiments, *asked, EVERY_EXPERIMENT}
+    odd = [
+        flaw(
+            reading.paused_from.get(name, name),
+            "PAUSED_UNKNOWN",
+            (),
+            f"no experiment is called {name}: this pauses nothing",
+            did_you_mean(name, known) or "delete the key",
+            severity="warning",
+            value=name,
+        ).problem
+        for name in pauses
+        if name not in known and name in reading.pauses
+    ]
+    return [replace(record, pause=pauses.get(name, every)) for name, record in experiments.items()], odd
+
+
+def _bounded(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    if len(problems) <= MAX_HEAD_PROBLEMS:
+        return problems
+    more = f"{len(problems) - MAX_HEAD_PROBLEMS} more problems are not shown here"
+    last = flaw("documents", "MORE_PROBLEMS", (), more, "run abside check", severity="warning")
+    return (*problems[:MAX_HEAD_PROBLEMS], last.problem)

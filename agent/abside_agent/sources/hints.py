@@ -1,0 +1,88 @@
+"""File system events, as hints that it is worth looking now; whether anything changed, the digest decides.
+
+Events get lost (a directory replaced, inotify exhausted: 128 instances per user and node), and then looking again after
+a while is all there is. So a wait always ends.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from watchfiles._rust_notify import RustNotify  # the documented synchronous backend: the watch begins when it is made
+
+from abside.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from threading import Event
+
+log = Log("abside.agent")
+DEBOUNCE_MS = 50  # a swap is five events within a millisecond
+STEP_MS = 20  # how often the backend looks whether events came, or the wait was stopped
+
+
+class Watcher(Protocol):
+    """What is needed of RustNotify."""
+
+    def watch(self, debounce_ms: int, step_ms: int, timeout_ms: int, stop_event: Event) -> object:
+        """Wait for events."""
+
+    def close(self) -> None:
+        """Give the inotify instance back."""
+
+
+def watch_directories(directories: list[str]) -> Watcher:
+    """Begin to watch; no filter, and not what lies deeper: a ConfigMap's swap happens at the top."""
+    return RustNotify(directories, False, False, 0, False, True)
+
+
+class Hints:
+    """Waits for events in directories, or just waits. A directory that appears or is replaced is watched anew."""
+
+    def __init__(
+        self, directories: tuple[str, ...], stop: Event, begin: Callable[[list[str]], Watcher] = watch_directories
+    ) -> None:
+        self._directories = directories
+        self._stop = stop
+        self._begin = begin
+        self._seen: tuple[int | None, ...] = ()
+        self._watcher: Watcher | None = None
+        self._has_warned = False
+        self.renew()
+
+    def renew(self) -> None:
+        """Watch the directories as they are now."""
+        seen = tuple(_inode(directory) for directory in self._directories)
+        if seen == self._seen:
+            return
+        self.close()
+        self._seen = seen
+        present = [directory for directory, inode in zip(self._directories, seen, strict=True) if inode is not None]
+        try:
+            self._watcher = self._begin(present) if present else None
+        except (OSError, RuntimeError) as exc:
+            if not self._has_warned:
+                self._has_warned = True
+                log.warning("events_unavailable", then="polling only", why=str(exc))
+
+    def wait(self, seconds: float) -> None:
+        """Wait for an event, the stop or the end of the time."""
+        self.renew()
+        if self._watcher is None:
+            self._stop.wait(seconds)
+            return
+        self._watcher.watch(DEBOUNCE_MS, STEP_MS, max(int(seconds * 1000), 1), self._stop)
+
+    def close(self) -> None:
+        """End the watch."""
+        if self._watcher is not None:
+            self._watcher.close()
+            self._watcher = None
+
+
+def _inode(directory: str) -> int | None:
+    try:
+        return Path(directory).stat().st_ino
+    except OSError:
+        return None

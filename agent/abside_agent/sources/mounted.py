@@ -1,0 +1,199 @@
+"""Reads mounted directories with ConfigMap semantics: what stands behind `..data`, all keys of one moment.
+
+kubelet swaps a ConfigMap by renaming the symlink `..data` to another directory. All keys are therefore read in the
+directory it points at, and again when that was swapped away meanwhile. Plain directories work alike.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from abside_agent.reading import MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, File, Reading
+from abside_agent.tree import Severity, flaw
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from abside.snapshot import Problem
+
+DATA = "..data"
+READ_ATTEMPTS = 5  # a swap takes microseconds and comes a minute apart; a key still missing then is a broken link
+MAX_REASON_BYTES = 1024  # of a pause's reason: a sentence, not a report
+MOUNTS = Path("/proc/self/mountinfo")
+
+
+@dataclass(slots=True)
+class Mounted:
+    """Reads the config and paused directories. `mounts` are this process's mount points, to tell subPath by."""
+
+    config: tuple[str, ...]
+    paused: tuple[str, ...] = ()
+    mounts: frozenset[str] = frozenset()
+    _pauses: dict[str, dict[str, str]] = field(default_factory=dict)  # directory → what it last paused
+
+    @property
+    def is_atomic(self) -> bool:
+        """Whether every directory is swapped as a whole, so that no file can be seen half-written."""
+        return all(Path(directory, DATA).is_symlink() for directory in (*self.config, *self.paused))
+
+    def read(self) -> Reading:
+        """Read everything once. Never raises for what is or is not there."""
+        reader = _Reader(self.mounts)
+        for directory, label in zip(self.config, labels(self.config), strict=True):
+            reader.config(directory, label)
+        for directory in self.paused:
+            seen = reader.paused(directory)
+            if seen is not None:
+                self._pauses[directory] = seen
+        pauses: dict[str, str] = {}
+        origins: dict[str, str] = {}
+        for directory in self.paused:
+            for name, reason in self._pauses.get(directory, {}).items():
+                reasons = [pauses[name], reason] if name in pauses else [reason]
+                pauses[name] = "; ".join(dict.fromkeys(filter(None, reasons)))
+                origins.setdefault(name, f"{Path(directory).name}/{name}")
+        keeps = any(directory not in self._pauses for directory in self.paused)
+        return Reading(
+            tuple(reader.files), tuple(reader.lost), tuple(reader.problems), pauses, origins, keeps_pauses=keeps
+        )
+
+
+def labels(directories: tuple[str, ...]) -> list[str]:
+    """Give what each directory's files are called by: nothing for a single one, else its shortest distinct ending."""
+    if len(directories) == 1:
+        return [""]
+    parts = [Path(directory).absolute().parts for directory in directories]
+    for length in range(1, max(map(len, parts))):
+        endings = ["/".join(path[-length:]) for path in parts]
+        if len(set(endings)) == len(endings):
+            return endings
+    return list(directories)
+
+
+def mount_points(text: str) -> frozenset[str]:
+    """Read the mount points off a mountinfo (proc(5)): the fifth field, with blanks and the like in octal."""
+    points = (line.split(" ")[4] for line in text.splitlines() if line.count(" ") > 4)
+    return frozenset(re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point) for point in points)
+
+
+class _Reader:
+    """One reading of all directories, within its bounds."""
+
+    def __init__(self, mounts: frozenset[str]) -> None:
+        self.mounts = mounts
+        self.files: list[File] = []
+        self.lost: list[str] = []
+        self.problems: list[Problem] = []
+        self.left_bytes = MAX_TOTAL_BYTES
+
+    def config(self, directory: str, label: str) -> None:
+        prefix = f"{label}/" if label else ""
+        try:
+            found = read_keys(directory, _is_document, MAX_FILE_BYTES + 1)
+        except OSError as exc:
+            self.lost.append(prefix)
+            self.say("DIRECTORY", directory, f"the directory cannot be read: {exc.strerror}", "mount it there")
+            return
+        if not found:
+            self.lost.append(prefix)
+            self.say("NO_FILE", directory, "no *.yaml file is here", "put the documents here", severity="warning")
+        for name, (data, refusal) in found.items():
+            self.files.append(self.file(prefix + name, data, refusal, label or directory))
+        self.odd_names(directory, prefix)
+
+    def file(self, name: str, data: bytes, refusal: str, directory: str) -> File:
+        self.left_bytes -= len(data)
+        if len(self.files) >= MAX_FILES:
+            return File(name, b"", directory, f"more than {MAX_FILES} files")
+        if self.left_bytes < 0:
+            return File(name, b"", directory, f"more than {MAX_TOTAL_BYTES // 2**20} MiB of documents")
+        return File(name, data, directory, refusal)
+
+    def odd_names(self, directory: str, prefix: str) -> None:
+        """Warn of files that will not be read, or never be read again."""
+        is_volume = Path(directory, DATA).is_symlink()
+        for name in _names(Path(directory)):
+            if name[0] != "." and not name.endswith(".yaml") and name.lower().endswith((".yml", ".yaml")):
+                message, remedy = "only *.yaml is read", f"rename it to {Path(name).stem}.yaml"
+                self.say("FILE_NAME", prefix + name, message, remedy, severity="warning")
+            if not is_volume and str(Path(directory, name).absolute()) in self.mounts:
+                message = "mounted by subPath: Kubernetes never updates it"
+                self.say("SUBPATH", prefix + name, message, "mount the ConfigMap as a directory", severity="warning")
+
+    def paused(self, directory: str) -> dict[str, str] | None:
+        """Give what a directory pauses; None when it cannot be seen."""
+        try:
+            found = read_keys(directory, lambda _: True, MAX_REASON_BYTES)
+        except OSError as exc:
+            message = f"the paused directory cannot be read: {exc.strerror}; what was paused stays paused"
+            self.say("PAUSED_DIRECTORY", directory, message, "mount it there", severity="warning")
+            return None
+        return {name: data.decode("utf-8", "replace").strip() for name, (data, _) in found.items()}
+
+    def say(self, code: str, file: str, message: str, remedy: str, *, severity: Severity = "error") -> None:
+        self.problems.append(flaw(file, code, (), message, remedy, severity=severity).problem)
+
+
+def read_keys(directory: str, wanted: Callable[[str], bool], limit: int) -> dict[str, tuple[bytes, str]]:
+    """Read the keys of one moment, each up to `limit` bytes: name → (data, why there is none).
+
+    Names that begin with a dot are no keys. Raises OSError when the directory cannot be read.
+    """
+    attempt = 0
+    while True:
+        attempt += 1
+        before = _target(directory)
+        base = Path(directory, before or "")
+        try:
+            names = [name for name in _names(base) if not name.startswith(".") and wanted(name)]
+        except FileNotFoundError:
+            if attempt == READ_ATTEMPTS or not Path(directory).is_dir():
+                raise
+            continue
+        found = {name: read_file(base / name, limit) for name in names}
+        vanished = any(data is None for data, _ in found.values())
+        if attempt == READ_ATTEMPTS or (not vanished and _target(directory) == before):
+            return {_shown(name): (data or b"", refusal) for name, (data, refusal) in found.items()}
+
+
+def _is_document(name: str) -> bool:
+    return name.endswith(".yaml")
+
+
+def _names(directory: Path) -> list[str]:
+    return sorted(entry.name for entry in directory.iterdir())
+
+
+def _shown(name: str) -> str:
+    """Give a file name that can be written as UTF-8, whatever bytes it has."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def _target(directory: str) -> str | None:
+    """Give what `..data` points at, None where there is no such link."""
+    try:
+        return str(Path(directory, DATA).readlink())
+    except OSError:
+        return None
+
+
+def read_file(path: Path, limit: int) -> tuple[bytes | None, str]:
+    """Read one key; None for data that vanished. A pipe or a device is refused without waiting for it."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None, "the file is gone, or a broken link"
+    except OSError as exc:
+        return b"", f"the file cannot be opened: {exc.strerror}"
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return b"", "this is not a regular file"
+        try:
+            return file.read(limit), ""
+        except OSError as exc:
+            return b"", f"the file cannot be read: {exc.strerror}"
