@@ -14,8 +14,9 @@ from abside.snapshot import BASIS_POINTS, SnapshotError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from abside.assignment.target import Check
     from abside.assignment.unit import Subject, UnitId
-    from abside.snapshot import Experiment, Variant
+    from abside.snapshot import Experiment, UnitKind, Variant
 
 Reason = Literal[
     "FORCED",
@@ -42,7 +43,6 @@ class Arm:
     traffic_bp: int
 
 
-# A tuple and not a dataclass, as every record made per request: a frozen dataclass takes three times as long to make.
 class Decision(NamedTuple):
     """The answer of one experiment. `bucket` is the one that decided: of slots, of traffic or of the variant."""
 
@@ -71,7 +71,10 @@ class Evaluator:
     traffic_bp: int
     valid_from_us: int | None
     valid_until_us: int | None
+    kind: UnitKind
+    slots: tuple[int, int] | None
     target: Target
+    admits: Check | None  # None: everybody is eligible
     layer_prefix: bytes
     traffic_prefix: bytes
     variant_prefix: bytes
@@ -97,13 +100,17 @@ class Evaluator:
             for flag in (False, True)
         )
         forced_arms = {arm.variant.id: arm for arm in forced}
+        target = build(experiment.eligibility)
         return cls(
             experiment=experiment,
             closed=_closed(experiment, now_us),
             traffic_bp=traffic_bp,
             valid_from_us=max((at_us for at_us in _changes(experiment) if at_us <= now_us), default=None),
             valid_until_us=next_change_us(experiment, now_us),
-            target=build(experiment.eligibility),
+            kind=experiment.unit,
+            slots=experiment.slots,
+            target=target,
+            admits=target.admits if target.conditions else None,
             layer_prefix=prefix(experiment.layer or "", "layer"),
             traffic_prefix=prefix(experiment.salt, "traffic"),
             variant_prefix=prefix(experiment.salt, "variant"),
@@ -118,32 +125,57 @@ class Evaluator:
         begun = self.valid_from_us is None or self.valid_from_us <= now_us
         return begun and (self.valid_until_us is None or now_us < self.valid_until_us)
 
-    def decide(self, subject: Subject) -> Decision:
-        """Decide for one subject; pure, and raises for no attribute value. Ids are as `parse_unit_id` gave them."""
-        experiment = self.experiment
-        unit = choose_unit(experiment.unit, subject)
+    def verdict(self, subject: Subject) -> Arm | Reason:
+        """Give the arm of one subject, or why there is none: the hot path, pure, and raises for no attribute value."""
         if self.forced_units or subject.force:
             arm = self._forced(subject)
             if arm is not None:
-                return Decision(experiment.id, "FORCED", unit or choose_unit("user_or_session", subject), arm)
+                return arm
         if self.closed is not None:
-            return Decision(experiment.id, self.closed, unit)
-        if unit is None:
-            return Decision(experiment.id, "NO_UNIT", None)
-        if not self.target.admits(subject):
-            return Decision(experiment.id, "NOT_ELIGIBLE", unit)
-        unit_id_utf8 = unit[1].encode()
-        if experiment.slots is not None:
-            start, stop = experiment.slots
-            bucket = bucket_of(self.layer_prefix, unit_id_utf8)
-            if not start <= bucket < stop:
-                return Decision(experiment.id, "OUTSIDE_SLOTS", unit, None, bucket)
-        if self.traffic_bp < BASIS_POINTS:
-            bucket = bucket_of(self.traffic_prefix, unit_id_utf8)
-            if bucket >= self.traffic_bp:
-                return Decision(experiment.id, "NOT_IN_TRAFFIC", unit, None, bucket)
-        bucket = bucket_of(self.variant_prefix, unit_id_utf8)
-        return Decision(experiment.id, "SPLIT", unit, self.arms[bisect_right(self.stops, bucket)], bucket)
+            return self.closed
+        if self.kind == "user_or_session":
+            if subject.unit is None:
+                return "NO_UNIT"
+            unit_id_utf8 = subject.unit_utf8
+        else:
+            unit_id = subject.user_id if self.kind == "user" else subject.session_id
+            if unit_id is None:
+                return "NO_UNIT"
+            unit_id_utf8 = unit_id.encode()
+        if self.admits is not None and not self.admits(subject):
+            return "NOT_ELIGIBLE"
+        if self.slots is not None:
+            start, stop = self.slots
+            if not start <= bucket_of(self.layer_prefix, unit_id_utf8) < stop:
+                return "OUTSIDE_SLOTS"
+        if self.traffic_bp < BASIS_POINTS and bucket_of(self.traffic_prefix, unit_id_utf8) >= self.traffic_bp:
+            return "NOT_IN_TRAFFIC"
+        return self.arms[bisect_right(self.stops, bucket_of(self.variant_prefix, unit_id_utf8))]
+
+    def decide(self, subject: Subject) -> Decision:
+        """Tell the verdict with its unit and the bucket that decided, for people and tests."""
+        verdict = self.verdict(subject)
+        experiment = self.experiment
+        unit = choose_unit(experiment.unit, subject)
+        if isinstance(verdict, Arm):
+            reason: Reason = "FORCED" if verdict.forced else "SPLIT"
+            return Decision(experiment.id, reason, self.unit_of(verdict, subject), verdict, self._bucket(reason, unit))
+        return Decision(experiment.id, verdict, unit, None, self._bucket(verdict, unit))
+
+    def unit_of(self, arm: Arm, subject: Subject) -> UnitId | None:
+        """Give whom this arm is logged for: the experiment's own unit; a forced one may be of the other kind."""
+        unit = choose_unit(self.kind, subject)
+        return subject.unit if unit is None and arm.forced else unit
+
+    def _bucket(self, reason: Reason, unit: UnitId | None) -> int | None:
+        prefixes = {
+            "OUTSIDE_SLOTS": self.layer_prefix,
+            "NOT_IN_TRAFFIC": self.traffic_prefix,
+            "SPLIT": self.variant_prefix,
+        }
+        if unit is None or reason not in prefixes:
+            return None
+        return bucket_of(prefixes[reason], unit[1].encode())
 
     def _forced(self, subject: Subject) -> Arm | None:
         """Ask the request first: its wish is the more particular one. Without any id there is nobody to force."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -18,17 +17,49 @@ MAX_UNIT_BYTES = 256  # a UUID has 36, an e-mail address at most 254; what is lo
 SMALLEST_INTEGER = -(2**63)
 LARGEST_INTEGER = 2**64 - 1  # what an exact JSON reader gives back unchanged; beyond, two ids could become one
 
+NO_FORCE: Mapping[str, str] = {}  # read, never written
 
-@dataclass(frozen=True, slots=True)
+
 class Subject:
-    """Who asks, for one placement. Ids are as `parse_unit_id` gave them; a pinned unit is one of the two."""
+    """Who asks, for one placement. Ids are as `parse_unit_id` gave them; a pinned unit is one of the two.
 
-    user_id: str | None
-    session_id: str | None
-    attributes: Mapping[str, Json]
-    placement: str
-    pinned: UnitId | None = None
-    force: Mapping[str, str] = field(default_factory=dict)  # experiment → variant, where the caller may ask for it
+    Not a frozen dataclass, as records are elsewhere: one is made for every request, and that would take three times
+    as long. `unit` is what `user_or_session` experiments randomise, and `unit_utf8` its id as it is hashed.
+    """
+
+    __slots__ = ("attributes", "force", "pinned", "placement", "session_id", "unit", "unit_utf8", "user_id")
+
+    def __init__(
+        self,
+        user_id: str | None,
+        session_id: str | None,
+        attributes: Mapping[str, Json],
+        placement: str,
+        pinned: UnitId | None = None,
+        force: Mapping[str, str] = NO_FORCE,  # experiment → variant, where the caller may ask for it
+    ) -> None:
+        self.user_id = user_id
+        self.session_id = session_id
+        self.attributes = attributes
+        self.placement = placement
+        self.pinned = pinned
+        self.force = force
+        self.unit: UnitId | None
+        if pinned is not None:
+            self.unit = pinned
+            self.unit_utf8 = pinned[1].encode()
+        elif user_id is not None:
+            self.unit = ("user", user_id)
+            self.unit_utf8 = user_id.encode()
+        elif session_id is not None:
+            self.unit = ("session", session_id)
+            self.unit_utf8 = session_id.encode()
+        else:
+            self.unit = None
+            self.unit_utf8 = b""
+
+    def __repr__(self) -> str:
+        return f"Subject({self.user_id!r}, {self.session_id!r}, {self.attributes!r}, {self.placement!r}, …)"
 
 
 class UnitError(ValueError):
@@ -73,13 +104,11 @@ def parse_unit_id(value: object, shared_ids: frozenset[str] = SHARED_IDS) -> str
 
 def choose_unit(kind: UnitKind, subject: Subject) -> UnitId | None:
     """Give the unit an experiment of this kind uses for this subject; None when the caller sent none of that kind."""
-    if kind == "user_or_session" and subject.pinned is not None:
-        return subject.pinned
-    if kind != "session" and subject.user_id is not None:
-        return ("user", subject.user_id)
-    if kind != "user" and subject.session_id is not None:
-        return ("session", subject.session_id)
-    return None
+    if kind == "user_or_session":
+        return subject.unit
+    if kind == "user":
+        return None if subject.user_id is None else ("user", subject.user_id)
+    return None if subject.session_id is None else ("session", subject.session_id)
 
 
 _KINDS: dict[type, str] = {bool: "a boolean", float: "a float", list: "a list", dict: "an object"}
