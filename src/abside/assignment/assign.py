@@ -41,6 +41,12 @@ class Arm:
     phase: int
     forced: bool
     traffic_bp: int
+    kind: UnitKind
+
+    def unit_of(self, subject: Subject) -> UnitId | None:
+        """Give whom this arm is logged for: the experiment's own unit; a forced one may be of the other kind."""
+        unit = choose_unit(self.kind, subject)
+        return subject.unit if unit is None and self.forced else unit
 
 
 class Decision(NamedTuple):
@@ -96,7 +102,10 @@ class Evaluator:
         _check_ranges(experiment)
         traffic_bp = _traffic_bp(experiment, now_us)
         split, forced = (
-            [Arm(experiment.id, variant, experiment.phase, flag, traffic_bp) for variant in experiment.variants]
+            [
+                Arm(experiment.id, variant, experiment.phase, flag, traffic_bp, experiment.unit)
+                for variant in experiment.variants
+            ]
             for flag in (False, True)
         )
         forced_arms = {arm.variant.id: arm for arm in forced}
@@ -159,13 +168,8 @@ class Evaluator:
         unit = choose_unit(experiment.unit, subject)
         if isinstance(verdict, Arm):
             reason: Reason = "FORCED" if verdict.forced else "SPLIT"
-            return Decision(experiment.id, reason, self.unit_of(verdict, subject), verdict, self._bucket(reason, unit))
+            return Decision(experiment.id, reason, verdict.unit_of(subject), verdict, self._bucket(reason, unit))
         return Decision(experiment.id, verdict, unit, None, self._bucket(verdict, unit))
-
-    def unit_of(self, arm: Arm, subject: Subject) -> UnitId | None:
-        """Give whom this arm is logged for: the experiment's own unit; a forced one may be of the other kind."""
-        unit = choose_unit(self.kind, subject)
-        return subject.unit if unit is None and arm.forced else unit
 
     def _bucket(self, reason: Reason, unit: UnitId | None) -> int | None:
         prefixes = {

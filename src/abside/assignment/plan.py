@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from abside.assignment.assign import Evaluator
-from abside.assignment.unit import choose_unit
+from abside.assignment.assign import Arm, Evaluator
 from abside.snapshot import config_id, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
 
-    from abside.assignment.assign import Arm
     from abside.assignment.unit import Subject, UnitId
     from abside.snapshot import Experiment, Parameters, Placement, Snapshot
 
@@ -63,17 +61,25 @@ class PlacementPlan:
         own = [evaluator for evaluator in evaluators if placement.id in evaluator.experiment.placements]
         return cls(placement, tuple(sorted(own, key=lambda evaluator: evaluator.experiment.id)))
 
+    def arms(self, subject: Subject) -> tuple[Arm, ...]:
+        """Give the arms of one subject, by experiment id; pure, never raises."""
+        found = []
+        for evaluator in self.evaluators:
+            verdict = evaluator.verdict(subject)
+            if type(verdict) is Arm:
+                found.append(verdict)
+        return tuple(found)
+
     def assign(self, subject: Subject) -> Answer:
         """Answer one subject, whose `placement` is this one. Pure but for the kept configurations; never raises."""
-        arms: list[Arm] = []
-        assigned: list[Assigned] = []
-        for evaluator in self.evaluators:
-            experiment, _, unit, arm, _ = evaluator.decide(subject)
-            if arm is not None and unit is not None:
-                arms.append(arm)
-                assigned.append(Assigned(experiment, arm.variant.id, arm.phase, unit, arm.forced, arm.traffic_bp))
-        merged = self.merged(tuple(arms))
-        return Answer(merged.config, merged.config_id, tuple(assigned), choose_unit("user_or_session", subject))
+        arms = self.arms(subject)
+        merged = self.merged(arms)
+        assigned = []
+        for arm in arms:
+            unit = arm.unit_of(subject)
+            if unit is not None:
+                assigned.append(Assigned(arm.experiment, arm.variant.id, arm.phase, unit, arm.forced, arm.traffic_bp))
+        return Answer(merged.config, merged.config_id, tuple(assigned), subject.unit)
 
     def merged(self, arms: tuple[Arm, ...]) -> Merged:
         """Give the configuration for these arms, which are sorted by experiment id."""
