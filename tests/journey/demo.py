@@ -6,7 +6,6 @@ import gzip
 import io
 import json
 import math
-import re
 import shutil
 import signal
 import socket
@@ -193,7 +192,7 @@ async def report(stood: Stand, shopper: Shopper, exposure_id: str | None, tally:
 def show_shares(status: Any, tally: Tally, asked: int) -> None:
     """Print the shares by variant beside their weights, with the distance in standard deviations."""
     print(
-        f"  {'experiment':<18}{'status':<10}{'traffic':>8}{'in':>8}"
+        f"  {'experiment':<20}{'status':<10}{'traffic':>8}{'in':>8}"
         f"   {'variant':<14}{'weight':>7}{'share':>8}{'sd off':>8}"
     )
     units: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -201,7 +200,7 @@ def show_shares(status: Any, tally: Tally, asked: int) -> None:
         units[experiment][variant] += 1
     for name, one in status["experiments"].items():
         total = units[name].total()
-        head = f"{name:<18}{one['status']:<10}{one['traffic_bp'] / 100:>7g}%{total:>8,}"
+        head = f"{name:<20}{one['status']:<10}{one['traffic_bp'] / 100:>7g}%{total:>8,}"
         if not total:
             print(f"  {head}   nobody: every shopper gets the placement's own parameters")
             mark = tally.check(one["status"] != "running", f"{name} runs and has units")
@@ -228,18 +227,18 @@ async def variants(stood: Stand, crowd: list[Shopper], placement: str, experimen
 
 
 async def ramp(stood: Stand, crowd: list[Shopper], tally: Tally) -> None:
-    name = "newsfeed-freshness"
+    name = "newsfeed-diversity"
     before = await variants(stood, crowd, "newsfeed", name)
-    file = next(path for path in sorted(stood.config.glob("*.yaml")) if f"  {name}:" in path.read_text())
+    file = stood.config / "newsfeed.yaml"
     text = file.read_text()
-    edited = re.sub(rf"(  {name}:\n(?:    .*\n|\s*\n)*?    traffic: )20%", r"\g<1>50%", text)
-    tally.check(edited != text, f"{file.name} has {name} with traffic: 20%")
+    edited = text.replace("traffic: 50%}", "traffic: 100%}")
+    tally.check(edited != text, f"{file.name} has a step with traffic: 50%")
     since = time.monotonic()
     file.write_text(edited)
-    seconds = await stood.until(lambda now: now["experiments"][name]["traffic_bp"] == 5000, since)
+    seconds = await stood.until(lambda now: now["experiments"][name]["traffic_bp"] == 10_000, since)
     after = await variants(stood, crowd, "newsfeed", name)
     moved = sum(after.get(user) != variant for user, variant in before.items())
-    print(f"  {file.name}: traffic: 20% → 50%")
+    print(f"  {file.name}: the last step, traffic: 50% → 100%")
     mark = tally.check(seconds < IN_FORCE_SECONDS, f"the ramp took {seconds:.2f} s")
     print(f"  in force after {seconds:.2f} s  {mark}")
     mark = tally.check(moved == 0 and len(after) > len(before), f"the ramp moved {moved} shoppers")
