@@ -43,9 +43,12 @@ async def ask(http: aiohttp.ClientSession, stage: "Stage") -> Any:
 
 
 @pytest.fixture
-async def running(stage: "Stage", configmap_volume: "ConfigMapVolume", until: Until) -> "tuple[Stage, ConfigMapVolume]":
-    configmap_volume.write(documents())
-    stage.agent(configmap_volume.path).start()
+async def running(
+    stage: "Stage", configmap_volume: "Callable[[str], ConfigMapVolume]", until: Until
+) -> "tuple[Stage, ConfigMapVolume]":
+    volume = configmap_volume("config")
+    volume.swap(documents())
+    stage.agent(volume.path).start()
     stage.sidecar().start()
 
     async def answers() -> bool:
@@ -53,7 +56,7 @@ async def running(stage: "Stage", configmap_volume: "ConfigMapVolume", until: Un
             return bool((await ask(http, stage)).get("revision"))
 
     await until(answers)
-    return stage, configmap_volume
+    return stage, volume
 
 
 async def test_of_twenty_swaps_the_last_is_in_force_at_once_and_none_is_stuck(
@@ -67,7 +70,7 @@ async def test_of_twenty_swaps_the_last_is_in_force_at_once_and_none_is_stuck(
 
         seen = set()
         for number in range(1, SWAPS + 1):
-            volume.write(documents(generation=number))
+            volume.swap(documents(generation=number))
             swapped = time.monotonic()
             while time.monotonic() - swapped < SWAP_SECONDS and number < SWAPS:
                 seen.add(await generation())
@@ -91,15 +94,15 @@ async def test_a_pause_by_document_and_by_directory_reaches_the_answer_and_resum
         assert [one["experiment"] for one in before] == ["pdp-reranker"]
 
         async def paused() -> bool:
-            return (await ask(http, stage))["assignments"] == []
+            return bool((await ask(http, stage))["assignments"] == [])
 
         async def resumed() -> bool:
             return bool((await ask(http, stage))["assignments"] == before)
 
-        volume.write(documents(status="paused"))
+        volume.swap(documents(status="paused"))
         by_document = await until(paused)
         assert (await ask(http, stage))["config"]["model"] == "ranker-v1"
-        volume.write(documents())
+        volume.swap(documents())
         await until(resumed)
 
         (stage.paused / "pdp-reranker").write_text("carts broken")
@@ -129,17 +132,17 @@ async def test_a_broken_file_blocks_neither_the_last_good_nor_another_files_paus
             return bool((await status())["degraded"])
 
         broken = documents() | {"placements.yaml": "placements:\n\tpdp: {"}
-        volume.write(broken)
+        volume.swap(broken)
         await until(degraded)
         assert (await ask(http, stage))["config"]["generation"] == 0
         assert [one["file"] for one in (await status())["problems"]] == ["placements.yaml"]
-        volume.write(broken | {"pdp.yaml": EXPERIMENT.replace("STATUS", "paused")})
+        volume.swap(broken | {"pdp.yaml": EXPERIMENT.replace("STATUS", "paused")})
 
         async def paused() -> bool:
-            return (await ask(http, stage))["assignments"] == []
+            return bool((await ask(http, stage))["assignments"] == [])
 
         await until(paused)
-        volume.write(documents())
+        volume.swap(documents())
 
         async def healthy() -> bool:
             return not (await status())["degraded"]
