@@ -7,7 +7,6 @@ sidecar itself says (exposure, config, account). An outcome carries no variant: 
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,7 +26,10 @@ MAX_ITEMS = 500  # a page of recommendations, with room
 MAX_PROPERTIES = 64
 MAX_VALUE = 10**14  # decimal(18,4) holds 14 digits before the point
 MAX_COUNT = 2**31 - 1
+MAX_INTEGER = 2**64  # what JSON readers give back unchanged; beyond, two ids could become one
+MAX_SHOWN_CHARS = 64  # of a name that a caller made up, in a refusal
 TYPE_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)\Z", re.ASCII)
 OWN_TYPES: Final = frozenset({"exposure", "config", "account"})  # the sidecar's own: 422 when a caller sends them
 
 EventMap = dict[str, Any]
@@ -112,7 +114,8 @@ def from_caller(
             continue
         check = known.get(name)
         if check is None:
-            raise EventError("UNKNOWN_FIELD", name, _unknown(name, kind, known))
+            shown = name[:MAX_SHOWN_CHARS]
+            raise EventError("UNKNOWN_FIELD", shown, _unknown(shown, kind, known))
         if value is not None:  # null is absent: an answer's exposure_id may be null, and clients send it back
             event[name] = check(name, value)
     if fields.get("ts") is not None:
@@ -174,6 +177,11 @@ def exposure(
     return event
 
 
+def within_bound(exposure: EventMap) -> EventMap:
+    """Give an exposure that is too large for an event without its attributes: who was in is what must not be lost."""
+    return {**exposure, "attributes": {}} if len(encode(exposure)) > MAX_EVENT_BYTES else exposure
+
+
 def own(kind: Literal["config", "account"], *, event_id: str, now_us: int, **fields: Any) -> EventMap:
     """Give a `config` or `account` event: about the sidecar, of no shopper."""
     head = {"event_id": event_id, "type": kind, "ts": now_us, "seen_ts": now_us, "user_id": None, "session_id": None}
@@ -182,7 +190,7 @@ def own(kind: Literal["config", "account"], *, event_id: str, now_us: int, **fie
 
 def _text(path: str, value: Any) -> str:
     """Take a non-empty string of at most MAX_TEXT_BYTES; an integer (a numeric catalogue) becomes decimal text."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < MAX_INTEGER:
         value = str(value)
     if not isinstance(value, str):
         raise EventError("WRONG_TYPE", path, f"must be a string, not {_kind(value)}")
@@ -198,7 +206,7 @@ def _text(path: str, value: Any) -> str:
 def _number(path: str, value: Any) -> float | int:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise EventError("WRONG_TYPE", path, f"must be a number, not {_kind(value)}")
-    if not math.isfinite(value) or abs(value) >= MAX_VALUE:
+    if not abs(value) < MAX_VALUE:  # so put, NaN is refused too
         raise EventError("INVALID_EVENT", path, f"must be finite and below {MAX_VALUE:,}")
     return value
 
@@ -269,12 +277,12 @@ def _string(path: str, value: str) -> str:
 def _timestamp(value: Any, now_us: int) -> int:
     """Read µs since 1970 (integer) or RFC 3339 with a zone. The future becomes now; older than 7 days is refused."""
     if isinstance(value, str):
+        if not RFC_3339.match(value):
+            raise EventError("INVALID_EVENT", "ts", _TS_REMEDY)
         try:
-            moment = datetime.fromisoformat(value)
+            moment = datetime.fromisoformat(value.upper())
         except ValueError as exc:
             raise EventError("INVALID_EVENT", "ts", _TS_REMEDY) from exc
-        if moment.tzinfo is None:
-            raise EventError("INVALID_EVENT", "ts", _TS_REMEDY)
         elapsed = moment - datetime(1970, 1, 1, tzinfo=UTC)
         value = (elapsed.days * 86_400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds
     elif isinstance(value, bool) or not isinstance(value, int):
@@ -296,7 +304,7 @@ def _kind(value: Any) -> str:
 
 
 def _unknown(name: str, kind: str, known: Mapping[str, Any]) -> str:
-    close = get_close_matches(str(name), [*known, *COMMON_FIELDS], n=1)
+    close = get_close_matches(name, [*known, *COMMON_FIELDS], n=1)
     hint = f"; did you mean {close[0]}?" if close else f"; it has {', '.join(known)}"
     return f"is not a field of {kind} events{hint}"
 

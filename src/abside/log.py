@@ -53,5 +53,14 @@ def _line(event: str, fields: dict[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
-    return text if text and not set(text) & {" ", "=", '"', "\n"} else orjson.dumps(text).decode()
+    text = value if isinstance(value, str) else _json(value)
+    plain = text and text.isprintable() and not set(text) & {" ", "=", '"'}  # nothing that could end or forge a line
+    return text if plain else _json(text)
+
+
+def _json(value: Any) -> str:
+    """Give JSON; of what JSON cannot hold (a file name that is not UTF-8, say) Python's own ASCII form."""
+    try:
+        return orjson.dumps(value, default=str).decode()
+    except TypeError:
+        return orjson.dumps(ascii(value)).decode()
