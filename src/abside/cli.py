@@ -114,15 +114,17 @@ def _param(setting: Setting) -> click.Parameter:
         return click.Option(
             [setting.option], is_flag=True, default=setting.default, help=setting.help, envvar=setting.variable
         )
+    # A required option must have no default at all: to click 8.3 and later an explicit None is one.
+    default = {} if setting.required else {"default": setting.default}
     return click.Option(
         [setting.option, setting.name],
         type=kind,
         required=setting.required,
         multiple=setting.many,
-        default=None if setting.required else setting.default,
         show_default=setting.default not in (None, ()),
         help=setting.help,
         envvar=setting.variable,
+        **default,
     )
 
 

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from abside import __version__
+from abside.cli import ROOMS, main
+from abside.environ import settings_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROOM_MODULES = (
+    "abside.sidecar",
+    "abside.spool",
+    "abside.upstream",
+    "abside.collector",
+    "abside.assignment",
+    "abside.up",
+)
+HELP_THEN_MODULES = """
+import json, sys, abside.cli
+try:
+    abside.cli.main(["--help"])
+except SystemExit:
+    print(json.dumps(list(sys.modules)))
+"""
+# What Kubernetes puts into a pod's environment for a Service of our name.
+INJECTED = re.compile(r"(.*_)?(PORT|HOST|SERVICE)(_.*)?")
+
+
+def abside(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "abside", *arguments]
+    environment = {**os.environ, **variables}  # noqa: TID251 a child's own, made from ours
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
+
+
+def invoke(*arguments: str, **variables: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, list(arguments), env=variables, prog_name="abside")
+    return result.exit_code, result.output
+
+
+def test_help_names_every_room_and_imports_none() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", HELP_THEN_MODULES], capture_output=True, text=True, check=True, timeout=60
+    )
+    text, _, modules = result.stdout.rpartition("\n[")
+    for name, room in ROOMS.items():
+        assert re.search(rf"^  {name} +{re.escape(room.summary.split()[0])}", text, re.MULTILINE)
+    loaded = json.loads("[" + modules)
+    assert "abside.cli" in loaded
+    assert [
+        name for name in loaded if name.startswith((*ROOM_MODULES, "abside_agent", "aiohttp", "msgpack", "yaml"))
+    ] == []
+
+
+def test_the_version_is_the_packages() -> None:
+    code, output = invoke("--version")
+    assert (code, __version__ in output) == (0, True)
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_every_option_is_in_the_help_with_its_words(name: str) -> None:
+    code, output = invoke(name, "--help")
+    assert code == 0
+    module, _, record = ROOMS[name].settings.partition(":")
+    for setting in settings_of(getattr(import_module(module), record)):
+        assert setting.words or setting.option in output
+        assert setting.help
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_every_field_of_a_rooms_settings_is_a_setting_that_kubernetes_does_not_set(name: str) -> None:
+    module, _, record = ROOMS[name].settings.partition(":")
+    kind = getattr(import_module(module), record)
+    listed = settings_of(kind)
+    assert len(listed) == len(fields(kind))
+    for setting in listed:
+        assert setting.variable == "ABSIDE_" + setting.name.upper()
+        assert not INJECTED.fullmatch(setting.variable.removeprefix("ABSIDE_")), setting.variable
+
+
+def test_an_option_may_come_from_the_environment_and_the_command_line_wins(tmp_path: Path) -> None:
+    places = {"ABSIDE_SNAPSHOT": str(tmp_path / "s"), "ABSIDE_SPOOL": str(tmp_path / "spool")}
+    code, output = invoke("sidecar", **places, ABSIDE_SEAL_SECONDS="soon")
+    assert code == 2
+    assert "'soon' is not a number of seconds, for example 0.25 or 30" in output
+    assert "--seal-seconds" in output
+    code, output = invoke("sidecar", "--fsync", "now", **places, ABSIDE_FSYNC="always")
+    assert (code, "'now' is not one of never, interval, always" in output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["sidecar", "--snapshot", "s", "--spool", "d", "--spool-limit", "256"],
+            "write a number and B, KiB, MiB or GiB",
+        ),
+        (["sidecar", "--snapshot", "s", "--spool", "d", "--seal-events", "many"], "'many' is not a whole number"),
+        (
+            ["sidecar", "--snapshot", "s", "--spool", "d", "--log-level", "loud"],
+            "not one of debug, info, warning, error",
+        ),
+        (["sidecar", "--spool", "d"], "Missing option '--snapshot'"),
+        (["sidecar", "--snapshot", "s"], "Missing option '--spool'"),
+        (["collector"], "Missing option '--store'"),
+        (["sidecar", "--snapshot", "s", "--spool", "d", "--upsteam", "x"], "--upsteam"),
+        (["sidecar", "--snapshot", "s", "--spool", "d", "surplus"], "surplus"),
+        (["sidecars"], "sidecars"),
+        (["--loud"], "--loud"),
+    ],
+)
+def test_a_wrong_command_line_says_what_is_right_and_exits_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)  # were it taken, it would write here
+    code, output = invoke(*arguments)
+    assert (code, words in output) == (2, True), output
+
+
+def test_without_a_command_the_help_is_shown() -> None:
+    code, output = invoke()
+    assert "Commands" in output
+    assert code in {0, 2}  # click's habit changed in 8.2
+
+
+def test_a_room_whose_extra_is_missing_says_how_to_get_it(tmp_path: Path) -> None:
+    # A module of the extra's name that fails to import, before the installed one: as in a base install.
+    (tmp_path / "pyarrow.py").write_text("raise ModuleNotFoundError(\"No module named 'pyarrow'\", name='pyarrow')")
+    result = abside(
+        "collector", "--store", str(tmp_path / "store"), PYTHONPATH=f"{tmp_path}{os.pathsep}{os.pathsep.join(sys.path)}"
+    )
+    assert result.returncode == 1
+    assert result.stderr == (
+        "Error: this command needs pyarrow, which the 'collector' extra brings: pip install 'abside[collector]'\n"
+    )
+
+
+def test_a_real_process_that_was_told_wrongly_exits_2_without_a_traceback() -> None:
+    result = abside("sidecar", "--snapshot", "s", "--spool", "d", ABSIDE_MAX_CONNECTIONS="-1")
+    assert result.returncode == 2
+    assert "'-1' is not a whole number, for example 4000" in result.stderr
+    assert "Traceback" not in result.stderr
