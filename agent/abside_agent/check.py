@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from abside_agent.compile import SECTIONS, Candidate, candidates_of, retired_of
-from abside_agent.conflicts import Conflict, conflicts
 from abside_agent.conform import conform, did_you_mean
-from abside_agent.fit import Ground, fit
 from abside_agent.parse import parse
-from abside_agent.reading import MAX_FILE_BYTES, File
-from abside_agent.rules import hold, known
+from abside_agent.rules.alone import hold, known
+from abside_agent.rules.conflicts import Gathered, conflicts
+from abside_agent.rules.fit import Ground, fit
+from abside_agent.sources.reading import MAX_FILE_BYTES, File
 from abside_agent.tree import Bad, Flaw, Path, Tree, flaw
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def check(files: Iterable[File], last: Snapshot | None = None, lost: Iterable[st
     for tree, document in zip(trees, documents, strict=True):
         candidates += candidates_of(tree, document)
         retired = {**retired_of(tree, document), **retired}
+    _empty(trees, last)
     broken = frozenset(tree.file for tree in trees if not tree.is_usable) | _lost(last, tuple(lost))
     kept = _kept(last, broken)
     checked = Checked(
@@ -96,12 +97,28 @@ def _read(file: File) -> Tree:
     return tree
 
 
+def _empty(trees: list[Tree], last: Snapshot | None) -> None:
+    """Note files without content; one that contributed before may be half-written, so it counts as broken."""
+    contributed = sources_of(last)
+    for tree in trees:
+        if tree.root is None and tree.file in contributed:
+            remedy = "delete the file, or write experiments: {}, if that is what you want"
+            tree.note("EMPTY_FILE", (), "the file is empty: what it contributed stays", remedy)
+        elif tree.root is None:
+            tree.note("EMPTY_FILE", (), "the file is empty", "write something, or delete it", severity="warning")
+
+
 def _lost(last: Snapshot | None, lost: tuple[str, ...]) -> frozenset[str]:
     """Name the sources of what is in force whose directory cannot be seen."""
-    if last is None or not lost:
+    return frozenset(source for source in sources_of(last) if source.startswith(lost)) if lost else frozenset()
+
+
+def sources_of(last: Snapshot | None) -> frozenset[str]:
+    """Name every file that contributed to a snapshot."""
+    if last is None:
         return frozenset()
-    sources = {record.source for record in (*last.records(), *last.head.attributes.values())}
-    return frozenset(source for source in sources | set(last.head.retired.values()) if source.startswith(lost))
+    records = (*last.records(), *last.head.attributes.values())
+    return frozenset({*(record.source for record in records), *last.head.retired.values()})
 
 
 def _kept(last: Snapshot | None, broken: frozenset[str]) -> dict[str, dict[str, Any]]:
@@ -170,6 +187,7 @@ def _fits(checked: Checked) -> None:
         elif candidate.section != "experiments":
             asked[candidate.section].setdefault(candidate.id, candidate.record)
     ground = Ground(asked["placements"], asked["layers"], asked["attributes"])
+    unread = next((tree.file for tree in checked.trees if isinstance(tree.root, Bad)), None)
     for candidate in checked.candidates:
         if candidate.section != "experiments" or candidate.record is None:
             continue
@@ -177,38 +195,31 @@ def _fits(checked: Checked) -> None:
         for misfit in fit(candidate.record, ground, in_force=False)[1]:
             path = (*candidate.path, *misfit.path)
             follows = misfit.code == "UNKNOWN_ATTRIBUTE" and tree.shown(path) in unsure
-            if not follows and (misfit.path[0] != "eligibility" or path[:3] not in noted):
-                tree.note(misfit.code, path, misfit.message, misfit.remedy, value=misfit.value, at_key=misfit.at_key)
+            if follows or (misfit.path[0] == "eligibility" and path[:3] in noted):
+                continue
+            remedy = misfit.remedy
+            if unread is not None and misfit.code in _UNDECLARED and not remedy.startswith("did you mean"):
+                remedy = f"mend {unread} first, which cannot be read, or declare it"
+            tree.note(misfit.code, path, misfit.message, remedy, value=misfit.value, at_key=misfit.at_key)
+
+
+_UNDECLARED = frozenset({"UNKNOWN_LAYER", "UNKNOWN_PLACEMENT", "UNKNOWN_ATTRIBUTE"})
 
 
 def _conflicts(checked: Checked) -> None:
     written = {c.id: c for c in reversed(checked.candidates) if c.section == "experiments" and c.claims}
     experiments: dict[str, Experiment] = dict(checked.kept["experiments"])
     experiments.update((name, candidate.record) for name, candidate in written.items())
-    for (name, _), (conflict, others) in by_experiment(conflicts(experiments.values())).items():
-        if name in written:
-            where = [_at(written[o], written[o].path) if o in written else experiments[o].source for o in others[:1]]
-            note_conflict(written[name].tree, name, conflict, others, where[0])
+    gathered = Gathered()
+    for conflict in conflicts(experiments.values()):
+        for name in (conflict.yields,) if conflict.yields else (conflict.first, conflict.second):
+            gathered.add(name, conflict)
 
+    def at(name: str) -> str:
+        return _at(written[name], written[name].path) if name in written else experiments[name].source
 
-def by_experiment(found: Iterable[Conflict]) -> dict[tuple[str, str], tuple[Conflict, list[str]]]:
-    """Gather conflicts by (experiment that may have to give way, code), with the first and all others' ids."""
-    gathered: dict[tuple[str, str], tuple[Conflict, list[str]]] = {}
-    for conflict in found:
-        for name, other in ((conflict.first, conflict.second), (conflict.second, conflict.first)):
-            if conflict.yields in {None, name}:
-                others = gathered.setdefault((name, conflict.code), (conflict, []))[1]
-                if other not in others[-1:]:
-                    others.append(other)
-    return gathered
-
-
-def note_conflict(tree: Tree, name: str, conflict: Conflict, others: list[str], where: str) -> None:
-    """Note one experiment's conflict with others, of which the first stands at `where`."""
-    path = conflict.paths[0] if name == conflict.first else conflict.paths[1]
-    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-    message = f"{conflict.what}, with {others[0]} ({where}){more}"
-    tree.note(conflict.code, ("experiments", name, *path), message, conflict.remedy)
+    for name in {name for name, _ in gathered.found}.intersection(written):
+        gathered.note(name, written[name].tree, at)
 
 
 def _metrics(trees: list[Tree], documents: list[Document]) -> None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import orjson
 
 from abside_agent.check import Checked, check
-from abside_agent.reading import MAX_FILE_BYTES, File, Reading, problem_to_map
 from abside_agent.resolve import resolve
 from abside_agent.settle import refuse
 from abside_agent.sources.mounted import read_file
+from abside_agent.sources.reading import MAX_FILE_BYTES, File, Reading, problem_to_map
 
 if TYPE_CHECKING:
     from abside.snapshot import Problem
@@ -29,7 +29,7 @@ def main(settings: CheckSettings) -> int:
     if missing:
         sys.stderr.write(f"abside check: no such file or directory: {', '.join(missing)}\n")
         return EXIT_USAGE
-    files = [file for path in settings.paths for file in _files(Path(path))]
+    files = list({file.name: file for path in settings.paths for file in _files(Path(path))}.values())
     checked = check(files)
     problems = _problems(files, checked)
     errors = sum(problem.severity == "error" for problem in problems)

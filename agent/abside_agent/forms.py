@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from abside.assignment.attribute import date
 from abside.snapshot import BASIS_POINTS
 
 if TYPE_CHECKING:
@@ -23,13 +23,12 @@ MAX_WINDOW_SECONDS = (
 MAX_UNIT_BYTES = 256  # assignment.md: a longer id is refused at the door, so forcing it would never match
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_NUMBER = re.compile(r"[-+]?[0-9]*\.?[0-9]+")
-_SHARE = re.compile(r"([-+]?[0-9]*\.?[0-9]+)\s*%")
+_NUMBER = re.compile(r"[-+]?[0-9]{0,9}\.?[0-9]{1,9}")
+_SHARE = re.compile(r"([-+]?[0-9]{0,9}\.?[0-9]{1,9})\s*%")
 _SLOTS = re.compile(r"(.+%)\s*-\s*(.+%)")
 _INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,6})?([Zz]|[+-]\d{2}:\d{2})?")
 _WINDOW = re.compile(r"([1-9][0-9]{0,3})([hdw])")
 _SECONDS = {"h": 3600, "d": 86_400, "w": 604_800}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class FormError(ValueError):
@@ -45,15 +44,16 @@ def percent(scalar: Scalar) -> int:
     """Read `20%` or `2.5%` as basis points, 0 to 10000."""
     text = scalar.text.strip()
     if _NUMBER.fullmatch(text):
-        raise FormError("PERCENT", "a percentage needs its sign", f"write {text}%")
+        fraction = Decimal(text) * 100 if 0 < Decimal(text) < 1 else None
+        also = "" if fraction is None else f", or {fraction.normalize():f}% if that is the share you mean"
+        raise FormError("PERCENT", "a percentage needs its sign", f"write {text}%{also}")
     share = _SHARE.fullmatch(text)
     if not share or isinstance(scalar.value, bool):
         raise FormError("PERCENT", "this is not a percentage", "write for example 20% or 2.5%")
-    points = Decimal(share[1][:12]) * 100
+    points = Decimal(share[1]) * 100
     if points != points.to_integral_value():
-        raise FormError(
-            "PERCENT", "a percentage has at most two decimals", f"write {round(Decimal(share[1][:12]), 2)}%"
-        )
+        nearest = f"write {round(Decimal(share[1]), 2)}%"
+        raise FormError("PERCENT", "a percentage has at most two decimals", nearest)
     if not 0 <= points <= BASIS_POINTS:
         raise FormError("PERCENT", "a percentage lies between 0% and 100%", "write 0% to 100%")
     return int(points)
@@ -78,11 +78,10 @@ def instant(scalar: Scalar) -> int:
         raise FormError("INSTANT", "this is not an RFC 3339 time", example)
     if not match[2]:
         raise FormError("INSTANT", "a time needs its zone", f"write {scalar.text}Z for UTC, or {scalar.text}+01:00")
-    try:
-        moment = datetime.fromisoformat(scalar.text.upper())
-    except ValueError as exc:
-        raise FormError("INSTANT", f"there is no such time: {exc}", example) from exc
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    at_us = date(scalar.text)
+    if at_us is None:
+        raise FormError("INSTANT", "there is no such time", example)
+    return at_us
 
 
 def window(scalar: Scalar) -> int:

@@ -13,12 +13,12 @@ from abside.backoff import Backoff
 from abside.environ import now_us
 from abside.log import Log, setup
 from abside.snapshot import Problem
-from abside_agent.exchange import Order, Outcome
+from abside_agent.child.exchange import Order, Outcome
+from abside_agent.child.spawn import ChildError, run
 from abside_agent.publish import publish, read_published, remove_leftovers
-from abside_agent.reading import digest_of
 from abside_agent.sources.hints import Hints
 from abside_agent.sources.mounted import MOUNTS, Mounted, mount_points
-from abside_agent.spawn import ChildError, run
+from abside_agent.sources.reading import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 log = Log("abside.agent")
 SETTLE_SECONDS = 0.1  # a plain directory must read alike twice, this far apart: an editor may be in mid-write
 SETTLE_READINGS = 20  # then it is taken as it is: a file written for ever must not stop the others
-RETRY_FIRST_SECONDS = 5.0  # after a failure that is not the documents' own: a full disk, a starved node
-RETRY_LONGEST_SECONDS = 300.0
+RETRY_FIRST_SECONDS = 5.0  # a child may die of a starved node and not of the documents, so try again
+RETRY_LONGEST_SECONDS = 1800.0  # if it is the documents, each try costs `compile_cpu_seconds`
 
 
 def main(settings: AgentSettings) -> int:
@@ -65,10 +65,12 @@ class Agent:
     stop: Event
     clock_us: Callable[[], int] = now_us
     steady: Callable[[], float] = time.monotonic
-    is_clean: bool = False  # the last turn rejected nothing and its snapshot is in force
+    is_clean: bool = False  # the last turn rejected nothing, and its snapshot is in force
     _digest: bytes = b""
     _last: bytes = b""
-    _said: frozenset[Problem] = frozenset()
+    _pending: bytes = b""  # to be written; it stays here while the disk refuses it
+    _summary: dict[str, object] = field(default_factory=dict)  # what is said once it is written
+    _said: frozenset[str] = frozenset()
     _backoff: Backoff = field(default_factory=lambda: Backoff(RETRY_FIRST_SECONDS, RETRY_LONGEST_SECONDS))
     _retry_at: float | None = None
 
@@ -86,27 +88,20 @@ class Agent:
         packed = self._settled()
         digest = digest_of(packed)
         retries = self._retry_at is not None and self.steady() >= self._retry_at
-        vanished = bool(self._last) and not self._path.exists()
-        if digest == self._digest and not retries and not vanished:
-            return
-        self._digest, self._retry_at = digest, None
-        outcome = self._compiled(packed)
-        if outcome is None:
-            return
-        data = outcome.snapshot or (self._last if vanished else b"")
-        published = self._published(data) if data else True
-        self.is_clean = published and bool(outcome.revision) and not outcome.is_degraded and self._retry_at is None
-        self._say(outcome, published=published and bool(data))
-        if self._retry_at is None:
-            self._backoff.reset()
+        if digest != self._digest or retries:
+            self._digest, self._retry_at = digest, None
+            self._compile(packed)
+        elif self._last and not self._pending and not self._path.exists():
+            log.warning("snapshot_vanished", then="written again")
+            self._pending = self._last
+        if self._pending:
+            self._publish()
 
     def _settled(self) -> bytes:
         """Read until a new state stands still; a ConfigMap is swapped whole and is taken at once."""
         packed = self.source.read().pack()
         for _ in range(SETTLE_READINGS):
-            if digest_of(packed) == self._digest or self.source.is_atomic:
-                break
-            if self.stop.wait(SETTLE_SECONDS):
+            if digest_of(packed) == self._digest or self.source.is_atomic or self.stop.wait(SETTLE_SECONDS):
                 break
             again = self.source.read().pack()
             if again == packed:
@@ -114,52 +109,65 @@ class Agent:
             packed = again
         return packed
 
-    def _compiled(self, packed: bytes) -> Outcome | None:
-        """Have a reading settled; where that fails, only its pauses over what is in force, and try again later."""
+    def _compile(self, packed: bytes) -> None:
+        """Have a reading settled; where that fails, only its pauses over what is in force, and again later."""
         try:
-            return self._run(packed, None)
+            outcome = self._run(packed, None)
+            self._backoff.reset()
         except ChildError as exc:
-            self._again_later()
+            self._retry_at = self.steady() + self._backoff.next_seconds()
             remedy = "run abside check on the documents; the last good stays in force"
             unread = Problem("error", "NOT_COMPILED", "documents", 0, 0, "", "", str(exc), remedy)
-        try:
-            return self._run(packed, unread)
-        except ChildError as exc:
-            log.error("not_compiled", why=str(exc), then="the last good stays in force")
-            return None
+            try:
+                outcome = self._run(packed, unread)
+            except ChildError as second:
+                self.is_clean = False
+                log.error("not_compiled", why=str(second), then="the last good stays in force")
+                return
+        self.is_clean = bool(outcome.revision) and not outcome.is_degraded
+        self._pending = outcome.snapshot
+        self._say(outcome)
 
     def _run(self, packed: bytes, unread: Problem | None) -> Outcome:
         settings = self.settings
         limits = (settings.compile_cpu_seconds, settings.compile_memory)
         order = Order(packed, self._last, self.clock_us(), *limits, unread)
-        return run(order, settings.compile_seconds)
+        return run(order, settings.compile_seconds, self.stop)
 
-    def _published(self, data: bytes) -> bool:
+    def _publish(self) -> None:
+        """Write what is pending; where the disk refuses, every turn tries again and one line says so."""
         try:
-            publish(self._path, data)
+            publish(self._path, self._pending)
         except OSError as exc:
-            self._again_later()
-            log.error("not_published", why=str(exc), then="the last good stays in force")
-            return False
-        self._last = data
-        return True
+            self.is_clean = False
+            self._once("not_published", why=str(exc), then="the last good stays in force")
+            return
+        self._last, self._pending = self._pending, b""
+        log.info("published", **self._summary)
+        self._said = frozenset(line for line in self._said if not line.startswith("not_published"))
 
-    def _again_later(self) -> None:
-        self._retry_at = self.steady() + self._backoff.next_seconds()
+    def _once(self, event: str, **fields: str) -> None:
+        line = f"{event} {fields}"
+        if line not in self._said:
+            self._said |= {line}
+            log.error(event, **fields)
 
-    def _say(self, outcome: Outcome, *, published: bool) -> None:
+    def _say(self, outcome: Outcome) -> None:
         """Log what came into force, and each problem that was not said before."""
         if outcome.last_refused:
             log.warning("last_snapshot_unreadable", why=outcome.last_refused, then="going on without it")
+        lines = {}
         for problem in outcome.problems:
-            if problem not in self._said:
-                say = log.error if problem.severity == "error" else log.warning
-                say("problem", code=problem.code, text=str(problem))
-        self._said = frozenset(outcome.problems)
-        for path, served in outcome.held.items() if published else ():
-            log.warning("held_back", what=path, serving=served)
-        if published:
-            counts = dict(outcome.counts, problems=len(outcome.problems))
-            log.info("published", revision=outcome.revision, degraded=outcome.is_degraded, **counts)
-        elif not outcome.revision:
+            lines[str(problem)] = log.error if problem.severity == "error" else log.warning
+        for text, say in lines.items():
+            if text not in self._said:
+                say("problem", text=text)
+        held = {f"held back {path}": (path, served) for path, served in outcome.held.items()}
+        for line, (path, served) in held.items():
+            if line not in self._said:
+                log.warning("held_back", what=path, serving=served)
+        self._said = frozenset({*lines, *held})
+        self._summary = {"revision": outcome.revision, "degraded": outcome.is_degraded, **outcome.counts}
+        self._summary["problems"] = len(outcome.problems)
+        if not outcome.revision:
             log.warning("nothing_published", problems=len(outcome.problems))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml  # noqa: TID251 this is the one place the rule keeps it in
 
-from abside_agent.reading import MAX_FILE_BYTES
 from abside_agent.scalar import NumberError, resolve_plain
+from abside_agent.sources.reading import MAX_FILE_BYTES
 from abside_agent.tree import Bad, Mapping, Node, Path, Place, Scalar, Sequence, Tree
 
 if TYPE_CHECKING:

@@ -11,15 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from abside.snapshot import Attribute, Experiment, Layer, Placement, digest_of, unpaused
-from abside_agent.check import Checked, by_experiment, in_force, note_conflict
+from abside_agent.check import Checked, in_force
 from abside_agent.compile import SECTIONS
-from abside_agent.conflicts import LIVE, Conflict, conflicts
-from abside_agent.fit import Ground, Misfit, fit
+from abside_agent.rules.conflicts import LIVE, Gathered, conflicts
+from abside_agent.rules.fit import Ground, Misfit, fit
 from abside_agent.tree import Flaw, Path, Tree, written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from abside.snapshot import Record, Snapshot
 
 
@@ -139,7 +137,10 @@ def _unfit(table: _Table) -> bool:
             leaving.append(seat)
             table.flaws += [_misfit(table, seat, misfit) for misfit in misfits]
     for seat in leaving:
-        seat.step_down()
+        if seat.chosen.status in LIVE:
+            seat.step_down()
+        else:
+            seat.chosen = None  # a draft or an ended one; its version in force may run, which nobody asks for now
     for ground_seat, seat, misfit in held.values():
         table.flaws.append(_holding(ground_seat, seat, misfit))
         ground_seat.hold()
@@ -171,37 +172,30 @@ def _conflicting(table: _Table) -> bool:
     seats = table.seats["experiments"]
     current = {name: table.fitted[name] for name, seat in seats.items() if seat.chosen is not None}
     settled = {name for name in current if _in_force(table, seats[name])}
-    one_sided: list[tuple[str, Conflict]] = []
-    both: list[tuple[str, Conflict]] = []
+    one_sided, both_new = Gathered(), Gathered()
     for conflict in conflicts(current.values()):
-        sides = (conflict.first, conflict.second)
-        new = [name for name in sides if name not in settled]
+        new = [name for name in (conflict.first, conflict.second) if name not in settled]
         if conflict.yields is not None:
-            one_sided.append((conflict.yields, conflict))
+            one_sided.add(conflict.yields, conflict)
         elif len(new) == 1:
-            one_sided.append((new[0], conflict))
+            one_sided.add(new[0], conflict)
         else:
-            both += [(name, conflict) for name in new]
-    losers = one_sided or both
-    for name in {name for name, _ in losers}:
+            for name in new:
+                both_new.add(name, conflict)
+    losing = one_sided if one_sided.found else both_new
+    for name in sorted({name for name, _ in losing.found}):
         seat = seats[name]
-        table.flaws += _conflict_flaws(seats, seat, [conflict for loser, conflict in losers if loser == name])
+        tree = Tree(seat.source, seat.tree.root if seat.tree else None)
+        losing.note(name, tree, lambda other: seats[other].source)
+        table.flaws += tree.flaws
         seat.step_down()
-    return bool(losers)
+    return bool(losing.found)
 
 
 def _in_force(table: _Table, seat: Seat) -> bool:
     """Whether the version an experiment has, as it fits its ground now, says what the one in force says."""
     name = str(seat.path[1])
     return seat.force is not None and (seat.chosen is seat.force or _same(table.fitted[name], seat.force))
-
-
-def _conflict_flaws(seats: dict[str, Seat], seat: Seat, found: Iterable[Conflict]) -> list[Flaw]:
-    name, tree = str(seat.path[1]), Tree(seat.source, seat.tree.root if seat.tree else None)
-    for (loser, _), (conflict, others) in by_experiment(found).items():
-        if loser == name:
-            note_conflict(tree, name, conflict, others, seats[others[0]].source)
-    return tree.flaws
 
 
 def _misfit(table: _Table, seat: Seat, misfit: Misfit) -> Flaw:

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from abside.snapshot import Experiment, Problem, Snapshot, assemble
-from abside_agent.check import Checked, check
+from abside_agent.check import Checked, check, sources_of
 from abside_agent.conform import did_you_mean
-from abside_agent.reading import EVERY_EXPERIMENT, Reading
 from abside_agent.resolve import Resolved, resolve
-from abside_agent.tree import Flaw, flaw
+from abside_agent.sources.reading import EVERY_EXPERIMENT, Reading
+from abside_agent.tree import Flaw, Severity, flaw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 MAX_HEAD_PROBLEMS = 100  # a status page and a log show no more; 100 of them keep the head below 50 KB
 NO_REASON = "no reason given"
@@ -41,10 +41,10 @@ def settle(reading: Reading, last: Snapshot | None, now_us: int, *, unread: Prob
     """Settle what comes into force. `unread`: the files must not be looked at, for this problem with them."""
     if unread is not None:
         return _refused(reading, last, now_us, [unread], set())
-    checked = check(reading.files, last, reading.lost)
+    checked = check(reading.files, last, [lost.prefix for lost in reading.lost])
     asked = {candidate.id for candidate in checked.candidates if candidate.section == "experiments"}
     resolved = resolve(checked, last)
-    found = [*reading.problems, *(one.problem for one in resolved.flaws)]
+    found = [*reading.problems, *_lost(reading, last), *(one.problem for one in resolved.flaws)]
     if refusal := refuse(reading, checked, resolved, last):
         return _refused(reading, last, now_us, [*found, refusal.problem], asked)
     experiments, odd = _paused(reading, resolved.experiments, last, asked)
@@ -74,6 +74,20 @@ def refuse(reading: Reading, checked: Checked, resolved: Resolved, last: Snapsho
         remedy = "to end the last one write status: ended, and keep it for a while"
         return flaw(where, "NO_EXPERIMENT", (), "no experiment is left of those in force", remedy)
     return None
+
+
+def _lost(reading: Reading, last: Snapshot | None) -> Iterator[Problem]:
+    """Say which directories gave nothing: one that gave something before keeps it, so that is held back."""
+    for lost in reading.lost:
+        contributed = any(source.startswith(lost.prefix) for source in sources_of(last))
+        stays = ": what it contributed stays" if contributed else ""
+        if lost.refusal:
+            message = f"the directory cannot be read ({lost.refusal}){stays}"
+            yield flaw(lost.directory, "DIRECTORY", (), message, "mount the ConfigMap there").problem
+        elif contributed or reading.files:
+            severity: Severity = "error" if contributed else "warning"
+            message, remedy = f"no *.yaml file is here{stays}", "put the documents here"
+            yield flaw(lost.directory, "EMPTY_DIRECTORY", (), message, remedy, severity=severity).problem
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:

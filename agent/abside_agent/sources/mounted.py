@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import re
 import stat
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abside_agent.reading import MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, File, Reading
+from abside_agent.sources.reading import MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, File, Lost, Reading
 from abside_agent.tree import Severity, flaw
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class _Reader:
     def __init__(self, mounts: frozenset[str]) -> None:
         self.mounts = mounts
         self.files: list[File] = []
-        self.lost: list[str] = []
+        self.lost: list[Lost] = []
         self.problems: list[Problem] = []
         self.left_bytes = MAX_TOTAL_BYTES
 
@@ -96,15 +97,14 @@ class _Reader:
         try:
             found = read_keys(directory, _is_document, MAX_FILE_BYTES + 1)
         except OSError as exc:
-            self.lost.append(prefix)
-            self.say("DIRECTORY", directory, f"the directory cannot be read: {exc.strerror}", "mount it there")
+            self.lost.append(Lost(directory, prefix, exc.strerror or str(exc)))
             return
         if not found:
-            self.lost.append(prefix)
-            self.say("NO_FILE", directory, "no *.yaml file is here", "put the documents here", severity="warning")
+            self.lost.append(Lost(directory, prefix))
         for name, (data, refusal) in found.items():
             self.files.append(self.file(prefix + name, data, refusal, label or directory))
-        self.odd_names(directory, prefix)
+        with suppress(OSError):  # it vanished meanwhile: the next reading says so
+            self.odd_names(directory, prefix)
 
     def file(self, name: str, data: bytes, refusal: str, directory: str) -> File:
         self.left_bytes -= len(data)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from math import inf
 from typing import TYPE_CHECKING
 
-from abside_agent.rules import shown_percent
+from abside_agent.rules.alone import shown_percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from abside.snapshot import Experiment
-    from abside_agent.tree import Path
+    from abside_agent.tree import Path, Tree
 
 LIVE = frozenset({"running", "paused"})
+MOST_OTHERS = 10  # counted for one experiment: thousands on one parameter make millions of pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,32 @@ class Conflict:
     remedy: str
     paths: tuple[Path, Path]  # inside the first and the second
     yields: str | None = None
+
+
+@dataclass(slots=True)
+class Gathered:
+    """Conflicts by the experiment that may have to give way and by code: the first, and with how many others."""
+
+    found: dict[tuple[str, str], tuple[Conflict, set[str]]] = field(default_factory=dict)
+
+    def add(self, name: str, conflict: Conflict) -> None:
+        """Count one conflict of an experiment."""
+        others = self.found.setdefault((name, conflict.code), (conflict, set()))[1]
+        if len(others) < MOST_OTHERS:
+            others.add(conflict.second if name == conflict.first else conflict.first)
+
+    def note(self, name: str, tree: Tree, at: Callable[[str], str]) -> None:
+        """Note one experiment's conflicts on its tree; `at` says where another experiment stands."""
+        for (loser, code), (conflict, others) in self.found.items():
+            if loser != name:
+                continue
+            other, path = conflict.second, conflict.paths[0]
+            if name == other:
+                other, path = conflict.first, conflict.paths[1]
+            more = f" and {len(others) - 1} more" if 1 < len(others) < MOST_OTHERS else ""
+            more = " and many more" if len(others) == MOST_OTHERS else more
+            message = f"{conflict.what}, with {other} ({at(other)}){more}"
+            tree.note(code, ("experiments", name, *path), message, conflict.remedy)
 
 
 def conflicts(experiments: Iterable[Experiment]) -> Iterator[Conflict]:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 import msgpack
 
 from abside.snapshot import Problem
-from abside_agent.reading import problem_to_map
+from abside_agent.sources.reading import problem_to_map
+
+EXIT_MEMORY = 3  # of a child out of memory; a bug ends with 1 and a traceback
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,9 @@ from contextlib import suppress
 from dataclasses import replace
 
 from abside.snapshot import Snapshot, SnapshotError, decode, encode
-from abside_agent.exchange import Order, Outcome
-from abside_agent.reading import Reading
+from abside_agent.child.exchange import EXIT_MEMORY, Order, Outcome
 from abside_agent.settle import settle
-
-EXIT_MEMORY = 3  # told apart from a bug, which ends with 1 and a traceback
+from abside_agent.sources.reading import Reading
 
 
 def main() -> int:

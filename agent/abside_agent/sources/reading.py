@@ -26,15 +26,24 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """A directory that gave no file. `prefix` begins the names of its files; `refusal` is empty for an empty one."""
+
+    directory: str
+    prefix: str
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """Everything read at one moment.
 
-    `lost`: beginnings of the names of files whose directory cannot be seen. `keeps_pauses`: a paused directory cannot
-    be seen, so what it paused last stays paused. `pauses`: experiment id → reason. `paused_from`: id → its file.
+    `keeps_pauses`: a paused directory cannot be seen, so what it paused last stays paused. `pauses`: experiment id →
+    reason. `paused_from`: id → its file.
     """
 
     files: tuple[File, ...] = ()
-    lost: tuple[str, ...] = ()
+    lost: tuple[Lost, ...] = ()
     problems: tuple[Problem, ...] = ()
     pauses: dict[str, str] = field(default_factory=dict)
     paused_from: dict[str, str] = field(default_factory=dict)
@@ -45,7 +54,7 @@ class Reading:
         packed: bytes = msgpack.packb(
             {
                 "files": [[file.name, file.data, file.directory, file.refusal] for file in self.files],
-                "lost": self.lost,
+                "lost": [[lost.directory, lost.prefix, lost.refusal] for lost in self.lost],
                 "problems": [problem_to_map(problem) for problem in self.problems],
                 "pauses": self.pauses,
                 "paused_from": self.paused_from,
@@ -60,7 +69,7 @@ class Reading:
         entry = msgpack.unpackb(data)
         return cls(
             tuple(File(*fields) for fields in entry["files"]),
-            tuple(entry["lost"]),
+            tuple(Lost(*fields) for fields in entry["lost"]),
             tuple(Problem(**problem) for problem in entry["problems"]),
             entry["pauses"],
             entry["paused_from"],

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from abside.assignment.condition import BUILT_IN
 from abside.snapshot import BASIS_POINTS
 from abside_agent.conform import did_you_mean
-from abside_agent.reading import EVERY_EXPERIMENT
+from abside_agent.sources.reading import EVERY_EXPERIMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,7 +111,7 @@ def _placements(tree: Tree, path: Path, experiment: Experiment) -> None:
             tree.note("TWICE", (*path, "placements", index), "this placement stands twice", "keep one")
     for arm, placement, where in _parameters(path, experiment):
         if placement not in named and known(*named):
-            remedy = did_you_mean(placement, named) or f"add {placement} to placements, or delete it here"
+            remedy = f"add {placement} to placements, or {did_you_mean(placement, named) or 'delete it here'}"
             message = "this placement is not among the experiment's placements"
             tree.note("NOT_ITS_PLACEMENT", where, message, remedy, at_key=True, value=placement)
         values = experiment.variants[arm].parameters[placement]

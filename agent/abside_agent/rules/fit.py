@@ -123,7 +123,8 @@ class _Parameters:
         fitted: Parameters = {}
         for name, value in values.items():
             if name in declared:
-                fitted[name] = self.value(value, declared[name], (name,))
+                is_null = value is None or declared[name] is None  # noted where it stands
+                fitted[name] = value if is_null else self.value(value, declared[name], (name,))
                 continue
             remedy = did_you_mean(name, declared) or f"declare it in {'.'.join(map(str, self.on))}.parameters"
             self.wrong((name,), "UNDECLARED_PARAMETER", f"{self.on[1]} declares no such parameter", remedy, at_key=True)

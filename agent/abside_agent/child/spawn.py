@@ -1,0 +1,71 @@
+"""Runs the compiling child: a process of its own, so that the agent stays small and outlives any document."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from abside_agent.child.exchange import EXIT_MEMORY, Order, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from threading import Event
+
+COMMAND = (sys.executable, "-P", "-m", "abside_agent.child.inside")  # -P: the working directory is no place to import
+LOOK_SECONDS = 0.2  # how soon a stop is noticed while a child runs
+
+
+class ChildError(Exception):
+    """The child did not answer: it was stopped at a limit, or died."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the documents could not be compiled: {self.reason}"
+
+
+def run(order: Order, seconds: float, stop: Event, command: Sequence[str] = COMMAND) -> Outcome:
+    """Have an order answered within `seconds`, or until stopped. Raises ChildError."""
+    try:
+        # A session of its own: Ctrl-C in a terminal is the agent's to handle.
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)  # noqa: S603 our own command
+    except OSError as exc:
+        raise ChildError(f"no process could be started: {exc}") from exc
+    with child:
+        try:
+            answer = _answer(child, order, seconds, stop)
+        finally:
+            child.kill()
+    if child.returncode != 0:
+        raise ChildError(_why(child.returncode, order))
+    try:
+        return Outcome.unpack(answer)
+    except (ValueError, TypeError) as exc:
+        raise ChildError("its answer cannot be read") from exc
+
+
+def _answer(child: subprocess.Popen[bytes], order: Order, seconds: float, stop: Event) -> bytes:
+    deadline = time.monotonic() + seconds
+    question: bytes | None = order.pack()
+    while True:
+        try:
+            return child.communicate(question, timeout=LOOK_SECONDS)[0]
+        except subprocess.TimeoutExpired as exc:
+            question = None  # communicate goes on with what it was given first
+            if stop.is_set():
+                raise ChildError("the agent was stopped") from exc
+            if time.monotonic() > deadline:
+                raise ChildError(f"it took longer than {seconds:g} s") from exc
+
+
+def _why(code: int, order: Order) -> str:
+    if code == EXIT_MEMORY:
+        return f"it needed more than {order.memory_bytes // 2**20} MiB of memory"
+    if code in {-signal.SIGXCPU, -signal.SIGKILL}:
+        return f"it was stopped after {order.cpu_seconds} s of CPU, or for want of memory"
+    return f"the process ended with {code}"
