@@ -249,12 +249,12 @@ def read(data: bytes) -> Iterator[tuple[str, Head | Record]]:
     A reader may pause between two: that is how a reload never stalls the loop. Raises SnapshotError.
     """
     body = _verified_body(data)
-    unpacker = msgpack.Unpacker(max_buffer_size=MAX_SNAPSHOT_BYTES, strict_map_key=False)
+    unpacker = msgpack.Unpacker(max_buffer_size=MAX_SNAPSHOT_BYTES)
     unpacker.feed(body)
     try:
         yield "", _head_from_map(unpacker.unpack())
         for entry in unpacker:
-            yield entry["digest"], _FROM_MAP[entry["kind"]](entry)
+            yield _record_from_map(entry)
     except (msgpack.UnpackException, ValueError, KeyError, TypeError, AttributeError) as exc:
         raise SnapshotError("content", f"a record does not have format {FORMAT}'s shape: {exc!r}") from exc
 
@@ -308,7 +308,20 @@ def _to_map(record: Record) -> dict[str, Any]:
 _EXPERIMENT_PLAIN = tuple(name for name in Experiment.__slots__ if name not in {"variants", "steps"})
 
 
+def _record_from_map(entry: dict[str, Any]) -> tuple[str, Record]:
+    """Give (digest, record). Raises KeyError or TypeError for another shape: what is inside is trusted afterwards."""
+    _check(entry, {"kind": str, "digest": str, "id": str, "source": str})
+    return entry["digest"], _FROM_MAP[entry["kind"]](entry)
+
+
+def _check(entry: dict[str, Any], shape: dict[str, Any]) -> None:
+    for name, kind in shape.items():
+        if not isinstance(entry[name], kind):
+            raise TypeError(f"{name} is a {type(entry[name]).__name__}")
+
+
 def _placement_from_map(entry: dict[str, Any]) -> Placement:
+    _check(entry, {"parameters": dict})
     return Placement(entry["id"], entry["parameters"], entry["source"])
 
 
@@ -317,17 +330,33 @@ def _layer_from_map(entry: dict[str, Any]) -> Layer:
 
 
 def _experiment_from_map(entry: dict[str, Any]) -> Experiment:
+    _check(entry, _EXPERIMENT_SHAPE)
     plain = {name: entry[name] for name in _EXPERIMENT_PLAIN}
     plain["placements"] = tuple(plain["placements"])
     plain["eligibility"] = tuple(plain["eligibility"])
     plain["slots"] = None if plain["slots"] is None else tuple(plain["slots"])
     return Experiment(
         **plain,
-        variants=tuple(Variant(*arm) for arm in entry["variants"]),
+        variants=tuple(_variant(*arm) for arm in entry["variants"]),
         steps=tuple(Step(*step) for step in entry["steps"]),
     )
 
 
+def _variant(arm_id: Any, start: Any, stop: Any, parameters: Any) -> Variant:
+    _check({"variant": arm_id, "start": start, "stop": stop}, {"variant": str, "start": int, "stop": int})
+    _check(parameters, dict.fromkeys(parameters, dict))
+    return Variant(arm_id, start, stop, parameters)
+
+
+_EXPERIMENT_SHAPE: dict[str, Any] = {
+    **dict.fromkeys(("name", "hypothesis", "control", "owner"), str),
+    **dict.fromkeys(("placements", "variants", "steps", "eligibility"), list),
+    **dict.fromkeys(("force", "analysis"), dict),
+    **dict.fromkeys(("layer", "pause"), str | None),
+    **dict.fromkeys(("start_us", "end_us"), int | None),
+    "slots": list | None,
+    "phase": int,
+}
 _FROM_MAP: dict[str, Callable[[dict[str, Any]], Record]] = {
     "Placement": _placement_from_map,
     "Layer": _layer_from_map,
@@ -347,11 +376,17 @@ def _head_to_map(head: Head) -> dict[str, Any]:
 
 
 def _head_from_map(entry: dict[str, Any]) -> Head:
+    _check(entry, {"revision": str, "written_at_us": int, "attributes": dict, "retired": dict, "degraded": bool})
     return Head(
         entry["revision"],
         entry["written_at_us"],
-        {name: Attribute(*fields) for name, fields in entry["attributes"].items()},
+        {name: _attribute(*fields) for name, fields in entry["attributes"].items()},
         entry["retired"],
         entry["degraded"],
         tuple(Problem(**problem) for problem in entry["problems"]),
     )
+
+
+def _attribute(kind: Any, log: Any, source: Any) -> Attribute:
+    _check({"type": kind, "log": log, "source": source}, {"type": str, "log": bool, "source": str})
+    return Attribute(kind, log, source)
