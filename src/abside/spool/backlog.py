@@ -1,0 +1,93 @@
+"""The sealed segments that wait to be shipped: the queue's state in memory, always derived from the directory."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from abside.spool.frame import MAGIC, frame
+from abside.spool.segment import SEALED, Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from abside.spool.dead import Dead
+    from abside.spool.settings import SpoolStats
+
+
+class Backlog:
+    """Sealed segments, oldest first; each leaves by being acknowledged or buried. `bytes` is what they hold."""
+
+    def __init__(self, found: Iterable[Segment], dead: Dead, stats: SpoolStats) -> None:
+        self._segments: dict[tuple[int, str], Segment] = {}
+        self._stats = stats
+        self._news = asyncio.Event()
+        self.dead = dead
+        self.bytes = 0
+        for segment in found:
+            self.add(segment)
+
+    def __len__(self) -> int:
+        return len(self._segments)
+
+    def sealed(self) -> list[Segment]:
+        """List what waits, oldest first."""
+        return list(self._segments.values())
+
+    def oldest(self) -> Segment | None:
+        """Give the segment to ship next."""
+        return next(iter(self._segments.values()), None)
+
+    async def next(self) -> Segment:
+        """Wait until there is a segment, and give the oldest."""
+        while True:
+            segment = self.oldest()
+            if segment is not None:
+                return segment
+            self._news.clear()
+            await self._news.wait()
+
+    def add(self, segment: Segment) -> None:
+        """Take a segment that was sealed; its sequence number is higher than all here."""
+        self._segments[segment.seq, segment.boot] = segment
+        self.bytes += segment.size
+        self._news.set()
+
+    def forget(self, segment: Segment) -> None:
+        """Let go of a segment whose file is gone."""
+        gone = self._segments.pop((segment.seq, segment.boot), None)
+        if gone is not None:
+            self.bytes -= gone.size
+
+    async def acknowledge(self, segment: Segment) -> None:
+        """Unlink a segment that arrived upstream. A file that cannot be unlinked is sent again after a restart only."""
+        self.forget(segment)
+        self._stats.acknowledged_segments += 1
+        try:
+            await asyncio.to_thread(segment.path.unlink, missing_ok=True)
+        except OSError as exc:
+            self._stats.failed(exc)
+
+    def advance(self, segment: Segment, part: str) -> Segment:
+        """Move the segment's cursor to `part`, on disk first; give the segment as it now stands."""
+        moved = segment.path.with_name(Segment(segment.seq, segment.boot, part, segment.path, 0, 0).name + SEALED)
+        try:
+            segment.path.replace(moved)
+        except OSError as exc:  # this process goes on by memory; one that starts anew sends a part again
+            self._stats.failed(exc)
+            moved = segment.path
+        now = Segment(segment.seq, segment.boot, part, moved, segment.size, segment.written_us)
+        self._segments[segment.seq, segment.boot] = now
+        return now
+
+    def bury(self, segment: Segment, reason: str) -> None:
+        """Move a segment to dead/ with the reason beside it. Raises SpoolFailed: it then stays where it is."""
+        try:
+            self.dead.take(segment.path, segment.name + SEALED, reason)
+        except FileNotFoundError as exc:  # someone removed it: there is nothing left to keep
+            self._stats.failed(exc)
+        self.forget(segment)
+
+    def bury_part(self, segment: Segment, payloads: Sequence[bytes], reason: str) -> None:
+        """Write a part of a segment to dead/, under the part's own name. Raises SpoolFailed."""
+        self.dead.keep(segment.name + SEALED, MAGIC + b"".join(map(frame, payloads)), reason)

@@ -1,0 +1,79 @@
+"""Segments: one file of frames each, whose name says where it stands in the order and what of it is still to send.
+
+`<seq>-<boot>.open` is being written; `<seq>-<boot>.seg` is sealed, a batch. A receiver that finds a batch too large
+gets it in halves: `<seq>-<boot>.0.seg` still has its first half to send, `….1.seg` only its second, `….1.0.seg` the
+first half of that. The name is a cursor, moved by one rename: whatever dies, the same ids are sent again and no other.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+OPEN = ".open"
+SEALED = ".seg"
+UNFINISHED = ".tmp"  # a copy that was being made
+BOOT = re.compile(r"[A-Za-z0-9_-]{1,32}\Z")
+_NAME = re.compile(r"(\d{20})-([A-Za-z0-9_-]{1,32})((?:\.[01])*)((?:\.[a-z]+)+)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One segment file. `part` is the cursor (empty: the whole file); `written_us` its last append, µs UTC."""
+
+    seq: int
+    boot: str
+    part: str
+    path: Path
+    size: int
+    written_us: int
+
+    @property
+    def name(self) -> str:
+        """The batch id without its host: `<seq>-<boot><part>`."""
+        return f"{stem(self.seq, self.boot)}{self.part}"
+
+
+def stem(seq: int, boot: str) -> str:
+    """Give the file name of a segment without cursor and suffix."""
+    return f"{seq:020d}-{boot}"
+
+
+def listed(directory: Path, suffix: str) -> list[Segment]:
+    """List the segments with this suffix, oldest first. Other files are not ours and are left alone."""
+    return sorted(_segments(directory, suffix), key=lambda segment: (segment.seq, segment.boot))
+
+
+def _segments(directory: Path, suffix: str) -> Iterator[Segment]:
+    for path in directory.iterdir():
+        match = _NAME.match(path.name)
+        if match and match[4] == suffix and path.is_file():
+            status = path.stat()
+            yield Segment(int(match[1]), match[2], match[3], path, status.st_size, status.st_mtime_ns // 1000)
+
+
+def share(part: str, count: int) -> range:
+    """Give the events the cursor points at, of a segment of `count`: each digit halves what is left."""
+    low, high = 0, count
+    for digit in part.split(".")[1:]:
+        middle = (low + high) // 2
+        low, high = (low, middle) if digit == "0" else (middle, high)
+    return range(low, high)
+
+
+def halved(part: str) -> str:
+    """Give the cursor of the first half of what `part` points at."""
+    return f"{part}.0"
+
+
+def following(part: str) -> str | None:
+    """Give the cursor behind `part`; None when it was the last of its segment."""
+    rest = part
+    while rest.endswith(".1"):
+        rest = rest[:-2]
+    return f"{rest[:-2]}.1" if rest else None

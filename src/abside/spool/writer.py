@@ -1,0 +1,310 @@
+"""The spool as its owner sees it: append before answering, seal into batches, hand them to the shipper.
+
+Appending is one write to a file opened for appending: no thread, no timer, no waiting. Everything slow (fdatasync,
+renames, copies to another disk) is done in a thread, at most one such job at a time, and a job that was abandoned by
+a cancelled caller is picked up by the next: the state in memory never runs ahead of the files. Append, seal and sync
+stand in one file, long as it is: they share a handful of positions, and only side by side can they be seen to agree.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self
+
+from abside.spool.backlog import Backlog
+from abside.spool.dead import Dead
+from abside.spool.errors import PayloadSizeError, SpoolFailed, SpoolFull
+from abside.spool.folder import claim
+from abside.spool.frame import frame
+from abside.spool.openfile import OpenFile, Settled, create, settle
+from abside.spool.recovery import highest_seq, recover
+from abside.spool.room import Room
+from abside.spool.segment import BOOT
+from abside.spool.settings import SpoolStats, Waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from abside.spool.folder import Folder
+    from abside.spool.segment import Segment
+    from abside.spool.settings import SpoolSettings
+
+LONGEST_TICK_SECONDS = 1.0
+SHORTEST_TICK_SECONDS = 0.02
+
+
+def no_account() -> Sequence[bytes]:
+    """Add nothing at a seal."""
+    return ()
+
+
+class Spool:
+    """The one owner of a spool directory; open it with `Spool.open`.
+
+    `before_seal` gives payloads that are appended at each seal, whatever the quota; where they cannot be written they
+    are kept and written at the next, and the hook is not asked again until then.
+    """
+
+    def __init__(
+        self,
+        settings: SpoolSettings,
+        folder: Folder,
+        backlog: Backlog,
+        stats: SpoolStats,
+        *,
+        boot: str,
+        seq: int,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.settings = settings
+        self.backlog = backlog
+        self.stats = stats
+        self._limit_bytes = settings.limit_bytes  # beside the hot path, not behind two names
+        self._max_open_bytes = settings.max_open_bytes
+        self._seal_bytes = settings.seal_bytes
+        self._seal_events = settings.seal_events
+        self.before_seal: Callable[[], Sequence[bytes]] = no_account
+        self._folder = folder
+        self._room = Room(settings, folder.queue, stats)
+        self._boot = boot
+        self._seq = seq
+        self._monotonic = monotonic
+        self._open: OpenFile | None = None
+        self._sealing: OpenFile | None = None
+        self._sealing_bytes = 0
+        self._owed: list[bytes] = []  # frames of accounts a failing disk did not take
+        self._since: float | None = None  # of the first event, or first refusal, that no seal has covered
+        self._durable = 0  # of stats.appended_bytes: what has survived the loss of power
+        self._undurable = 0  # up to here a sync failed, and whoever waits for it is told so
+        self._disk = asyncio.Lock()
+        self._due = asyncio.Event()
+        self._closed = False
+        self._start()
+
+    @classmethod
+    def open(
+        cls,
+        settings: SpoolSettings,
+        boot: str,
+        now_us: Callable[[], int],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> Self:
+        """Own the directory and recover what is in it. `boot` names this process: random, `[A-Za-z0-9_-]{1,32}`.
+
+        Raises SpoolBusy when another process owns it, SpoolFailed when it cannot be made.
+        """
+        if not BOOT.match(boot):
+            raise ValueError(f"boot id {boot!r} names files: it must have 1 to 32 of A-Z a-z 0-9 _ -")
+        folder = claim(settings.directory, settings.open_directory)
+        stats = SpoolStats()
+        dead = Dead(folder.dead, settings, stats, now_us)
+        seq = max(highest_seq(folder), now_us())
+        sealed = recover(folder, dead, stats, durable=settings.fsync != "never")
+        return cls(settings, folder, Backlog(sealed, dead, stats), stats, boot=boot, seq=seq, monotonic=monotonic)
+
+    @property
+    def used_bytes(self) -> int:
+        """What counts against the quota: the open segment, one being sealed, and the sealed ones."""
+        return self.backlog.bytes + self._sealing_bytes + (0 if self._open is None else self._open.length)
+
+    @property
+    def waiting(self) -> Waiting:
+        """What waits to be shipped."""
+        oldest = self.backlog.oldest()
+        return Waiting(len(self.backlog), self.backlog.bytes, None if oldest is None else oldest.written_us)
+
+    def sealed(self) -> list[Segment]:
+        """List the sealed segments, oldest first."""
+        return self.backlog.sealed()
+
+    def append(self, payloads: Sequence[bytes]) -> None:
+        """Write all payloads in one write, or none: when this returns they survive the death of the process.
+
+        Raises SpoolFull, SpoolFailed, or PayloadSizeError for a payload no frame can carry: all of them SpoolRefused.
+        """
+        try:
+            data = b"".join([frame(payload) for payload in payloads])
+        except PayloadSizeError:
+            self.stats.oversize_events += len(payloads)
+            raise
+        size, events = len(data), len(payloads)
+        if self._since is None:
+            self._since = self._monotonic()
+        opened = self._open
+        length = 0 if opened is None else opened.length
+        used = self.backlog.bytes + self._sealing_bytes + length
+        if used + size > self._limit_bytes or length + size > self._max_open_bytes or size > self._room.budget:
+            try:
+                self._room.admit(size, used, length)
+            except SpoolFull:
+                self.stats.full_events += events
+                raise
+        opened = self._write(data, events)
+        if opened.length >= self._seal_bytes or opened.events >= self._seal_events:
+            self._due.set()
+
+    def seal_due(self, now: float) -> bool:
+        """Tell whether the open segment should be sealed at `now` (the monotonic clock's seconds)."""
+        if self._sealing is not None:
+            return True
+        opened = self._open
+        if opened is not None and (
+            opened.events >= self._seal_events or (opened.events and opened.length >= self._seal_bytes)
+        ):
+            return True
+        if self._since is None or now - self._since < self.settings.seal_seconds:
+            return False
+        return len(self.backlog) < self.settings.max_waiting_for_age_seal
+
+    async def seal(self) -> None:
+        """Turn what was appended so far into a sealed segment. Raises SpoolFailed; nothing is lost by it."""
+        async with self._disk:
+            await self._settle()  # what an interrupted or failed seal left
+            if self._rotate():
+                await self._settle()
+
+    async def synced(self) -> None:
+        """Wait until what was appended is as durable as the policy `always` promises; at once under the others.
+
+        Callers that wait together share one fdatasync. Raises SpoolFailed when the disk could not.
+        """
+        if self.settings.fsync == "always":
+            await self.sync()
+
+    async def sync(self) -> None:
+        """Make what was appended so far survive the loss of power. Raises SpoolFailed."""
+        target = self.stats.appended_bytes
+        if self._undurable < target <= self._durable:
+            return
+        async with self._disk:
+            with suppress(SpoolFailed):  # it concerns an older file: what follows does not depend on it
+                await self._settle()
+            if target <= self._undurable:
+                raise SpoolFailed("make durable what stands in", self._folder.open, self.stats.last_failure)
+            if self._durable >= target or self._open is None:
+                return
+            mark = self.stats.appended_bytes
+            problem = await self._open.synced()
+            self._mark(mark, problem)
+            if problem is not None:
+                raise SpoolFailed("make durable", self._open.path, problem) from problem
+
+    async def run(self) -> None:
+        """Seal by size, count and age, sync by interval, watch the free space, prune dead/: until cancelled."""
+        tick = min(LONGEST_TICK_SECONDS, self.settings.seal_seconds / 4, self.settings.fsync_seconds)
+        tick = max(SHORTEST_TICK_SECONDS, tick)
+        synced_at = self._monotonic()
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(tick):
+                    await self._due.wait()
+            self._due.clear()
+            now = self._monotonic()
+            try:
+                if self.seal_due(now):
+                    await self.seal()
+                elif self._dirty and now - synced_at >= self.settings.fsync_seconds:
+                    synced_at = now
+                    await self.sync()
+            except SpoolFailed:  # counted where it happened
+                await asyncio.sleep(tick)
+            self._room.measure()
+            self.backlog.dead.prune()
+
+    async def close(self) -> None:
+        """Seal what is open and let go of the directory. What could not be sealed is recovered at the next start."""
+        if self._closed:
+            return
+        with suppress(SpoolFailed):
+            if self._sealing is not None or (self._open is not None and self._open.events):
+                await self.seal()
+        self._closed = True
+        last, self._open = self._open, None
+        if last is not None:
+            last.discard()
+        self._folder.release()
+
+    @property
+    def _dirty(self) -> bool:
+        return self.settings.fsync == "interval" and self._durable < self.stats.appended_bytes
+
+    def _write(self, data: bytes, events: int) -> OpenFile:
+        """Write frames to the open file, starting one where there is none. Raises SpoolFailed."""
+        try:
+            if self._open is None:
+                self._open = self._create()
+            self._open.write(data, events)
+        except SpoolFailed as exc:
+            self.stats.failed_events += events
+            self.stats.failed(exc)
+            raise
+        self._room.budget -= len(data)
+        self.stats.appended_events += events
+        self.stats.appended_bytes += len(data)
+        return self._open
+
+    def _create(self) -> OpenFile:
+        if self._closed:
+            raise SpoolFailed("append to", self._folder.open, "the spool is closed")
+        self._seq += 1
+        return create(self._folder.open, self._seq, self._boot)
+
+    def _rotate(self) -> bool:
+        """Add the account, put the open file up for sealing and start the next; False when there was nothing."""
+        self._owed = self._owed or self._framed(self.before_seal())
+        if self._owed:
+            with suppress(SpoolFailed):  # counted; owed until it is written
+                self._write(b"".join(self._owed), len(self._owed))
+                self._owed = []
+        self._since = self._monotonic() if self._owed else None
+        if self._open is None or not self._open.events:
+            return False
+        self._sealing, self._open = self._open, None
+        self._sealing.mark = self.stats.appended_bytes
+        self._sealing_bytes = self._sealing.length
+        self._start()
+        return True
+
+    def _framed(self, payloads: Sequence[bytes]) -> list[bytes]:
+        frames: list[bytes] = []
+        for payload in payloads:
+            try:
+                frames.append(frame(payload))
+            except PayloadSizeError as exc:  # an account that is too large must not keep events from being sealed
+                self.stats.failed(exc)
+        return frames
+
+    def _start(self) -> None:
+        """Start the next file now, so that no append has to; where that fails, the next append tries again."""
+        try:
+            self._open = self._create()
+        except SpoolFailed as exc:
+            self.stats.failed(exc)
+
+    async def _settle(self) -> None:
+        """Bring the file that is being sealed to its end. Raises SpoolFailed; it is then tried again later."""
+        closing = self._sealing
+        if closing is None:
+            return
+        if closing.job is None:
+            durable = self.settings.fsync != "never"
+            loop = asyncio.get_running_loop()
+            closing.job = loop.run_in_executor(None, settle, closing, self._folder.queue, durable)
+        settled: Settled = await asyncio.shield(closing.job)
+        closing.job = None
+        self._mark(closing.mark, settled.sync_problem)
+        if settled.segment is None:
+            self.stats.failed(settled.move_problem)
+            raise SpoolFailed("seal", closing.path, settled.move_problem) from settled.move_problem
+        self._sealing, self._sealing_bytes = None, 0
+        self.stats.sealed_segments += 1
+        self.backlog.add(settled.segment)
+
+    def _mark(self, position: int, problem: OSError | None) -> None:
+        """Note that everything up to `position` is durable, or that this cannot be known any more."""
+        if problem is not None:
+            self.stats.failed(problem)
+            self._undurable = max(self._undurable, position)
+        self._durable = max(self._durable, position)

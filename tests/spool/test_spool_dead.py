@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from abside.spool.dead import BLOCK_BYTES
+from abside.spool.errors import SpoolFailed
+from abside.spool.frame import MAGIC, frame, good_prefix
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from abside.spool.segment import Segment
+    from abside.spool.writer import Spool
+
+
+async def sealed(spool: Spool, *payloads: bytes) -> Segment:
+    spool.append(payloads)
+    await spool.seal()
+    return spool.sealed()[-1]
+
+
+def files(directory: Path) -> list[str]:
+    return sorted(path.name for path in (directory / "dead").iterdir())
+
+
+async def test_a_buried_segment_lies_in_dead_with_its_reason_beside_it(open_spool: Any) -> None:
+    spool = open_spool()
+    segment = await sealed(spool, b"one")
+    spool.backlog.bury(segment, "HTTP 422: nobody wants it")
+    assert files(open_spool.directory) == [f"{segment.name}.seg", f"{segment.name}.seg.reason"]
+    kept = open_spool.directory / "dead" / f"{segment.name}.seg"
+    assert good_prefix(kept.read_bytes()).payloads == [b"one"]
+    assert kept.with_name(kept.name + ".reason").read_text() == "HTTP 422: nobody wants it\n"
+    assert spool.sealed() == []
+    assert spool.backlog.bytes == 0
+    assert (spool.backlog.dead.files, spool.stats.buried_segments) == (1, 1)
+
+
+async def test_a_part_of_a_segment_is_buried_by_itself(open_spool: Any) -> None:
+    spool = open_spool()
+    segment = spool.backlog.advance(await sealed(spool, b"one", b"two"), ".0")
+    spool.backlog.bury_part(segment, [b"one"], "too large")
+    kept = open_spool.directory / "dead" / f"{segment.name}.seg"
+    assert kept.read_bytes() == MAGIC + frame(b"one")
+    assert spool.sealed() == [segment]
+
+
+async def test_dead_keeps_its_quota_by_removing_the_oldest(open_spool: Any, clock: Any) -> None:
+    spool = open_spool(dead_limit_bytes=2 * BLOCK_BYTES)
+    names = []
+    for number in range(3):
+        clock.seconds += 1
+        segment = await sealed(spool, b"%d" % number)
+        spool.backlog.bury(segment, "x")
+        names.append(f"{segment.name}.seg")
+    assert files(open_spool.directory) == sorted(f"{name}{end}" for name in names[1:] for end in ("", ".reason"))
+    assert spool.stats.pruned_files == 1
+
+
+async def test_dead_forgets_after_its_age_also_what_an_earlier_process_buried(open_spool: Any, clock: Any) -> None:
+    first = open_spool(dead_age_seconds=100.0)
+    first.backlog.bury(await sealed(first, b"one"), "x")
+    await first.close()
+    spool = open_spool("boot2", dead_age_seconds=100.0)
+    clock.seconds = 99.0
+    spool.backlog.dead.prune()
+    assert spool.backlog.dead.files == 1
+    clock.seconds = 101.0
+    spool.backlog.dead.prune()
+    assert files(open_spool.directory) == []
+
+
+async def test_what_cannot_be_buried_stays_where_it_is(open_spool: Any) -> None:
+    spool = open_spool()
+    segment = await sealed(spool, b"one")
+    obstacle = open_spool.directory / "dead" / f"{segment.name}.seg"
+    obstacle.mkdir()
+    with pytest.raises(SpoolFailed, match="could not bury"):
+        spool.backlog.bury(segment, "x")
+    assert spool.sealed() == [segment]
+    assert segment.path.exists()
+    with pytest.raises(SpoolFailed, match="could not bury"):
+        spool.backlog.bury_part(segment, [b"one"], "x")
+
+
+async def test_a_segment_somebody_removed_is_forgotten(open_spool: Any) -> None:
+    spool = open_spool()
+    segment = await sealed(spool, b"one")
+    segment.path.unlink()
+    spool.backlog.bury(segment, "x")
+    assert spool.sealed() == []
+    assert spool.stats.failures == 1
+
+
+async def test_the_same_part_buried_twice_counts_once(open_spool: Any) -> None:
+    spool = open_spool()
+    segment = await sealed(spool, b"one")
+    for _ in range(2):
+        spool.backlog.bury_part(segment, [b"one"], "a crash came between")
+    assert (spool.backlog.dead.files, spool.backlog.dead.bytes) == (1, BLOCK_BYTES)

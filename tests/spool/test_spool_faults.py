@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from abside.spool.errors import SpoolFailed, SpoolRefused
+from abside.spool.frame import MAGIC, frame
+from abside.spool.reader import read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from abside.spool.writer import Spool
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a real file system of 256 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("file systems cannot be mounted here; the write limit of a process stands in for a full disk")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)  # also when a failed test left a file open on it
+
+
+def fill(disk: Path, leave_bytes: int) -> Path:
+    """Take all room of a disk but a little, as its other tenants do."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        state = os.statvfs(disk)
+        file.write(bytes(state.f_bavail * state.f_frsize - leave_bytes))
+    return ballast
+
+
+async def test_a_full_disk_takes_whole_requests_or_nothing_and_recovers(
+    open_spool: Any, payloads_in: Any, small_disk: Path
+) -> None:
+    spool = open_spool(directory=small_disk / "spool")
+    accepted: list[bytes] = []
+
+    def append(size: int) -> None:
+        payloads = [b"%d" % len(accepted) + b"x" * size, b"%d" % (len(accepted) + 1)]
+        spool.append(payloads)
+        accepted.extend(payloads)
+
+    append(100)
+    ballast = fill(small_disk, leave_bytes=8192)
+    spool._room.budget = 2**20  # the disk filled up since it was last asked
+    with pytest.raises(SpoolFailed, match=r"bytes were taken|No space left"):
+        append(60_000)
+    assert payloads_in(small_disk / "spool/q") == accepted
+    refused = 0
+    for _ in range(200):
+        try:
+            append(1000)
+        except SpoolRefused:
+            refused += 1
+    assert refused > 100
+    assert payloads_in(small_disk / "spool/q") == accepted
+    await spool.seal()  # also where there is no room for the next file
+    [segment] = spool.sealed()
+    assert (await read(segment)).payloads == accepted
+    ballast.unlink()
+    append(1000)
+    await spool.seal()
+    assert payloads_in(small_disk / "spool/q") == accepted
+    await spool.close()
+
+
+WRITER_WITH_A_LIMIT = """
+    import asyncio, json, resource, sys
+    from pathlib import Path
+    from abside.spool.errors import SpoolFailed
+    from abside.spool.settings import SpoolSettings
+    from abside.spool.writer import Spool
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
+    spool = Spool.open(SpoolSettings(Path(sys.argv[1]), floor_bytes=0, fsync="never"), "limited", lambda: 1)
+    accepted, said = [], []
+    for number in range(20):
+        try:
+            spool.append([b"%d" % number + b"x" * 900])
+            accepted.append(number)
+        except SpoolFailed as exc:
+            said.append(str(exc))
+    spool.append([b"20"])  # it fits where the larger one was cut off
+    asyncio.run(spool.seal())
+    spool.append([b"21"])
+    accepted += [20, 21]
+    print(json.dumps({"accepted": accepted, "said": said, "failed": spool.stats.failed_events}))
+"""
+
+
+def test_a_short_write_is_cut_back_and_refused(tmp_path: Path, payloads_in: Any) -> None:
+    command = [sys.executable, "-c", textwrap.dedent(WRITER_WITH_A_LIMIT), str(tmp_path)]
+    child = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    told = json.loads(child.stdout)
+    framed = len(frame(b"10" + b"x" * 900))
+    assert told["accepted"] == [*range(10_000 // framed), 20, 21]
+    assert told["failed"] == 20 - len(told["accepted"]) + 2
+    assert f"of {framed} bytes were taken" in told["said"][0]
+    numbers = [int(payload.rstrip(b"x")) for payload in payloads_in(tmp_path / "q")]
+    assert numbers == told["accepted"]
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+
+
+@pytest.mark.parametrize("next_step", ["append", "seal"])
+async def test_an_end_that_could_not_be_cut_off_is_cut_off_before_anything_else(
+    open_spool: Any, payloads_in: Any, next_step: str
+) -> None:
+    spool = open_spool()
+    spool.append([b"one"])
+    os.write(spool._open.handle, b"half a frame")
+    spool._open.torn = True  # as a short write leaves it where the disk refuses to cut, too
+    if next_step == "append":
+        spool.append([b"two"])
+    await spool.seal()
+    [segment] = spool.sealed()
+    assert (await read(segment)).damage == ""
+    assert payloads_in(open_spool.directory / "q") == [b"one", b"two"][: spool.stats.appended_events]
+    assert segment.size == segment.path.stat().st_size == spool.waiting.bytes
+
+
+async def test_a_write_the_disk_refuses_is_a_failure_and_the_next_one_works(open_spool: Any, payloads_in: Any) -> None:
+    spool = open_spool()
+    spool.append([b"one"])
+    with Broken(spool):
+        with pytest.raises(SpoolFailed, match="No space left on device"):
+            spool.append([b"two", b"three"])
+        assert spool.stats.failed_events == 2
+        assert "No space left" in spool.stats.last_failure
+    spool.append([b"four"])
+    assert payloads_in(open_spool.directory / "q") == [b"one", b"four"]
+
+
+async def test_a_segment_that_cannot_be_renamed_is_sealed_when_it_can(open_spool: Any) -> None:
+    spool = open_spool()
+    spool.append([b"one"])
+    obstacle = open_spool.directory / "q" / "00001700000000000001-boot1.seg"
+    obstacle.mkdir()
+    with pytest.raises(SpoolFailed, match="could not seal"):
+        await spool.seal()
+    spool.append([b"two"])
+    assert spool.used_bytes == 2 * len(MAGIC) + 2 * len(frame(b"one"))
+    assert spool.seal_due(0.0)
+    obstacle.rmdir()
+    await spool.seal()
+    assert [(await read(segment)).payloads for segment in spool.sealed()] == [[b"one"], [b"two"]]
+
+
+async def test_whoever_waits_for_a_sync_that_failed_is_told(open_spool: Any) -> None:
+    spool = open_spool(fsync="always")
+    spool.append([b"one"])
+    reader, writer = os.pipe()
+    kept = os.dup(spool._open.handle)
+    os.dup2(writer, spool._open.handle)  # a pipe cannot be synced
+    for _ in range(2):
+        with pytest.raises(SpoolFailed, match="make durable"):
+            await spool.synced()
+    os.dup2(kept, spool._open.handle)
+    spool.append([b"two"])
+    await spool.synced()
+    for handle in (reader, writer, kept):
+        os.close(handle)
+
+
+class Broken:
+    """Let a spool's open file stand on a device that is full."""
+
+    def __init__(self, spool: Spool) -> None:
+        assert spool._open is not None
+        self._handle = spool._open.handle
+
+    def __enter__(self) -> None:
+        self._kept = os.dup(self._handle)
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, self._handle)
+        os.close(full)
+
+    def __exit__(self, *_: object) -> None:
+        os.dup2(self._kept, self._handle)
+        os.close(self._kept)
