@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import asyncio
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+import orjson
+import pytest
+import zstandard
+from aiohttp import web
+
+from abside.upstream.contract import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+NOW_US = 1_700_000_000_000_000  # Tue, 14 Nov 2023 22:13:20 GMT
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One request as it came in."""
+
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def unpacked(self) -> bytes:
+        """The body without its content encoding."""
+        match self.headers.get("Content-Encoding", "identity"):
+            case "zstd":
+                return zstandard.ZstdDecompressor().decompress(self.body)
+            case "gzip":
+                return zlib.decompress(self.body, 16 + zlib.MAX_WBITS)
+            case _:
+                return self.body
+
+    @property
+    def events(self) -> list[Any]:
+        """The events, whatever they were written in."""
+        if self.headers["Content-Type"] == "application/json":
+            return list(orjson.loads(self.unpacked))
+        unpacker = msgpack.Unpacker()
+        unpacker.feed(self.unpacked)
+        return list(unpacker)
+
+
+@dataclass(slots=True)
+class Receiver:
+    """A receiver on loopback that stores batches by id and misbehaves on command, once for each command."""
+
+    url: str = ""
+    commands: list[Callable[[web.Request], Any]] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
+    stored: dict[str, list[Any]] = field(default_factory=dict)
+    connections: set[int] = field(default_factory=set)
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        delivery = Delivery(request.path, request.query_string, request.headers.copy(), await request.read())
+        self.deliveries.append(delivery)
+        self.connections.add(id(request.transport))
+        if self.commands:
+            answer: web.StreamResponse = await self.commands.pop(0)(request)
+            return answer
+        known = delivery.headers["Idempotency-Key"] in self.stored
+        self.stored.setdefault(delivery.headers["Idempotency-Key"], delivery.events)
+        return web.Response(status=208 if known else 200)
+
+    def answer(self, status: int, *, body: str = "", content_type: str = "text/plain", **headers: str) -> None:
+        """Answer the next delivery so; an underscore in a header's name stands for a hyphen."""
+
+        async def command(_: web.Request) -> web.Response:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            return web.Response(status=status, text=body, content_type=content_type, headers=named)
+
+        self.commands.append(command)
+
+    def write(self, data: bytes) -> None:
+        """Write these bytes instead of an answer to the next delivery, and cut the connection."""
+
+        async def command(request: web.Request) -> web.Response:
+            assert request.transport is not None
+            request.transport.write(data)
+            request.transport.close()
+            return web.Response()
+
+        self.commands.append(command)
+
+    def keep_silent(self, after: bytes = b"") -> None:
+        """Leave the next delivery without an answer, or with the beginning of one."""
+
+        async def command(request: web.Request) -> web.Response:
+            assert request.transport is not None
+            request.transport.write(after)
+            await self.released.wait()
+            return web.Response()
+
+        self.commands.append(command)
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    state = Receiver()
+    app = web.Application(client_max_size=64 * 2**20)
+    app.router.add_route("*", "/{path:.*}", state.handle)
+    runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=1.0)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    state.url = f"http://{host}:{port}"
+    yield state
+    state.released.set()
+    await runner.cleanup()
+
+
+@pytest.fixture(scope="session")
+def batch() -> Batch:
+    """Three events, of every kind of value an event may hold."""
+    events = [
+        {"type": "click", "item_id": "é", "position": 1, "ts": NOW_US},
+        {"type": "purchase", "value": 12.5, "bot": True, "user_id": None},
+        {"type": "own", "properties": {"a": -1, "b": 2**63}, "items": ["x", "y"]},
+    ]
+    return Batch("pod-1.00000000000000000001-boot1", len(events), b"".join(map(msgpack.packb, events)))
+
+
+@pytest.fixture(scope="session")
+def now_us() -> Callable[[], int]:
+    return lambda: NOW_US

@@ -1,0 +1,175 @@
+"""What every upstream promises, whatever its transport."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+import pytest
+
+from abside.upstream.choose import open_upstream
+from abside.upstream.contract import Acked, Batch, Rejected, Retry, TooLarge
+from abside.upstream.http import Timeouts
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from abside.upstream.contract import Upstream
+
+IMPATIENT = Timeouts(connect_seconds=5.0, answer_seconds=0.5)
+PATIENT = Timeouts(connect_seconds=10.0, answer_seconds=20.0)
+
+
+@pytest.fixture(params=["", "?format=json_array"], ids=["msgpack", "json_array"])
+async def opened(request: pytest.FixtureRequest, receiver: Any, now_us: Any) -> AsyncIterator[Callable[..., Upstream]]:
+    """Open the upstream under test to the receiver, or elsewhere."""
+    upstreams: list[Upstream] = []
+
+    def make(url: str = "", timeouts: Timeouts = PATIENT) -> Upstream:
+        upstreams.append(open_upstream((url or receiver.url) + request.param, now_us, timeouts=timeouts))
+        return upstreams[-1]
+
+    yield make
+    for upstream in upstreams:
+        await upstream.close()
+
+
+async def test_a_stored_batch_is_acked_and_its_events_arrive_whole(opened: Any, receiver: Any, batch: Batch) -> None:
+    assert await opened().send(batch) == Acked()
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(batch.payload)
+    assert receiver.stored == {batch.id: list(unpacker)}
+    [delivery] = receiver.deliveries
+    assert delivery.headers["Idempotency-Key"] == batch.id
+    assert delivery.headers["X-Batch-Count"] == "3"
+    assert "Authorization" not in delivery.headers
+
+
+async def test_the_same_batch_again_is_acked_as_a_duplicate(opened: Any, batch: Batch) -> None:
+    upstream = opened()
+    await upstream.send(batch)
+    assert await upstream.send(batch) == Acked(duplicate=True)
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 226])
+async def test_any_success_acks(opened: Any, receiver: Any, batch: Batch, status: int) -> None:
+    receiver.answer(status)
+    assert await opened().send(batch) == Acked()
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 502, 503, 504, 507, 599])
+async def test_what_may_pass_by_itself_is_tried_again(opened: Any, receiver: Any, batch: Batch, status: int) -> None:
+    receiver.answer(status)
+    result = await opened().send(batch)
+    assert isinstance(result, Retry)
+    assert (result.after_seconds, result.loud) == (None, False)
+    assert result.reason.startswith(f"HTTP {status}: ")
+
+
+@pytest.mark.parametrize("status", [401, 403, 301, 302, 307, 308])
+async def test_what_only_a_person_can_mend_is_loud(opened: Any, receiver: Any, batch: Batch, status: int) -> None:
+    receiver.answer(status, Location=f"{receiver.url}/elsewhere")
+    result = await opened().send(batch)
+    assert isinstance(result, Retry)
+    assert result.loud
+    assert len(receiver.deliveries) == 1, "a redirect is not followed"
+
+
+async def test_too_large_asks_for_halves(opened: Any, receiver: Any, batch: Batch) -> None:
+    receiver.answer(413)
+    assert await opened().send(batch) == TooLarge()
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 409, 415, 422, 451])
+async def test_any_other_refusal_is_a_rejection(opened: Any, receiver: Any, batch: Batch, status: int) -> None:
+    receiver.answer(status)
+    result = await opened().send(batch)
+    assert isinstance(result, Rejected)
+    assert not result.final
+    assert result.reason.startswith(f"HTTP {status}: ")
+
+
+@pytest.mark.parametrize("status", [429, 503, 403])
+async def test_a_wish_in_seconds_is_passed_on(opened: Any, receiver: Any, batch: Batch, status: int) -> None:
+    receiver.answer(status, Retry_After="7")
+    result = await opened().send(batch)
+    assert isinstance(result, Retry)
+    assert result.after_seconds == 7.0
+
+
+async def test_a_wish_as_a_date_is_measured_by_the_receivers_own_clock(
+    opened: Any, receiver: Any, batch: Batch
+) -> None:
+    receiver.answer(503, Retry_After="Wed, 21 Oct 2015 07:28:30 GMT", Date="Wed, 21 Oct 2015 07:28:00 GMT")
+    result = await opened().send(batch)
+    assert isinstance(result, Retry)
+    assert result.after_seconds == 30.0
+
+
+async def test_silence_ends_in_another_try(opened: Any, receiver: Any, batch: Batch) -> None:
+    receiver.keep_silent()
+    assert await opened(timeouts=IMPATIENT).send(batch) == Retry("no answer within 0.5 s")
+
+
+async def test_an_answer_that_stops_after_its_status_counts_as_its_status(
+    opened: Any, receiver: Any, batch: Batch
+) -> None:
+    receiver.keep_silent(after=b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+    assert await opened(timeouts=IMPATIENT).send(batch) == Acked()
+    receiver.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+    assert await opened().send(batch) == Acked()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        b"",
+        b"HTTP/1.1 20",
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"\x00\xff\x16\x03\x01garbage\r\n\r\n",
+        b"HTTP/1.1 999999 Huh\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+    ],
+    ids=["nothing", "half a status", "half a header", "another protocol", "binary", "no status", "endless header"],
+)
+async def test_a_connection_cut_or_garbage_ends_in_another_try(
+    opened: Any, receiver: Any, batch: Batch, written: bytes
+) -> None:
+    upstream = opened()
+    receiver.write(written)
+    result = await upstream.send(batch)
+    assert isinstance(result, Retry)
+    assert result.reason
+    assert await upstream.send(batch) == Acked(), "the next try starts afresh"
+
+
+async def test_nobody_listening_ends_in_another_try(opened: Any, batch: Batch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    result = await opened(f"http://127.0.0.1:{port}").send(batch)
+    assert isinstance(result, Retry)
+    assert not result.loud
+
+
+async def test_batches_share_one_connection(opened: Any, receiver: Any, batch: Batch) -> None:
+    upstream = opened()
+    for number in range(3):
+        await upstream.send(replace(batch, id=f"b{number}"))
+    assert len(receiver.connections) == 1
+
+
+async def test_a_large_batch_arrives(opened: Any, receiver: Any) -> None:
+    events = [{"type": "own", "properties": {"n": number, "text": "x" * 900}} for number in range(4000)]
+    large = Batch("large", len(events), b"".join(map(msgpack.packb, events)))
+    assert await opened().send(large) == Acked()
+    assert receiver.stored["large"] == events
+
+
+async def test_a_closed_upstream_closes_again_quietly(opened: Any, batch: Batch) -> None:
+    upstream = opened()
+    await upstream.send(batch)
+    await upstream.close()
+    await upstream.close()
