@@ -1,0 +1,148 @@
+"""The collector process: takes batches over HTTP, writes Parquet, acknowledges what is on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import ssl
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+from abside import log as logging
+from abside.collector.group import Grouper
+from abside.collector.intake import Intake
+from abside.collector.status import Status, alive
+from abside.collector.token import Token, TokenUnreadable
+from abside.collector.upkeep import Upkeep
+from abside.collector.writer import StoreOwned, Writer, days_before
+from abside.environ import now_us
+from abside.log import Log
+from abside.serve import Bounds, Listener, Route, split_address
+from abside.supervise import Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from abside.collector.settings import CollectorSettings
+
+log = Log("abside.collector")
+CLOSE_SECONDS = 1.0  # everything is answered or given up by then
+
+
+class SettingWrong(Exception):  # noqa: N818 read as a sentence where it is caught
+    """A setting that cannot be, or does not go with another."""
+
+    def __init__(self, option: str, reason: str) -> None:
+        super().__init__(option, reason)
+        self.option = option
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.option}: {self.reason}"
+
+
+class BatchListener(Listener):
+    """A listener that hands bodies over as they were sent: the intake bounds what they unpack to."""
+
+    def __init__(self, routes: Mapping[str, Mapping[str, Route]], bounds: Bounds) -> None:
+        super().__init__(routes, bounds)
+        self._options["auto_decompress"] = False
+
+
+def main(settings: CollectorSettings) -> int:
+    """Run until SIGTERM or SIGINT: 0; 1 when it cannot start, with the reason in the log."""
+    logging.setup("collector", settings.log_level)
+    try:
+        asyncio.run(_until_told(settings))
+    except (SettingWrong, StoreOwned, TokenUnreadable, OSError) as exc:
+        log.error("cannot_start", reason=str(exc))
+        return 1
+    log.info("stopped")
+    return 0
+
+
+async def _until_told(settings: CollectorSettings) -> None:
+    told = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    async with collector(settings) as address:
+        log.info("listening", address=address, store=str(settings.store))
+        await told.wait()
+        log.info("stopping")
+
+
+@asynccontextmanager
+async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_us) -> AsyncIterator[str]:
+    """Run a collector and give the address it listens on; at the end, write and acknowledge what it has.
+
+    Raises SettingWrong, StoreOwned, TokenUnreadable and OSError.
+    """
+    _check_address(settings.listen)
+    tls = _tls(settings)
+    token = Token(settings.token_file) if settings.token_file else None
+    # From here on the store is ours: whatever writes to it must have ended before it is given up.
+    known_since = days_before(clock(), settings.known_days)
+    writer = await asyncio.to_thread(Writer.open, settings.store, known_since=known_since)
+    grouper = Grouper(writer, seconds=settings.group_seconds, limit_bytes=settings.group_bytes)
+    upkeep = Upkeep(writer, clock, known_days=settings.known_days, keep_days=settings.keep_days)
+    intake = Intake(
+        grouper,
+        clock,
+        token=token,
+        max_batch_bytes=settings.max_batch_bytes,
+        max_pending_bytes=settings.max_pending_bytes,
+        body_seconds=settings.body_seconds,
+    )
+    supervisor = Supervisor(on_fatal=lambda name: log.error("task_ended", task=name))
+    status = Status(writer, grouper, intake, upkeep, supervisor, token)
+    listener = BatchListener(
+        {
+            "/v1/batches": {"POST": Route(intake.post)},  # no body bound here: intake reads it, after the token
+            "/v1/status": {"GET": Route(status.get)},
+            "/livez": {"GET": Route(alive)},
+        },
+        _bounds(settings),
+    )
+    try:
+        supervisor.start("grouper", grouper.run)
+        supervisor.start("upkeep", upkeep.run)
+        yield await listener.open(settings.listen, tls)
+        listener.stop_accepting()
+        listener.retiring = True
+        grouper.hurry()
+        with suppress(TimeoutError):
+            # Before the listener closes: from then on aiohttp reads no further byte, not even of a body half-read.
+            async with asyncio.timeout(settings.drain_seconds):
+                await intake.drain()
+        await listener.close(CLOSE_SECONDS)
+        await grouper.finish()
+    finally:
+        listener.stop_accepting()
+        await supervisor.stop()
+        writer.close()
+
+
+def _check_address(listen: str) -> None:
+    try:
+        split_address(listen)
+    except ValueError as exc:
+        raise SettingWrong("--listen", str(exc)) from exc
+
+
+def _tls(settings: CollectorSettings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None and settings.tls_key is None:
+        return None
+    if settings.tls_cert is None or settings.tls_key is None:
+        raise SettingWrong("--tls-cert", "give it together with --tls-key, or neither")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    return context
+
+
+def _bounds(settings: CollectorSettings) -> Bounds:
+    return Bounds(
+        max_connections=settings.max_connections,
+        header_seconds=settings.header_seconds,
+        body_seconds=settings.body_seconds,
+        keepalive_seconds=settings.keepalive_seconds,
+    )

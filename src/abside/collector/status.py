@@ -1,0 +1,67 @@
+"""What the collector says of itself: `/livez` for the kubelet, `/v1/status` for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from abside.serve import Answer
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from abside.collector.group import Grouper
+    from abside.collector.intake import Intake
+    from abside.collector.token import Token
+    from abside.collector.upkeep import Upkeep
+    from abside.collector.writer import Writer
+    from abside.supervise import Supervisor
+
+
+class Status:
+    """Gathers the figures where they are kept; counts are since start."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        grouper: Grouper,
+        intake: Intake,
+        upkeep: Upkeep,
+        supervisor: Supervisor,
+        token: Token | None,
+    ) -> None:
+        self._writer = writer
+        self._grouper = grouper
+        self._intake = intake
+        self._upkeep = upkeep
+        self._supervisor = supervisor
+        self._token = token
+
+    def get(self, request: web.BaseRequest, _: bytes) -> Answer:
+        """Answer `/v1/status`. Raises Refusal 401 where a token is asked for."""
+        self._intake.check_sender(request)
+        counts = self._intake.counts
+        errors = {
+            "store": self._grouper.last_error,
+            "upkeep": self._upkeep.last_error,
+            "token": self._token.problem if self._token else None,
+            **self._supervisor.degraded,
+        }
+        body: dict[str, Any] = {
+            "files": self._grouper.files,
+            "rows": self._grouper.rows,
+            "batches": counts.stored,
+            "events": counts.events,
+            "duplicates": counts.duplicates,
+            "refused": dict(counts.refused),
+            "known_batches": self._writer.known_ids,
+            "pending_bytes": self._intake.pending.used_bytes,
+            "errors": {name: error for name, error in errors.items() if error},
+        }
+        return Answer(200, orjson.dumps(body))
+
+
+def alive(_request: web.BaseRequest, _: bytes) -> Answer:
+    """Answer `/livez`: the loop runs."""
+    return Answer(200, b'{"status":"alive"}')

@@ -1,0 +1,145 @@
+"""A collector in this loop, a sender that speaks its protocol, and a clock that stands still until it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import orjson
+import pytest
+
+from abside import event
+from abside.collector.app import collector
+from abside.collector.settings import CollectorSettings
+from abside.environ import now_us
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+    from pathlib import Path
+
+    from abside.event import EventMap
+
+DAY_US = 86_400 * 1_000_000
+NOON_US = 1_790_078_400_000_000  # 2026-09-22T12:00:00Z
+
+
+@dataclass
+class Clock:
+    """µs UTC, as told."""
+
+    us: int = NOON_US
+
+    def __call__(self) -> int:
+        return self.us
+
+
+@dataclass
+class Reply:
+    status: int
+    document: dict[str, Any]
+    headers: dict[str, str]
+
+
+@dataclass
+class Sender:
+    """Posts batches to one collector."""
+
+    address: str
+    session: aiohttp.ClientSession
+    scheme: str = "http"
+    headers: dict[str, str] = field(default_factory=dict)
+
+    async def send(
+        self, batch_id: str, events: Sequence[EventMap] = (), *, body: bytes | None = None, **changed: str | None
+    ) -> Reply:
+        """Post a batch. `changed` replaces headers (X_Batch_Count="7"); None leaves one out."""
+        headers = {
+            "Content-Type": "application/msgpack",
+            "Idempotency-Key": batch_id,
+            "X-Batch-Count": str(len(events)),
+            **self.headers,
+        }
+        for name, value in changed.items():
+            headers.pop(name.replace("_", "-"), None)
+            if value is not None:
+                headers[name.replace("_", "-")] = value
+        data = io.BytesIO(packed(events) if body is None else body)
+        return await self.ask("POST", "/v1/batches", data=data, headers=headers, skip_auto_headers=["Content-Type"])
+
+    async def ask(self, method: str, path: str, **options: Any) -> Reply:
+        async with self.session.request(method, f"{self.scheme}://{self.address}{path}", **options) as response:
+            content = await response.read()
+            document = orjson.loads(content) if content else {}
+            if response.status >= 400:
+                assert response.content_type == "application/problem+json"
+                assert {"type", "title", "status", "detail", "code"} <= document.keys()
+                assert document["status"] == response.status
+            return Reply(response.status, document, dict(response.headers))
+
+    async def until_pending(self) -> None:
+        """Wait until a batch is being read or gathered."""
+        async with asyncio.timeout(20):
+            while (await self.status())["pending_bytes"] == 0:  # noqa: ASYNC110 the collector tells no one
+                await asyncio.sleep(0.01)
+
+    async def status(self) -> dict[str, Any]:
+        return (await self.ask("GET", "/v1/status")).document
+
+
+Start = Callable[..., AbstractAsyncContextManager[Sender]]  # settings by name, and `clock`
+Views = Callable[..., "list[EventMap]"]  # a name and a count
+
+
+def packed(events: Iterable[EventMap]) -> bytes:
+    return b"".join(map(event.encode, events))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+async def start(store: Path) -> AsyncIterator[Start]:
+    """Give a function that runs a collector over `store` and yields a sender to it, which outlives the collector."""
+    async with AsyncExitStack() as sessions:
+
+        @asynccontextmanager
+        async def run(clock: Callable[[], int] = now_us, **settings: Any) -> AsyncIterator[Sender]:
+            chosen = {"store": store, "listen": "127.0.0.1:0", "group_seconds": 0.01, **settings}
+            session = await sessions.enter_async_context(aiohttp.ClientSession())
+            async with collector(CollectorSettings(**chosen), clock) as address:
+                yield Sender(address, session)
+
+        yield run
+
+
+@pytest.fixture
+def views() -> Views:
+    """Give a function that makes page views: `views("a", 3)` has the event ids a-0, a-1, a-2."""
+
+    def make(name: str, count: int = 1) -> list[EventMap]:
+        return [
+            {
+                "event_id": f"{name}-{number}",
+                "type": "page_view",
+                "ts": NOON_US,
+                "seen_ts": NOON_US,
+                "user_id": f"u{number}",
+                "session_id": f"s{number}",
+                "page_type": "pdp",
+            }
+            for number in range(count)
+        ]
+
+    return make
