@@ -37,6 +37,7 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.upstream": frozenset({"abside.event", "abside.backoff", "abside.log"}),
     "abside.sidecar": GROUND | VERSION | {"abside.assignment", "abside.spool", "abside.upstream"},
     "abside.collector": (GROUND | VERSION) - {"abside.snapshot"},
+    "abside.client": frozenset(),  # importable beside a rec service with nothing else of ours loaded
     "abside.up": frozenset({"abside.environ", "abside.log"}),
     "abside.cli": frozenset({"abside.environ"}) | VERSION,
     "abside.__main__": frozenset({"abside.cli"}),

@@ -1,0 +1,27 @@
+"""The Python client for rec services: it asks the sidecar beside it, and never makes its caller wait or fail.
+
+`Client` needs the standard library only and may be shared between threads and across forks; `AsyncClient` needs
+aiohttp, which is imported only when it is asked for. Both have the methods of `Calls`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from abside.client.blocking import Client
+from abside.client.fallback import Stats
+from abside.client.result import Assigned, Assignment, Refused, Unit, Why
+from abside.client.visit import Visit
+
+if TYPE_CHECKING:
+    from abside.client.aio import AsyncClient
+
+__all__ = ["Assigned", "Assignment", "AsyncClient", "Client", "Refused", "Stats", "Unit", "Visit", "Why"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "AsyncClient":
+        from abside.client.aio import AsyncClient  # noqa: PLC0415 the blocking client works where aiohttp is absent
+
+        return AsyncClient
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

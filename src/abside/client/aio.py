@@ -1,0 +1,190 @@
+"""The client for asyncio, over aiohttp's connection pool."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, Self
+
+import aiohttp
+
+from abside.client import address as addresses
+from abside.client.calls import DEADLINE_SECONDS, Calls
+from abside.client.fallback import Fallbacks
+from abside.client.message import MAX_ANSWER_BYTES, encode, read_accepted, read_answers
+from abside.client.result import Assignment, CallFailed, Refused
+from abside.client.telling import TELL_SECONDS, after_refusal, wall_us
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from abside.client.fallback import Stats
+    from abside.client.message import Question, Report
+
+MAX_CONNECTIONS = 100  # beyond it calls queue for a connection, within their deadline; an answer takes 0.1 ms
+IDLE_SECONDS = 60.0  # below the sidecar's 75: so that this side closes
+
+
+class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]], Awaitable[bool]]):
+    """A client for one event loop of one process: make it there (`async with AsyncClient() as client`), or let each
+    loop make its own; RuntimeError when two share one. Not for several threads; `Client` is.
+
+    `address` is `http://127.0.0.1:7600` (an IP address or localhost) or `unix:PATH`; ValueError for anything else.
+    Fallbacks are posted by a task as soon as the sidecar answers again; `close` posts what is left.
+    """  # noqa: D205 where it belongs is the first thing to know
+
+    def __init__(
+        self,
+        address: str = addresses.DEFAULT,
+        *,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        strict: bool = False,
+        wall: Callable[[], int] = wall_us,
+    ) -> None:
+        self._address = addresses.parse_address(address)
+        self._deadline_seconds = deadline_seconds
+        self._strict = strict
+        self._fallbacks = Fallbacks(time.monotonic, wall)
+        self._session: aiohttp.ClientSession | None = None
+        self._home: tuple[int, asyncio.AbstractEventLoop] | None = None  # whose the session is: process and loop
+        self._telling: asyncio.Task[None] | None = None
+
+    @property
+    def stats(self) -> Stats:
+        """The counts since the client was made."""
+        return self._fallbacks.stats()
+
+    async def close(self) -> None:
+        """Post the fallbacks not yet told, within a second, and close the connections. It may be used again."""
+        if self._telling is not None:
+            await asyncio.wait([self._telling])
+        await self._tell()
+        if self._session is not None:
+            session, self._session, self._home = self._session, None, None
+            await session.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _one(self, question: Question) -> Assignment:
+        return (await self._many(question))[question.placements[0]]
+
+    async def _many(self, question: Question) -> dict[str, Assignment]:
+        try:
+            status, body = await self._post("/v1/assign", question.fields, question.deadline_seconds)
+            answers = read_answers(question, status, body)
+        except CallFailed as failed:
+            if self._strict and isinstance(failed, Refused):
+                raise
+            return self._fallbacks.give(question, failed)
+        self._fallbacks.seen(answers.values())
+        if question.visit is not None:
+            for answer in answers.values():
+                question.visit.saw(answer)
+        self._tell_beside()
+        return answers
+
+    async def _report(self, report: Report) -> bool:
+        try:
+            read_accepted(*await self._post(report.path, report.body, report.deadline_seconds))
+        except CallFailed as failed:
+            if self._strict and isinstance(failed, Refused):
+                raise
+            self._fallbacks.lost_report(failed)
+            return False
+        self._tell_beside()
+        return True
+
+    async def _post(self, path: str, fields: Any, deadline_seconds: float | None) -> tuple[int, bytes]:
+        """Send one request and read its answer within the deadline. Raises CallFailed, Refused.
+
+        It is sent once. Only where a kept connection turns out dead before it answered a byte, as after a restart of
+        the sidecar, one new connection takes its place, within the same deadline: an assignment is the same again, and
+        events carry their ids.
+        """
+        session, body = self._open(), encode(fields)
+        try:
+            async with asyncio.timeout(self._deadline_seconds if deadline_seconds is None else deadline_seconds):
+                kept: list[bool] = []  # filled where aiohttp takes a connection that has answered before
+                try:
+                    return await _exchange(session, path, body, kept)
+                except (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError):
+                    if not kept:
+                        raise
+                    return await _exchange(session, path, body, kept)
+        except CallFailed:
+            raise
+        except TimeoutError as exc:
+            raise CallFailed("timeout", "no answer within the deadline") from exc
+        except (OSError, aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError) as exc:
+            raise CallFailed("unreachable", type(exc).__name__) from exc
+        except Exception as exc:  # aiohttp over hostile bytes: whatever it raises, this was no answer
+            raise CallFailed("garbage", type(exc).__name__) from exc
+
+    def _open(self) -> aiohttp.ClientSession:
+        """Give this loop's session. Raises RuntimeError in another loop or a forked child."""
+        here = (os.getpid(), asyncio.get_running_loop())
+        if self._session is None:
+            self._session, self._home = _session(self._address), here
+        if self._home != here:
+            raise RuntimeError("this AsyncClient belongs to another event loop or process; make one in each")
+        return self._session
+
+    def _tell_beside(self) -> None:
+        """Post fallbacks in a task of its own, if there are any: the sidecar has just answered."""
+        if self._fallbacks.due() and (self._telling is None or self._telling.done()):
+            self._telling = asyncio.get_running_loop().create_task(self._tell(), name="abside-client")
+
+    async def _tell(self) -> None:
+        """Post fallbacks until all are told, time is up, or the sidecar does not take them."""
+        until = time.monotonic() + TELL_SECONDS
+        while events := self._fallbacks.take():
+            try:
+                read_accepted(*await self._post("/v1/events", events, until - time.monotonic()))
+            except Refused as refused:
+                after_refusal(self._fallbacks, events, refused)
+            except BaseException as exc:
+                self._fallbacks.not_told(events)
+                if isinstance(exc, CallFailed):
+                    return
+                raise
+            else:
+                self._fallbacks.told(events)
+
+
+def _session(address: addresses.Address) -> aiohttp.ClientSession:
+    connector: aiohttp.BaseConnector
+    if address.path is not None:
+        connector = aiohttp.UnixConnector(address.path, limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_SECONDS)
+    else:
+        connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_SECONDS)
+    tracing = aiohttp.TraceConfig()
+    tracing.on_connection_reuseconn.append(_note_kept)
+    return aiohttp.ClientSession(
+        f"http://{address.text}",
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # the call's own deadline is the only one
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"Content-Type": "application/json"},
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+        auto_decompress=False,
+        trace_configs=[tracing],
+    )
+
+
+async def _note_kept(_session: aiohttp.ClientSession, context: Any, _params: object) -> None:
+    context.trace_request_ctx.append(True)
+
+
+async def _exchange(session: aiohttp.ClientSession, path: str, body: bytes, kept: list[bool]) -> tuple[int, bytes]:
+    async with session.post(path, data=body, allow_redirects=False, trace_request_ctx=kept) as response:
+        length = response.content_length
+        if length is None or length > MAX_ANSWER_BYTES:
+            response.close()
+            raise CallFailed("garbage", "an answer of unknown length, or of more than 1 MiB")
+        return response.status, await response.read()

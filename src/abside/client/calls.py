@@ -1,0 +1,144 @@
+"""What every client can be asked, written once: the blocking one gives results, the other one awaitables of them."""
+
+from __future__ import annotations
+
+import secrets
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from abside.client.message import NO_FALLBACKS, Question, Report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from abside.client.result import Unit
+    from abside.client.visit import Id, Visit
+
+DEADLINE_SECONDS = 0.02  # a hundred times what an answer takes, and still little beside a ranking
+
+One = TypeVar("One")  # Assignment, now or awaited
+Many = TypeVar("Many")  # dict[str, Assignment]
+Done = TypeVar("Done")  # bool
+
+
+class Calls(ABC, Generic[One, Many, Done]):
+    """The calls of a client. Each ends within its deadline, connecting included, and none raises for what the sidecar
+    or the network does; a `strict` client raises Refused for the caller's own mistakes (4xx), and only for those.
+
+    Options of all: `user_id` and `session_id` (send both where both are known), or a `visit` instead of the two;
+    `deadline_seconds` for this call. TypeError for arguments of the wrong kind.
+    """  # noqa: D205 the two promises belong together
+
+    def assign(
+        self,
+        placement: str,
+        *,
+        user_id: Id | None = None,
+        session_id: Id | None = None,
+        visit: Visit | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        fallback: Mapping[str, Any] | None = None,
+        expose: bool = True,
+        pinned_unit: Unit | None = None,
+        bot: bool = False,
+        force: Mapping[str, str] | None = None,
+        deadline_seconds: float | None = None,
+    ) -> One:
+        """Ask what to use at one placement, and log the exposure: call it where every arm passes.
+
+        `fallback` is the placement's parameters to answer with (a shallow copy) while the sidecar cannot be reached
+        and no base parameters were seen. `expose=False` prefetches: post the token with `expose` when it is used.
+        `pinned_unit` is the `unit` of an earlier answer of the same visit. `bot` marks a known bot. `force` picks
+        variants by experiment, where the sidecar allows it.
+        """
+        _check_name(placement)
+        fields = {"placement": placement, "expose": expose, "attributes": attributes, "force": force, "bot": bot}
+        fields |= _who(user_id, session_id, pinned_unit, visit)
+        fallbacks = {placement: fallback} if fallback is not None else NO_FALLBACKS
+        return self._one(Question((placement,), False, _given(fields), fallbacks, visit, deadline_seconds))
+
+    def assign_many(
+        self,
+        placements: Iterable[str],
+        *,
+        expose: bool,
+        user_id: Id | None = None,
+        session_id: Id | None = None,
+        visit: Visit | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        fallbacks: Mapping[str, Mapping[str, Any]] | None = None,
+        pinned_unit: Unit | None = None,
+        bot: bool = False,
+        force: Mapping[str, str] | None = None,
+        deadline_seconds: float | None = None,
+    ) -> Many:
+        """Ask for several placements at once, in one consistent answer: a dict by placement.
+
+        `expose` must be said: true when all are used now, false when they are prefetched. `fallbacks` are parameters
+        by placement. One placement the sidecar does not know makes the whole call a fallback.
+        """
+        if isinstance(placements, str):
+            raise TypeError("placements is one string; write a list of names")
+        names = tuple(dict.fromkeys(placements))
+        for name in names:
+            _check_name(name)
+        fields = {"placements": names, "expose": expose, "attributes": attributes, "force": force, "bot": bot}
+        fields |= _who(user_id, session_id, pinned_unit, visit)
+        return self._many(Question(names, True, _given(fields), fallbacks or NO_FALLBACKS, visit, deadline_seconds))
+
+    def expose(self, token: str | Iterable[str], *, deadline_seconds: float | None = None) -> Done:
+        """Log the exposure of a prefetched answer that is used now, or of several: true when the sidecar has it.
+
+        May be called again after a false: the exposure carries its id and is counted once.
+        """
+        tokens = token if isinstance(token, str) else list(token)
+        return self._report(Report("/v1/exposures", {"exposure_token": tokens}, deadline_seconds))
+
+    def event(
+        self,
+        type: str,  # noqa: A002 it is the field's name in the contract
+        *,
+        user_id: Id | None = None,
+        session_id: Id | None = None,
+        visit: Visit | None = None,
+        event_id: str | None = None,
+        deadline_seconds: float | None = None,
+        **fields: Any,
+    ) -> Done:
+        """Report what a shopper did: true when the sidecar has it on disk.
+
+        Types and their fields stand in docs/api.md, for example `event("click", visit=visit, item_id="i7",
+        position=2, placement="pdp", exposure_id=answer.exposure_id)`. To try again after a false, pass an `event_id`
+        of your own: an event is counted once by it. Times (`ts`) are µs UTC, now when absent.
+        """
+        who = _who(user_id, session_id, None, visit)
+        who.pop("pinned_unit")
+        named = {"type": type, "event_id": event_id or secrets.token_hex(12)}
+        return self._report(Report("/v1/events", {**_given(fields), **_given(who), **named}, deadline_seconds))
+
+    @abstractmethod
+    def _one(self, question: Question) -> One: ...
+
+    @abstractmethod
+    def _many(self, question: Question) -> Many: ...
+
+    @abstractmethod
+    def _report(self, report: Report) -> Done: ...
+
+
+def _who(user_id: Id | None, session_id: Id | None, pinned_unit: Unit | None, visit: Visit | None) -> dict[str, Any]:
+    if visit is None:
+        return {"user_id": user_id, "session_id": session_id, "pinned_unit": pinned_unit}
+    if user_id is not None or session_id is not None or pinned_unit is not None:
+        raise TypeError("a visit carries the ids and the pinned unit; pass either the visit or them")
+    return {"user_id": visit.user_id, "session_id": visit.session_id, "pinned_unit": visit.pinned_unit}
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what was not given: to the sidecar absent and null are the same."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _check_name(placement: Any) -> None:
+    if not isinstance(placement, str):
+        raise TypeError(f"a placement is named by a string, not by {type(placement).__name__}")

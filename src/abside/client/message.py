@@ -1,0 +1,142 @@
+"""Between a call and the wire: what is asked as bytes, what is answered as an Assignment. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
+
+from abside.client.result import Assigned, Assignment, CallFailed, Refused, Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from abside.client.result import Parameters
+    from abside.client.visit import Visit
+
+MAX_ANSWER_BYTES = 1024 * 1024  # 32 placements of 30 KB; reading more JSON than that outlasts the deadline
+NO_FALLBACKS: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+_CODE = re.compile(r"[A-Z_]{1,32}\Z")  # what a log line may repeat of an answer
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One call for a decision: the request's fields, and what to answer if the sidecar does not."""
+
+    placements: tuple[str, ...]
+    several: bool
+    fields: dict[str, Any]
+    fallbacks: Mapping[str, Mapping[str, Any]]
+    visit: Visit | None = None
+    deadline_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One call that tells the sidecar something: an event, or the tokens of answers that were used."""
+
+    path: str
+    body: Any
+    deadline_seconds: float | None = None
+
+
+def encode(value: Any) -> bytes:
+    """Write a body. Raises Refused for what JSON cannot carry."""
+    try:
+        return _ENCODER.encode(value).encode()
+    except (TypeError, ValueError, RecursionError) as exc:
+        # The exception's text may quote a value: only its kind is told.
+        raise Refused("UNSENDABLE", f"the request is not JSON ({type(exc).__name__})") from exc
+
+
+def read_answers(question: Question, status: int, body: bytes) -> dict[str, Assignment]:
+    """Read the answer of `/v1/assign`, by placement. Raises CallFailed, Refused."""
+    answer = _document(status, body, 200)
+    try:
+        revision, unit = answer["revision"], _unit(answer["unit"])
+        if type(revision) is not str:
+            raise _garbage("revision is not text")
+        parts = answer["placements"] if question.several else {question.placements[0]: answer}
+        return {name: _assignment(parts[name], name, unit, revision) for name in question.placements}
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise _garbage(f"the answer lacks what it must have ({type(exc).__name__})") from exc
+
+
+def read_accepted(status: int, body: bytes) -> None:
+    """Read the answer of `/v1/events` or `/v1/exposures`. Raises CallFailed, Refused."""
+    _document(status, body, 202)
+
+
+def _document(status: int, body: bytes, wanted: int) -> dict[str, Any]:
+    """Read the JSON object of an answer with the status wanted; raise for every other."""
+    if status in (408, 429) or status >= 500:
+        raise CallFailed("unavailable", f"{status} {_code(body)}")
+    try:
+        document = _DECODER.decode(body.decode())
+    except (ValueError, RecursionError) as exc:
+        raise _garbage(f"{status}, not JSON") from exc
+    if type(document) is not dict:
+        raise _garbage(f"{status}, not a JSON object")
+    if status == wanted:
+        return document
+    code, detail = document.get("code"), document.get("detail")
+    if not 400 <= status < 500 or type(code) is not str or not _CODE.match(code) or type(detail) is not str:
+        raise _garbage(f"{status}, not an answer of the sidecar")
+    path, index = document.get("path"), document.get("index")
+    raise Refused(
+        code,
+        detail,
+        status=status,
+        path=path if type(path) is str else None,
+        index=index if type(index) is int else None,
+    )
+
+
+def _assignment(fields: dict[str, Any], placement: str, unit: Unit | None, revision: str) -> Assignment:
+    config, config_id = fields["config"], fields["config_id"]
+    exposure_id, token = fields.get("exposure_id"), fields.get("exposure_token")
+    if fields["placement"] != placement:
+        raise _garbage("it answers another placement")
+    if type(config) is not dict or type(config_id) is not str:
+        raise _garbage("config is not an object with an id")
+    if not isinstance(exposure_id, str | None) or not isinstance(token, str | None):
+        raise _garbage("exposure_id is not text")
+    assignments = tuple(_assigned(one) for one in fields["assignments"])
+    return Assignment(placement, cast("Parameters", config), config_id, assignments, exposure_id, token, unit, revision)
+
+
+def _assigned(fields: dict[str, Any]) -> Assigned:
+    one = Assigned(fields["experiment"], fields["variant"], fields["phase"])
+    if type(one.experiment) is not str or type(one.variant) is not str or type(one.phase) is not int:
+        raise _garbage("assignments are not {experiment, variant, phase}")
+    return one
+
+
+def _unit(fields: Any) -> Unit | None:
+    if fields is None:
+        return None
+    if fields["type"] not in ("user", "session") or type(fields["id"]) is not str:
+        raise _garbage("unit is not {type, id}")
+    return Unit(type=fields["type"], id=fields["id"])
+
+
+def _code(body: bytes) -> str:
+    try:
+        code = str(_DECODER.decode(body.decode())["code"])
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return ""
+    return code if _CODE.match(code) else ""
+
+
+def _garbage(detail: str) -> CallFailed:
+    return CallFailed("garbage", detail)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)

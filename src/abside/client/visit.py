@@ -1,0 +1,48 @@
+"""One visit of one shopper: the ids that go with every call, and the unit that stays when they log in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from abside.client.result import Assignment, Unit
+
+Id = str | int  # by assignment's rule: text of at most 256 UTF-8 bytes, or a 64-bit integer
+
+
+class Visit:
+    """Pass it as `visit=` instead of ids. The first unit the sidecar used is kept, so that a visit that began logged
+    out keeps its session's variants after login. Where a visit spans processes, store `pinned_unit` (plain JSON) with
+    the session and hand it in again. For one shopper at a time; not for several threads at once.
+    """  # noqa: D205 the first sentence is the use
+
+    __slots__ = ("_pinned", "session_id", "user_id")
+
+    def __init__(
+        self, *, user_id: Id | None = None, session_id: Id | None = None, pinned_unit: Unit | None = None
+    ) -> None:
+        self.user_id = user_id
+        self.session_id = session_id
+        self._pinned = pinned_unit
+
+    @property
+    def pinned_unit(self) -> Unit | None:
+        """The unit to send back; None before the first answer, and when it belongs to another user or session."""
+        pinned = self._pinned
+        if pinned is None:
+            return None
+        own = self.user_id if pinned["type"] == "user" else self.session_id
+        return pinned if str(own) == pinned["id"] else None
+
+    def login(self, user_id: Id) -> None:
+        """From now on the shopper is this user; the unit stays."""
+        self.user_id = user_id
+
+    def logout(self) -> None:
+        """From now on the shopper is known by the session only."""
+        self.user_id = None
+
+    def saw(self, answer: Assignment) -> None:
+        """Keep the unit of an answer, if it is the first one. The clients call it."""
+        if answer.unit is not None and self.pinned_unit is None:
+            self._pinned = answer.unit
