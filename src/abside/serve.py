@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 
 from abside.log import Log
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 log = Log("abside.serve")
 JSON = "application/json"
 PROBLEM = "application/problem+json"
+UNREAD_SECONDS = 1.0  # how long the rest of a refused body is thrown away: cut at once, the answer would be lost
+SHORTEST_GRACE_SECONDS = 0.1  # aiohttp takes a grace of 0 for one without end
 SOCKET_MODE = 0o666  # as open as the loopback port it stands beside: the pod is the boundary, not the file mode
 
 
@@ -108,13 +110,14 @@ class Listener(web.Server):
         self._options: dict[str, Any] = {
             "keepalive_timeout": bounds.keepalive_seconds,
             "access_log": None,
-            "lingering_time": 0.0,  # what was refused is not read to its end
+            "lingering_time": UNREAD_SECONDS,
         }
         super().__init__(self._serve, **self._options)
         self.routes = routes
         self.bounds = bounds
         self.open_connections = 0
         self.refused_connections = 0
+        self.retiring = False  # answers close their connection, so that clients keep none that is about to be cut
         self._servers: list[asyncio.Server] = []
         self._sockets: list[Path] = []
 
@@ -128,7 +131,8 @@ class Listener(web.Server):
         if address.startswith("unix:"):
             path = Path(address.removeprefix("unix:"))
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)  # a killed process leaves its socket behind
+            if path.is_socket():
+                path.unlink()  # a killed process leaves its socket behind
             server = await loop.create_unix_server(self, str(path), ssl=tls)
             path.chmod(SOCKET_MODE)
             self._sockets.append(path)
@@ -151,7 +155,7 @@ class Listener(web.Server):
         """Stop accepting, let what is in flight finish within `grace_seconds`, then cut what is left."""
         self.stop_accepting()
         self.pre_shutdown()
-        await self.shutdown(grace_seconds)
+        await self.shutdown(max(grace_seconds, SHORTEST_GRACE_SECONDS))
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         request.protocol.served = True  # type: ignore[attr-defined]
@@ -167,7 +171,7 @@ class Listener(web.Server):
         response = web.Response(status=answer.status, body=answer.body, content_type=answer.content_type)
         for name, value in answer.headers:
             response.headers[name] = value
-        if request.can_read_body and not request.content.at_eof():
+        if self.retiring or (request.can_read_body and not request.content.at_eof()):
             response.force_close()  # the rest of a refused body is not worth reading
         return response
 
@@ -180,7 +184,7 @@ class Listener(web.Server):
             allowed = ", ".join(sorted(methods))
             answer = problem(Refusal(405, "METHOD_NOT_ALLOWED", f"this path takes {allowed}"))
             return Answer(answer.status, answer.body, answer.content_type, ((hdrs.ALLOW, allowed),))
-        if route.types and hdrs.CONTENT_TYPE in request.headers and request.content_type not in route.types:
+        if route.types and request.headers.get(hdrs.CONTENT_TYPE) and request.content_type not in route.types:
             raise Refusal(415, "UNSUPPORTED_TYPE", f"send {' or '.join(sorted(route.types))}")
         body = await self._body(request, route.max_body_bytes)
         result = route.handle(request, body)
@@ -192,6 +196,7 @@ class Listener(web.Server):
             return b""
         if (request.content_length or 0) > max_bytes:
             raise _too_large(max_bytes)
+        await _continue(request)
         chunks: list[bytes] = []
         total = 0
         try:
@@ -260,6 +265,12 @@ class Connection(web.RequestHandler):
         response.force_close()
         return response
 
+    def log_exception(self, *_: Any, **fields: Any) -> None:
+        """Say in one line what aiohttp would say with a traceback, which may quote the request."""
+        error = fields.get("exc_info")
+        if not isinstance(error, web.RequestPayloadError):  # a body that broke off: its request was answered
+            log.error("connection_failed", error=type(error).__name__)
+
     def _close_if_silent(self) -> None:
         if not self.served:
             self.force_close()
@@ -271,6 +282,13 @@ def split_address(address: str) -> tuple[str, int]:
     if not colon or not port.isdigit() or int(port) > 65535:
         raise ValueError(f"{address!r} is not an address: write host:port, for example 127.0.0.1:7600, or unix:PATH")
     return host.strip("[]"), int(port)
+
+
+async def _continue(request: web.BaseRequest) -> None:
+    """Tell a client that waits for it to send its body (RFC 9110, 10.1.1)."""
+    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer itself has not begun
 
 
 def _too_large(max_bytes: int) -> Refusal:
