@@ -31,6 +31,12 @@ class Accounts:
         """How many events were lost since boot."""
         return sum(self.lost.values())
 
+    def accept(self, kind: str) -> None:
+        """Count one event that is in the spool. Callers make up types: beyond a bound they are counted together."""
+        if kind not in self.accepted and len(self.accepted) >= MAX_TYPES:
+            kind = OTHER_TYPES
+        self.accepted[kind] += 1
+
     def accept_exposure(self, arms: Iterable[Arm]) -> None:
         """Count one exposure that is in the spool."""
         self.accepted["exposure"] += 1
@@ -47,8 +53,8 @@ class Accounts:
         """Whether anything was accepted or lost since the last statement."""
         return self._totals() != self._told_totals
 
-    def statement(self, *, event_id: str, now_us: int, clean_end: bool = False) -> event.EventMap:
-        """Give the `account` event: cumulative by type, and by arm for the arms that changed."""
+    def statement(self, *, event_id: str, now_us: int) -> event.EventMap:
+        """Give the `account` event: cumulative by type, and by arm for the arms that changed, MAX_ARMS at most."""
         arms = {**self.exposed, **self.exposed_lost}
         changed = [arm for arm in sorted(arms) if self._arm(arm) != self._told.get(arm)]
         fields: dict[str, Any] = {
@@ -61,15 +67,13 @@ class Accounts:
                 for arm in changed[:MAX_ARMS]
             ],
         }
-        if clean_end:
-            fields["clean_end"] = True
         return event.own("account", event_id=event_id, now_us=now_us, **fields)
 
     def told(self, statement: event.EventMap) -> None:
-        """Mark a statement as written."""
+        """Mark a statement as written; `untold` stays true while arms are left for the next."""
         for entry in statement["exposures"]:
             self._told[entry["experiment"], entry["variant"]] = (entry["accepted"], entry["lost"])
-        if len(statement["exposures"]) < MAX_ARMS:  # else arms are left to tell
+        if len(statement["exposures"]) < MAX_ARMS:
             self._told_totals = (sum(statement["accepted"].values()), sum(statement["lost"].values()))
 
     def _totals(self) -> tuple[int, int]:
@@ -79,4 +83,6 @@ class Accounts:
         return (self.exposed.get(arm, 0), self.exposed_lost.get(arm, 0))
 
 
-MAX_ARMS = 250  # of one statement: 64 KiB holds them at 200 bytes each; the others stay untold and come with the next
+MAX_ARMS = 200  # of one statement: at 200 bytes each they leave room for the types in an event's 64 KiB
+MAX_TYPES = 100  # told apart; a caller that makes up a name for each event must not grow memory, accounts and metrics
+OTHER_TYPES = "other_types"

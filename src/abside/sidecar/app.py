@@ -115,6 +115,7 @@ class Sidecar:
         """End in order: stop being ready, serve a little longer, close the doors, seal, ship what time allows."""
         deadline = time.monotonic() + self.settings.drain_seconds
         self.health.draining = True
+        self.decisions.retiring = True
         log.info("draining", seconds=self.settings.drain_seconds)
         await asyncio.sleep(min(self.settings.linger_seconds, self.settings.drain_seconds))
         await self.decisions.close(CLOSE_SECONDS)
@@ -126,10 +127,11 @@ class Sidecar:
             log.error(
                 "last_seal_failed", reason=str(exc), consequence="the open segment is recovered at the next start"
             )
-        if self.shipper is not None and self.upstream is not None:
+        if self.shipper is not None:
             await self.shipper.drain(max(0.0, deadline - time.monotonic()))
+        await self.supervisor.stop()  # before the upstream closes: a delivery that missed the deadline ends here
+        if self.upstream is not None:
             await self.upstream.close()
-        await self.supervisor.stop()
         waiting = self.spool.waiting
         await self.spool.close()
         await self.admin.close(0.0)
@@ -147,15 +149,15 @@ class Sidecar:
 
 
 async def _run(settings: SidecarSettings) -> int:
+    loop = asyncio.get_running_loop()
     try:
         sidecar = Sidecar.build(settings)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, sidecar.stopping.set)
         await sidecar.start()
     except (SpoolBusy, SpoolFailed, OSError, ValueError) as exc:
         log.error("cannot_start", reason=str(exc))
         return 1
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, sidecar.stopping.set)
     await sidecar.stopping.wait()
     await sidecar.drain()
     return 1 if sidecar.failed else 0

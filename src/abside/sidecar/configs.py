@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from abside.sidecar.current import Cell, Current
     from abside.sidecar.journal import Journal
 
-EXPERIMENTS_A_PART = 40  # 20 variants of 64-byte names each stay below an event's 64 KiB
+EXPERIMENTS_A_PART = 20  # of 20 variants with 64-byte names each: 40 KB, below an event's 64 KiB
+MAX_PAUSE_CHARS = 200  # of a reason: whoever wrote a page finds it in the paused directory
 MAX_TOLD = 10_000  # configurations remembered as told; beyond it they are told again
 
 
@@ -83,7 +84,7 @@ def _experiments(evaluators: list[Evaluator]) -> list[dict[str, Any]]:
             "control": one.experiment.control,
             "traffic_bp": one.traffic_bp,
             "weights_bp": {variant.id: variant.stop - variant.start for variant in one.experiment.variants},
-            "pause": one.experiment.pause,
+            "pause": None if one.experiment.pause is None else one.experiment.pause[:MAX_PAUSE_CHARS],
         }
         for one in evaluators
     ]

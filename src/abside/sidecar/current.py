@@ -20,6 +20,7 @@ class Current:
     plans: Plans
     applied_us: int
     logged: tuple[tuple[str, AttributeType], ...]  # the attributes an exposure carries
+    pinnable: frozenset[str]  # the placements where an open experiment randomises `user_or_session`
 
     @property
     def revision(self) -> str:
@@ -44,8 +45,14 @@ class Cell:
 
 
 def logged_attributes(snapshot: Snapshot) -> tuple[tuple[str, AttributeType], ...]:
-    """List the attributes that exposures carry."""
-    return tuple((name, one.type) for name, one in snapshot.head.attributes.items() if one.log)
+    """List the attributes that exposures carry; one of a type that only a newer agent knows is not logged."""
+    return tuple((name, one.type) for name, one in snapshot.head.attributes.items() if one.log and one.type in _FITS)
+
+
+def pinnable_placements(plans: Plans) -> frozenset[str]:
+    """List the placements where an experiment that is open now uses the `user_or_session` unit."""
+    visits = [one.experiment for one in plans.evaluators.values() if one.closed is None]
+    return frozenset(name for one in visits if one.unit == "user_or_session" for name in one.placements)
 
 
 def effective_status(experiment: Experiment, closed: str | None) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from abside.assignment.plan import NO_PLANS, build_in_slices
 from abside.log import Log
-from abside.sidecar.current import Current, logged_attributes
+from abside.sidecar.current import Current, logged_attributes, pinnable_placements
 from abside.snapshot import MAX_SNAPSHOT_BYTES, Experiment, Head, Snapshot, SnapshotError, read
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 log = Log("abside.follow")
 SLICE_SECONDS = 0.001  # work between two yields to the loop: far below what a request would notice
+SHORTEST_WAIT_SECONDS = 0.001  # the loop's clock and the wall's do not tick together: no spinning before a change
 Signature = tuple[int, int, int]  # inode, mtime in ns, size: a rename changes the first
 
 
@@ -62,7 +63,8 @@ class Follower:
         current = self._cell.current
         if current is None or current.plans.next_change_us is None:
             return self._poll_seconds
-        return min(self._poll_seconds, max(0.0, (current.plans.next_change_us - self._clock()) / 1e6))
+        due_seconds = (current.plans.next_change_us - self._clock()) / 1e6
+        return max(SHORTEST_WAIT_SECONDS, min(self._poll_seconds, due_seconds))
 
     async def _take(self) -> None:
         try:
@@ -85,7 +87,7 @@ class Follower:
         now_us = self._clock()
         building = build_in_slices(snapshot, now_us, reuse=old.plans if old else NO_PLANS, digests=digests)
         plans: Plans = await _in_slices(building)
-        current = Current(snapshot, plans, now_us, logged_attributes(snapshot))
+        current = Current(snapshot, plans, now_us, logged_attributes(snapshot), pinnable_placements(plans))
         self._cell.current = current
         self._cell.swaps += 1
         if old is None or old.revision != current.revision or old.snapshot.head.degraded != snapshot.head.degraded:

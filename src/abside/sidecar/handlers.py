@@ -17,7 +17,7 @@ from abside.assignment.explain import explain as explain_plan
 from abside.assignment.unit import Subject
 from abside.serve import Answer, Refusal
 from abside.sidecar import token
-from abside.sidecar.request import parse_assign
+from abside.sidecar.request import MAX_SHOWN_CHARS, parse_assign
 from abside.snapshot import ALGO
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def assign(desk: Desk, body: bytes) -> Answer:
     unit = None
     for plan in plans:
         answer = plan.assign(_subject(request, plan))
-        unit = _unit(answer)
+        unit = unit or _unit(current, plan, answer)
         exposure = _exposure(desk, current, request, plan, answer, now_us) if answer.assignments else None
         shown[plan.placement.id] = _shown(current, request, plan, answer, exposure, unit)
         if exposure is not None and request.expose:
@@ -73,7 +73,7 @@ def explain(desk: Desk, body: bytes) -> Answer:
     unit = None
     for plan in plans:
         explained = explain_plan(plan, _subject(request, plan))
-        unit = _unit(explained.answer)
+        unit = unit or _unit(current, plan, explained.answer)
         shown[plan.placement.id] = {
             **_shown(current, request, plan, explained.answer, None, unit),
             "steps": [step.to_map() for step in explained.steps],
@@ -91,10 +91,11 @@ def _plans(desk: Desk, request: AssignRequest) -> tuple[Current, list[PlacementP
     known = current.plans.placements
     for name in request.placements:
         if name not in known:
-            close = get_close_matches(name, known, n=1)
+            shown = name[:MAX_SHOWN_CHARS]
+            close = get_close_matches(shown, known, n=1)
             hint = f"did you mean {close[0]}?" if close else "add it to the documents' placements first"
             path = "placements" if request.several else "placement"
-            raise Refusal(404, "UNKNOWN_PLACEMENT", f"there is no placement {name[:64]!r}; {hint}", path=path)
+            raise Refusal(404, "UNKNOWN_PLACEMENT", f"there is no placement {shown!r}; {hint}", path=path)
     plans = [known[name] for name in request.placements]
     for experiment, variant in request.force.items():
         _check_force(plans, experiment, variant)
@@ -106,8 +107,8 @@ def _check_force(plans: list[PlacementPlan], experiment: str, variant: str) -> N
     if variant not in arms.get(experiment, {}):
         known = arms.get(experiment)
         hint = f"it has {', '.join(sorted(known))}" if known else f"here run {', '.join(sorted(arms)) or 'none'}"
-        path = f"force.{experiment[:64]}"
-        raise Refusal(422, "UNKNOWN_FIELD", f"no variant {variant[:64]!r} of {experiment[:64]!r}; {hint}", path=path)
+        named, arm = experiment[:MAX_SHOWN_CHARS], variant[:MAX_SHOWN_CHARS]
+        raise Refusal(422, "UNKNOWN_FIELD", f"no variant {arm!r} of {named!r}; {hint}", path=f"force.{named}")
 
 
 def _subject(request: AssignRequest, plan: PlacementPlan) -> Subject:
@@ -115,8 +116,11 @@ def _subject(request: AssignRequest, plan: PlacementPlan) -> Subject:
     return Subject(request.user_id, request.session_id, request.attributes, placement, request.pinned, request.force)
 
 
-def _unit(answer: Assignment) -> dict[str, str] | None:
-    return None if answer.unit is None else {"type": answer.unit[0], "id": answer.unit[1]}
+def _unit(current: Current, plan: PlacementPlan, answer: Assignment) -> dict[str, str] | None:
+    """Show the unit where an experiment used it: sent back as pinned_unit it keeps a visit on its variants."""
+    if answer.unit is None or plan.placement.id not in current.pinnable:
+        return None
+    return {"type": answer.unit[0], "id": answer.unit[1]}
 
 
 def _exposure(
@@ -153,8 +157,9 @@ def _shown(
     if not request.several:
         shown["revision"] = current.revision
     shown["config_id"] = answer.config_id
-    shown["exposure_id"] = exposure["exposure_id"] if exposure is not None and request.expose else None
-    if not request.expose:
+    if request.expose:
+        shown["exposure_id"] = exposure["exposure_id"] if exposure is not None else None
+    else:
         shown["exposure_token"] = token.seal(exposure) if exposure is not None else None
     if not request.several:
         shown["unit"] = unit

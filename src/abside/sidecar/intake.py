@@ -30,7 +30,7 @@ def events(desk: Desk, body: bytes) -> Answer:
         if type(fields) is not dict:
             raise Refusal(422, "WRONG_TYPE", f"an event must be an object, not {kind_of(fields)}", index=index)
         taken.append(_event(desk, fields, index))
-    return _accept(desk, taken)
+    return _accept(desk, taken, several=several)
 
 
 def exposures(desk: Desk, body: bytes) -> Answer:
@@ -47,7 +47,9 @@ def exposures(desk: Desk, body: bytes) -> Answer:
         tokens += value if type(value) is list else [value]
     if len(tokens) > event.MAX_EVENTS_A_REQUEST:
         raise _too_many(len(tokens))
-    return _accept(desk, [_exposure(desk, one, index) for index, one in enumerate(tokens)])
+    several = several or len(tokens) > 1
+    taken = [_exposure(desk, one, index if several else None) for index, one in enumerate(tokens)]
+    return _accept(desk, taken, several=several)
 
 
 def _listed(value: Any) -> tuple[list[Any], bool]:
@@ -80,7 +82,7 @@ def _event(desk: Desk, fields: dict[str, Any], index: int | None) -> event.Event
         raise Refusal(422, exc.code, str(exc), path=exc.path, index=index) from exc
 
 
-def _exposure(desk: Desk, text: Any, index: int) -> event.EventMap:
+def _exposure(desk: Desk, text: Any, index: int | None) -> event.EventMap:
     if type(text) is not str:
         detail = f"exposure_token must be a string, not {kind_of(text)}; an answer without assignments has none to post"
         raise Refusal(422, "WRONG_TYPE", detail, path="exposure_token", index=index)
@@ -90,7 +92,7 @@ def _exposure(desk: Desk, text: Any, index: int) -> event.EventMap:
         raise Refusal(422, "INVALID_EVENT", f"exposure_token {exc}", path="exposure_token", index=index) from exc
 
 
-def _accept(desk: Desk, taken: list[event.EventMap]) -> Answer:
+def _accept(desk: Desk, taken: list[event.EventMap], *, several: bool) -> Answer:
     if taken:
-        desk.journal.accept(taken)
+        desk.journal.accept(taken, several=several)
     return Answer(202, orjson.dumps({"accepted": len(taken)}))

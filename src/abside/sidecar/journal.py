@@ -32,13 +32,16 @@ class Journal:
         self.ending = False  # set once, when the last seal of a drain is next
         spool.before_seal = self.account
 
-    def accept(self, events: Sequence[EventMap]) -> None:
-        """Append a caller's events, all or none. Raises Refusal 422 for one too large, 503 SPOOL_FULL for no room."""
+    def accept(self, events: Sequence[EventMap], *, several: bool = True) -> None:
+        """Append a caller's events, all or none. Raises Refusal 422 for one too large, 503 SPOOL_FULL for no room.
+
+        `several`: they came in a list, so a refusal names the index.
+        """
         payloads = [event.encode(one) for one in events]
         for index, payload in enumerate(payloads):
             if len(payload) > MAX_EVENT_BYTES:
                 detail = f"the event has {len(payload):,} bytes packed; at most {MAX_EVENT_BYTES:,} are taken"
-                raise Refusal(422, "INVALID_EVENT", detail, index=index)
+                raise Refusal(422, "INVALID_EVENT", detail, index=index if several else None)
         try:
             self.spool.append(payloads)
         except SpoolRefused as exc:
@@ -48,12 +51,15 @@ class Journal:
             if one["type"] == "exposure":
                 self.accounts.accept_exposure(_arms(one))
             else:
-                self.accounts.accepted[one["type"]] += 1
+                self.accounts.accept(one["type"])
 
     def expose(self, exposures: Sequence[EventMap]) -> None:
         """Append the exposures of one answer. Never fails: what has no room is counted lost, by arm."""
+        payloads = [event.encode(one) for one in exposures]
+        if max(map(len, payloads)) > MAX_EVENT_BYTES:
+            payloads = [event.encode(event.within_bound(one)) for one in exposures]
         try:
-            self.spool.append([event.encode(one) for one in exposures])
+            self.spool.append(payloads)
         except SpoolRefused:
             count = self.accounts.lose_exposure
         else:
@@ -68,17 +74,20 @@ class Journal:
         except SpoolRefused:
             return False
         for one in events:
-            self.accounts.accepted[one["type"]] += 1
+            self.accounts.accept(one["type"])
         return True
 
     def account(self) -> list[bytes]:
-        """Give the account of what changed, which the spool appends at each seal; the last one says `clean_end`."""
-        if not self.ending and not self.accounts.untold():
-            return []
-        statement = self.accounts.statement(event_id=self.ids.next(), now_us=self.clock(), clean_end=self.ending)
-        self.accounts.told(statement)
-        self.ending = False
-        return [event.encode(statement)]
+        """Give the accounts of what changed, which the spool appends at each seal; the last of all says `clean_end`."""
+        statements: list[bytes] = []
+        while self.ending or self.accounts.untold():
+            statement = self.accounts.statement(event_id=self.ids.next(), now_us=self.clock())
+            self.accounts.told(statement)
+            if self.ending and not self.accounts.untold():
+                statement["clean_end"] = True
+                self.ending = False
+            statements.append(event.encode(statement))
+        return statements
 
 
 def _arms(exposure: EventMap) -> list[tuple[str, str]]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from abside.sidecar.shipper import Shipper
     from abside.supervise import Supervisor
 
-CONTENT_TYPE = "text/plain"
+CONTENT_TYPE = "text/plain; version=0.0.4"  # which of its formats this is, Prometheus 3 wants to know
 
 
 class Metrics:
@@ -90,7 +90,12 @@ class Metrics:
         yield gauge("spool_oldest_age_seconds", "Age of the oldest batch that waits.", oldest)
         yield from _counters("spool", asdict(spool.stats), counter)
         if self._shipper is not None:
-            yield from _counters("upstream", asdict(self._shipper.stats), counter)
+            stats = self._shipper.stats
+            yield from _counters("upstream", asdict(stats), counter)
+            yield gauge("upstream_failing", "1 while tries go unanswered or are put off.", bool(stats.failing_since_us))
+            yield gauge(
+                "upstream_needs_a_person", "1 when only a person can mend it: a token, an address.", bool(stats.loud)
+            )
         yield gauge("connections", "Open connections of the decision listener.", self._listener.open_connections)
         yield counter("connections_refused", "Connections beyond the bound.", self._listener.refused_connections)
         deaths = CounterMetricFamily(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from abside.assignment.unit import UnitId
 
 NO_FORCE: Mapping[str, str] = {}
+MAX_SHOWN_CHARS = 64  # of a name that a caller made up, in a refusal
 EXPLAINED_BYTES = 64 * 1024  # how much unreadable JSON is read a second time to say why it is refused
 
 
@@ -94,11 +95,13 @@ def unit_id(fields: Mapping[str, Any], name: str, shared_ids: frozenset[str], in
         raise Refusal(422, "INVALID_UNIT", f"{name}: {exc}", path=name, index=index) from None
 
 
-def unknown_field(name: str, known: frozenset[str] | set[str], index: int | None = None) -> Refusal:
-    """Give the refusal of a field nobody declared, with the name that was perhaps meant."""
-    close = get_close_matches(name, known, n=1)
+def unknown_field(name: str, known: frozenset[str], index: int | None = None, within: str = "") -> Refusal:
+    """Give the refusal of a field nobody declared, with the name that was perhaps meant. `within` is its object."""
+    shown = name[:MAX_SHOWN_CHARS]  # cut first: comparing megabytes of a name would stall the loop
+    close = get_close_matches(shown, known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(sorted(known))}"
-    return Refusal(422, "UNKNOWN_FIELD", f"{name[:64]} is not a field here; {hint}", path=name[:64], index=index)
+    path = f"{within}.{shown}" if within else shown
+    return Refusal(422, "UNKNOWN_FIELD", f"{path} is not a field here; {hint}", path=path, index=index)
 
 
 def kind_of(value: Any) -> str:
@@ -112,8 +115,15 @@ _FIELDS = frozenset(
 _KINDS = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
 
 
+_PINNED_FIELDS = frozenset({"type", "id"})
+
+
 def _wrong(path: str, wanted: str, value: Any) -> Refusal:
     return Refusal(422, "WRONG_TYPE", f"{path} must be {wanted}, not {kind_of(value)}", path=path)
+
+
+def _too_many(count: int, path: str, most: int) -> Refusal:
+    return Refusal(413, "TOO_LARGE", f"{count:,} {path}; a request takes at most {most}", path=path)
 
 
 def _name(fields: Mapping[str, Any], path: str) -> str:
@@ -132,7 +142,7 @@ def _placements(fields: Mapping[str, Any], most: int) -> tuple[str, ...]:
     if type(value) is not list or not value:
         raise _wrong("placements", "a list of one or more names", value)
     if len(value) > most:
-        raise Refusal(422, "WRONG_TYPE", f"{len(value)} placements; a request takes at most {most}", path="placements")
+        raise _too_many(len(value), "placements", most)
     for index, name in enumerate(value):
         if type(name) is not str:
             raise _wrong(f"placements[{index}]", "a string", name)
@@ -146,7 +156,7 @@ def _attributes(fields: Mapping[str, Any], most: int) -> Mapping[str, Any]:
     if type(value) is not dict:
         raise _wrong("attributes", "an object", value)
     if len(value) > most:
-        raise Refusal(422, "WRONG_TYPE", f"{len(value)} attributes; a request takes at most {most}", path="attributes")
+        raise _too_many(len(value), "attributes", most)
     return value
 
 
@@ -168,8 +178,9 @@ def _pinned(fields: Mapping[str, Any], user_id: str | None, session_id: str | No
     value = fields["pinned_unit"]
     if type(value) is not dict:
         raise _wrong("pinned_unit", "an object with type and id", value)
-    if not value.keys() <= {"type", "id"}:
-        raise unknown_field(next(name for name in value if name not in {"type", "id"}), {"type", "id"})
+    if not value.keys() <= _PINNED_FIELDS:
+        name = next(name for name in value if name not in _PINNED_FIELDS)
+        raise unknown_field(name, _PINNED_FIELDS, within="pinned_unit")
     kind = value.get("type")
     if kind not in ("user", "session"):
         raise Refusal(422, "WRONG_TYPE", "pinned_unit.type must be user or session", path="pinned_unit.type")
@@ -189,14 +200,14 @@ def _force(fields: Mapping[str, Any], rules: Rules) -> Mapping[str, str]:
         raise _wrong("force", "an object from experiment to variant", value)
     for name, variant in value.items():
         if type(variant) is not str:
-            raise _wrong(f"force.{name[:64]}", "a variant's name", variant)
+            raise _wrong(f"force.{name[:MAX_SHOWN_CHARS]}", "a variant's name", variant)
     return value
 
 
 def _deeper_than(value: Any, levels: int) -> bool:
     """Walk level by level: no recursion, so depth costs no stack."""
     level: list[Any] = [value]
-    for _ in range(levels + 1):
+    for _ in range(levels):
         below: list[Any] = []
         for item in level:
             if type(item) is dict:
