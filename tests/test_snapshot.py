@@ -115,6 +115,10 @@ def made(*given_records: Record, **head: Any) -> Snapshot:
     return assemble(ATTRIBUTES, given_records or RECORDS, **{"written_at_us": NOW_US, **head})
 
 
+def maps_of(one: Snapshot) -> list[dict[str, Any]]:
+    return list(msgpack.Unpacker(BytesIO(encode(one)[HEADER.size :])))
+
+
 def sealed(*maps: Any, magic: bytes = MAGIC, form: int = snapshot.FORMAT) -> bytes:
     """Give a file whose digest is right, whatever its body holds."""
     body = b"".join(one if isinstance(one, bytes) else msgpack.packb(one) for one in maps)
@@ -269,6 +273,7 @@ def test_a_file_with_any_bit_flipped_is_refused() -> None:
         (sealed({}), "content", "revision"),
         (sealed([1, 2]), "content", "shape"),
         (sealed(b"\xc1"), "content", "shape"),
+        (sealed(maps_of(made())[0], {**maps_of(made())[1], "parameters": {"model": b"bytes"}}), "content", "bin_len"),
         (sealed(b"\x91" * 3000), "content", "shape"),
     ],
 )
@@ -277,10 +282,6 @@ def test_a_file_that_cannot_be_used_says_why(data: bytes, reason: str, words: st
         decode(data)
     assert refused.value.reason == reason
     assert str(refused.value).startswith(f"snapshot refused ({reason}): ")
-
-
-def maps_of(one: Snapshot) -> list[dict[str, Any]]:
-    return list(msgpack.Unpacker(BytesIO(encode(one)[HEADER.size :])))
 
 
 @settings(deadline=None, max_examples=300)

@@ -249,7 +249,7 @@ def read(data: bytes) -> Iterator[tuple[str, Head | Record]]:
     A reader may pause between two: that is how a reload never stalls the loop. Raises SnapshotError.
     """
     body = _verified_body(data)
-    unpacker = msgpack.Unpacker(max_buffer_size=MAX_SNAPSHOT_BYTES)
+    unpacker = msgpack.Unpacker(max_buffer_size=MAX_SNAPSHOT_BYTES, max_bin_len=0, max_ext_len=0)  # JSON has neither
     unpacker.feed(body)
     try:
         yield "", _head_from_map(unpacker.unpack())

@@ -270,6 +270,12 @@ def until() -> Callable[..., Awaitable[None]]:
 
 
 @pytest.fixture
+def read_spool() -> Callable[[Path], list[event.EventMap]]:
+    """Read back every event in a spool directory, oldest first."""
+    return spooled
+
+
+@pytest.fixture
 def world() -> World:
     return World()
 

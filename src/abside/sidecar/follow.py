@@ -14,7 +14,7 @@ from abside.sidecar.current import Current, logged_attributes, pinnable_placemen
 from abside.snapshot import MAX_SNAPSHOT_BYTES, Experiment, Head, Snapshot, SnapshotError, read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
     from abside.assignment.plan import Plans
@@ -57,7 +57,7 @@ class Follower:
             await self._take()
         current = self._cell.current
         if current is not None and not _holds(current, self._clock()):
-            await self._swap(current.snapshot, dict(current.plans.digests))
+            self._put_in_force(await self._build(current.snapshot, current.plans.digests))
 
     def _wait_seconds(self) -> float:
         current = self._cell.current
@@ -71,32 +71,42 @@ class Follower:
             # One short read of a file in memory or page cache; its sha256 releases the GIL but is under 1 ms a MB.
             data = _read_bounded(self._path)
             snapshot, digests = await _in_slices(_decode(data))
-            await self._swap(snapshot, digests)
+            current = await self._build(snapshot, digests)
         except FileNotFoundError:
             self._seen = None  # replaced in between: look again
         except (SnapshotError, OSError) as exc:
-            self._cell.refused += 1
-            self._cell.refusal = str(exc)
-            kept = self._cell.current.revision if self._cell.current else None
-            log.error("snapshot_refused", reason=str(exc), kept=kept)
+            self._refuse(str(exc))
+        except Exception as exc:  # noqa: BLE001 whatever else a file makes us do wrong, what is in force stays
+            self._refuse(f"{type(exc).__name__}: {exc}")
         else:
             self._cell.refusal = ""
+            self._put_in_force(current)
 
-    async def _swap(self, snapshot: Snapshot, digests: dict[str, str]) -> None:
+    def _refuse(self, reason: str) -> None:
+        self._cell.refused += 1
+        self._cell.refusal = reason
+        kept = self._cell.current.revision if self._cell.current else None
+        log.error("snapshot_refused", reason=reason, kept=kept)
+
+    async def _build(self, snapshot: Snapshot, digests: Mapping[str, str]) -> Current:
         old = self._cell.current
         now_us = self._clock()
         building = build_in_slices(snapshot, now_us, reuse=old.plans if old else NO_PLANS, digests=digests)
         plans: Plans = await _in_slices(building)
-        current = Current(snapshot, plans, now_us, logged_attributes(snapshot), pinnable_placements(plans))
+        return Current(snapshot, plans, now_us, logged_attributes(snapshot), pinnable_placements(plans))
+
+    def _put_in_force(self, current: Current) -> None:
+        """Swap the one reference, and tell."""
+        old, head = self._cell.current, current.snapshot.head
         self._cell.current = current
         self._cell.swaps += 1
-        if old is None or old.revision != current.revision or old.snapshot.head.degraded != snapshot.head.degraded:
+        if old is None or old.revision != current.revision or old.snapshot.head.degraded != head.degraded:
             log.info(
                 "snapshot_in_force",
                 revision=current.revision,
-                experiments=len(snapshot.experiments),
-                placements=len(snapshot.placements),
-                degraded=snapshot.head.degraded,
+                experiments=len(current.snapshot.experiments),
+                placements=len(current.snapshot.placements),
+                degraded=head.degraded,
             )
         self._applied(current)
 
