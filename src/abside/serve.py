@@ -11,7 +11,7 @@ import asyncio
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 from aiohttp import HttpVersion11, hdrs, web
@@ -40,9 +40,8 @@ class Bounds:
     keepalive_seconds: float = 75.0  # longer than clients keep idle connections, so that they close, not we
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What goes back: status, body and, rarely, further headers."""
+class Answer(NamedTuple):
+    """What goes back: status, body and, rarely, further headers. A tuple, as one is made for every request."""
 
     status: int
     body: bytes
@@ -73,6 +72,9 @@ class Refusal(Exception):  # noqa: N818 it is an answer, not a fault
 
     def __str__(self) -> str:
         return f"{self.status} {self.code}: {self.detail}"
+
+
+INTERNAL = Refusal(500, "INTERNAL", "the request could not be served; the reason stands in the log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class Listener(web.Server):
         self.open_connections = 0
         self.refused_connections = 0
         self.retiring = False  # answers close their connection, so that clients keep none that is about to be cut
+        self.factory: Callable[[], asyncio.BaseProtocol] = self  # what a new connection starts in
         self._servers: list[asyncio.Server] = []
         self._sockets: list[Path] = []
 
@@ -133,13 +136,13 @@ class Listener(web.Server):
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_socket():
                 path.unlink()  # a killed process leaves its socket behind
-            server = await loop.create_unix_server(self, str(path), ssl=tls)
+            server = await loop.create_unix_server(self.factory, str(path), ssl=tls)
             path.chmod(SOCKET_MODE)
             self._sockets.append(path)
             self._servers.append(server)
             return address
         host, port = split_address(address)
-        server = await loop.create_server(self, host, port, ssl=tls, backlog=1024)
+        server = await loop.create_server(self.factory, host, port, ssl=tls, backlog=1024)
         self._servers.append(server)
         bound = server.sockets[0].getsockname()
         return f"{host}:{bound[1]}"
@@ -167,7 +170,7 @@ class Listener(web.Server):
             raise
         except Exception as exc:  # noqa: BLE001 the one place that keeps a bug from becoming a traceback on the wire
             log.crash("handler_failed", exc, route=request.method)
-            answer = problem(Refusal(500, "INTERNAL", "the request could not be served; the reason stands in the log"))
+            answer = problem(INTERNAL)
         response = web.Response(status=answer.status, body=answer.body, content_type=answer.content_type)
         for name, value in answer.headers:
             response.headers[name] = value

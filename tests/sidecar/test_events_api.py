@@ -47,7 +47,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     spool = Spool.open(SpoolSettings(tmp_path / "spool"), "b00t", lambda: NOW_US)
     cell = Cell()
     journal = Journal(spool, Accounts("b00t", {}), EventIds("b00t"), lambda: NOW_US)
-    yield Desk(cell, journal, Configs(cell, journal, {}), Rules(), lambda: NOW_US)
+    yield Desk(cell, journal, Configs(journal, {}), Rules(), lambda: NOW_US)
     await spool.close()
 
 

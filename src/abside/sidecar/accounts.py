@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from abside import event
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
 Arm = tuple[str, str]  # experiment, variant
 
 
+@dataclass(slots=True)
+class ArmCount:
+    """Exposures of one arm since boot."""
+
+    accepted: int = 0
+    lost: int = 0
+
+
 class Accounts:
     """Plain integers on the hot path; the difference to what was last told is taken when a segment is sealed."""
 
@@ -21,8 +30,7 @@ class Accounts:
         self.source = dict(source)
         self.accepted: defaultdict[str, int] = defaultdict(int)  # event type → accepted since boot
         self.lost: defaultdict[str, int] = defaultdict(int)  # event type → lost since boot
-        self.exposed: defaultdict[Arm, int] = defaultdict(int)
-        self.exposed_lost: defaultdict[Arm, int] = defaultdict(int)
+        self.arms: dict[Arm, ArmCount] = {}
         self._told: dict[Arm, tuple[int, int]] = {}
         self._told_totals: tuple[int, int] = (0, 0)
 
@@ -37,17 +45,24 @@ class Accounts:
             kind = OTHER_TYPES
         self.accepted[kind] += 1
 
-    def accept_exposure(self, arms: Iterable[Arm]) -> None:
+    def arm(self, experiment: str, variant: str) -> ArmCount:
+        """Give the count of one arm, to be raised without looking it up again."""
+        count = self.arms.get((experiment, variant))
+        if count is None:
+            count = self.arms[experiment, variant] = ArmCount()
+        return count
+
+    def accept_exposure(self, counts: Iterable[ArmCount]) -> None:
         """Count one exposure that is in the spool."""
         self.accepted["exposure"] += 1
-        for arm in arms:
-            self.exposed[arm] += 1
+        for count in counts:
+            count.accepted += 1
 
-    def lose_exposure(self, arms: Iterable[Arm]) -> None:
+    def lose_exposure(self, counts: Iterable[ArmCount]) -> None:
         """Count one exposure that could not be written."""
         self.lost["exposure"] += 1
-        for arm in arms:
-            self.exposed_lost[arm] += 1
+        for count in counts:
+            count.lost += 1
 
     def untold(self) -> bool:
         """Whether anything was accepted or lost since the last statement."""
@@ -55,15 +70,15 @@ class Accounts:
 
     def statement(self, *, event_id: str, now_us: int) -> event.EventMap:
         """Give the `account` event: cumulative by type, and by arm for the arms that changed, MAX_ARMS at most."""
-        arms = {**self.exposed, **self.exposed_lost}
-        changed = [arm for arm in sorted(arms) if self._arm(arm) != self._told.get(arm)]
+        now = {arm: (count.accepted, count.lost) for arm, count in sorted(self.arms.items())}
+        changed = [arm for arm, counts in now.items() if counts != self._told.get(arm, (0, 0))]
         fields: dict[str, Any] = {
             "boot": self.boot,
             "source": self.source,
             "accepted": dict(self.accepted),
             "lost": dict(self.lost),
             "exposures": [
-                {"experiment": arm[0], "variant": arm[1], "accepted": self._arm(arm)[0], "lost": self._arm(arm)[1]}
+                {"experiment": arm[0], "variant": arm[1], "accepted": now[arm][0], "lost": now[arm][1]}
                 for arm in changed[:MAX_ARMS]
             ],
         }
@@ -78,9 +93,6 @@ class Accounts:
 
     def _totals(self) -> tuple[int, int]:
         return (sum(self.accepted.values()), sum(self.lost.values()))
-
-    def _arm(self, arm: Arm) -> tuple[int, int]:
-        return (self.exposed.get(arm, 0), self.exposed_lost.get(arm, 0))
 
 
 MAX_ARMS = 200  # of one statement: at 200 bytes each they leave room for the types in an event's 64 KiB

@@ -18,6 +18,7 @@ from abside.sidecar import routes
 from abside.sidecar.accounts import Accounts
 from abside.sidecar.configs import Configs
 from abside.sidecar.current import Cell
+from abside.sidecar.fastpath import FastDoor
 from abside.sidecar.follow import Follower
 from abside.sidecar.handlers import Desk
 from abside.sidecar.health import Health
@@ -61,7 +62,7 @@ class Sidecar:
         accounts = Accounts(boot, source)
         journal = Journal(spool, accounts, EventIds(boot), now_us)
         cell = Cell()
-        configs = Configs(cell, journal, source)
+        configs = Configs(journal, source)
         self.supervisor = Supervisor(self._fatal)
         self.spool = spool
         self.upstream = upstream
@@ -70,6 +71,9 @@ class Sidecar:
         self.health = Health(cell, time.monotonic, time.monotonic() + settings.startup_seconds)
         self.follower = Follower(settings.snapshot, cell, now_us, settings.poll_seconds, configs.applied)
         self.decisions = Listener(routes.decisions(self.desk, settings, self.status), _bounds(settings))
+        self.fast = FastDoor(self.decisions, routes.fast(self.desk, settings), journal.flush)
+        if settings.fast_path == "on":
+            self.decisions.factory = self.fast
         metrics = Metrics(
             self.desk, self.shipper, self.supervisor, self.decisions, by_experiment=settings.metric_experiments
         )
@@ -79,9 +83,8 @@ class Sidecar:
 
     @classmethod
     def build(cls, settings: SidecarSettings) -> Self:
-        """Own the spool and choose the upstream. Raises SpoolBusy, SpoolFailed, ValueError."""
+        """Choose the upstream and own the spool. Raises ValueError, SpoolBusy, SpoolFailed."""
         boot = secrets.token_hex(8)
-        spool = Spool.open(_spool_settings(settings), boot, now_us)
         upstream = None
         if settings.upstream is not None:
             upstream = open_upstream(
@@ -90,7 +93,7 @@ class Sidecar:
                 token_file=settings.upstream_token_file,
                 timeouts=Timeouts(answer_seconds=settings.upstream_seconds),
             )
-        return cls(settings, spool, upstream, boot)
+        return cls(settings, Spool.open(_spool_settings(settings), boot, now_us), upstream, boot)
 
     async def start(self) -> None:
         """Take the snapshot that is there, listen, then start the background work. Raises OSError, ValueError."""
@@ -100,6 +103,7 @@ class Sidecar:
         self.supervisor.start("follow", self.follower.run)
         self.supervisor.start("spool", self.spool.run)
         self.supervisor.start("tell", self._tell)
+        self.supervisor.start("sweep", self.fast.sweep)
         if self.shipper is not None:
             self.supervisor.start("ship", self.shipper.run)
         else:
@@ -118,6 +122,7 @@ class Sidecar:
         self.decisions.retiring = True
         log.info("draining", seconds=self.settings.drain_seconds)
         await asyncio.sleep(min(self.settings.linger_seconds, self.settings.drain_seconds))
+        self.fast.retire()
         await self.decisions.close(CLOSE_SECONDS)
         await self.supervisor.stop("follow", "tell", "spool")
         self.desk.journal.ending = True

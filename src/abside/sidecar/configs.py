@@ -15,20 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from abside.assignment.assign import Evaluator
-    from abside.assignment.plan import Answer, PlacementPlan
-    from abside.sidecar.current import Cell, Current
+    from abside.sidecar.current import Current
     from abside.sidecar.journal import Journal
+    from abside.sidecar.outcome import Outcome, Shelf
 
 EXPERIMENTS_A_PART = 20  # of 20 variants with 64-byte names each: 40 KB, below an event's 64 KiB
 MAX_PAUSE_CHARS = 200  # of a reason: whoever wrote a page finds it in the paused directory
-MAX_TOLD = 10_000  # configurations remembered as told; beyond it they are told again
 
 
 class Configs:
     """Writes config events. `source` is who this sidecar is: pod, app, version."""
 
-    def __init__(self, cell: Cell, journal: Journal, source: Mapping[str, str]) -> None:
-        self._cell = cell
+    def __init__(self, journal: Journal, source: Mapping[str, str]) -> None:
         self._journal = journal
         self._source = dict(source)
         self._untold: Current | None = None
@@ -47,31 +45,24 @@ class Configs:
         evaluators = list(current.plans.evaluators.values())
         parts = [evaluators[at : at + EXPERIMENTS_A_PART] for at in range(0, len(evaluators), EXPERIMENTS_A_PART)]
         events = [
-            self._event(current, now_us, part=number + 1, parts=len(parts), experiments=_experiments(part))
+            self._event(current.revision, now_us, part=number + 1, parts=len(parts), experiments=_experiments(part))
             for number, part in enumerate(parts or [[]])
         ]
         if self._journal.note(events):
             self._untold = None
-            self._cell.told_configs.clear()
 
-    def served(self, current: Current, plan: PlacementPlan, answer: Answer) -> None:
-        """Tell a configuration the first time it is served."""
-        key = (plan.placement.id, answer.config_id)
-        told = self._cell.told_configs
-        if key in told:
-            return
-        if len(told) >= MAX_TOLD:
-            told.clear()
-        entry: dict[str, Any] = {"placement": plan.placement.id, "config_id": answer.config_id, "config": answer.config}
-        events = [self._event(current, self._journal.clock(), placements=[entry])]
+    def served(self, shelf: Shelf, outcome: Outcome) -> None:
+        """Tell a configuration the first time it is served under a revision."""
+        placement = shelf.plan.placement.id
+        entry: dict[str, Any] = {"placement": placement, "config_id": outcome.config_id, "config": outcome.config}
+        events = [self._event(shelf.revision, self._journal.clock(), placements=[entry])]
         if len(event.encode(events[0])) > event.MAX_EVENT_BYTES:
             entry["config"] = None
             entry["oversize"] = True
-        if self._journal.note(events):
-            told.add(key)
+        outcome.told = self._journal.note(events)
 
-    def _event(self, current: Current, now_us: int, **fields: Any) -> event.EventMap:
-        head = {"revision": current.revision, "source": self._source}
+    def _event(self, revision: str, now_us: int, **fields: Any) -> event.EventMap:
+        head = {"revision": revision, "source": self._source}
         return event.own("config", event_id=self._journal.ids.next(), now_us=now_us, **head, **fields)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from abside.sidecar.outcome import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +22,7 @@ class Current:
     plans: Plans
     applied_us: int
     logged: tuple[tuple[str, AttributeType], ...]  # the attributes an exposure carries
-    pinnable: frozenset[str]  # the placements where an open experiment randomises `user_or_session`
+    shelves: dict[str, Shelf]  # by placement: the plans with what was prepared of their answers
 
     @property
     def revision(self) -> str:
@@ -41,7 +43,6 @@ class Cell:
     refused: int = 0  # snapshot files that could not be used
     refusal: str = ""  # why, while the file on disk is one of them
     missing: bool = True  # there is no snapshot file on disk
-    told_configs: set[tuple[str, str]] = field(default_factory=set)  # (placement, config_id) already in a config event
 
 
 def logged_attributes(snapshot: Snapshot) -> tuple[tuple[str, AttributeType], ...]:
@@ -49,10 +50,11 @@ def logged_attributes(snapshot: Snapshot) -> tuple[tuple[str, AttributeType], ..
     return tuple((name, one.type) for name, one in snapshot.head.attributes.items() if one.log and one.type in _FITS)
 
 
-def pinnable_placements(plans: Plans) -> frozenset[str]:
-    """List the placements where an experiment that is open now uses the `user_or_session` unit."""
+def shelves(revision: str, plans: Plans) -> dict[str, Shelf]:
+    """Make an empty shelf for each placement; its unit is shown where an open experiment uses `user_or_session`."""
     visits = [one.experiment for one in plans.evaluators.values() if one.closed is None]
-    return frozenset(name for one in visits if one.unit == "user_or_session" for name in one.placements)
+    pinnable = {name for one in visits if one.unit == "user_or_session" for name in one.placements}
+    return {name: Shelf(revision, plan, pinnable=name in pinnable) for name, plan in plans.placements.items()}
 
 
 def effective_status(experiment: Experiment, closed: str | None) -> str:

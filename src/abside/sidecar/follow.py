@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from abside.assignment.plan import NO_PLANS, build_in_slices
 from abside.log import Log
-from abside.sidecar.current import Current, logged_attributes, pinnable_placements
+from abside.sidecar.current import Current, logged_attributes, shelves
 from abside.snapshot import MAX_SNAPSHOT_BYTES, Experiment, Head, Snapshot, SnapshotError, read
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Follower:
         now_us = self._clock()
         building = build_in_slices(snapshot, now_us, reuse=old.plans if old else NO_PLANS, digests=digests)
         plans: Plans = await _in_slices(building)
-        return Current(snapshot, plans, now_us, logged_attributes(snapshot), pinnable_placements(plans))
+        return Current(snapshot, plans, now_us, logged_attributes(snapshot), shelves(snapshot.head.revision, plans))
 
     def _put_in_force(self, current: Current) -> None:
         """Swap the one reference, and tell."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -17,13 +17,12 @@ from abside.assignment.explain import explain as explain_plan
 from abside.assignment.unit import Subject
 from abside.serve import Answer, Refusal
 from abside.sidecar import token
+from abside.sidecar.outcome import NULL, Outcome, Shelf
 from abside.sidecar.request import MAX_SHOWN_CHARS, parse_assign
-from abside.snapshot import ALGO
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from abside.assignment.plan import Answer as Assignment
     from abside.assignment.plan import PlacementPlan
     from abside.sidecar.configs import Configs
     from abside.sidecar.current import Cell, Current
@@ -45,50 +44,108 @@ class Desk:
 
 
 def assign(desk: Desk, body: bytes) -> Answer:
-    """Answer `POST /v1/assign`: configuration and variants at one placement or several. Raises Refusal."""
+    """Answer `POST /v1/assign`: configuration and variants at one placement or several. Raises Refusal.
+
+    Whoever calls this calls `desk.journal.flush()` before the answer leaves.
+    """
     request = parse_assign(body, desk.rules)
-    current, plans = _plans(desk, request)
-    now_us = desk.clock()
-    shown: dict[str, dict[str, Any]] = {}
-    exposures: list[event.EventMap] = []
-    unit = None
-    for plan in plans:
-        answer = plan.assign(_subject(request, plan))
-        unit = unit or _unit(current, plan, answer)
-        exposure = _exposure(desk, current, request, plan, answer, now_us) if answer.assignments else None
-        shown[plan.placement.id] = _shown(current, request, plan, answer, exposure, unit)
-        if exposure is not None and request.expose:
-            exposures.append(exposure)
-        desk.configs.served(current, plan, answer)
-    if exposures:
-        desk.journal.expose(exposures)
-    return Answer(200, orjson.dumps(_whole(current, request, shown, unit)))
+    current = desk.cell.current
+    if current is None:
+        raise _not_ready()
+    if not request.several:
+        shelf = current.shelves.get(request.placements[0])
+        if shelf is None or request.force:
+            shelf = _shelves(current, request)[0]
+        return Answer(200, _lone(shelf, *_part(desk, current, request, shelf)))
+    shelves = _shelves(current, request)
+    return Answer(200, _several(current, shelves, [_part(desk, current, request, shelf) for shelf in shelves]))
 
 
 def explain(desk: Desk, body: bytes) -> Answer:
     """Answer `POST /v1/explain`: assign's answer, the steps that led to it, and where each value is from."""
     request = parse_assign(body, desk.rules)
-    current, plans = _plans(desk, request)
-    shown: dict[str, dict[str, Any]] = {}
-    unit = None
-    for plan in plans:
-        explained = explain_plan(plan, _subject(request, plan))
-        unit = unit or _unit(current, plan, explained.answer)
-        shown[plan.placement.id] = {
-            **_shown(current, request, plan, explained.answer, None, unit),
-            "steps": [step.to_map() for step in explained.steps],
-            "provenance": explained.provenance,
-        }
-    return Answer(200, orjson.dumps(_whole(current, request, shown, unit)))
-
-
-def _plans(desk: Desk, request: AssignRequest) -> tuple[Current, list[PlacementPlan]]:
-    """Read what is in force, once, and find the placements asked for. Raises Refusal 503 or 404."""
     current = desk.cell.current
     if current is None:
-        detail = "no experiment configuration was published yet; use the placement's own defaults"
-        raise Refusal(503, "NOT_READY", detail, retry_after_seconds=NOT_READY_RETRY_SECONDS)
-    known = current.plans.placements
+        raise _not_ready()
+    shelves = _shelves(current, request)
+    parts = [_unlogged(desk, request, shelf) for shelf in shelves]
+    whole = _several(current, shelves, parts) if request.several else _lone(shelves[0], *parts[0])
+    shown = orjson.loads(whole)
+    for shelf, (_, _, subject) in zip(shelves, parts, strict=True):
+        explained = explain_plan(shelf.plan, subject)
+        place = shown["placements"][shelf.plan.placement.id] if request.several else shown
+        place["steps"] = [step.to_map() for step in explained.steps]
+        place["provenance"] = explained.provenance
+    return Answer(200, orjson.dumps(shown))
+
+
+Part = tuple[Outcome, bytes, Subject]  # what was given, the exposure's field as JSON, and to whom
+
+
+def _part(desk: Desk, current: Current, request: AssignRequest, shelf: Shelf) -> Part:
+    """Decide at one placement, and log it or make its token."""
+    subject = _subject(request, shelf)
+    journal = desk.journal
+    outcome = shelf.outcome(shelf.plan.arms(subject), journal.accounts)
+    if not outcome.told:
+        desk.configs.served(shelf, outcome)
+    if not outcome.arms:
+        return outcome, NOT_EXPOSED if request.expose else NO_TOKEN, subject
+    event_id = journal.ids.next().encode()
+    logged = current.attributes_to_log(request.attributes) if current.logged else None
+    exposure = outcome.exposure(event_id, desk.clock(), subject, logged, bot=request.bot)
+    if request.expose:
+        journal.expose(exposure, outcome.counts)
+        return outcome, b',"exposure_id":"%b"' % event_id, subject
+    return outcome, b',"exposure_token":"%b"' % token.seal(event.decode(exposure)).encode(), subject
+
+
+def _unlogged(desk: Desk, request: AssignRequest, shelf: Shelf) -> Part:
+    subject = _subject(request, shelf)
+    outcome = shelf.outcome(shelf.plan.arms(subject), desk.journal.accounts)
+    return outcome, NOT_EXPOSED if request.expose else NO_TOKEN, subject
+
+
+def _lone(shelf: Shelf, outcome: Outcome, field: bytes, subject: Subject) -> bytes:
+    return b'%b%b,"unit":%b%b' % (outcome.lone, field, _unit(shelf, subject), outcome.rest)
+
+
+def _several(current: Current, shelves: list[Shelf], parts: list[Part]) -> bytes:
+    units = [_unit(shelf, subject) for shelf, (_, _, subject) in zip(shelves, parts, strict=True)]
+    unit = next((one for one in units if one is not NULL), NULL)
+    places = [
+        orjson.dumps(shelf.plan.placement.id) + b":" + outcome.part + field + outcome.rest
+        for shelf, (outcome, field, _) in zip(shelves, parts, strict=True)
+    ]
+    return b'{"revision":"%b","unit":%b,"placements":{%b}}' % (current.revision.encode(), unit, b",".join(places))
+
+
+def _unit(shelf: Shelf, subject: Subject) -> bytes:
+    """Show the unit where an experiment used it: sent back as pinned_unit it keeps a visit on its variants."""
+    if subject.unit is None or not shelf.pinnable:
+        return NULL
+    return _UNIT_OF[subject.unit[0]] % orjson.dumps(subject.unit[1])
+
+
+def _subject(request: AssignRequest, shelf: Shelf) -> Subject:
+    return Subject(
+        request.user_id,
+        request.session_id,
+        request.attributes,
+        shelf.plan.placement.id,
+        request.pinned,
+        request.force,
+    )
+
+
+def _not_ready() -> Refusal:
+    detail = "no experiment configuration was published yet; use the placement's own defaults"
+    return Refusal(503, "NOT_READY", detail, retry_after_seconds=NOT_READY_RETRY_SECONDS)
+
+
+def _shelves(current: Current, request: AssignRequest) -> list[Shelf]:
+    """Find the placements asked for. Raises Refusal 404, or 422 for a force that names nothing here."""
+    known = current.shelves
     for name in request.placements:
         if name not in known:
             shown = name[:MAX_SHOWN_CHARS]
@@ -96,10 +153,10 @@ def _plans(desk: Desk, request: AssignRequest) -> tuple[Current, list[PlacementP
             hint = f"did you mean {close[0]}?" if close else "add it to the documents' placements first"
             path = "placements" if request.several else "placement"
             raise Refusal(404, "UNKNOWN_PLACEMENT", f"there is no placement {shown!r}; {hint}", path=path)
-    plans = [known[name] for name in request.placements]
+    found = [known[name] for name in request.placements]
     for experiment, variant in request.force.items():
-        _check_force(plans, experiment, variant)
-    return current, plans
+        _check_force([shelf.plan for shelf in found], experiment, variant)
+    return found
 
 
 def _check_force(plans: list[PlacementPlan], experiment: str, variant: str) -> None:
@@ -111,68 +168,6 @@ def _check_force(plans: list[PlacementPlan], experiment: str, variant: str) -> N
         raise Refusal(422, "UNKNOWN_FIELD", f"no variant {arm!r} of {named!r}; {hint}", path=f"force.{named}")
 
 
-def _subject(request: AssignRequest, plan: PlacementPlan) -> Subject:
-    placement = plan.placement.id
-    return Subject(request.user_id, request.session_id, request.attributes, placement, request.pinned, request.force)
-
-
-def _unit(current: Current, plan: PlacementPlan, answer: Assignment) -> dict[str, str] | None:
-    """Show the unit where an experiment used it: sent back as pinned_unit it keeps a visit on its variants."""
-    if answer.unit is None or plan.placement.id not in current.pinnable:
-        return None
-    return {"type": answer.unit[0], "id": answer.unit[1]}
-
-
-def _exposure(
-    desk: Desk, current: Current, request: AssignRequest, plan: PlacementPlan, answer: Assignment, now_us: int
-) -> event.EventMap:
-    return event.exposure(
-        event_id=desk.journal.ids.next(),
-        now_us=now_us,
-        user_id=request.user_id,
-        session_id=request.session_id,
-        placement=plan.placement.id,
-        revision=current.revision,
-        config_id=answer.config_id,
-        algo=ALGO,
-        assignments=[
-            event.Exposed(one.experiment, one.phase, one.variant, *one.unit, one.forced, one.traffic_bp)
-            for one in answer.assignments
-        ],
-        attributes=current.attributes_to_log(request.attributes),
-        bot=request.bot,
-    )
-
-
-def _shown(
-    current: Current,
-    request: AssignRequest,
-    plan: PlacementPlan,
-    answer: Assignment,
-    exposure: event.EventMap | None,
-    unit: dict[str, str] | None,
-) -> dict[str, Any]:
-    """Give one placement's part of the answer; a lone one carries revision and unit itself."""
-    shown: dict[str, Any] = {"placement": plan.placement.id}
-    if not request.several:
-        shown["revision"] = current.revision
-    shown["config_id"] = answer.config_id
-    if request.expose:
-        shown["exposure_id"] = exposure["exposure_id"] if exposure is not None else None
-    else:
-        shown["exposure_token"] = token.seal(exposure) if exposure is not None else None
-    if not request.several:
-        shown["unit"] = unit
-    shown["config"] = answer.config
-    shown["assignments"] = [
-        {"experiment": one.experiment, "variant": one.variant, "phase": one.phase} for one in answer.assignments
-    ]
-    return shown
-
-
-def _whole(
-    current: Current, request: AssignRequest, shown: dict[str, dict[str, Any]], unit: dict[str, str] | None
-) -> dict[str, Any]:
-    if not request.several:
-        return shown[request.placements[0]]
-    return {"revision": current.revision, "unit": unit, "placements": shown}
+NOT_EXPOSED = b',"exposure_id":null'
+NO_TOKEN = b',"exposure_token":null'
+_UNIT_OF = {kind: b'{"type":"%b","id":%%b}' % kind.encode() for kind in ("user", "session")}

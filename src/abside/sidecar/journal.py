@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from abside.event import EventIds, EventMap
-    from abside.sidecar.accounts import Accounts
+    from abside.sidecar.accounts import Accounts, ArmCount
     from abside.spool.writer import Spool
 
 log = Log("abside.journal")
+MAX_TOGETHER = 64  # exposures written in one call: a turn of the loop seldom brings more
 RETRY_AFTER_SECONDS = 5  # about a seal interval: by then the shipper may have made room
 
 
@@ -29,6 +30,8 @@ class Journal:
         self.accounts = accounts
         self.ids = ids
         self.clock = clock
+        self._payloads: list[bytes] = []  # exposures of answers that have not left yet
+        self._counts: list[tuple[ArmCount, ...]] = []
         self.ending = False  # set once, when the last seal of a drain is next
         spool.before_seal = self.account
 
@@ -49,23 +52,35 @@ class Journal:
             raise Refusal(503, "SPOOL_FULL", detail, retry_after_seconds=RETRY_AFTER_SECONDS) from exc
         for one in events:
             if one["type"] == "exposure":
-                self.accounts.accept_exposure(_arms(one))
+                self.accounts.accept_exposure(
+                    self.accounts.arm(arm["experiment"], arm["variant"]) for arm in one["assignments"]
+                )
             else:
                 self.accounts.accept(one["type"])
 
-    def expose(self, exposures: Sequence[EventMap]) -> None:
-        """Append the exposures of one answer. Never fails: what has no room is counted lost, by arm."""
-        payloads = [event.encode(one) for one in exposures]
-        if max(map(len, payloads)) > MAX_EVENT_BYTES:
-            payloads = [event.encode(event.within_bound(one)) for one in exposures]
+    def expose(self, payload: bytes, counts: tuple[ArmCount, ...]) -> None:
+        """Take the packed exposure of an answer. `flush`, before the answer leaves, puts it into the spool."""
+        if len(payload) > MAX_EVENT_BYTES:
+            payload = event.encode(event.within_bound(event.decode(payload)))
+        self._payloads.append(payload)
+        self._counts.append(counts)
+        if len(self._payloads) >= MAX_TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Append the exposures taken. Never fails: what has no room is counted lost, by arm."""
+        if not self._payloads:
+            return
         try:
-            self.spool.append(payloads)
+            self.spool.append(self._payloads)
         except SpoolRefused:
             count = self.accounts.lose_exposure
         else:
             count = self.accounts.accept_exposure
-        for one in exposures:
-            count(_arms(one))
+        for counts in self._counts:
+            count(counts)
+        self._payloads.clear()
+        self._counts.clear()
 
     def note(self, events: Sequence[EventMap]) -> bool:
         """Append events of the sidecar's own (config); say whether there was room."""
@@ -88,7 +103,3 @@ class Journal:
                 self.ending = False
             statements.append(event.encode(statement))
         return statements
-
-
-def _arms(exposure: EventMap) -> list[tuple[str, str]]:
-    return [(one["experiment"], one["variant"]) for one in exposure["assignments"]]

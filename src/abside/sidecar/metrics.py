@@ -79,8 +79,8 @@ class Metrics:
             yield by_type
         if self._by_experiment:
             by_arm = CounterMetricFamily("abside_exposures", "Exposures by arm.", labels=["experiment", "variant"])
-            for arm, count in accounts.exposed.items():
-                by_arm.add_metric(list(arm), count)
+            for arm, exposures in accounts.arms.items():
+                by_arm.add_metric(list(arm), exposures.accepted)
             yield by_arm
         waiting = spool.waiting
         yield gauge("spool_used_bytes", "Bytes that count against the quota.", spool.used_bytes)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import orjson
 
-from abside.assignment.unit import SHARED_IDS, UnitError, parse_unit_id
+from abside.assignment.unit import MAX_UNIT_BYTES, SHARED_IDS, UnitError, parse_unit_id
 from abside.serve import Refusal
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ class Rules:
     allow_force: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AssignRequest:
+class AssignRequest(NamedTuple):
     """A decision that is asked for: where, for whom, and whether using it is exposure."""
 
     placements: tuple[str, ...]
@@ -54,8 +53,12 @@ def parse_json(body: bytes, max_nesting: int) -> Any:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
         _refuse_unreadable(body, exc)
-    # Brackets inside strings only make the count larger: few brackets cannot nest deeply, so most bodies stop here.
-    if body.count(b"{") + body.count(b"[") > max_nesting and _deeper_than(value, max_nesting):
+    # A level costs two bytes, and brackets inside strings only make the count larger: most bodies stop here.
+    if (
+        len(body) > 2 * max_nesting
+        and body.count(b"{") + body.count(b"[") > max_nesting
+        and _deeper_than(value, max_nesting)
+    ):
         raise Refusal(400, "MALFORMED", f"the JSON is nested deeper than {max_nesting} levels")
     return value
 
@@ -69,8 +72,16 @@ def parse_assign(body: bytes, rules: Rules) -> AssignRequest:
         name = next(name for name in fields if name not in _FIELDS)
         raise unknown_field(name, _FIELDS)
     several = "placements" in fields
-    user_id = unit_id(fields, "user_id", rules.shared_ids)
-    session_id = unit_id(fields, "session_id", rules.shared_ids)
+    shared_ids = rules.shared_ids
+    user_id, session_id = fields.get("user_id"), fields.get("session_id")
+    # What nearly every id is, seen without a call; everything else goes by the whole rule.
+    if not (type(user_id) is str and user_id.isascii() and 0 < len(user_id) <= MAX_UNIT_BYTES) or user_id in shared_ids:
+        user_id = unit_id(fields, "user_id", shared_ids)
+    if session_id is not None and (
+        not (type(session_id) is str and session_id.isascii() and 0 < len(session_id) <= MAX_UNIT_BYTES)
+        or session_id in shared_ids
+    ):
+        session_id = unit_id(fields, "session_id", shared_ids)
     request = AssignRequest(
         _placements(fields, rules.max_placements) if several else (_name(fields, "placement"),),
         several,

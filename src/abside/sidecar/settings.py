@@ -45,6 +45,7 @@ class SidecarSettings:
     body_seconds: float = setting("10", "how long a body may take", seconds)
     keepalive_seconds: float = setting("75", "how long an idle connection is kept", seconds)
 
+    fast_path: str = setting("on", "answer plain requests ahead of aiohttp", one_of("on", "off"))
     shared_ids: tuple[str, ...] = setting(
         ("0", "null", "undefined", "None", "guest", "anonymous"), "user ids that mean nobody", many=True
     )

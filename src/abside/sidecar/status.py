@@ -63,7 +63,7 @@ def _experiments(current: Current, accounts: Accounts) -> dict[str, Any]:
 
 def _experiment(evaluator: Evaluator, accounts: Accounts) -> dict[str, Any]:
     experiment = evaluator.experiment
-    exposed = {arm.variant.id: accounts.exposed.get((experiment.id, arm.variant.id), 0) for arm in evaluator.arms}
+    exposed = {arm.variant.id: accounts.arm(experiment.id, arm.variant.id).accepted for arm in evaluator.arms}
     return {
         "name": experiment.name,
         "status": effective_status(experiment, evaluator.closed),

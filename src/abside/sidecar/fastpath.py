@@ -1,0 +1,276 @@
+"""The fast path: plain requests to the hot routes answered in `data_received`, every other connection given to aiohttp.
+
+A connection starts here. While each request is complete, plain and alone, it stays; the first one that is anything
+else (another route, odd framing, pipelining, chunked, Expect, Upgrade, HTTP/1.0, Connection: close) takes the
+connection, with all buffered bytes, to aiohttp's own handler for good. So this file never has to be right about the
+hard parts of HTTP: it only has to know what it does not understand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from abside.log import Log
+from abside.serve import INTERNAL, Answer, Refusal, problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from abside.serve import Listener
+
+log = Log("abside.fastpath")
+MAX_HEAD_BYTES = 4096  # a client library sends 150 to 400; what is longer is aiohttp's to judge
+MAX_KNOWN_HEADS = 512  # distinct request heads kept read; a client has a handful, one for each body length
+WAIT_SECONDS = 1.0  # for the rest of a body; clients that send head and body apart do so within a millisecond
+SWEEP_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class FastRoute:
+    """A hot route: a plain function from body to Answer, and the largest body it takes."""
+
+    handle: Callable[[bytes], Answer]
+    max_body_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A request head that was read strictly and understood wholly."""
+
+    route: FastRoute
+    body_bytes: int
+
+
+class FastDoor:
+    """What the connections of one listener share. A head is read once: the same bytes mean the same thing for ever.
+
+    `settle` is called before answers leave, once for all that one turn of the loop brought: exposures of requests that
+    arrived together are written to the spool together.
+    """
+
+    def __init__(self, listener: Listener, routes: Mapping[bytes, FastRoute], settle: Callable[[], None]) -> None:
+        self.listener = listener
+        self.routes = routes
+        self.answered = 0
+        self.handed_over = 0
+        self.connections: set[FastConnection] = set()
+        self.date = _date()
+        self._settle = settle
+        self._heads: dict[bytes, Head | None] = {}
+        self._leaving: list[tuple[Any, bytes]] = []  # transport, answer
+
+    def __call__(self) -> FastConnection:
+        """Give the protocol of one new connection (asyncio's factory)."""
+        return FastConnection(self)
+
+    def head(self, head: bytes) -> Head | None:
+        """Read a request head, blank line included; None: not plainly understood."""
+        try:
+            return self._heads[head]
+        except KeyError:
+            pass
+        if len(self._heads) >= MAX_KNOWN_HEADS:
+            self._heads.clear()
+        found = self._heads[head] = read_head(head, self.routes)
+        return found
+
+    def leave(self, transport: Any, answer: bytes) -> None:
+        """Let an answer leave at the end of this turn of the loop."""
+        if not self._leaving:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._leaving.append((transport, answer))
+
+    async def sweep(self) -> None:
+        """Keep the date, hand over bodies that do not come, close what is idle or does not read: for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self.date = _date()
+            now = loop.time()
+            for connection in list(self.connections):
+                connection.sweep(now)
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    def retire(self) -> None:
+        """Close every connection that waits for nothing; what was answered still leaves."""
+        for connection in list(self.connections):
+            connection.retire()
+
+    def _send(self) -> None:
+        self._settle()
+        leaving, self._leaving = self._leaving, []
+        for transport, answer in leaving:
+            transport.write(answer)
+
+
+class FastConnection(asyncio.Protocol):
+    """One connection for as long as it is plain."""
+
+    __slots__ = ("_buffer", "_door", "_end", "_head", "_patience_seconds", "_since", "_transport")
+
+    def __init__(self, door: FastDoor) -> None:
+        self._door = door
+        self._transport: Any = None
+        self._buffer = bytearray()  # head and part of a body
+        self._head: Head | None = None  # of the request whose body is awaited
+        self._end = 0  # where that head ends
+        self._since = (
+            0.0  # of what is waited for, in the loop's seconds; 0: something was answered since the last sweep
+        )
+        self._patience_seconds = door.listener.bounds.header_seconds  # until the first request; then keep-alive's
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count the connection; one too many is aiohttp's to refuse."""
+        self._transport = transport
+        listener = self._door.listener
+        self._door.connections.add(self)
+        listener.open_connections += 1
+        if listener.open_connections > listener.bounds.max_connections:
+            self._hand_over(b"")
+
+    def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 asyncio's signature
+        """Count the connection out."""
+        self._door.connections.discard(self)
+        self._door.listener.open_connections -= 1
+
+    def data_received(self, data: bytes) -> None:
+        """Answer a complete plain request now; wait for the rest of a body; hand over everything else."""
+        if self._head is not None:
+            self._more(data)
+            return
+        end = data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES) + 4
+        head = self._door.head(data[:end]) if end > 3 else None
+        if head is None:
+            self._hand_over(data)
+            return
+        missing = end + head.body_bytes - len(data)
+        if not missing:
+            self._answer(head.route, data[end:])
+        elif missing > 0:
+            self._head, self._end, self._buffer, self._since = head, end, bytearray(data), 0.0
+        else:
+            self._hand_over(data)  # pipelined: two requests in one segment
+
+    def pause_writing(self) -> None:
+        """Take nothing more from a client that does not read its answers."""
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on when it has read."""
+        self._transport.resume_reading()
+
+    def sweep(self, now: float) -> None:
+        """Hand over a body that does not come; cut what was silent, or did not read, for too long."""
+        if self._door.listener.retiring:
+            self.retire()
+        elif not self._since:
+            self._since = now
+        elif self._head is not None:
+            if now - self._since >= WAIT_SECONDS:
+                self._hand_over(bytes(self._buffer))
+        elif now - self._since >= self._patience_seconds:
+            self._transport.abort()
+
+    def retire(self) -> None:
+        """Close, unless the rest of a request is awaited."""
+        if self._head is None:
+            self._transport.close()
+
+    def _more(self, data: bytes) -> None:
+        """Take a further segment of a body."""
+        head, buffer = self._head, self._buffer
+        if head is None:
+            return
+        buffer += data
+        missing = self._end + head.body_bytes - len(buffer)
+        if not missing:
+            self._head, self._buffer = None, bytearray()
+            self._answer(head.route, bytes(buffer[self._end :]))
+        elif missing < 0:
+            self._hand_over(bytes(buffer))
+
+    def _answer(self, route: FastRoute, body: bytes) -> None:
+        door = self._door
+        try:
+            status, body, content_type, headers = route.handle(body)
+        except Refusal as refusal:
+            status, body, content_type, headers = problem(refusal)
+        except Exception as exc:  # noqa: BLE001 as on the other path: a bug is a 500, never a traceback or a hang
+            log.crash("handler_failed", exc)
+            status, body, content_type, headers = problem(INTERNAL)
+        door.answered += 1
+        self._since = 0.0
+        self._patience_seconds = door.listener.bounds.keepalive_seconds
+        head = _OK if status == 200 else _head_of(Answer(status, body, content_type, headers))
+        door.leave(self._transport, b"%b%d%b%b" % (head, len(body), door.date, body))
+
+    def _hand_over(self, data: bytes) -> None:
+        """Give the connection and all its bytes to aiohttp, for good."""
+        door, transport = self._door, self._transport
+        door.handed_over += 1
+        door.connections.discard(self)
+        door.listener.open_connections -= 1
+        self._head, self._buffer = None, bytearray()
+        handler = door.listener()
+        transport.set_protocol(handler)
+        handler.connection_made(transport)
+        if data:
+            handler.data_received(data)
+
+
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+_VALUE = re.compile(rb"[\t\x20-\x7e]*\Z")
+_LENGTH = re.compile(rb"(0|[1-9][0-9]{0,7})\Z")
+_JSON = re.compile(rb"application/json(; ?charset=utf-8)?\Z", re.IGNORECASE)
+# What changes how a request is framed or answered: understood here only as written below, else aiohttp's.
+_MEANINGFUL = frozenset(
+    {b"transfer-encoding", b"content-encoding", b"expect", b"upgrade", b"connection", b"te", b"trailer", b"keep-alive"}
+    | {b"proxy-connection", b"http2-settings", b"sec-websocket-key"}
+)
+
+
+def read_head(head: bytes, routes: Mapping[bytes, FastRoute]) -> Head | None:
+    """Read a request head strictly, blank line included; None for anything not plainly understood. Pure."""
+    line, *fields = head[:-4].split(b"\r\n")
+    parts = line.split(b" ")
+    if len(parts) != 3 or parts[0] != b"POST" or parts[2] != b"HTTP/1.1" or parts[1] not in routes:
+        return None
+    route = routes[parts[1]]
+    seen: dict[bytes, bytes] = {}
+    for one in fields:
+        name, colon, value = one.partition(b":")
+        name, value = name.lower(), value.strip(b" \t")
+        if not colon or not _TOKEN.match(name) or not _VALUE.match(value):
+            return None
+        if name in seen and name in _SINGLE:
+            return None
+        seen[name] = value
+    length = seen.get(b"content-length", b"")
+    if b"host" not in seen or not _LENGTH.match(length) or int(length) > route.max_body_bytes:
+        return None
+    if not _JSON.match(seen.get(b"content-type", b"application/json")):
+        return None
+    if seen.get(b"connection", b"keep-alive").lower() != b"keep-alive" or (seen.keys() & _MEANINGFUL) - {b"connection"}:
+        return None
+    return Head(route, int(length))
+
+
+_SINGLE = frozenset({b"host", b"content-length", b"content-type", b"connection"})
+
+
+def _head_of(answer: Answer) -> bytes:
+    phrase = HTTPStatus(answer.status).phrase
+    lines = [f"HTTP/1.1 {answer.status} {phrase}", f"Content-Type: {answer.content_type}"]
+    lines += [f"{name}: {value}" for name, value in answer.headers]
+    return ("\r\n".join(lines) + "\r\nContent-Length: ").encode()
+
+
+def _date() -> bytes:
+    return b"\r\nDate: " + formatdate(usegmt=True).encode() + b"\r\n\r\n"
+
+
+_OK = _head_of(Answer(200, b""))
