@@ -1,0 +1,108 @@
+"""docs/openapi.json says what the code does: the same routes, fields, bounds and codes."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import schemathesis
+
+from abside import event, serve, sidecar
+from abside.assignment import explain, unit
+from abside.sidecar import request
+from abside.sidecar.app import Sidecar
+from abside.sidecar.settings import SidecarSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT: dict[str, Any] = json.loads((ROOT / "docs" / "openapi.json").read_text())
+SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
+NAMES = {
+    "impression": "Impression",
+    "click": "Click",
+    "add_to_cart": "AddToCart",
+    "purchase": "Purchase",
+    "page_view": "PageView",
+}
+
+
+def test_the_document_is_openapi_3_1() -> None:
+    assert DOCUMENT["openapi"] == "3.1.0"
+    schemathesis.openapi.from_dict(DOCUMENT).validate()
+
+
+async def test_it_has_the_sidecars_routes_and_no_others(tmp_path: Path) -> None:
+    built = Sidecar.build(SidecarSettings(tmp_path / "snapshot", tmp_path / "spool"))
+    try:
+        tables = (built.decisions.routes, built.admin.routes)
+        served = {path: {method.lower() for method in methods} for table in tables for path, methods in table.items()}
+        documented = {path: item.keys() - {"servers"} for path, item in DOCUMENT["paths"].items()}
+        assert documented == served
+        of_admin = {path for path, item in DOCUMENT["paths"].items() if "servers" in item}
+        assert of_admin == built.admin.routes.keys()
+    finally:
+        await built.spool.close()
+
+
+def test_the_request_has_the_fields_that_are_read() -> None:
+    one, many = SCHEMAS["AssignOne"]["properties"].keys(), SCHEMAS["AssignMany"]["properties"].keys()
+    assert one | many == request._FIELDS
+    assert (one - many, many - one) == ({"placement"}, {"placements"})
+    assert SCHEMAS["PinnedUnit"]["properties"].keys() == request._PINNED_FIELDS
+
+
+@pytest.mark.parametrize("kind", event.FIELDS)
+def test_an_event_has_the_fields_that_are_read(kind: str) -> None:
+    properties = SCHEMAS[NAMES[kind]]["properties"]
+    assert properties["type"] == {"const": kind}
+    assert properties.keys() == event.COMMON_FIELDS | event.FIELDS[kind].keys()
+
+
+def test_a_custom_event_has_the_fields_that_are_read_and_a_name_of_its_own() -> None:
+    properties = SCHEMAS["CustomEvent"]["properties"]
+    assert properties.keys() == event.COMMON_FIELDS | event.CUSTOM_FIELDS.keys()
+    assert set(properties["type"]["not"]["enum"]) == event.FIELDS.keys() | event.OWN_TYPES
+    assert properties["type"]["pattern"] == "^" + event.TYPE_NAME.pattern.replace(r"\Z", "$")
+    assert NAMES.keys() == event.FIELDS.keys()
+
+
+def test_the_bounds_are_those_of_the_code() -> None:
+    rules = request.Rules()
+    assert SCHEMAS["AssignMany"]["properties"]["placements"]["maxItems"] == rules.max_placements
+    assert SCHEMAS["Attributes"]["maxProperties"] == rules.max_attributes
+    assert SCHEMAS["Id"]["maxLength"] == unit.MAX_UNIT_BYTES
+    assert (SCHEMAS["Id"]["minimum"], SCHEMAS["Id"]["maximum"]) == (unit.SMALLEST_INTEGER, unit.LARGEST_INTEGER)
+    absent = {"0", "null", "undefined", "None", "guest", "anonymous"}
+    assert absent == unit.SHARED_IDS
+    assert set(SCHEMAS["UsableId"]["not"]["enum"]) == absent | {0}
+    assert SCHEMAS["Text"]["maxLength"] == event.MAX_TEXT_BYTES
+    assert SCHEMAS["Items"]["maxItems"] == event.MAX_ITEMS
+    assert SCHEMAS["Properties"]["maxProperties"] == event.MAX_PROPERTIES
+    assert SCHEMAS["Money"]["exclusiveMaximum"] == event.MAX_VALUE
+    assert SCHEMAS["Count"]["maximum"] == SCHEMAS["Quantity"]["maximum"] == event.MAX_COUNT
+    for path in ("/v1/events", "/v1/exposures"):
+        body = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        assert body["oneOf"][1]["maxItems"] == event.MAX_EVENTS_A_REQUEST
+
+
+def test_the_codes_are_those_that_are_raised() -> None:
+    files = [Path(inspect.getfile(serve)), *Path(inspect.getfile(sidecar)).parent.glob("*.py")]
+    raised = {
+        node.args[1].value
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "Refusal"
+        and isinstance(node.args[1], ast.Constant)
+    }
+    assert raised | set(get_args(event.ErrorCode)) == set(SCHEMAS["Problem"]["properties"]["code"]["enum"])
+
+
+def test_the_steps_of_an_explanation_are_those_that_are_told() -> None:
+    step = SCHEMAS["Step"]["properties"]
+    assert set(step["step"]["enum"]) == set(get_args(explain.Question))
+    assert set(step["reason"]["enum"]) == {*explain.ANSWERED_BY, None}
