@@ -20,17 +20,23 @@ from abside_agent.tree import Flaw, Path, Tree, written
 if TYPE_CHECKING:
     from abside.snapshot import Record, Snapshot
 
+_FLAWED = object()
+
 
 @dataclass(slots=True)
 class Seat:
-    """One id, its versions, and which of them it has now. `new` is as written, `force` as it was published."""
+    """One id: its version in force, the version it has now, and what was asked for.
+
+    `asked` is the new version, as written; _FLAWED where that cannot be taken; the version in force where a broken file
+    keeps it; None where the files no longer have the id.
+    """
 
     path: Path
-    new: Any
+    asked: Any
     force: Any
     chosen: Any
-    tree: Tree | None  # where the new version stands
     source: str
+    tree: Tree | None = None  # where the new version stands
 
     @property
     def is_in_force(self) -> bool:
@@ -95,18 +101,17 @@ def _seats(section: str, checked: Checked, last: Snapshot | None) -> dict[str, S
         force = {name: unpaused(record) for name, record in force.items()}
     seats: dict[str, Seat] = {}
     for candidate in checked.candidates:
-        if candidate.section != section or candidate.tree.file in checked.broken:
+        if candidate.section != section:
             continue
         sound = candidate.sound and candidate.path not in checked.clashing
-        new, old = candidate.record if sound else None, force.get(candidate.id)
-        seats[candidate.id] = Seat(
-            candidate.path, new, old, old if new is None else new, candidate.tree, candidate.tree.file
-        )
+        old = force.get(candidate.id)
+        asked, chosen = (candidate.record, candidate.record) if sound else (_FLAWED, old)
+        seats[candidate.id] = Seat(candidate.path, asked, old, chosen, candidate.tree.file, candidate.tree)
     for name in checked.kept[section]:
         tree = seats[name].tree if name in seats else None
-        seats[name] = Seat((section, name), None, force[name], force[name], tree, force[name].source)
+        seats[name] = Seat((section, name), force[name], force[name], force[name], force[name].source, tree)
     for name, record in force.items() if section != "experiments" else ():
-        seats.setdefault(name, Seat((section, name), None, record, None, None, record.source))
+        seats.setdefault(name, Seat((section, name), None, record, None, record.source))
     return seats
 
 
@@ -135,7 +140,8 @@ def _unfit(table: _Table) -> bool:
                 held.setdefault(ground_seat.path, (ground_seat, seat, misfit))
         else:
             leaving.append(seat)
-            table.flaws += [_misfit(table, seat, misfit) for misfit in misfits]
+            if not from_force:  # else its new version's own flaws say why it is not taken
+                table.flaws += [_misfit(table, seat, misfit) for misfit in misfits]
     for seat in leaving:
         if seat.chosen.status in LIVE:
             seat.step_down()
@@ -202,7 +208,7 @@ def _misfit(table: _Table, seat: Seat, misfit: Misfit) -> Flaw:
     tree = Tree(seat.source, seat.tree.root if seat.tree else None)
     path = (*seat.path, *misfit.path)
     ground = table.seats[str(misfit.on[0])].get(str(misfit.on[1]))
-    if ground is not None and ground.tree is not None and ground.chosen is not ground.new:
+    if ground is not None and ground.chosen is not ground.asked:
         message = f"{written(ground.path)} is itself held back: {misfit.message}"
         tree.note("GROUND_HELD_BACK", path, message, f"mend {written(ground.path)} first", value=misfit.value)
         return tree.flaws[0]
@@ -219,12 +225,12 @@ def _holding(ground: Seat, seat: Seat, misfit: Misfit) -> Flaw:
 
 
 def _held(table: _Table) -> dict[str, str]:
-    """Name what is asked for and not served as asked."""
+    """Name what is not served as asked for."""
     return {
         written(seat.path): "none" if seat.chosen is None else "last good"
         for seats in table.seats.values()
         for seat in seats.values()
-        if seat.chosen is not seat.new and not (seat.chosen is None and seat.tree is None)
+        if seat.chosen is not seat.asked
     }
 
 

@@ -79,7 +79,8 @@ def test_a_good_document_has_no_problem(problems_of: Callable[..., list[Problem]
         ("  ranking: {}", "  ranking: {salt: x}", "14:13 layers.ranking.salt UNKNOWN_FIELD"),
         ("kind: mean", "kind: avg", "38:18 metrics.scroll.kind UNKNOWN_VALUE"),
         ("retired: [old]", "retired: [-old]", "36:11 retired[0] ID"),
-        ("  pdp:\n    parameters:\n", "  p dp:\n    parameters:\n", f"5:3 placements.p dp ID; 20:18 {X}.placements[0] UNKNOWN_PLACEMENT"),
+        ("  pdp:\n    parameters:\n", "  p dp:\n    parameters:\n",
+         f"5:3 placements.p dp ID; 20:18 {X}.placements[0] UNKNOWN_PLACEMENT"),
         ("    phase: 1\n", "    phase: 0\n", ""),
         # percentages
         ("traffic: 20%", "traffic: 20", f"23:14 {X}.traffic PERCENT"),
@@ -121,7 +122,8 @@ def test_a_good_document_has_no_problem(problems_of: Callable[..., list[Problem]
         ("force: {b: [qa-1, 123]}", "force: {b: [1.5]}", f"34:17 {X}.force.b[0] UNIT_ID"),
         ("force: {b: [qa-1, 123]}", "force: {b: [" + "é" * 129 + "]}", f"34:17 {X}.force.b[0] UNIT_ID"),
         ("placements: [pdp]", "placements: [pdp, pdp]", f"20:23 {X}.placements[1] TWICE"),
-        ("placements: [pdp]", "placements: []", f"20:17 {X}.placements OUT_OF_RANGE; 33:11 {X}.variants.b.parameters.pdp NOT_ITS_PLACEMENT"),
+        ("placements: [pdp]", "placements: []",
+         f"20:17 {X}.placements OUT_OF_RANGE; 33:11 {X}.variants.b.parameters.pdp NOT_ITS_PLACEMENT"),
         # parameters against their placement
         ("placements: [pdp]", "placements: [pdb]",
          f"20:18 {X}.placements[0] UNKNOWN_PLACEMENT; 33:11 {X}.variants.b.parameters.pdp NOT_ITS_PLACEMENT"),
