@@ -120,9 +120,10 @@ class Sidecar:
         deadline = time.monotonic() + self.settings.drain_seconds
         self.health.draining = True
         self.decisions.retiring = True
+        self.fast.retire()
         log.info("draining", seconds=self.settings.drain_seconds)
         await asyncio.sleep(min(self.settings.linger_seconds, self.settings.drain_seconds))
-        self.fast.retire()
+        self.fast.close()
         await self.decisions.close(CLOSE_SECONDS)
         await self.supervisor.stop("follow", "tell", "spool")
         self.desk.journal.ending = True

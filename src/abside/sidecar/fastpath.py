@@ -96,13 +96,21 @@ class FastDoor:
             await asyncio.sleep(SWEEP_SECONDS)
 
     def retire(self) -> None:
-        """Close every connection that waits for nothing; what was answered still leaves."""
+        """Hand over every request that is half here. What begins while the listener retires is aiohttp's anyway."""
         for connection in list(self.connections):
             connection.retire()
 
+    def close(self) -> None:
+        """Close what is left: connections that wait for nothing. What was answered still leaves."""
+        for connection in list(self.connections):
+            connection.close()
+
     def _send(self) -> None:
-        self._settle()
         leaving, self._leaving = self._leaving, []
+        try:
+            self._settle()
+        except Exception as exc:  # noqa: BLE001 a bug there must not keep a shopper's answer, nor all that follow
+            log.crash("settle_failed", exc)
         for transport, answer in leaving:
             transport.write(answer)
 
@@ -144,7 +152,7 @@ class FastConnection(asyncio.Protocol):
             return
         end = data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES) + 4
         head = self._door.head(data[:end]) if end > 3 else None
-        if head is None:
+        if head is None or self._door.listener.retiring:  # who retires says so in the answer, as aiohttp does
             self._hand_over(data)
             return
         missing = end + head.body_bytes - len(data)
@@ -165,9 +173,7 @@ class FastConnection(asyncio.Protocol):
 
     def sweep(self, now: float) -> None:
         """Hand over a body that does not come; cut what was silent, or did not read, for too long."""
-        if self._door.listener.retiring:
-            self.retire()
-        elif not self._since:
+        if not self._since:
             self._since = now
         elif self._head is not None:
             if now - self._since >= WAIT_SECONDS:
@@ -176,9 +182,13 @@ class FastConnection(asyncio.Protocol):
             self._transport.abort()
 
     def retire(self) -> None:
-        """Close, unless the rest of a request is awaited."""
-        if self._head is None:
-            self._transport.close()
+        """Hand over a request whose rest is awaited: aiohttp waits for it as long as a drain allows."""
+        if self._head is not None:
+            self._hand_over(bytes(self._buffer))
+
+    def close(self) -> None:
+        """Close: nothing is awaited here."""
+        self._transport.close()
 
     def _more(self, data: bytes) -> None:
         """Take a further segment of a body."""

@@ -71,16 +71,16 @@ class Journal:
         """Append the exposures taken. Never fails: what has no room is counted lost, by arm."""
         if not self._payloads:
             return
+        payloads, self._payloads = self._payloads, []
+        taken, self._counts = self._counts, []
         try:
-            self.spool.append(self._payloads)
+            self.spool.append(payloads)
         except SpoolRefused:
             count = self.accounts.lose_exposure
         else:
             count = self.accounts.accept_exposure
-        for counts in self._counts:
+        for counts in taken:
             count(counts)
-        self._payloads.clear()
-        self._counts.clear()
 
     def note(self, events: Sequence[EventMap]) -> bool:
         """Append events of the sidecar's own (config); say whether there was room."""

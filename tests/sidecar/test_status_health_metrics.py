@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from abside import __version__
+from abside.sidecar.current import Cell
+from abside.sidecar.health import Health
+from abside.snapshot import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.sidecar.conftest import Running, World
+
+    Start = Callable[..., Awaitable[Running]]
+
+CLICK = {"type": "click", "user_id": "u1", "item_id": "a"}
+
+
+async def test_status_says_what_is_in_force_how_old_it_is_and_where_the_events_are(start: Start, world: World) -> None:
+    later_us = 4_000_000_000_000_000
+    published = world.snapshot(
+        pdp_rank_2026_11={"steps": (Step(0, 500), Step(later_us, 10_000)), "layer": "ranking", "slots": (0, 10_000)}
+    )
+    running = await start(published)
+    for _ in range(3):
+        await running.assign(placement="pdp", user_id="qa-user-1")
+    await running.post("/v1/events", [CLICK, CLICK])
+    status = await running.status()
+    assert list(status) == [
+        *("version", "revision", "degraded", "draining", "snapshot", "problems", "placements", "experiments"),
+        *("events", "spool", "upstream", "degraded_tasks"),
+    ]
+    assert (status["version"], status["revision"]) == (__version__, published.head.revision)
+    assert (status["degraded"], status["draining"], status["problems"], status["degraded_tasks"]) == (
+        False,
+        False,
+        [],
+        {},
+    )
+    assert status["snapshot"].keys() == {
+        *("published_us", "published_age_seconds", "applied_us", "applied_age_seconds"),
+        *("next_change_us", "swaps", "refused", "refusal", "missing"),
+    }
+    assert status["snapshot"]["published_us"] == published.head.written_at_us
+    assert status["snapshot"]["applied_age_seconds"] < 60 < status["snapshot"]["published_age_seconds"]
+    assert (status["snapshot"]["next_change_us"], status["snapshot"]["swaps"]) == (later_us, 1)
+    assert status["placements"] == ["home", "newsfeed", "pdp", "search"]
+    assert status["experiments"]["pdp-rank-2026-11"] == {
+        "name": "PDP re-ranker v2",
+        "status": "running",
+        "pause": None,
+        "placements": ["pdp"],
+        "unit": "user_or_session",
+        "layer": "ranking",
+        "slots": [0, 10_000],
+        "phase": 1,
+        "traffic_bp": 500,
+        "next_change_us": later_us,
+        "control": "control",
+        "variants": {
+            "control": {"weight_bp": 8000, "exposures": 0},
+            "treatment": {"weight_bp": 2000, "exposures": 3},
+        },
+    }
+    assert status["experiments"]["pdp-badge"]["status"] == "paused"
+    assert status["events"]["accepted"] == {"config": 2, "exposure": 3, "click": 2}
+    assert status["events"]["lost"] == {}
+    assert status["spool"]["appended_events"] == 7
+    assert 0 < status["spool"]["used_bytes"] < status["spool"]["limit_bytes"] == 256 * 2**20
+    assert status["upstream"] is None
+    assert "qa-user-1" not in str(status)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"status": "draft"}, "draft"),
+        ({"status": "ended"}, "ended"),
+        ({"status": "paused"}, "paused"),
+        ({"pause": "carts broken"}, "paused"),
+        ({"start_us": 4_000_000_000_000_000}, "not_started"),
+        ({"end_us": 1}, "ended"),
+        ({"status": "draft", "pause": "x"}, "paused"),
+        ({}, "running"),
+    ],
+)
+async def test_the_effective_status_takes_pause_schedule_and_status_together(
+    start: Start, world: World, changes: dict[str, Any], said: str
+) -> None:
+    running = await start(world.snapshot(pdp_rank_2026_11=changes))
+    shown = (await running.status())["experiments"]["pdp-rank-2026-11"]
+    assert (shown["status"], shown["pause"]) == (said, changes.get("pause"))
+
+
+async def test_before_the_first_snapshot_status_is_whole_and_says_there_is_none(start: Start) -> None:
+    running = await start(published=None)
+    status = await running.status()
+    assert (status["revision"], status["experiments"], status["placements"]) == (None, {}, [])
+    assert status["snapshot"]["missing"] is True
+    assert status["snapshot"]["published_us"] is None
+
+
+async def test_status_shows_an_upstream_that_is_away(start: Start, until: Callable[..., Awaitable[None]]) -> None:
+    running = await start(upstream="http://127.0.0.1:1", seal_seconds=0.05, drain_seconds=0.3)
+    await running.post("/v1/events", CLICK)
+
+    async def failing() -> bool:
+        return bool((await running.status())["upstream"]["retries"])
+
+    await until(failing)
+    upstream = (await running.status())["upstream"]
+    assert upstream["last_success_age_seconds"] is None
+    assert "Connect" in upstream["last_error"]
+    assert (await running.metrics())["abside_upstream_failing"] == 1.0
+    assert (await running.metrics())["abside_upstream_needs_a_person"] == 0.0
+
+
+def test_start_up_fails_open_when_no_snapshot_came_in_time() -> None:
+    now = [100.0]
+    health = Health(Cell(), lambda: now[0], 110.0)
+    assert (health.livez().status, health.startupz().status, health.readyz().status) == (200, 503, 503)
+    now[0] = 109.9
+    assert health.startupz().status == 503
+    now[0] = 110.0
+    assert (health.startupz().status, health.readyz().status) == (200, 503)
+    assert b"NOT_READY" in health.startupz().body
+
+
+async def test_probes_follow_the_snapshot_and_the_drain(start: Start, world: World) -> None:
+    running = await start(published=None, startup_seconds=600.0)
+
+    async def probes() -> list[int]:
+        return [(await running.admin(path)).status for path in ("/livez", "/startupz", "/readyz")]
+
+    assert await probes() == [200, 503, 503]
+    running.publish(world.snapshot())
+    await running.sidecar.follower.look()
+    assert await probes() == [200, 200, 200]
+    running.publish(b"garbage")
+    await running.sidecar.follower.look()
+    assert await probes() == [200, 200, 200]  # the last good is in force: ready
+    running.sidecar.health.draining = True
+    assert await probes() == [200, 200, 503]
+    reply = await running.admin("/readyz")
+    assert (reply.headers["Content-Type"], reply.json) == ("application/json", {"status": "draining"})
+    running.sidecar.health.draining = False
+
+
+async def test_while_it_drains_it_still_serves_and_is_not_ready(
+    start: Start, until: Callable[..., Awaitable[None]]
+) -> None:
+    running = await start(linger_seconds=600.0, drain_seconds=600.0)
+    async with asyncio.TaskGroup() as group:
+        draining = group.create_task(running.sidecar.drain())
+
+        async def not_ready() -> bool:
+            return (await running.admin("/readyz")).status == 503
+
+        await until(not_ready)
+        reply = await running.post("/v1/assign", {"placement": "pdp", "user_id": "u1"})
+        assert (reply.status, reply.headers["Connection"]) == (200, "close")
+        assert (await running.post("/v1/events", CLICK)).status == 202
+        assert (await running.status())["draining"] is True
+        draining.cancel()
+    running.sidecar.settings = replace(running.sidecar.settings, linger_seconds=0.0)
+    await running.sidecar.drain()
+
+
+async def test_metrics_are_what_prometheus_reads_without_experiments_as_labels(start: Start) -> None:
+    running = await start()
+    await running.assign(placement="pdp", user_id="u7343")
+    await running.post("/v1/events", CLICK)
+    reply = await running.admin("/metrics")
+    assert (reply.status, reply.headers["Content-Type"]) == (200, "text/plain; version=0.0.4")
+    families = {family.name: family for family in text_string_to_metric_families(reply.text)}
+    assert all(name.startswith("abside") for name in families)
+    assert all(family.documentation for family in families.values())
+    labels = {label for family in families.values() for sample in family.samples for label in sample.labels}
+    assert labels == {"version", "revision", "type"}
+    values = await running.metrics()
+    assert values['abside_events_accepted_total{type="click"}'] == 1
+    assert values['abside_events_accepted_total{type="exposure"}'] == 1
+    assert values["abside_snapshot_in_force"] == 1
+    assert values["abside_snapshot_missing"] == 0
+    assert values["abside_spool_limit_bytes"] == 256 * 2**20
+    assert values["abside_spool_used_bytes"] > 0
+    assert values["abside_connections"] >= 1
+    assert "abside_upstream_retries_total" not in values
+    assert "pdp-rank-2026-11" not in reply.text
+
+
+async def test_metrics_name_experiments_and_variants_where_they_are_asked_to(start: Start) -> None:
+    running = await start(metric_experiments=True)
+    for user in ("u7343", "u7603", "u7603"):
+        await running.assign(placement="pdp", user_id=user)
+    values = await running.metrics()
+    assert values['abside_exposures_total{experiment="pdp-rank-2026-11",variant="treatment"}'] == 1
+    assert values['abside_exposures_total{experiment="pdp-rank-2026-11",variant="control"}'] == 2
+
+
+async def test_metrics_can_be_read_before_the_first_snapshot(start: Start) -> None:
+    running = await start(published=None)
+    values = await running.metrics()
+    assert values["abside_snapshot_in_force"] == 0
+    assert values["abside_snapshot_missing"] == 1
+
+
+async def test_the_admin_listener_serves_no_decisions_and_the_other_no_health(start: Start) -> None:
+    running = await start()
+    assert (await running.admin("/v1/status")).status == 404
+    assert (await running.get("/livez")).status == 404
+    for path in ("/livez", "/startupz", "/readyz", "/metrics"):
+        assert (await running.admin(path)).status == 200
+
+
+async def test_a_task_that_died_is_in_status_and_metrics_by_name(
+    start: Start, until: Callable[..., Awaitable[None]]
+) -> None:
+    running = await start()
+
+    async def dies() -> None:
+        raise RuntimeError("the disk is gone")
+
+    running.sidecar.supervisor.start("extra", dies)
+
+    async def shown() -> bool:
+        return bool((await running.status())["degraded_tasks"] == {"extra": "RuntimeError: the disk is gone"})
+
+    await until(shown)
+    assert (await running.metrics())['abside_task_deaths_total{task="extra"}'] >= 1
+
+
+async def test_decisions_are_answered_on_a_unix_socket_too(start: Start) -> None:
+    running = await start()
+    path = running.directory / "run" / "abside.sock"
+    other = await start(listen=("127.0.0.1:0", f"unix:{path}"), spool=running.directory / "other")
+    assert other.sidecar.addresses[1] == f"unix:{path}"
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session:
+        body = {"placement": "pdp", "user_id": "u7343"}
+        async with session.post("http://sidecar/v1/assign", json=body) as response:
+            assert (await response.json())["config"]["model"] == "ranker-v2"
+    assert (await other.assign(placement="pdp", user_id="u7343"))["config"]["model"] == "ranker-v2"
+    await other.sidecar.drain()
+    assert not path.exists()
+
+
+async def test_a_drain_ends_within_its_bound_though_a_client_holds_on(start: Start) -> None:
+    running = await start(drain_seconds=5.0, body_seconds=600.0)
+    reader, writer = await asyncio.open_connection(*running.address)
+    writer.write(b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{")
+    await writer.drain()
+    await running.status()  # by now the half-sent one was read
+    since = time.monotonic()
+    await running.sidecar.drain()
+    assert time.monotonic() - since < 30.0
+    assert await reader.read() == b""
+    writer.close()
+    assert running.spooled()[-1]["clean_end"] is True
