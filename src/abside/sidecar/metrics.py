@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from abside.serve import Listener
+    from abside.sidecar.fastpath import FastDoor
     from abside.sidecar.handlers import Desk
     from abside.sidecar.shipper import Shipper
     from abside.supervise import Supervisor
@@ -28,12 +29,20 @@ class Metrics:
     """A prometheus-client collector over the parts of one sidecar."""
 
     def __init__(
-        self, desk: Desk, shipper: Shipper | None, supervisor: Supervisor, listener: Listener, *, by_experiment: bool
+        self,
+        desk: Desk,
+        shipper: Shipper | None,
+        supervisor: Supervisor,
+        listener: Listener,
+        fast: FastDoor,
+        *,
+        by_experiment: bool,
     ) -> None:
         self._desk = desk
         self._shipper = shipper
         self._supervisor = supervisor
         self._listener = listener
+        self._fast = fast
         self._by_experiment = by_experiment
 
     def render(self) -> Answer:
@@ -98,6 +107,8 @@ class Metrics:
             )
         yield gauge("connections", "Open connections of the decision listener.", self._listener.open_connections)
         yield counter("connections_refused", "Connections beyond the bound.", self._listener.refused_connections)
+        yield counter("fast_answers", "Requests answered by the fast path.", self._fast.answered)
+        yield counter("fast_hand_overs", "Connections given to aiohttp for good.", self._fast.handed_over)
         deaths = CounterMetricFamily(
             "abside_task_deaths", "Background tasks that died and started anew.", labels=["task"]
         )
