@@ -353,6 +353,22 @@ async def test_closing_lets_what_is_in_flight_finish_and_takes_nothing_new() -> 
         assert listener.open_connections == 0
 
 
+async def test_closing_waits_for_the_rest_of_a_body() -> None:
+    desk = Desk()
+    async with listening(desk) as (listener, connect):
+        wire = await connect()
+        wire.send("POST /echo HTTP/1.1", "Content-Length: 4", body=b"[1")
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while not listener.in_flight:  # noqa: ASYNC110 the listener tells no one
+                await asyncio.sleep(0.005)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(listener.close(DEADLINE_SECONDS))
+            await asyncio.sleep(0.05)
+            wire.writer.write(b",2")
+            status, headers, body = await wire.answer()
+        assert (status, headers["connection"], body) == (200, "close", b"[1,2")
+
+
 @pytest.mark.parametrize("grace_seconds", [0.0, 0.1])
 async def test_closing_cuts_what_does_not_finish_in_time(grace_seconds: float) -> None:
     desk = Desk()

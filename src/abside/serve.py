@@ -26,6 +26,7 @@ log = Log("abside.serve")
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 UNREAD_SECONDS = 1.0  # how long the rest of a refused body is thrown away: cut at once, the answer would be lost
+LOOK_SECONDS = 0.01  # between two looks at what is still in flight; also what a request just read needs to begin
 SHORTEST_GRACE_SECONDS = 0.1  # aiohttp takes a grace of 0 for one without end
 SOCKET_MODE = 0o666  # as open as the loopback port it stands beside: the pod is the boundary, not the file mode
 
@@ -119,6 +120,7 @@ class Listener(web.Server):
         self.bounds = bounds
         self.open_connections = 0
         self.refused_connections = 0
+        self.in_flight = 0
         self.retiring = False  # answers close their connection, so that clients keep none that is about to be cut
         self.factory: Callable[[], asyncio.BaseProtocol] = self  # what a new connection starts in
         self._servers: list[asyncio.Server] = []
@@ -156,12 +158,26 @@ class Listener(web.Server):
 
     async def close(self, grace_seconds: float) -> None:
         """Stop accepting, let what is in flight finish within `grace_seconds`, then cut what is left."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + grace_seconds
+        self.retiring = True
         self.stop_accepting()
+        # First of all the bodies that are still coming: told to close, aiohttp hears no more of them.
+        await asyncio.sleep(min(LOOK_SECONDS, grace_seconds))
+        while self.in_flight and loop.time() < until:  # noqa: ASYNC110 once in a life; an event would cost each request
+            await asyncio.sleep(LOOK_SECONDS)
         self.pre_shutdown()
-        await self.shutdown(max(grace_seconds, SHORTEST_GRACE_SECONDS))
+        await self.shutdown(max(until - loop.time(), SHORTEST_GRACE_SECONDS))
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         request.protocol.served = True  # type: ignore[attr-defined]
+        self.in_flight += 1
+        try:
+            return await self._respond(request)
+        finally:
+            self.in_flight -= 1
+
+    async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             answer = await self._answer(request)
         except Refusal as refusal:

@@ -1,0 +1,202 @@
+"""The sidecar as a process: signals, kills, restarts, and what it says when it cannot start."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import orjson
+import pytest
+
+from abside import snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from tests.sidecar.conftest import Process, World
+
+    from abside.event import EventMap
+
+    Spawn = Callable[..., Awaitable[Process]]
+    ReadSpool = Callable[[Path], list[EventMap]]
+
+MARKER = "shopper-4711"
+DEADLINE_SECONDS = 20.0
+
+
+@pytest.fixture
+def published(tmp_path: Path, world: World) -> Path:
+    """A snapshot file in place."""
+    path = tmp_path / "abside.snapshot"
+    path.write_bytes(snapshot.encode(world.snapshot()))
+    return path
+
+
+async def post(http: aiohttp.ClientSession, url: str, body: Any) -> int:
+    async with http.post(url, json=body) as response:
+        await response.read()
+        return response.status
+
+
+async def keep_posting(http: aiohttp.ClientSession, url: str, name: str, acked: list[str]) -> None:
+    """Post events and ask for assignments one after another until the process is gone; note what was accepted."""
+    number = 0
+    while True:
+        event_id = f"{name}-{number}"
+        event = {"type": "click", "user_id": MARKER, "event_id": event_id, "item_id": "a"}
+        try:
+            if await post(http, f"{url}/v1/events", event) == 202:
+                acked.append(event_id)
+            assert await post(http, f"{url}/v1/assign", {"placement": "pdp", "user_id": MARKER}) == 200
+        except (aiohttp.ClientError, ConnectionError):
+            return
+        number += 1
+
+
+def clicks(events: list[EventMap]) -> Counter[str]:
+    return Counter(one["event_id"] for one in events if one["type"] == "click")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_drains_it_under_load_and_it_exits_0_with_all_it_accepted_on_disk(
+    sidecar_process: Spawn,
+    http: aiohttp.ClientSession,
+    published: Path,
+    tmp_path: Path,
+    read_spool: ReadSpool,
+    until: Callable[..., Awaitable[None]],
+    number: signal.Signals,
+) -> None:
+    process = await sidecar_process("--linger-seconds", "0.3")
+    acked: list[str] = []
+    async with asyncio.TaskGroup() as group:
+        for client in range(3):
+            group.create_task(keep_posting(http, process.url, f"c{client}", acked))
+        await until(lambda: len(acked) > 50)
+        process.child.send_signal(number)
+        assert await process.stopped() == 0
+    events = read_spool(tmp_path / "spool")
+    assert clicks(events) == Counter(acked)
+    assert events[-1]["type"] == "account"
+    assert events[-1]["clean_end"] is True
+    assert events[-1]["accepted"]["click"] == len(acked)
+    assert events[-1]["accepted"]["exposure"] == sum(one["type"] == "exposure" for one in events)
+    assert [path.suffix for path in (tmp_path / "spool" / "q").iterdir()] == [".seg"]
+    said = "".join(process.lines)
+    assert MARKER not in said
+    assert "Traceback" not in said
+    assert [line.split()[3] for line in process.lines][-2:] == ["draining", "drained"]
+
+
+async def test_a_request_in_flight_when_the_signal_comes_is_finished(
+    sidecar_process: Spawn, published: Path, tmp_path: Path, read_spool: ReadSpool
+) -> None:
+    process = await sidecar_process("--linger-seconds", "0")
+    host, _, port = process.url.removeprefix("http://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    body = orjson.dumps({"type": "click", "user_id": "u1", "event_id": "slow-1"})
+    writer.write(b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:9])
+    await writer.drain()
+    async with aiohttp.ClientSession() as other, other.get(f"{process.url}/v1/status") as response:
+        assert response.status == 200  # by now the first half was read
+    process.child.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not any(" draining " in line for line in process.lines):  # noqa: ASYNC110 a log tells no one
+            await asyncio.sleep(0.005)
+        writer.write(body[9:])
+        answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 202 ")
+    assert b"Connection: close\r\n" in answer
+    assert await process.stopped() == 0
+    assert clicks(read_spool(tmp_path / "spool")) == Counter(["slow-1"])
+
+
+async def test_killed_again_and_again_under_load_it_loses_nothing_it_accepted(
+    sidecar_process: Spawn,
+    http: aiohttp.ClientSession,
+    published: Path,
+    tmp_path: Path,
+    read_spool: ReadSpool,
+    until: Callable[..., Awaitable[None]],
+) -> None:
+    acked: list[str] = []
+    for life in range(3):
+        process = await sidecar_process("--seal-seconds", "0.1")
+        before = len(acked)
+        async with asyncio.TaskGroup() as group:
+            for client in range(2):
+                group.create_task(keep_posting(http, process.url, f"life{life}-{client}", acked))
+            await until(lambda before=before: len(acked) > before + 40)
+            process.child.send_signal(signal.SIGKILL)
+            assert await process.stopped() == -signal.SIGKILL
+        found = clicks(read_spool(tmp_path / "spool"))
+        assert Counter(acked) - found == Counter()
+        assert max(found.values()) == 1
+    last = await sidecar_process()
+    last.child.send_signal(signal.SIGTERM)
+    assert await last.stopped() == 0
+    found = clicks(read_spool(tmp_path / "spool"))
+    assert Counter(acked) - found == Counter()
+    assert sum(found.values()) - len(acked) <= 6  # written, but killed before their answer
+    assert list((tmp_path / "spool" / "dead").iterdir()) == []
+
+
+async def test_a_second_sidecar_on_the_same_spool_says_so_in_one_line_and_exits_1(
+    sidecar_process: Spawn, http: aiohttp.ClientSession, published: Path
+) -> None:
+    first = await sidecar_process()
+    second = await sidecar_process()
+    assert await second.stopped() == 1
+    (line,) = second.lines
+    assert " ERROR sidecar cannot_start reason=" in line
+    assert f"in use by another process (process {first.child.pid}): give each sidecar its own" in line
+    assert await post(http, f"{first.url}/v1/assign", {"placement": "pdp", "user_id": "u1"}) == 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--listen", "127.0.0.1"), "'127.0.0.1' is not an address: write host:port"),
+        (("--admin", "127.0.0.1:http"), "'127.0.0.1:http' is not an address"),
+        (("--listen", "192.0.2.1:7600"), "192.0.2.1"),
+        (("--upstream", "ftp://collector"), "the scheme ftp is not known; write http:// or https://"),
+        (("--spool", "/dev/null/spool"), "could not prepare the directory /dev/null/spool"),
+    ],
+)
+async def test_what_keeps_it_from_starting_is_one_line_and_exit_1(
+    sidecar_process: Spawn, arguments: tuple[str, str], words: str
+) -> None:
+    process = await sidecar_process(*arguments)
+    assert await process.stopped() == 1
+    (line,) = [line for line in process.lines if " ERROR " in line]
+    assert "cannot_start" in line
+    assert words in line
+    assert "Traceback" not in "".join(process.lines)
+
+
+async def test_it_listens_where_the_environment_says_and_takes_a_snapshot_that_comes_later(
+    sidecar_process: Spawn,
+    http: aiohttp.ClientSession,
+    tmp_path: Path,
+    world: World,
+    read_spool: ReadSpool,
+    until: Callable[..., Awaitable[None]],
+) -> None:
+    process = await sidecar_process(ABSIDE_POD="pod-9", ABSIDE_POLL_SECONDS="0.02")
+    assert await post(http, f"{process.url}/v1/assign", {"placement": "pdp", "user_id": "u1"}) == 503
+    (tmp_path / "abside.snapshot").write_bytes(snapshot.encode(world.snapshot()))
+
+    async def answered() -> bool:
+        return await post(http, f"{process.url}/v1/assign", {"placement": "pdp", "user_id": "u1"}) == 200
+
+    await until(answered)
+    async with http.get(f"{process.admin_url}/readyz") as response:
+        assert response.status == 200
+    async with http.get(f"{process.url}/v1/status") as response:
+        assert (await response.json())["revision"] == world.snapshot().head.revision
+    assert {one["source"]["pod"] for one in read_spool(tmp_path / "spool") if one["type"] == "config"} == {"pod-9"}
