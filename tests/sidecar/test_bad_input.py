@@ -256,12 +256,13 @@ def check_problem(status: int, headers: Any, body: bytes, case: Case) -> None:
     assert ("Allow" in headers) == (status == 405)
 
 
+@pytest.mark.parametrize("fast_path", ["on", "off"])
 @pytest.mark.parametrize("name", ["ASSIGN", "EXPLAIN", "EVENTS", "EXPOSURES", "ROUTES"])
 async def test_each_wrong_request_has_one_clear_answer_and_leaves_no_trace(
-    start: Start, caplog: pytest.LogCaptureFixture, name: str
+    start: Start, caplog: pytest.LogCaptureFixture, name: str, fast_path: str
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    running = await start()
+    running = await start(fast_path=fast_path)
     await running.assign(placement="pdp", user_id="u1")
     before, status = running.spooled(), await running.status()
     for case in globals()[name]:
