@@ -53,6 +53,12 @@ ROOMS = {
         "abside_agent.check_command:main",
         extra="agent",
     ),
+    "report": Room(
+        "Print the figures of the experiments in a collector's store.",
+        "abside.report.settings:ReportSettings",
+        "abside.report.command:main",
+        extra="report",
+    ),
 }
 
 

@@ -1,0 +1,1 @@
+"""The report: Parquet → what the analyst reads. Figures, and no verdict."""

@@ -1,0 +1,106 @@
+"""`abside report`: reads the store and the documents, prints the page.
+
+Exit codes: 0 the figures asked for are printed; 1 something about the data or the documents kept some of them back,
+which one line says; 2 the command line was wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from abside.report.documents import read_documents
+from abside.report.engine import Engine
+from abside.report.export import write_json
+from abside.report.problem import EngineFailed, NoRoom, ReportProblem
+from abside.report.render import Pen, render
+from abside.report.report import Ask, Report, build
+from abside.report.source import Source, StoreChanged, open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from abside.report.settings import ReportSettings
+    from abside.snapshot import Snapshot
+
+LOOKS = 3  # a collector merges a finished day once: the second look meets a store at rest
+DONE, KEPT_BACK = 0, 1
+
+
+def main(settings: ReportSettings) -> int:
+    """Print the report; give the exit code."""
+    try:
+        documents = read_documents(settings.config)
+        with _progress() as tell:
+            engine, source, report = _look(settings, documents, tell)
+        if settings.show_sql:
+            for asked in engine.asked:
+                sys.stdout.write(f"-- {asked.purpose}\n{asked.sql};\n\n")
+        render(report, Pen(sys.stdout))
+        if settings.json is not None:
+            _write(report, source, settings.json)
+    except ReportProblem as exc:
+        sys.stdout.flush()
+        sys.stderr.write(f"abside report: {exc}\n")
+        return KEPT_BACK
+    return KEPT_BACK if report.refused or not report.pages else DONE
+
+
+def _look(settings: ReportSettings, documents: Snapshot, tell: Callable[[str], None]) -> tuple[Engine, Source, Report]:
+    """Look at the store, again when a collector changed it meanwhile."""
+    for look in range(LOOKS):
+        try:
+            with (
+                _spill(settings.work) as spill,
+                Engine.open(memory_bytes=settings.memory, spill=spill, tell=tell) as engine,
+            ):
+                source = open_source(engine, settings.events)
+                return engine, source, _build(engine, source, documents, settings)
+        except StoreChanged:
+            tell(f"the store changed, looking again ({look + 2} of {LOOKS})")
+    raise EngineFailed(str(settings.events), f"the store changed under {LOOKS} looks; ask again")
+
+
+def _build(engine: Engine, source: Source, documents: Snapshot, settings: ReportSettings) -> Report:
+    try:
+        return build(engine, source, documents, Ask(settings.experiment, settings.phase))
+    except EngineFailed as exc:
+        if not all(path.exists() for path in source.files):
+            raise StoreChanged from exc
+        raise
+
+
+@contextmanager
+def _spill(work: Path | None) -> Iterator[Path]:
+    """Give a directory to spill into, gone afterwards."""
+    try:
+        if work is not None:
+            work.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix="abside-report-", dir=work)
+    except OSError as exc:
+        raise NoRoom("--work", exc) from exc
+    with folder as name:
+        yield Path(name)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Say what is being done, to a person who waits."""
+    console = Console(stderr=True, markup=False)
+    if not console.is_terminal:
+        yield lambda _purpose: None
+        return
+    with console.status("") as status:
+        yield status.update
+
+
+def _write(report: Report, source: Source, place: Path) -> None:
+    try:
+        write_json(report, source.digest, place)
+    except OSError as exc:
+        raise NoRoom("--json", exc) from exc

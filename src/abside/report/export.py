@@ -1,0 +1,107 @@
+"""The report as JSON: every figure, with the versions and digests that made it. What is not estimable is null."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from abside.report.metrics import METRICS
+from abside.report.stats import LEVEL
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from abside.report.page import ExperimentPage
+    from abside.report.report import Report
+    from abside.report.timeline import Change
+
+FORMAT = 1  # of this file; fields may be added to it
+LIBRARIES = ("abside", "duckdb", "ibis-framework", "tea-tasting", "scipy", "numpy")
+
+
+def write_json(report: Report, digest: str, place: Path) -> None:
+    """Write the report beside its place and put it there whole. Raises OSError."""
+    beside = place.with_name(f".{place.name}.tmp")
+    beside.write_bytes(to_json(report, digest))
+    beside.replace(place)
+
+
+def to_json(report: Report, digest: str) -> bytes:
+    """Give the report as JSON. `digest` names the files that were read."""
+    seen = report.overview
+    document = {
+        "format": FORMAT,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        "documents": {
+            "revision": report.documents.revision,
+            "problems": [str(one) for one in report.documents.problems],
+        },
+        "events": {
+            "digest": digest,
+            "files": report.files,
+            "rows": report.rows,
+            "rows_by_type": seen.rows,
+            "late_by_type": seen.late,
+            "first": seen.first,
+            "last": seen.last,
+            "duplicate_outcomes": report.outcome_copies,
+        },
+        "accounts": report.ledger,
+        "found": {
+            name: {"phases": {str(one): rows for one, rows in found.items()}} for name, found in seen.phases.items()
+        },
+        "metrics": {metric.name: metric.what for metric in METRICS},
+        "confidence_level": LEVEL,
+        "experiments": [_page(page) for page in report.pages],
+        "refused": report.refused,
+    }
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
+
+
+def _page(page: ExperimentPage) -> dict[str, Any]:
+    one = page.experiment
+    return {
+        "experiment": one.id,
+        "name": one.name,
+        "hypothesis": one.hypothesis,
+        "unit": one.unit,
+        "placements": one.placements,
+        "phase": page.phase,
+        "control": page.control,
+        "window_seconds": page.window_seconds,
+        "primary": page.primary,
+        "timeline": [_change(change) for change in page.history],
+        "exposures": {
+            "rows": page.exposures,
+            "duplicates": page.copies,
+            "late": page.late,
+            "left_out": page.left_out,
+            "arrived": page.arrived,
+            "accounts": page.ledger,
+        },
+        "definitions": {**_fields(page.definitions), "units_before": page.before_since},
+        "arms": [
+            {
+                **{name: getattr(arm, name) for name in ("variant", "units", "crossed", "mature", "first", "last")},
+                "sums": arm.sums,
+                "products": {f"{left}*{right}": total for (left, right), total in arm.products.items()},
+            }
+            for arm in page.arms
+        ],
+        "sample_ratio": {**_fields(page.sample_ratio), "is_mismatch": page.sample_ratio.is_mismatch},
+        "values": page.values,
+        "estimates": page.estimates,
+        "fallbacks": page.fallbacks,
+        "notes": page.notes,
+    }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {"at": change.at, "what": change.what, "state": change.state}
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in record.__slots__}

@@ -1,0 +1,110 @@
+"""What stands in the store before anything is made of it: rows by type, exposures by arm, copies, what is left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import ibis
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from abside.report.engine import Engine, Table
+    from abside.report.tally import Choice, Tally
+
+LATE_SECONDS = 3600  # shipping takes seconds; an hour is an upstream that was away, or a client's queue
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The store at a glance."""
+
+    rows: dict[str, int]  # by type
+    late: dict[str, int]  # of them, received more than LATE_SECONDS after they happened
+    first: datetime | None
+    last: datetime | None
+    phases: dict[str, dict[int, int]]  # experiment → phase → exposure rows
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The exposure rows of an experiment that agree in all this."""
+
+    phase: int
+    variant: str | None
+    placement: str | None
+    config_id: str | None
+    forced: bool
+    bot: bool
+    rows: int
+    late: int
+    first: datetime
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Exposures that no figure is made of."""
+
+    rows: int
+    units: int
+
+
+def overview(engine: Engine, events: Table) -> Overview:
+    """Look at the whole store once. Raises EngineFailed."""
+    by_type = events.group_by("type").agg(
+        rows=events.count(), late=_late(events).sum(), first=events.ts.min(), last=events.ts.max()
+    )
+    types = sorted(engine.rows("rows by type", by_type), key=lambda row: str(row["type"]))
+    exposed = events.filter(events.type == "exposure", events.experiment.notnull(), events.phase.notnull())
+    found = exposed.group_by("experiment", "phase").agg(rows=exposed.count())
+    phases: dict[str, dict[int, int]] = {}
+    for row in sorted(engine.rows("experiments found", found), key=lambda row: (row["experiment"], row["phase"])):
+        phases.setdefault(row["experiment"], {})[row["phase"]] = row["rows"]
+    return Overview(
+        rows={row["type"]: row["rows"] for row in types},
+        late={row["type"]: row["late"] for row in types if row["late"]},
+        first=min((row["first"] for row in types), default=None),
+        last=max((row["last"] for row in types), default=None),
+        phases=phases,
+    )
+
+
+def exposures_seen(engine: Engine, events: Table, experiment: str) -> list[Seen]:
+    """List an experiment's exposures, all phases, copies included. Raises EngineFailed."""
+    mine = _of(events, experiment).mutate(forced=lambda t: t.forced.fill_null(False))
+    keys = ("phase", "variant", "placement", "config_id", "forced", "bot")
+    found = mine.group_by(*keys).agg(rows=mine.count(), late=_late(mine).sum(), first=mine.ts.min(), last=mine.ts.max())
+    return [Seen(**row) for row in engine.rows(f"{experiment}: exposures by arm", found)]
+
+
+def exposure_copies(engine: Engine, events: Table, experiment: str) -> dict[tuple[int, str | None], int]:
+    """Count by phase and variant the rows that are copies of another: same event, same experiment."""
+    mine = _of(events, experiment)
+    by_id = mine.group_by("event_id", "phase", "variant").agg(copies=mine.count())
+    twice = by_id.filter(by_id.copies > 1)
+    found = twice.group_by("phase", "variant").agg(extra=(twice.copies - 1).sum())
+    rows = engine.rows(f"{experiment}: copies of exposures", found)
+    return {(row["phase"], row["variant"]): row["extra"] for row in rows}
+
+
+def left_out(engine: Engine, tally: Tally, events: Table, choice: Choice) -> dict[str, LeftOut]:
+    """Count the exposures of bots and the forced ones, and whose they are."""
+    mine = _of(events, choice.experiment)
+    forced = mine.forced.fill_null(False)
+    mine = mine.filter(mine.phase == choice.phase, mine.bot | forced)
+    told = mine.select("user_id", "session_id", why=ibis.ifelse(mine.bot, "bots", "forced"))
+    by_unit = tally.with_person(told, choice.unit)
+    by_unit = by_unit.group_by("why", "person").agg(rows=by_unit.count())
+    found = by_unit.group_by("why").agg(rows=by_unit.rows.sum(), units=by_unit.count())
+    rows = engine.rows(f"{choice.experiment}: left out", found)
+    return {row["why"]: LeftOut(row["rows"], row["units"]) for row in rows}
+
+
+def _of(events: Table, experiment: str) -> Table:
+    return events.filter(events.type == "exposure", events.experiment == experiment)
+
+
+def _late(events: Table) -> Table:
+    return events.recv_ts > events.ts + ibis.interval(seconds=LATE_SECONDS)

@@ -1,0 +1,44 @@
+"""`client_fallback` events → how many shoppers were answered without the sidecar, by arm.
+
+Such a shopper saw the placement's base parameters whatever their variant: it pulls every arm towards control.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from abside.report.engine import Engine, Table
+    from abside.report.tally import Choice, Tally
+
+EVENT = "client_fallback"
+
+
+@dataclass(frozen=True, slots=True)
+class Fallbacks:
+    """Calls answered by a client alone, and the shoppers concerned. `units` by variant: those in the figures."""
+
+    calls: int = 0
+    units: dict[str, int] | None = None
+    elsewhere: int = 0  # shoppers who are in no arm, among them clients' own ids for calls that named nobody
+
+
+def fallbacks(engine: Engine, tally: Tally, events: Table, choice: Choice, units: Table) -> Fallbacks:
+    """Count the fallbacks at the experiment's placements. Raises EngineFailed."""
+    mine = events.filter(events.type == EVENT).distinct(on="event_id", keep="first")
+    told = mine.properties.cast("json")
+    mine = mine.select("user_id", "session_id", at=told["placement"].str, calls=told["count"].int.fill_null(1))
+    mine = mine.filter(mine["at"].isnull() | mine["at"].isin(choice.placements))
+    by_unit = tally.with_person(mine, choice.unit)
+    by_unit = by_unit.group_by("person").agg(calls=by_unit.calls.sum())
+    arms = units.select("person", "variant")
+    joined = by_unit.left_join(arms, "person").drop("person_right")
+    found = joined.group_by("variant").agg(calls=joined.calls.sum(), units=joined.count())
+    rows = engine.rows(f"{choice.experiment}: fallbacks of clients", found)
+    by_variant = {row["variant"]: row["units"] for row in rows}
+    return Fallbacks(
+        calls=sum(row["calls"] for row in rows),
+        units={name: count for name, count in sorted(by_variant.items(), key=str) if name is not None},
+        elsewhere=by_variant.get(None, 0),
+    )

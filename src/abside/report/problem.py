@@ -1,0 +1,101 @@
+"""What keeps a report from being printed: each is a sentence for the person who asked, and exit code 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+SHOWN = 10  # names or files of a kind in one sentence
+
+
+class ReportProblem(Exception):  # noqa: N818 read as a sentence where it is caught
+    """Something about the data or the documents; whoever asked can change it."""
+
+
+class NoEvents(ReportProblem):
+    """A directory that is no collector's store."""
+
+    def __init__(self, directory: Path, reason: str) -> None:
+        super().__init__(directory, reason)
+        self.directory = directory
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"--events {self.directory}: {self.reason}"
+
+
+class ForeignFiles(ReportProblem):
+    """Files of the store that the collector did not write, or not whole. No figure is made from a part of a store."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__(faults)
+        self.faults = tuple(faults)
+
+    def __str__(self) -> str:
+        more = f"\n  and {len(self.faults) - SHOWN} more" if len(self.faults) > SHOWN else ""
+        listed = "".join(f"\n  {fault}" for fault in self.faults[:SHOWN])
+        return f"the store holds what is no file of the collector's; move it out and ask again:{listed}{more}"
+
+
+class NoDocuments(ReportProblem):
+    """Documents from which no snapshot came."""
+
+    def __init__(self, place: Path, reason: str) -> None:
+        super().__init__(place, reason)
+        self.place = place
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"--config {self.place}: {self.reason}"
+
+
+class EngineFailed(ReportProblem):
+    """The engine gave up: out of disk, out of memory, a damaged page."""
+
+    def __init__(self, asked: str, reason: str) -> None:
+        super().__init__(asked, reason)
+        self.asked = asked
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.asked}: {self.reason}"
+
+
+class NoRoom(ReportProblem):
+    """A place that cannot be written to."""
+
+    def __init__(self, option: str, error: OSError) -> None:
+        super().__init__(option, error)
+        self.option = option
+        self.error = error
+
+    def __str__(self) -> str:
+        return f"{self.option}: {self.error.filename}: {self.error.strerror or self.error}"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """One experiment whose figures cannot be given; the others are. `reason` is a sentence."""
+
+    experiment: str
+    reason: str
+
+
+def unknown_experiment(name: str, found: Sequence[str]) -> Refused:
+    """Refuse a name that is neither in the documents nor in the events."""
+    close = get_close_matches(name, found, n=1)
+    hint = f"; did you mean {close[0]}?" if close else f"; found: {listed(found)}"
+    return Refused(name, f"is in no document and in no event{hint}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Give names as a person lists them, with a bound."""
+    if not names:
+        return "none"
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -1,0 +1,239 @@
+"""The report as text: a terminal's, or plain lines when nobody looks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from abside.report.exposures import LATE_SECONDS
+from abside.report.metrics import METRICS
+from abside.report.tally import OUTCOMES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from typing import IO
+
+    from abside.report.page import ExperimentPage
+    from abside.report.report import Report
+    from abside.report.stats import Estimate, Interval
+
+ALARM, MUTED, HEAD = "bold red", "dim", "bold"
+LEAST_WIDTH = 160  # the widest table; a narrow terminal breaks lines where it ends, and cuts nothing
+NONE = "-"
+
+
+class Pen:
+    """Writes to a terminal in colour, to anything else plainly. What comes from events cannot steer a terminal."""
+
+    def __init__(self, out: IO[str], *, is_terminal: bool | None = None) -> None:
+        self._console = Console(file=out, force_terminal=is_terminal, markup=False, highlight=False, emoji=False)
+        self._console.width = max(self._console.width, LEAST_WIDTH)
+
+    def line(self, text: str = "", style: str = "") -> None:
+        """Write one line, never cut."""
+        self._console.print(Text(_printable(text), style), soft_wrap=True)
+
+    def table(self, header: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, left: int = 1) -> None:
+        """Write a table; all but the first `left` columns are numbers."""
+        edge = box.SIMPLE_HEAD if self._console.is_terminal else None
+        table = Table(box=edge, header_style=HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+        for index, name in enumerate(header):
+            table.add_column(_printable(name), justify="left" if index < left else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*map(_printable, row))
+        with self._console.capture() as lines:
+            self._console.print(table)
+        for line in lines.get().splitlines():
+            self._console.file.write(line.rstrip() + "\n")
+
+
+def render(report: Report, pen: Pen) -> None:
+    """Write the whole report."""
+    seen = report.overview
+    pen.line(f"{report.engine}: {report.files:,} files, {report.rows:,} rows, {_dates(seen.first, seen.last)}", MUTED)
+    rows = ", ".join(f"{count:,} {name}" for name, count in seen.rows.items())
+    pen.line(f"events: {rows or 'none'}")
+    pen.line(_losses(report))
+    if report.documents.degraded:
+        problems = len(report.documents.problems)
+        pen.line(f"the documents (revision {report.documents.revision}) have {problems} problems: abside check", ALARM)
+    pen.line()
+    _experiments(report, pen)
+    for page in report.pages:
+        pen.line()
+        _page(page, report, pen)
+    for refused in report.refused:
+        pen.line()
+        pen.line(f"{refused.experiment}: {refused.reason}", ALARM)
+    if not report.pages and not report.refused:
+        pen.line()
+        pen.line("no experiment of the documents has an exposure in these events", ALARM)
+
+
+def _losses(report: Report) -> str:
+    account = report.ledger
+    if not account.sidecars:
+        return "lost: not known, no account of a sidecar is in these events"
+    ended = f"{account.sidecars:,} sidecars, {account.without_end:,} of them without a clean end"
+    lost = ", ".join(f"{count:,} {name}" for name, count in sorted(account.lost.items()) if count)
+    return f"lost: {lost or 'nothing'}, by the accounts of {ended}"
+
+
+def _experiments(report: Report, pen: Pen) -> None:
+    names = sorted({*report.overview.phases, *report.statuses})
+    rows = []
+    for name in names:
+        phases = report.overview.phases.get(name, {})
+        told = ", ".join(f"{number}" for number in phases) or NONE
+        rows.append((name, report.statuses.get(name, "in no document"), told, f"{sum(phases.values()):,}"))
+    pen.table(("experiment", "documents", "phases", "exposures"), rows, left=3)
+
+
+def _page(page: ExperimentPage, report: Report, pen: Pen) -> None:
+    pen.line(f"{page.experiment.id}: {page.experiment.name}", HEAD)
+    if page.sample_ratio.is_mismatch:
+        pen.line(_sample_ratio(page), ALARM)
+    for note in page.notes:
+        pen.line(f"! {note}", "yellow")
+    if page.definitions.since:
+        what = ", ".join(page.definitions.changed)
+        after = f"figures begin after {_moment(page.definitions.since)}"
+        pen.line(f"! the configuration of {what} changed; {after}, {page.before_since:,} units are left out", "yellow")
+    pen.line(_scope(page))
+    for change in page.history:
+        pen.line(f"  {_moment(change.at)}  {change.what}", MUTED)
+    pen.line()
+    _arms(page, pen)
+    if not page.sample_ratio.is_mismatch:
+        pen.line(_sample_ratio(page))
+    pen.line(_left_out(page))
+    pen.line(_copies(page, report))
+    pen.line(_fallbacks(page))
+    pen.line()
+    _figures(page, pen)
+
+
+def _scope(page: ExperimentPage) -> str:
+    first = min((arm.first for arm in page.arms), default=None)
+    last = max((arm.last for arm in page.arms), default=None)
+    unit = page.experiment.unit.replace("_", " ")
+    return (
+        f"phase {page.phase}, unit {unit}, at {', '.join(page.experiment.placements)}; first exposures "
+        f"{_dates(first, last)}; outcomes within {_duration(page.window_seconds)}"
+    )
+
+
+def _arms(page: ExperimentPage, pen: Pen) -> None:
+    total = sum(arm.units for arm in page.arms)
+    whole = sum(page.sample_ratio.expected.values())
+    rows = []
+    for arm in page.arms:
+        expected = page.sample_ratio.expected.get(arm.variant)
+        account, arrived = page.ledger.get(arm.variant), page.arrived.get(arm.variant, 0)
+        missing = account.lost + max(0, account.accepted - arrived) if account else None
+        rows.append(
+            (
+                arm.variant,
+                f"{arm.units:,}",
+                _share(arm.units, total),
+                NONE if expected is None or not whole else _percent(expected / whole, 2),
+                _share(arm.crossed, arm.units),
+                _share(arm.mature, arm.units),
+                NONE if missing is None else f"{missing:,}",
+            )
+        )
+    header = ("variant", "units", "share", "weight", "crossovers", "window over", "exposures lost")
+    pen.table(header, rows)
+
+
+def _sample_ratio(page: ExperimentPage) -> str:
+    found = page.sample_ratio
+    if found.p is None:
+        return f"sample ratio: not estimable, {found.reason}"
+    if found.is_mismatch:
+        told = ", ".join(
+            f"{name} {count:,} of {found.expected[name]:,.0f} expected" for name, count in found.units.items()
+        )
+        return f"SAMPLE RATIO MISMATCH, p = {_p(found.p)}: {told}. Something decides who is counted."
+    return f"sample ratio: p = {_p(found.p)}, as the weights say"
+
+
+def _left_out(page: ExperimentPage) -> str:
+    told = [f"{one.rows:,} {why} (of {one.units:,} units)" for why, one in sorted(page.left_out.items())]
+    return f"of {page.exposures:,} exposures, left out: {', '.join(told) or 'none'}"
+
+
+def _copies(page: ExperimentPage, report: Report) -> str:
+    outcomes = sum(count for name, count in report.overview.late.items() if name in OUTCOMES)
+    return (
+        f"duplicates removed: {page.copies:,} exposures, {report.outcome_copies:,} outcomes of the store; "
+        f"more than {_duration(LATE_SECONDS)} late: {page.late:,} exposures, {outcomes:,} outcomes of the store"
+    )
+
+
+def _fallbacks(page: ExperimentPage) -> str:
+    found = page.fallbacks
+    if not found.calls:
+        return "answered by a client's fallback: none told"
+    units = ", ".join(f"{count:,} units of {name}" for name, count in (found.units or {}).items()) or "no unit"
+    return f"answered by a client's fallback: {found.calls:,} calls; {units}; {found.elsewhere:,} shoppers in no arm"
+
+
+def _figures(page: ExperimentPage, pen: Pen) -> None:
+    rows = []
+    for metric in METRICS:
+        name = f"{metric.name} (primary)" if metric.name == page.primary else metric.name
+        values = page.values[metric.name]
+        compared = [one for one in page.estimates if one.metric == metric.name]
+        rows.append((name, page.control, _value(values[page.control]), "", "", "", ""))
+        rows += [("", one.variant, _value(one.value), *_comparison(one)) for one in compared]
+    pen.table(("metric", "variant", "value", "lift", "95 % interval", "p", ""), rows, left=2)
+
+
+def _comparison(one: Estimate) -> tuple[str, str, str, str]:
+    lift = NONE if one.lift is None else f"{one.lift:+.2%}"
+    return lift, _interval(one.lift_interval), NONE if one.p is None else _p(one.p), one.reason
+
+
+def _interval(interval: Interval | None) -> str:
+    return NONE if interval is None else f"{interval[0]:+.2%} … {interval[1]:+.2%}"
+
+
+def _value(value: float | None) -> str:
+    return NONE if value is None else f"{value:.3%}"
+
+
+def _p(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
+
+
+def _share(part: int, whole: int) -> str:
+    return _percent(part / whole, 2) if whole else NONE
+
+
+def _percent(value: float, digits: int) -> str:
+    return f"{value:.{digits}%}"
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S}Z"
+
+
+def _dates(first: datetime | None, last: datetime | None) -> str:
+    return f"{_moment(first)} to {_moment(last)}" if first and last else "no dates"
+
+
+def _duration(seconds: int) -> str:
+    for name, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds % size == 0:
+            return f"{seconds // size} {name}"
+    return f"{seconds} s"
+
+
+def _printable(text: str) -> str:
+    return "".join(sign if sign.isprintable() else "?" for sign in text)

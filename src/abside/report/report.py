@@ -1,0 +1,92 @@
+"""The report: one store, one set of documents, and a page for each experiment that has figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from abside.report.exposures import Overview, overview
+from abside.report.losses import Ledger, ledger
+from abside.report.page import ExperimentPage, experiment_page
+from abside.report.problem import Refused, listed, unknown_experiment
+from abside.report.tally import Tally
+
+if TYPE_CHECKING:
+    from abside.report.engine import Engine
+    from abside.report.source import Source
+    from abside.snapshot import Experiment, Head, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What was asked for: experiments (none: all), and a phase (None: the latest one that has exposures)."""
+
+    experiments: tuple[str, ...] = ()
+    phase: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that was found in one store."""
+
+    engine: str
+    files: int
+    rows: int
+    overview: Overview
+    documents: Head
+    statuses: dict[str, str]  # experiment of the documents → its status there
+    ledger: Ledger
+    outcome_copies: int
+    pages: tuple[ExperimentPage, ...]
+    refused: tuple[Refused, ...]
+
+
+def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Report:
+    """Make the report. An experiment that has no figures is refused, in words; the others are given.
+
+    Raises EngineFailed.
+    """
+    seen = overview(engine, source.events)
+    asked, refused = _asked(ask, documents, seen)
+    pages = []
+    outcome_copies = 0
+    if asked and seen.last is not None:
+        tally = Tally(engine, source.events, seen.last)
+        for experiment in asked:
+            phases = seen.phases[experiment.id]
+            found = experiment_page(engine, source.events, tally, experiment, phases, ask.phase)
+            if isinstance(found, Refused):
+                refused.append(found)
+            else:
+                pages.append(found)
+        outcome_copies = tally.repeated_outcomes
+    return Report(
+        engine=engine.name,
+        files=len(source.files),
+        rows=source.rows,
+        overview=seen,
+        documents=documents.head,
+        statuses={one.id: "paused" if one.pause else one.status for one in documents.experiments.values()},
+        ledger=ledger(engine, source.events),
+        outcome_copies=outcome_copies,
+        pages=tuple(pages),
+        refused=tuple(refused),
+    )
+
+
+def _asked(ask: Ask, documents: Snapshot, seen: Overview) -> tuple[list[Experiment], list[Refused]]:
+    """Give the experiments to report on. Those asked for by name are refused by name."""
+    known, found = documents.experiments, seen.phases
+    if not ask.experiments:
+        return [one for name, one in known.items() if name in found], []
+    asked, refused = [], []
+    for name in dict.fromkeys(ask.experiments):
+        if name in known and name in found:
+            asked.append(known[name])
+        elif name in known:
+            refused.append(Refused(name, f"has no exposure in these events; found: {listed(list(found))}"))
+        elif name in found:
+            refused.append(Refused(name, "is in the events and in no document: name the documents it was run from"))
+        else:
+            refused.append(unknown_experiment(name, sorted({*known, *found})))
+    return asked, refused

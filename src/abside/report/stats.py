@@ -1,0 +1,145 @@
+"""Two arms' moments → lift, interval and p, by tea-tasting; and in words why there is none."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tea_tasting
+from tea_tasting.aggr import Aggregates
+
+from abside.report.metrics import Metric, Proportion
+
+if TYPE_CHECKING:
+    from abside.report.tally import Arm
+
+LEVEL = 0.95
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """One metric of one arm against control. Fractions, not percent; None is not estimable, `reason` says why.
+
+    `p` and the interval of the difference are of the difference of the means; the lift's is of the log of their ratio.
+    At the border of significance the two may differ.
+    """
+
+    metric: str
+    variant: str
+    control: float | None
+    value: float | None
+    difference: float | None = None
+    difference_interval: Interval | None = None
+    lift: float | None = None
+    lift_interval: Interval | None = None
+    p: float | None = None
+    reason: str = ""
+
+
+def value_of(metric: Metric, arm: Arm) -> float | None:
+    """Give the raw figure of one arm; None where there is nothing to divide by."""
+    if isinstance(metric, Proportion):
+        return arm.sums[metric.column] / arm.units if arm.units else None
+    below = arm.sums[metric.denominator]
+    return arm.sums[metric.numerator] / below if below else None
+
+
+def estimate(metric: Metric, control: Arm, arm: Arm) -> Estimate:
+    """Compare an arm with control.
+
+    Proportions: z test with unpooled variance, interval of the log risk ratio (Katz et al. 1978). Ratios: Welch's t
+    over the delta method's variance (Deng et al. 2018).
+    """
+    found = Estimate(metric.name, arm.variant, value_of(metric, control), value_of(metric, arm))
+    reason = _not_estimable(metric, control, arm)
+    if reason:
+        return replace(found, reason=reason)
+    result = _result(metric, control, arm)
+    return replace(
+        found,
+        difference=_finite(result.effect_size),
+        difference_interval=_interval(result.effect_size_ci_lower, result.effect_size_ci_upper),
+        lift=_finite(result.rel_effect_size),
+        lift_interval=_interval(result.rel_effect_size_ci_lower, result.rel_effect_size_ci_upper),
+        p=_finite(result.pvalue),
+        reason=_no_lift(metric, control, arm),
+    )
+
+
+def _result(metric: Metric, control: Arm, arm: Arm) -> Any:
+    """Ask tea-tasting, with moments only."""
+    test: Any
+    if isinstance(metric, Proportion):
+        test = tea_tasting.Proportion(
+            metric.column, method="norm", equal_var=False, correction=False, confidence_level=LEVEL
+        )
+    else:
+        test = tea_tasting.RatioOfMeans(
+            metric.numerator, metric.denominator, equal_var=False, use_t=True, confidence_level=LEVEL
+        )
+    with np.errstate(all="ignore"):  # a zero arm gives NaN, which is said in words
+        return test.analyze_aggregates(_aggregates(metric, control), _aggregates(metric, arm))
+
+
+def _aggregates(metric: Metric, arm: Arm) -> Aggregates:
+    names = _columns(metric)
+    return Aggregates(
+        count_=arm.units,
+        mean_={name: float(Fraction(arm.sums[name], arm.units)) for name in names},
+        var_={name: float(_covariance(arm, name, name)) for name in names},
+        cov_={names: float(_covariance(arm, *names))} if len(names) == 2 else {},
+    )
+
+
+def _columns(metric: Metric) -> tuple[str, ...]:
+    return (metric.column,) if isinstance(metric, Proportion) else (metric.numerator, metric.denominator)
+
+
+def _covariance(arm: Arm, left: str, right: str) -> Fraction:
+    """Give the sample covariance exactly: from integers, without the cancellation of floats."""
+    spread = arm.products[left, right] - Fraction(arm.sums[left] * arm.sums[right], arm.units)
+    return spread / (arm.units - 1)
+
+
+def _spread(metric: Metric, arm: Arm) -> Fraction:
+    """Give the variance that the test rests on, up to a positive factor."""
+    if isinstance(metric, Proportion):
+        return _covariance(arm, metric.column, metric.column)
+    above, below = metric.numerator, metric.denominator
+    ratio = Fraction(arm.sums[above], arm.sums[below])
+    return (
+        _covariance(arm, above, above)
+        - 2 * ratio * _covariance(arm, above, below)
+        + ratio * ratio * _covariance(arm, below, below)
+    )
+
+
+def _not_estimable(metric: Metric, control: Arm, arm: Arm) -> str:
+    for one in (control, arm):
+        if one.units < 2:
+            return f"{one.variant} has {one.units} unit{'' if one.units == 1 else 's'}; two are needed"
+        if not isinstance(metric, Proportion) and not one.sums[metric.denominator]:
+            return f"{one.variant} has no {metric.denominator}"
+    if _spread(metric, control) == 0 and _spread(metric, arm) == 0:
+        return "no unit differs from another in either arm"
+    return ""
+
+
+def _no_lift(metric: Metric, control: Arm, arm: Arm) -> str:
+    above = _columns(metric)[0]
+    for one in (control, arm):
+        if not one.sums[above]:
+            return f"{one.variant} is zero: no interval of a lift"
+    return ""
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _interval(low: float, high: float) -> Interval | None:
+    return (float(low), float(high)) if math.isfinite(low) and math.isfinite(high) else None

@@ -1,0 +1,145 @@
+"""`config` events → what was in force when: started, ramped, paused, resumed, a new phase, an end.
+
+Every sidecar tells its own changes, seconds apart and some of them never. A change counts when the first sidecar makes
+it from the state that is shown last; what lags behind, or starts with an old file, changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import ibis
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from abside.report.engine import Engine, Table
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What one config event says of an experiment. Traffic and weights in basis points."""
+
+    status: str
+    phase: int
+    control: str
+    traffic_bp: int
+    weights_bp: dict[str, int] = field(default_factory=dict)
+    pause: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """From `at` on, `state`; `what` says how it differs from the state before."""
+
+    at: datetime
+    state: State
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Some sidecar went from one state to the next; `before` is None for its first word. States as JSON text."""
+
+    at: datetime
+    before: str | None
+    after: str
+
+
+def timeline(engine: Engine, events: Table, experiment: str) -> list[Change]:
+    """Tell an experiment's history, oldest first. Raises EngineFailed."""
+    return changes(_steps(engine, events, experiment))
+
+
+def changes(steps: Iterable[Step]) -> list[Change]:
+    """Make one history of what many sidecars tell."""
+    told: list[Change] = []
+    shown: str | None = None
+    known: set[str] = set()
+    for step in sorted(steps, key=lambda step: (step.at, step.after)):
+        is_next = step.before == shown or step.after not in known
+        if step.after != shown and is_next:
+            state = _state(step.after)
+            what = _difference(told[-1].state if told else None, state)
+            if what:
+                told.append(Change(step.at, state, what))
+            shown = step.after
+        known.add(step.after)
+    return told
+
+
+def states_of(history: Sequence[Change], phase: int) -> list[State]:
+    """List the states of one phase, oldest first."""
+    return [change.state for change in history if change.state.phase == phase]
+
+
+def _steps(engine: Engine, events: Table, experiment: str) -> list[Step]:
+    """Ask for the changes each sidecar made; those of a minute between the same two states are one row."""
+    mine = events.filter(events.type == "config", events.detail.contains(json.dumps(experiment)))
+    mine = mine.distinct(on="event_id", keep="first")
+    boot = mine.event_id.re_replace("-[0-9a-f]+$", "")  # an id is a boot and a counter
+    each = mine.select("ts", boot=boot, told=mine.detail.cast("json")["experiments"].array.unnest())
+    each = each.filter(each.told["experiment"].str == experiment)
+    each = each.select("ts", "boot", state=each.told.cast("string"))
+    before = each.state.lag().over(ibis.window(group_by=each.boot, order_by=each.ts))
+    each = each.mutate(before=before)
+    steps = each.filter(each.before.isnull() | (each.before != each.state))
+    minute = steps.ts.truncate("m")
+    found = steps.group_by("before", "state", minute=minute).agg(at=steps.ts.min())
+    rows = engine.rows(f"{experiment}: what was in force", found)
+    return [Step(row["at"], row["before"], row["state"]) for row in rows]
+
+
+def _state(text: str) -> State:
+    told: dict[str, Any] = json.loads(text)
+    return State(
+        status=str(told.get("status")),
+        phase=int(told.get("phase") or 1),
+        control=str(told.get("control")),
+        traffic_bp=int(told.get("traffic_bp") or 0),
+        weights_bp={str(name): int(weight) for name, weight in (told.get("weights_bp") or {}).items()},
+        pause=told.get("pause"),
+    )
+
+
+def _difference(before: State | None, after: State) -> str:
+    """Say what changed, the most important first."""
+    traffic = f"{percent(after.traffic_bp)} of traffic"
+    if before is None:
+        begun = "started" if after.status == "running" else after.status
+        return f"{begun}: {traffic}, phase {after.phase}" + (f" ({after.pause})" if after.pause else "")
+    said = []
+    if after.phase != before.phase:
+        said.append(f"phase {before.phase} → {after.phase}")
+    if after.status != before.status:
+        said.append(_status_words(before, after))
+    elif after.pause != before.pause and after.pause:
+        said.append(f"paused: {after.pause}")
+    if after.traffic_bp != before.traffic_bp:
+        said.append(f"ramped {percent(before.traffic_bp)} → {percent(after.traffic_bp)}")
+    if after.weights_bp != before.weights_bp:
+        said.append(f"weights {shares(before.weights_bp)} → {shares(after.weights_bp)}")
+    if after.control != before.control:
+        said.append(f"control {before.control} → {after.control}")
+    return ", ".join(said)
+
+
+def _status_words(before: State, after: State) -> str:
+    if after.status == "paused":
+        return f"paused: {after.pause}" if after.pause else "paused"
+    if after.status == "running":
+        return "resumed" if before.status == "paused" else "started"
+    return after.status.replace("_", " ")
+
+
+def percent(basis_points: int) -> str:
+    """Give basis points as percent, as short as they are."""
+    return f"{basis_points / 100:g} %"
+
+
+def shares(weights_bp: dict[str, int]) -> str:
+    """Give weights as people write them: 80/20."""
+    return "/".join(f"{weight / 100:g}" for weight in weights_bp.values())
