@@ -46,7 +46,8 @@ def test_the_installed_command_stands_up_in_an_empty_folder_and_answers(abside: 
     listen, admin, collect = free_addresses(3)
     command = [str(abside), "up", "--listen", listen, "--admin", admin, "--collect", collect]
     environment = {"PATH": os.environ["PATH"]}  # noqa: TID251 nothing of this checkout may leak in
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=(tmp_path / "log").open("wb"))
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=log)
     try:
         body = json.dumps({"placement": "pdp", "user_id": "u1"}).encode()
         answer = first_answer(f"http://{listen}/v1/assign", body)
