@@ -158,23 +158,25 @@ def exposure(
         "revision": revision,
         "config_id": config_id,
         "algo": algo,
-        "assignments": [
-            {
-                "experiment": one.experiment,
-                "phase": one.phase,
-                "variant": one.variant,
-                "unit_type": one.unit_type,
-                "unit_id": one.unit_id,
-                "forced": one.forced,
-                "traffic_bp": one.traffic_bp,
-            }
-            for one in assignments
-        ],
+        "assignments": [assignment(one) for one in assignments],
         "attributes": dict(attributes),
     }
     if bot:
         event["bot"] = True
     return event
+
+
+def assignment(one: Exposed) -> dict[str, Any]:
+    """Give an assignment's place in an exposure event."""
+    return {
+        "experiment": one.experiment,
+        "phase": one.phase,
+        "variant": one.variant,
+        "unit_type": one.unit_type,
+        "unit_id": one.unit_id,
+        "forced": one.forced,
+        "traffic_bp": one.traffic_bp,
+    }
 
 
 def within_bound(exposure: EventMap) -> EventMap:

@@ -59,7 +59,8 @@ class Configs:
         if len(event.encode(events[0])) > event.MAX_EVENT_BYTES:
             entry["config"] = None
             entry["oversize"] = True
-        outcome.told = self._journal.note(events)
+        if self._journal.note(events):
+            shelf.tell(outcome)
 
     def _event(self, revision: str, now_us: int, **fields: Any) -> event.EventMap:
         head = {"revision": revision, "source": self._source}

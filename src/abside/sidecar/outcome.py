@@ -1,13 +1,14 @@
 """Prepared bytes: what the arms and the revision fix of an answer and of its exposure is encoded once, not per request.
 
-A placement with a few experiments has few distinct outcomes, one for each combination of arms. An outcome's bytes are
-made when the combination is first met, by encoding a whole answer and a whole event with marks in the places that a
-request fills, and cutting there: so they can never differ from what the encoders would have written.
+A placement with a few experiments has few distinct outcomes, one for each combination of arms; an outcome's bytes are
+put together when its combination is first met. They are cut from what the encoders themselves write, with marks in the
+places that a request fills, so they cannot differ from it.
 """
 
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -27,26 +28,20 @@ if TYPE_CHECKING:
 MAX_OUTCOMES = 1024  # of a placement, as many as it keeps merged configurations; each is about 2 KB
 NULL = b"null"
 
-_EVENT_ID, _USER_ID, _SESSION_ID, _UNIT = "\0event_id\0", "\0user_id\0", "\0session_id\0", "\0unit\0"
-_ATTRIBUTES = {"\0": "\0attributes\0"}
-_TS = 0xFEDC_BA98_7654_3210  # nine bytes in msgpack, as every time of this century is in µs
-_NO_ATTRIBUTES = msgpack.packb({})
-_NONE: bytes = msgpack.packb(None)
-_FIXSTR: list[bytes] = [bytes([0xA0 | size]) for size in range(32)]
-_UNIT_ID = msgpack.packb("unit_id")
-_UNIT_TYPE: dict[str, bytes] = {kind: msgpack.packb(kind) + _UNIT_ID for kind in ("user", "session")}
-
 
 class Shelf:
     """One placement under one revision, and the outcomes met so far. `pinnable`: an answer shows its unit."""
 
-    __slots__ = ("_outcomes", "pinnable", "plan", "revision")
+    __slots__ = ("_arms", "_moulds", "_outcomes", "_told", "pinnable", "plan", "revision")
 
     def __init__(self, revision: str, plan: PlacementPlan, *, pinnable: bool) -> None:
         self.revision = revision
         self.plan = plan
         self.pinnable = pinnable
         self._outcomes: dict[tuple[Arm, ...], Outcome] = {}
+        self._arms: dict[Arm, ArmBytes] = {}
+        self._moulds: tuple[list[bytes], list[bytes]] | None = None
+        self._told: set[str] = set()
 
     def outcome(self, arms: tuple[Arm, ...], accounts: Accounts) -> Outcome:
         """Give the prepared bytes for these arms, made when they are first met."""
@@ -54,19 +49,44 @@ class Shelf:
         if known is None:
             if len(self._outcomes) >= MAX_OUTCOMES:
                 self._outcomes.clear()
-            counts = tuple(accounts.arm(arm.experiment, arm.variant.id) for arm in arms)
-            known = self._outcomes[arms] = Outcome(self.revision, self.plan, arms, counts)
+            known = self._outcomes[arms] = self._made(arms, accounts)
         return known
+
+    def tell(self, outcome: Outcome) -> None:
+        """Note that the outcome's configuration stands in an event."""
+        self._told.add(outcome.config_id)
+        outcome.told = True
+
+    def _made(self, arms: tuple[Arm, ...], accounts: Accounts) -> Outcome:
+        if self._moulds is None:
+            self._moulds = (_mould(self.revision, self.plan, bot=False), _mould(self.revision, self.plan, bot=True))
+        for arm in arms:
+            if arm not in self._arms:
+                self._arms[arm] = ArmBytes(arm, accounts.arm(arm.experiment, arm.variant.id))
+        outcome = Outcome(self.revision, self.plan, arms, [self._arms[arm] for arm in arms], self._moulds)
+        # With many experiments nearly every shopper has a combination of their own: beyond the bound they go untold.
+        outcome.told = outcome.config_id in self._told or len(self._told) >= MAX_OUTCOMES
+        return outcome
+
+
+class ArmBytes:
+    """One arm, encoded: its JSON in an answer, and its msgpack in an exposure around the unit."""
+
+    __slots__ = ("after", "before", "count", "shown")
+
+    def __init__(self, arm: Arm, count: ArmCount) -> None:
+        self.count = count
+        self.shown = orjson.dumps({"experiment": arm.experiment, "variant": arm.variant.id, "phase": arm.phase})
+        exposed = event.Exposed(arm.experiment, arm.phase, arm.variant.id, _UNIT, _UNIT, arm.forced, arm.traffic_bp)
+        self.before, self.after = msgpack.packb(event.assignment(exposed)).split(_UNIT_MARK)
 
 
 class Outcome:
     """One combination of arms at one placement under one revision. `told`: its configuration stands in an event."""
 
     __slots__ = (
-        "_bot",
         "_exposure",
-        "_plan",
-        "_revision",
+        "_of_bots",
         "_same_kind",
         "arms",
         "config",
@@ -78,59 +98,58 @@ class Outcome:
         "told",
     )
 
-    def __init__(self, revision: str, plan: PlacementPlan, arms: tuple[Arm, ...], counts: tuple[ArmCount, ...]) -> None:
+    def __init__(
+        self,
+        revision: str,
+        plan: PlacementPlan,
+        arms: tuple[Arm, ...],
+        encoded: list[ArmBytes],
+        moulds: tuple[list[bytes], list[bytes]],
+    ) -> None:
         merged = plan.merged(arms)
         self.arms = arms
         self.config = merged.config
         self.config_id = merged.config_id
-        self.counts = counts
+        self.counts = tuple(one.count for one in encoded)
         self.told = False
         head = {"placement": plan.placement.id}
         self.lone = orjson.dumps({**head, "revision": revision, "config_id": merged.config_id})[:-1]
         self.part = orjson.dumps({**head, "config_id": merged.config_id})[:-1]
-        named = [{"experiment": arm.experiment, "variant": arm.variant.id, "phase": arm.phase} for arm in arms]
-        self.rest = b"," + orjson.dumps({"config": merged.config, "assignments": named})[1:]
-        self._revision, self._plan = revision, plan
+        shown = b",".join([one.shown for one in encoded])
+        self.rest = b',"config":%b,"assignments":[%b]}' % (orjson.dumps(merged.config), shown)
         self._same_kind = all(arm.kind == "user_or_session" for arm in arms)
-        self._exposure = _template(revision, plan, arms, merged.config_id, bot=False)
-        self._bot: list[Any] | None = None
+        self._exposure, self._of_bots = (_filled(mould, merged.config_id, encoded) for mould in moulds)
 
     def exposure(
-        self,
-        event_id: bytes,
-        now_us: int,
-        subject: Subject,
-        attributes: Mapping[str, Any] | None,
-        *,
-        bot: bool,
+        self, event_id: bytes, now_us: int, subject: Subject, attributes: Mapping[str, Any] | None, *, bot: bool
     ) -> bytes:
         """Give the packed exposure event; `event_id` has fewer than 32 bytes. There is at least one arm."""
-        parts = (self._exposure if not bot else self._template_of_bots()).copy()
+        parts = (self._of_bots if bot else self._exposure).copy()
         parts[1] = parts[11] = _FIXSTR[len(event_id)] + event_id
         parts[3] = parts[5] = b"\xcf" + now_us.to_bytes(8, "big")  # as msgpack packs every time of this century
-        parts[7] = packed_text(subject.user_id)
-        parts[9] = packed_text(subject.session_id)
+        parts[7] = _text(subject.user_id)
+        parts[9] = _text(subject.session_id)
         if self._same_kind:
-            kind, unit_id = subject.unit  # type: ignore[misc]  # an arm was given, so there is one
-            parts[13:-2:2] = [_UNIT_TYPE[kind] + packed_text(unit_id)] * len(self.arms)
+            parts[13:-2:2] = [_unit(subject.unit)] * len(self.arms)
         else:
-            parts[13:-2:2] = [_packed_unit(arm.unit_of(subject)) for arm in self.arms]
+            parts[13:-2:2] = [_unit(arm.unit_of(subject)) for arm in self.arms]
         parts[-2] = msgpack.packb(attributes) if attributes else _NO_ATTRIBUTES
         return b"".join(parts)
 
-    def _template_of_bots(self) -> list[Any]:
-        if self._bot is None:
-            self._bot = _template(self._revision, self._plan, self.arms, self.config_id, bot=True)
-        return self._bot
+
+_EVENT_ID, _USER_ID, _SESSION_ID, _UNIT = "\0event_id\0", "\0user_id\0", "\0session_id\0", "\0unit\0"
+_CONFIG_ID, _ASSIGNMENTS, _ATTRIBUTES = "\0config_id\0", "\0assignments\0", {"\0": "\0attributes\0"}
+_TS = 0xFEDC_BA98_7654_3210  # nine bytes in msgpack, as every time of this century is in µs
+_UNIT_ID: bytes = msgpack.packb("unit_id")
+_UNIT_MARK: bytes = msgpack.packb(_UNIT) + _UNIT_ID + msgpack.packb(_UNIT)
+_UNIT_TYPE: dict[str, bytes] = {kind: msgpack.packb(kind) + _UNIT_ID for kind in ("user", "session")}
+_NO_ATTRIBUTES: bytes = msgpack.packb({})
+_NONE: bytes = msgpack.packb(None)
+_FIXSTR: list[bytes] = [bytes([0xA0 | size]) for size in range(32)]
 
 
-def _packed_unit(unit: UnitId | None) -> bytes:
-    kind, unit_id = unit or ("", "")
-    return _UNIT_TYPE[kind] + packed_text(unit_id)
-
-
-def packed_text(text: str | None) -> bytes:
-    """Give msgpack of a text or null; shorter than the library's call for what ids are."""
+def _text(text: str | None) -> bytes:
+    """Give msgpack of a text or null; for what ids are, quicker than the library's call."""
     if text is None:
         return _NONE
     raw = text.encode()
@@ -140,10 +159,15 @@ def packed_text(text: str | None) -> bytes:
     return packed
 
 
-def _template(revision: str, plan: PlacementPlan, arms: tuple[Arm, ...], config_id: str, *, bot: bool) -> list[Any]:
-    """Cut a whole event at its marks: bytes at even places, what a request fills at odd ones.
+def _unit(unit: UnitId | None) -> bytes:
+    kind, unit_id = unit or ("user", "")  # an arm was given, so there is a unit
+    return _UNIT_TYPE[kind] + _text(unit_id)
 
-    In order: event id, ts, seen_ts, user id, session id, exposure id, a unit for each arm, attributes.
+
+def _mould(revision: str, plan: PlacementPlan, *, bot: bool) -> list[bytes]:
+    """Cut a whole event at its marks: what is fixed at even places, the marks at odd ones.
+
+    In order: event id, ts, seen_ts, user id, session id, exposure id, config id, assignments, attributes.
     """
     marked = event.exposure(
         event_id=_EVENT_ID,
@@ -152,15 +176,25 @@ def _template(revision: str, plan: PlacementPlan, arms: tuple[Arm, ...], config_
         session_id=_SESSION_ID,
         placement=plan.placement.id,
         revision=revision,
-        config_id=config_id,
+        config_id=_CONFIG_ID,
         algo=ALGO,
-        assignments=[
-            event.Exposed(arm.experiment, arm.phase, arm.variant.id, _UNIT, _UNIT, arm.forced, arm.traffic_bp)
-            for arm in arms
-        ],
+        assignments=(),
         attributes=_ATTRIBUTES,
         bot=bot,
     )
-    unit = msgpack.packb(_UNIT) + _UNIT_ID + msgpack.packb(_UNIT)
-    marks = [msgpack.packb(one) for one in (_EVENT_ID, _TS, _USER_ID, _SESSION_ID, _ATTRIBUTES)]
-    return list(re.split(b"(" + b"|".join(re.escape(one) for one in (*marks, unit)) + b")", event.encode(marked)))
+    marked["assignments"] = _ASSIGNMENTS
+    marks = (_EVENT_ID, _TS, _USER_ID, _SESSION_ID, _CONFIG_ID, _ASSIGNMENTS, _ATTRIBUTES)
+    found = b"|".join(re.escape(msgpack.packb(mark)) for mark in marks)
+    return re.split(b"(" + found + b")", event.encode(marked))
+
+
+def _filled(mould: list[bytes], config_id: str, encoded: list[ArmBytes]) -> list[bytes]:
+    """Put configuration and arms into a mould; what is left to fill are odd places: a unit for each arm, attributes."""
+    array: bytes = msgpack.Packer().pack_array_header(len(encoded))
+    start = mould[12] + msgpack.packb(config_id) + mould[14] + array
+    if not encoded:
+        return [*mould[:12], start + mould[16], *mould[17:]]
+    parts = [*mould[:12], start + encoded[0].before]
+    for this, following in pairwise(encoded):
+        parts += [_UNIT_MARK, this.after + following.before]
+    return [*parts, _UNIT_MARK, encoded[-1].after + mould[16], *mould[17:]]
