@@ -85,8 +85,7 @@ async def test_a_fatal_task_is_named_once_and_not_started_again() -> None:
         raise OSError("gone")
 
     supervisor.start("listen", work, "fatal")
-    await until(lambda: bool(fatal))
-    await asyncio.sleep(0)
+    await until(supervisor._tasks["listen"].done)
     assert fatal == ["listen"]
     assert starts == [1]
     assert supervisor.degraded == {"listen": "OSError: gone"}

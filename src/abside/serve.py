@@ -275,7 +275,8 @@ class Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("the response had begun") from exc
         if status >= 500:
-            log.error("request_failed", status=status, error=type(exc).__name__)
+            if not isinstance(exc, ConnectionError):  # a client that went away is no fault of ours
+                log.error("request_failed", status=status, error=type(exc).__name__)
             refusal = Refusal(status, "INTERNAL", "the request could not be served; the reason stands in the log")
         else:
             refusal = Refusal(status, "MALFORMED", "this is not an HTTP request that can be read")
