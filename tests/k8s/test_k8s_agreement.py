@@ -1,0 +1,122 @@
+"""What no schema sees: names, labels and ports that must agree between objects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.k8s.conftest import Rendered, Workload
+
+
+def test_every_mount_has_a_volume_and_every_volume_a_mount(rendered: Rendered) -> None:
+    for workload in rendered.workloads:
+        mounts = [mount for container in workload.containers for mount in container.get("volumeMounts", [])]
+        assert {mount["name"] for mount in mounts} == workload.volumes.keys()
+        for container in workload.containers:
+            paths = [mount["mountPath"] for mount in container.get("volumeMounts", [])]
+            assert len(set(paths)) == len(paths)
+
+
+def test_every_service_finds_its_pods_by_label_and_number(rendered: Rendered) -> None:
+    for name, service in rendered.of("Service").items():
+        pods = [one for one in rendered.workloads if matches(service["spec"]["selector"], one)]
+        assert pods, name
+        declared = {port["containerPort"] for pod in pods for one in pod.containers for port in one.get("ports", [])}
+        for port in service["spec"]["ports"]:
+            assert port["targetPort"] in declared, name
+        assert name.startswith("experiment-")  # a Service `abside` would inject ABSIDE_* variables
+
+
+def test_the_upstream_is_a_service_that_exists_and_speaks_the_scheme(rendered: Rendered) -> None:
+    if "experiment-collector" not in rendered.of("Service"):
+        return
+    collector = rendered.workload("experiment-collector")
+    speaks_tls = "ABSIDE_TLS_CERT" in collector.variables("abside-collector")
+    probe = collector.container("abside-collector")["livenessProbe"]["httpGet"]
+    assert (probe.get("scheme") == "HTTPS") == speaks_tls
+    asks_token = "ABSIDE_TOKEN_FILE" in collector.variables("abside-collector")
+    for role in rendered.roles:
+        if role.container["args"] != ["sidecar"]:
+            continue
+        upstream = urlsplit(role.variables["ABSIDE_UPSTREAM"])
+        service = rendered.of("Service")[str(upstream.hostname)]
+        assert upstream.port in {port["port"] for port in service["spec"]["ports"]}
+        assert upstream.scheme == ("https" if speaks_tls else "http")
+        assert ("SSL_CERT_FILE" in role.variables) == speaks_tls
+        assert ("ABSIDE_UPSTREAM_TOKEN_FILE" in role.variables) == asks_token
+
+
+def test_what_ships_to_the_collector_is_let_in_by_its_network_policy(rendered: Rendered) -> None:
+    policies = rendered.of("NetworkPolicy")
+    for name, policy in policies.items():
+        (owner,) = (one for one in rendered.workloads if matches(policy["spec"]["podSelector"]["matchLabels"], one))
+        declared = {port["containerPort"] for one in owner.containers for port in one["ports"]}
+        assert {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]} <= declared, name
+    if "experiment-collector" in policies:
+        (rule,) = policies["experiment-collector"]["spec"]["ingress"]
+        (sender,) = rule["from"]
+        assert sender == {"podSelector": {"matchExpressions": [{"key": "abside.dev/sidecar", "operator": "Exists"}]}}
+    for role in rendered.roles:
+        if role.container["args"] == ["sidecar"]:
+            assert "abside.dev/sidecar" in role.workload.template["metadata"]["labels"]
+
+
+def test_selectors_match_their_own_templates(rendered: Rendered) -> None:
+    for workload in rendered.workloads:
+        assert matches(workload.object["spec"]["selector"]["matchLabels"], workload)
+        if workload.object["kind"] == "StatefulSet":
+            assert workload.object["spec"]["serviceName"] in rendered.of("Service")
+    for name, budget in rendered.of("PodDisruptionBudget").items():
+        assert any(matches(budget["spec"]["selector"]["matchLabels"], one) for one in rendered.workloads), name
+
+
+def test_the_metrics_port_is_found_by_its_name(rendered: Rendered) -> None:
+    for monitor in rendered.of("PodMonitor").values():
+        (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+        for role in rendered.roles:
+            if role.container["args"] == ["sidecar"]:
+                (port,) = (
+                    one["containerPort"] for one in role.container["ports"] if one.get("name") == endpoint["port"]
+                )
+                assert port == role.port("ABSIDE_ADMIN")
+
+
+def test_the_role_names_the_config_maps_that_are_there_and_no_more_may_be_done_to_them(rendered: Rendered) -> None:
+    for name, role in rendered.of("Role").items():
+        (rule,) = role["rules"]
+        assert rule["resources"] == ["configmaps"]
+        assert set(rule["resourceNames"]) <= rendered.of("ConfigMap").keys(), name
+        assert not {"create", "delete", "deletecollection", "*"} & set(rule["verbs"])
+    for binding in rendered.of("RoleBinding").values():
+        assert binding["roleRef"]["name"] in rendered.of("Role")
+
+
+def test_every_document_is_in_the_config_map_as_it_was_written(render: Callable[[str], Rendered], root: Path) -> None:
+    config = root / "k8s" / "experiments" / "config"
+    (name,) = (name for name in render("experiments").of("ConfigMap") if name != "abside-paused")
+    data = render("experiments").of("ConfigMap")[name]["data"]
+    assert name == "abside-experiments"  # no hash: pods follow the name
+    assert data == {path.name: path.read_text() for path in config.iterdir()}
+    assert sum(len(text.encode()) for text in data.values()) < 1_048_576
+
+
+def test_applying_the_pauses_lifts_none(render: Callable[[str], Rendered]) -> None:
+    assert "data" not in render("experiments").of("ConfigMap")["abside-paused"]
+
+
+@pytest.mark.parametrize("name", ["abside-experiments", "abside-paused"])
+def test_a_pod_follows_the_names_that_experiments_gives(render: Callable[[str], Rendered], name: str) -> None:
+    example = render("overlays/example")
+    assert name in example.of("ConfigMap")
+    assert name in example.workload("rec-service").volumes
+
+
+def matches(selector: dict[str, str], workload: Workload) -> bool:
+    labels: dict[str, str] = workload.template["metadata"]["labels"]
+    return selector.items() <= labels.items()

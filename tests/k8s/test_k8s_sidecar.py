@@ -1,0 +1,135 @@
+"""The component beside workloads that were there before: what it adds, leaves alone, and when it adds nothing."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.k8s.conftest import Object, Rendered, Workload
+
+LABEL = {"abside.dev/sidecar": "enabled"}
+SIDECARS = ["abside-agent", "abside-sidecar"]
+PRODUCT = ["sidecar", "upstream-token", "upstream-tls", "podmonitor"]
+
+
+class NothingPatchedError(AssertionError):
+    """A rendering in which nobody got a sidecar: the label is on no workload, or the component is not listed."""
+
+
+def sidecars_of(rendered: Rendered) -> list[Workload]:
+    """Give the workloads that carry the label, each with both containers first. Raises NothingPatchedError."""
+    labelled = [one for one in rendered.workloads if one.labels.get("abside.dev/sidecar") == "enabled"]
+    bare = [one.name for one in labelled if [c["name"] for c in one.containers][:2] != SIDECARS]
+    if not labelled or bare:
+        raise NothingPatchedError(f"{rendered.folder}: {bare or 'no workload carries the label'}")
+    return labelled
+
+
+def without_ours(workload: Workload) -> Object:
+    """Take away what the component added."""
+    rest = copy.deepcopy(workload.object)
+    spec = rest["spec"]["template"]["spec"]
+    del rest["spec"]["template"]["metadata"]["labels"]["abside.dev/sidecar"]
+    spec["initContainers"] = [one for one in spec["initContainers"] if not one["name"].startswith("abside-")]
+    spec["volumes"] = [one for one in spec["volumes"] if not one["name"].startswith("abside-")]
+    return rest
+
+
+@pytest.mark.parametrize("folder", ["overlays/example", "overlays/dev"])
+def test_every_labelled_workload_of_the_overlays_has_agent_and_sidecar(
+    render: Callable[[str], Rendered], folder: str
+) -> None:
+    assert [one.name for one in sidecars_of(render(folder))] == ["Deployment/rec-service"]
+
+
+@pytest.mark.parametrize("labels", [{}, {"abside.dev/sidecar": "enable"}, {"abside.dev/sidecars": "enabled"}])
+def test_a_rendering_that_patched_nothing_is_found_out(
+    overlay: Callable[..., Rendered], existing: Callable[..., Object], labels: dict[str, str]
+) -> None:
+    rendered = overlay([existing("recs", labels=labels)], "sidecar")  # kustomize itself says nothing
+    with pytest.raises(NothingPatchedError):
+        sidecars_of(rendered)
+
+
+def test_a_label_without_the_component_is_found_out(
+    overlay: Callable[..., Rendered], existing: Callable[..., Object]
+) -> None:
+    with pytest.raises(NothingPatchedError, match="Deployment/recs"):
+        sidecars_of(overlay([existing("recs", labels=LABEL)]))
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+def test_an_existing_workload_keeps_all_it_had(
+    overlay: Callable[..., Rendered], existing: Callable[..., Object], kind: str
+) -> None:
+    before = existing("recs", kind=kind, labels=LABEL)
+    (after,) = sidecars_of(overlay([before], "sidecar"))
+    rest = without_ours(after)
+    assert rest["spec"]["template"]["spec"].pop("terminationGracePeriodSeconds") == 60
+    assert rest == before
+
+
+def test_agent_then_sidecar_then_the_apps_own_init_containers(
+    overlay: Callable[..., Rendered], existing: Callable[..., Object]
+) -> None:
+    for components in (PRODUCT[:1], PRODUCT[:2], PRODUCT[:3], PRODUCT):
+        (after,) = sidecars_of(overlay([existing("recs", labels=LABEL)], *components))
+        assert [one["name"] for one in after.containers] == [*SIDECARS, "fetch-models", "recs"]
+        assert [one.get("restartPolicy") for one in after.containers] == ["Always", "Always", None, None]
+
+
+def test_a_workload_without_the_label_is_left_alone(
+    overlay: Callable[..., Rendered], existing: Callable[..., Object]
+) -> None:
+    checkout = existing("checkout", labels={"app": "checkout"}, terminationGracePeriodSeconds=10)
+    rendered = overlay([existing("recs", labels=LABEL), checkout], *PRODUCT)
+    assert rendered.workload("checkout").object == checkout
+
+
+def test_a_pod_that_takes_longer_to_end_keeps_its_time_by_a_label(
+    overlay: Callable[..., Rendered], existing: Callable[..., Object]
+) -> None:
+    own = {**LABEL, "abside.dev/grace-period": "own"}
+    (after,) = sidecars_of(overlay([existing("recs", labels=own, terminationGracePeriodSeconds=300)], "sidecar"))
+    assert after.pod["terminationGracePeriodSeconds"] == 300
+
+
+def test_a_patch_of_ones_own_changes_one_setting_and_keeps_the_order(
+    overlay: Callable[..., Rendered], existing: Callable[..., Object]
+) -> None:
+    url = {"name": "ABSIDE_UPSTREAM", "value": "https://events.example.internal"}
+    both = [{"name": "abside-agent"}, {"name": "abside-sidecar", "env": [url]}]
+    patch = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "any"},
+        "spec": {"template": {"spec": {"initContainers": both}}},
+    }
+    target = {"labelSelector": "abside.dev/sidecar=enabled"}
+    lines = [{"patch": json.dumps(patch), "target": target}]
+    (after,) = sidecars_of(overlay([existing("recs", labels=LABEL)], "sidecar", patches=lines))
+    variables = after.variables("abside-sidecar")
+    assert variables["ABSIDE_UPSTREAM"] == "https://events.example.internal"
+    assert variables["ABSIDE_SPOOL"] == "/var/spool/abside"
+
+
+def test_a_name_prefix_reaches_volumes_and_the_role_but_no_variable(
+    overlay: Callable[..., Rendered], existing: Callable[..., Object]
+) -> None:
+    rendered = overlay(
+        [existing("recs", labels=LABEL)], "sidecar", resources=["experiments", "collector"], namePrefix="blue-"
+    )
+    recs = rendered.workload("blue-recs")
+    assert recs.volumes["abside-paused"]["configMap"]["name"] == "blue-abside-paused"
+    assert set(rendered.of("ConfigMap")) == {"blue-abside-experiments", "blue-abside-paused"}
+    (role,) = rendered.of("Role").values()
+    assert role["rules"][0]["resourceNames"] == ["blue-abside-experiments", "blue-abside-paused"]
+    # This is why the README says: a namespace, not a prefix.
+    assert recs.variables("abside-sidecar")["ABSIDE_UPSTREAM"] == "http://experiment-collector:7700"
+    assert "experiment-collector" not in rendered.of("Service")
