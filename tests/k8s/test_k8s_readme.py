@@ -1,0 +1,97 @@
+"""The README of k8s/, held to what the manifests and the command do."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from abside import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.k8s.conftest import Rendered
+
+
+@pytest.fixture
+def readme(root: Path) -> str:
+    return (root / "k8s" / "README.md").read_text()
+
+
+def test_it_opens_with_three_commands(readme: str) -> None:
+    commands = re.findall(r"^```sh\n(.*?)```", readme, re.DOTALL | re.MULTILINE)[0].splitlines()
+    assert [line.split()[0] for line in commands] == ["docker", "cp", "kubectl"]
+
+
+def test_every_folder_and_file_it_names_is_there(readme: str, root: Path) -> None:
+    named = set(re.findall(r"`((?:components|overlays)/[a-z-]+|experiments|collector|gateway)`", readme))
+    for folder in named:
+        assert (root / "k8s" / folder / "kustomization.yaml").exists(), folder
+    for path in set(re.findall(r"\bk8s/[a-z/.-]+[a-z]", readme)) - {"k8s/overlays/mine"}:
+        assert (root / path).exists(), path
+    assert {f"components/{path.name}" for path in (root / "k8s" / "components").iterdir()} <= named
+    for target in re.findall(r"\]\((\.\./[^)]+)\)", readme):
+        assert (root / "k8s" / target).exists(), target
+
+
+def test_it_speaks_of_this_version(readme: str) -> None:
+    assert set(re.findall(r"abside:(\d+\.\d+\.\d+)", readme)) == {__version__}
+
+
+def test_the_line_that_finds_sidecars_finds_two_for_a_workload(readme: str, render: Callable[[str], Rendered]) -> None:
+    (pattern,) = re.findall(r"kubectl kustomize k8s/overlays/example \| grep -E '(.+)'", readme)
+    lines = [line for line in render("overlays/example").text.splitlines() if re.search(pattern, line)]
+    gateway = 1
+    assert len(lines) == 2 + gateway
+
+
+def test_a_pause_is_one_key_and_both_its_figures_stand_there(readme: str) -> None:
+    patches = [json.loads(text) for text in re.findall(r"--type merge -p '(.+)'", readme)]
+    assert patches == [{"data": {"pdp-reranker": "carts broken"}}, {"data": {"pdp-reranker": None}}]
+    assert "60 to 90 s" in readme
+    assert "below 1 s" in readme
+
+
+def test_what_a_pm_types_runs(readme: str, root: Path, tmp_path: Path) -> None:
+    (snapshot,) = re.findall(r"--snapshot (\S+) --once", readme)
+    for line in re.findall(r"^abside .+$", readme, re.MULTILINE):
+        words = line.partition("#")[0].replace(snapshot, str(tmp_path / "s")).split()
+        done = subprocess.run([sys.executable, "-m", *words], cwd=root, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "-l abside.dev/documents=experiments" in readme
+
+
+def test_the_label_that_selects_the_documents_selects_them_alone(render: Callable[[str], Rendered]) -> None:
+    selected = [
+        (one["kind"], one["metadata"]["name"])
+        for one in render("experiments").objects
+        if one["metadata"].get("labels", {}).get("abside.dev/documents") == "experiments"
+    ]
+    assert selected == [("ConfigMap", "abside-experiments")]
+
+
+def test_the_figures_it_gives_are_the_manifests(readme: str, render: Callable[[str], Rendered]) -> None:
+    recs = render("overlays/example").workload("rec-service")
+    agent, sidecar = (recs.container(name)["resources"] for name in ("abside-agent", "abside-sidecar"))
+    cpu = sum(int(one["requests"]["cpu"].removesuffix("m")) for one in (agent, sidecar))
+    memory = sum(int(one["requests"]["memory"].removesuffix("Mi")) for one in (agent, sidecar))
+    assert f"{cpu}m CPU and {memory}Mi memory, {sidecar['requests']['ephemeral-storage']} of ephemeral" in readme
+    assert f"{agent['limits']['memory']} memory for each of the two" in readme
+    assert f"becomes {recs.pod['terminationGracePeriodSeconds']}:" in readme
+    drain = recs.variables("abside-sidecar")["ABSIDE_DRAIN_SECONDS"]
+    assert f"for up to {drain} s" in readme
+
+
+def test_every_variable_and_metric_it_names_exists(readme: str, root: Path) -> None:
+    settings = (root / "docs" / "settings.md").read_text()
+    for variable in set(re.findall(r"\bABSIDE_[A-Z]+_?[A-Z_]+\b", readme)):
+        assert f"`{variable}`" in settings, variable
+    metrics = (root / "src" / "abside" / "sidecar" / "metrics.py").read_text()
+    for metric in set(re.findall(r"\babside_((?:snapshot|spool|events)_[a-z_]+)", readme)):
+        assert f'"{metric.removesuffix("_total")}"' in metrics, metric
