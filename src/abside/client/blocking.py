@@ -53,6 +53,9 @@ class Client(Calls[Assignment, dict[str, Assignment], bool]):
         self._strict = strict
         self._wall = wall
         self._process = self._start(None)
+        self._by_pid = {
+            self._process.pid: self._process
+        }  # this process's only; a forked child puts its own in its place
 
     @property
     def stats(self) -> Stats:
@@ -108,8 +111,11 @@ class Client(Calls[Assignment, dict[str, Assignment], bool]):
 
     def _here(self) -> _Process:
         """Give this process's part; after a fork, a new one: connections and locks of the parent are the parent's."""
-        if self._process.pid != os.getpid():
-            self._process = self._start(self._process)
+        here, pid = self._process, os.getpid()
+        if here.pid != pid:
+            # Several threads of the child may come here at once: setdefault lets all have the first one's.
+            self._process = self._by_pid.setdefault(pid, self._start(here))
+            self._by_pid.pop(here.pid, None)  # a number may be given to a process again
         return self._process
 
     def _start(self, parent: _Process | None) -> _Process:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from abside.client.connection import Connection, Stale
@@ -51,8 +52,9 @@ class Pool:
 
     def abandon(self) -> None:
         """Close a forked child's copies. Without the lock, which a thread of the parent may have held at the fork."""
-        while self._idle:
-            self._idle.pop().close()
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
     def _exchange(self, connection: Connection, request: bytes, until: float) -> tuple[int, bytes]:
         try:
