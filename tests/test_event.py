@@ -309,7 +309,7 @@ field_names = st.sampled_from(
 kinds = st.sampled_from([*event.FIELDS, "wishlist", "exposure"]) | json_values
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 @given(kinds, st.dictionaries(field_names | st.text(max_size=8), json_values, max_size=6))
 def test_any_json_becomes_an_event_that_can_be_stored_or_one_refusal(kind: Any, fields: dict[str, Any]) -> None:
     try:

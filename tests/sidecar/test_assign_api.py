@@ -378,6 +378,19 @@ async def test_the_unit_is_null_where_no_experiment_used_one(start: Start) -> No
     assert both["unit"] == {"type": "user", "id": "u1"}
 
 
+async def test_null_is_absent_in_every_field(start: Start) -> None:
+    running = await start()
+    names = ("session_id", "attributes", "expose", "pinned_unit", "force", "bot")
+    nulls = dict.fromkeys(names)
+    one = await running.assign(placement="pdp", placements=None, user_id=IN_TREATMENT, **nulls)
+    assert (one["placement"], one["config"]) == ("pdp", V2)
+    assert one["exposure_id"] is not None
+    several = await running.assign(
+        placement=None, placements=["pdp"], user_id=IN_TREATMENT, **{**nulls, "expose": True}
+    )
+    assert several["placements"]["pdp"]["config"] == V2
+
+
 async def test_shared_ids_are_a_setting(start: Start) -> None:
     running = await start(shared_ids=("nobody",))
     assert (await running.assign(placement="pdp", user_id="guest"))["unit"] == {"type": "user", "id": "guest"}

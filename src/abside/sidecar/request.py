@@ -71,7 +71,7 @@ def parse_assign(body: bytes, rules: Rules) -> AssignRequest:
     if not fields.keys() <= _FIELDS:
         name = next(name for name in fields if name not in _FIELDS)
         raise unknown_field(name, _FIELDS)
-    several = "placements" in fields
+    several = fields.get("placements") is not None  # null is absent, as everywhere: typed clients send every field
     shared_ids = rules.shared_ids
     user_id, session_id = fields.get("user_id"), fields.get("session_id")
     # What nearly every id is, seen without a call; everything else goes by the whole rule.
@@ -89,7 +89,7 @@ def parse_assign(body: bytes, rules: Rules) -> AssignRequest:
         session_id,
         _pinned(fields, user_id, session_id) if fields.get("pinned_unit") is not None else None,
         _attributes(fields, rules.max_attributes) if "attributes" in fields else {},
-        _flag(fields, "expose", default=True) if "expose" in fields or not several else _expose_missing(),
+        _flag(fields, "expose", default=True) if fields.get("expose") is not None or not several else _expose_missing(),
         _force(fields, rules) if fields.get("force") is not None else NO_FORCE,
         _flag(fields, "bot", default=False) if "bot" in fields else False,
     )
@@ -148,7 +148,7 @@ def _name(fields: Mapping[str, Any], path: str) -> str:
 
 def _placements(fields: Mapping[str, Any], most: int) -> tuple[str, ...]:
     value = fields["placements"]
-    if "placement" in fields:
+    if fields.get("placement") is not None:
         raise Refusal(422, "WRONG_TYPE", "give placement or placements, not both", path="placements")
     if type(value) is not list or not value:
         raise _wrong("placements", "a list of one or more names", value)
