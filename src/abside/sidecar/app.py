@@ -75,7 +75,12 @@ class Sidecar:
         if settings.fast_path == "on":
             self.decisions.factory = self.fast
         metrics = Metrics(
-            self.desk, self.shipper, self.supervisor, self.decisions, self.fast, by_experiment=settings.metric_experiments
+            self.desk,
+            self.shipper,
+            self.supervisor,
+            self.decisions,
+            self.fast,
+            by_experiment=settings.metric_experiments,
         )
         self.admin = Listener(routes.admin(self.health, metrics), _bounds(settings))
         self.addresses: list[str] = []
