@@ -212,14 +212,15 @@ def _conflicts(checked: Checked) -> None:
     experiments.update((name, candidate.record) for name, candidate in written.items())
     gathered = Gathered()
     for conflict in conflicts(experiments.values()):
-        for name in (conflict.yields,) if conflict.yields else (conflict.first, conflict.second):
-            gathered.add(name, conflict)
+        for experiment in conflict.giving_way:
+            gathered.add(experiment.id, conflict)
 
     def at(name: str) -> str:
         return _at(written[name], written[name].path) if name in written else experiments[name].source
 
-    for name in {name for name, _ in gathered.found}.intersection(written):
-        gathered.note(name, written[name].tree, at)
+    for name in gathered.found:
+        if name in written:
+            gathered.note(name, written[name].tree, at)
 
 
 def _metrics(trees: list[Tree], documents: list[Document]) -> None:

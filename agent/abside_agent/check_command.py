@@ -58,6 +58,8 @@ def _file(path: Path, directory: str) -> File:
 
 def _problems(files: list[File], checked: Checked) -> list[Problem]:
     found = [one.problem for one in checked.flaws()]
+    if any(problem.severity == "error" for problem in found):
+        return found  # what an agent would refuse for want of anything left follows from these
     refusal = refuse(Reading(tuple(files)), checked, resolve(checked, None), None)
     return [*found, refusal.problem] if refusal else found
 

@@ -15,6 +15,7 @@ from abside.log import Log, setup
 from abside.snapshot import Problem
 from abside_agent.child.exchange import Order, Outcome
 from abside_agent.child.spawn import ChildError, run
+from abside_agent.memory import give_back
 from abside_agent.publish import publish, read_published, remove_leftovers
 from abside_agent.sources.hints import Hints
 from abside_agent.sources.mounted import MOUNTS, Mounted, mount_points
@@ -45,10 +46,13 @@ def main(settings: AgentSettings) -> int:
         agent.turn()
         return 0 if agent.is_clean else 1
     hints = Hints((*settings.config, *settings.paused), stop)  # first watch, then read: nothing falls in between
-    log.info("following", config=list(settings.config), paused=list(settings.paused), snapshot=settings.snapshot)
+    log.info(
+        "following", config=" ".join(settings.config), paused=" ".join(settings.paused), snapshot=settings.snapshot
+    )
     try:
         while not stop.is_set():
-            agent.turn()
+            if agent.turn():
+                give_back()
             hints.wait(settings.poll_seconds)
     finally:
         hints.close()
@@ -83,12 +87,12 @@ class Agent:
     def _path(self) -> Path:
         return Path(self.settings.snapshot)
 
-    def turn(self) -> None:
-        """Look once, and act when there is something new."""
+    def turn(self) -> bool:
+        """Look once, act when there is something new, and say whether there was."""
         packed = self._settled()
         digest = digest_of(packed)
-        retries = self._retry_at is not None and self.steady() >= self._retry_at
-        if digest != self._digest or retries:
+        is_new = digest != self._digest or (self._retry_at is not None and self.steady() >= self._retry_at)
+        if is_new:
             self._digest, self._retry_at = digest, None
             self._compile(packed)
         elif self._last and not self._pending and not self._path.exists():
@@ -96,6 +100,7 @@ class Agent:
             self._pending = self._last
         if self._pending:
             self._publish()
+        return is_new
 
     def _settled(self) -> bytes:
         """Read until a new state stands still; a ConfigMap is swapped whole and is taken at once."""

@@ -180,16 +180,17 @@ def _conflicting(table: _Table) -> bool:
     settled = {name for name in current if _in_force(table, seats[name])}
     one_sided, both_new = Gathered(), Gathered()
     for conflict in conflicts(current.values()):
-        new = [name for name in (conflict.first, conflict.second) if name not in settled]
-        if conflict.yields is not None:
-            one_sided.add(conflict.yields, conflict)
+        giving_way = conflict.giving_way
+        new = [experiment.id for experiment in giving_way if experiment.id not in settled]
+        if len(giving_way) == 1:
+            one_sided.add(giving_way[0].id, conflict)
         elif len(new) == 1:
             one_sided.add(new[0], conflict)
         else:
             for name in new:
                 both_new.add(name, conflict)
     losing = one_sided if one_sided.found else both_new
-    for name in sorted({name for name, _ in losing.found}):
+    for name in losing.found:
         seat = seats[name]
         tree = Tree(seat.source, seat.tree.root if seat.tree else None)
         losing.note(name, tree, lambda other: seats[other].source)

@@ -55,7 +55,7 @@ def settle(reading: Reading, last: Snapshot | None, now_us: int, *, unread: Prob
         written_at_us=now_us,
         retired=resolved.retired,
         degraded=any(problem.severity == "error" for problem in problems),
-        problems=_bounded(problems),
+        problems=bounded(problems),
     )
     return Settled(snapshot, problems, resolved.held)
 
@@ -96,6 +96,15 @@ def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(unique, key=lambda p: (p.severity, p.file, p.line, p.column, p.path, p.code, p.message)))
 
 
+def bounded(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    """Keep MAX_HEAD_PROBLEMS of them, and say how many more there are."""
+    if len(problems) <= MAX_HEAD_PROBLEMS:
+        return problems
+    more = f"{len(problems) - MAX_HEAD_PROBLEMS} more problems are not shown here"
+    last = flaw("documents", "MORE_PROBLEMS", (), more, "run abside check", severity="warning")
+    return (*problems[:MAX_HEAD_PROBLEMS], last.problem)
+
+
 def _refused(reading: Reading, last: Snapshot | None, now_us: int, found: list[Problem], asked: set[str]) -> Settled:
     """Change nothing but the pauses, and say so."""
     if last is None:
@@ -108,7 +117,7 @@ def _refused(reading: Reading, last: Snapshot | None, now_us: int, found: list[P
         written_at_us=now_us,
         retired=last.head.retired,
         degraded=True,
-        problems=_bounded(problems),
+        problems=bounded(problems),
     )
     return Settled(snapshot, problems, {"all": "last good"})
 
@@ -137,11 +146,3 @@ def _paused(
         if name not in known and name in reading.pauses
     ]
     return [replace(record, pause=pauses.get(name, every)) for name, record in experiments.items()], odd
-
-
-def _bounded(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
-    if len(problems) <= MAX_HEAD_PROBLEMS:
-        return problems
-    more = f"{len(problems) - MAX_HEAD_PROBLEMS} more problems are not shown here"
-    last = flaw("documents", "MORE_PROBLEMS", (), more, "run abside check", severity="warning")
-    return (*problems[:MAX_HEAD_PROBLEMS], last.problem)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from abside.snapshot import Snapshot, SnapshotError, decode, encode
 from abside_agent.child.exchange import EXIT_MEMORY, Order, Outcome
-from abside_agent.settle import settle
+from abside_agent.settle import bounded, settle
 from abside_agent.sources.reading import Reading
 
 
@@ -34,12 +34,12 @@ def answer(order: Order) -> Outcome:
     settled = settle(Reading.unpack(order.reading), last, order.now_us, unread=order.unread)
     snapshot = settled.snapshot
     if snapshot is None:
-        return Outcome(b"", "", {}, settled.problems, settled.held, last_refused)
+        return Outcome(b"", "", {}, bounded(settled.problems), settled.held, last_refused)
     return Outcome(
         b"" if last is not None and _says_the_same(snapshot, last) else encode(snapshot),
         snapshot.head.revision,
         {kind: len(getattr(snapshot, kind)) for kind in ("placements", "layers", "experiments")},
-        settled.problems,
+        bounded(settled.problems),
         settled.held,
         last_refused,
     )

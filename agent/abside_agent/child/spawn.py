@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from threading import Thread
+from typing import IO, TYPE_CHECKING
 
 from abside_agent.child.exchange import EXIT_MEMORY, Order, Outcome
 
@@ -36,11 +38,16 @@ def run(order: Order, seconds: float, stop: Event, command: Sequence[str] = COMM
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)  # noqa: S603 our own command
     except OSError as exc:
         raise ChildError(f"no process could be started: {exc}") from exc
+    # A thread asks, because `communicate` forgets what is left of its input when it is called again after a timeout.
+    question, child.stdin = child.stdin, None
+    asking = Thread(target=_ask, args=(question, order.pack()), name="ask-child")
+    asking.start()
     with child:
         try:
-            answer = _answer(child, order, seconds, stop)
+            answer = _answer(child, seconds, stop)
         finally:
             child.kill()
+            asking.join()
     if child.returncode != 0:
         raise ChildError(_why(child.returncode, order))
     try:
@@ -49,14 +56,17 @@ def run(order: Order, seconds: float, stop: Event, command: Sequence[str] = COMM
         raise ChildError("its answer cannot be read") from exc
 
 
-def _answer(child: subprocess.Popen[bytes], order: Order, seconds: float, stop: Event) -> bytes:
+def _ask(question: IO[bytes], order: bytes) -> None:
+    with suppress(BrokenPipeError), question:  # a child that died says so by its exit code
+        question.write(order)
+
+
+def _answer(child: subprocess.Popen[bytes], seconds: float, stop: Event) -> bytes:
     deadline = time.monotonic() + seconds
-    question: bytes | None = order.pack()
     while True:
         try:
-            return child.communicate(question, timeout=LOOK_SECONDS)[0]
+            return child.communicate(timeout=LOOK_SECONDS)[0]
         except subprocess.TimeoutExpired as exc:
-            question = None  # communicate goes on with what it was given first
             if stop.is_set():
                 raise ChildError("the agent was stopped") from exc
             if time.monotonic() > deadline:

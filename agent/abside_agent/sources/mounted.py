@@ -187,13 +187,16 @@ def read_file(path: Path, limit: int) -> tuple[bytes | None, str]:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        return None, "the file is gone, or a broken link"
+        return (b"" if path.is_symlink() else None), "the file is gone, or a link to nothing"
     except OSError as exc:
         return b"", f"the file cannot be opened: {exc.strerror}"
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
             return b"", "this is not a regular file"
-        try:
-            return file.read(limit), ""
-        except OSError as exc:
-            return b"", f"the file cannot be read: {exc.strerror}"
+        with open(handle, "rb", closefd=False) as file:
+            return file.read(min(limit, status.st_size + 1)), ""  # a read claims what it is asked for, so ask for less
+    except OSError as exc:
+        return b"", f"the file cannot be read: {exc.strerror}"
+    finally:
+        os.close(handle)
