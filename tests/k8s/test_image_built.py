@@ -73,6 +73,7 @@ def image(root: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     # The build runs in the machine's own network; where it trusts a proxy of its own, so must pip in there.
     trust = ["--volume", "/etc/ssl/certs:/etc/ssl/certs:ro", "--env", f"PIP_CERT={CA_BUNDLE}"]
     name = f"localhost/abside:{__version__}"
+    subprocess.run(["buildah", "rmi", name], capture_output=True, check=False)  # else it would stay there nameless
     run("buildah", "bud", "--isolation", "chroot", "--pull-never", *trust, "--tag", name, str(root))
     return name
 
@@ -126,11 +127,14 @@ def inside(image: str, *command: str) -> str:
 def pod(image: str, render: Callable[[str], Rendered], tmp_path: Path) -> Iterator[str]:
     """Run the dev overlay's pod and the collector, as one pod with a network of its own; give its name."""
     (tmp_path / "containers.conf").write_text(CONTAINERS_CONF)
-    (tmp_path / "pod.yaml").write_text("\n---\n".join(json.dumps(one) for one in playable(render, image)))
+    objects = playable(render, image)
+    (tmp_path / "pod.yaml").write_text("\n---\n".join(map(json.dumps, objects)))
     environment = {**os.environ, "CONTAINERS_CONF": str(tmp_path / "containers.conf")}  # noqa: TID251 podman's own
     run("podman", "kube", "play", "--network", "none", str(tmp_path / "pod.yaml"), env=environment)
     yield "abside-test"
     run("podman", "pod", "rm", "--force", "--time", "1", "abside-test")
+    maps = [one["metadata"]["name"] for one in objects if one["kind"] == "ConfigMap"]
+    run("podman", "volume", "rm", *maps)  # podman keeps a ConfigMap as a volume, and would take it again next time
 
 
 def playable(render: Callable[[str], Rendered], image: str) -> list[Object]:
