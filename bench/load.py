@@ -1,9 +1,8 @@
-"""A load generator in one process: raw HTTP, kept connections, one request in flight on each, fresh ids in each."""
+"""A caller at a fixed rate: raw HTTP over one kept connection, a fresh id in every request."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from dataclasses import dataclass
 
@@ -29,65 +28,30 @@ class Load:
         return len(self.micros) / self.seconds
 
 
-class Caller(asyncio.Protocol):
-    """One connection that asks again as soon as it was answered."""
-
-    def __init__(self, numbers: itertools.count[int], until: float, done: asyncio.Future[None]) -> None:
-        self.numbers = numbers
-        self.until = until
-        self.done = done
-        self.micros: list[float] = []
-        self.wrong = 0
-        self.buffer = b""
-        self.sent = 0.0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-        self.ask()
-
-    def ask(self) -> None:
-        number = next(self.numbers)
-        body = b'{"placement":"pdp","user_id":"u%d","session_id":"s%d","attributes":{"country":"DE"}}' % (
-            number,
-            number,
-        )
-        head = b"POST /v1/assign HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        self.sent = time.perf_counter()
-        self.transport.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)  # type: ignore[attr-defined]
-
-    def data_received(self, data: bytes) -> None:
-        self.buffer += data
-        head, found, body = self.buffer.partition(b"\r\n\r\n")
-        if not found or len(body) < int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]):
-            return
-        now = time.perf_counter()
-        self.micros.append((now - self.sent) * 1e6)
-        self.wrong += not head.startswith(b"HTTP/1.1 200")
-        self.buffer = b""
-        if now < self.until:
-            self.ask()
-        else:
-            self.transport.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self.done.done():
-            self.done.set_result(None)
+def paced(port: int, rate: int, seconds: float) -> Load:
+    """Ask at a fixed rate over one connection; a late answer counts from when its request was due."""
+    return uvloop.run(_paced(port, rate, seconds))
 
 
-def run(port: int, connections: int, seconds: float, first: int = 0) -> Load:
-    """Load `POST /v1/assign` on a loopback port."""
-    return uvloop.run(_run(port, connections, seconds, first))
+async def _paced(port: int, rate: int, seconds: float) -> Load:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    micros: list[float] = []
+    wrong = 0
+    begun = time.perf_counter()
+    for number in range(int(rate * seconds)):
+        due = begun + number / rate
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        writer.write(request(number))
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]))
+        micros.append((time.perf_counter() - due) * 1e6)
+        wrong += not head.startswith(b"HTTP/1.1 200")
+    writer.close()
+    return Load(micros, time.perf_counter() - begun, wrong)
 
 
-async def _run(port: int, connections: int, seconds: float, first: int) -> Load:
-    loop = asyncio.get_running_loop()
-    numbers = itertools.count(first)
-    since = time.perf_counter()
-    callers = []
-    for _ in range(connections):
-        caller = Caller(numbers, since + seconds, loop.create_future())
-        await loop.create_connection(lambda one=caller: one, "127.0.0.1", port)  # type: ignore[misc]
-        callers.append(caller)
-    await asyncio.gather(*(caller.done for caller in callers))
-    took = time.perf_counter() - since
-    return Load([one for caller in callers for one in caller.micros], took, sum(caller.wrong for caller in callers))
+def request(number: int) -> bytes:
+    """Give a whole request with an id of its own."""
+    body = b'{"placement":"pdp","user_id":"u%d","session_id":"s%d","attributes":{"country":"DE"}}' % (number, number)
+    head = b"POST /v1/assign HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -150,11 +151,15 @@ def build_in_slices(
         evaluators[record.id] = _evaluator(record, used[record.id], now_us, reuse)
         yield
     own: dict[str, str] = {}
+    here: defaultdict[str, list[Evaluator]] = defaultdict(list)
+    for evaluator in evaluators.values():
+        for name in evaluator.experiment.placements:
+            here[name].append(evaluator)
     placements: dict[str, PlacementPlan] = {}
     for placement in snapshot.placements.values():
         # Never from `digests`: a layer may bear a placement's name, and its digest would hide a change of this one.
         own[placement.id] = digest_of(placement)
-        placements[placement.id] = _plan(placement, own[placement.id], evaluators.values(), reuse)
+        placements[placement.id] = _plan(placement, own[placement.id], here[placement.id], reuse)
         yield
     changes = [evaluator.valid_until_us for evaluator in evaluators.values()]
     next_change_us = min((at_us for at_us in changes if at_us is not None), default=None)

@@ -1,0 +1,162 @@
+"""Over HTTP: wrk against the fast path, the aiohttp path, a bare aiohttp handler and a C epoll server, interleaved."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import load
+from stage import HERE, Stage, cpu_seconds, publish, resident_mb, snapshot_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+ROUNDS = 5
+SECONDS = 2
+CONNECTIONS = (1, 16, 64)
+UNDER_SECONDS = 6  # of a disturbance: several reloads fall into it
+RATE = 500
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of wrk: times in µs."""
+
+    requests: int
+    seconds: float
+    p50: float
+    p99: float
+    p999: float
+    worst: float
+
+    @property
+    def a_second(self) -> float:
+        return self.requests / self.seconds
+
+
+def wrk(port: int, connections: int, seconds: int) -> Run:
+    """Ask with a fresh id in every request (bench/fresh.lua). wrk is a Debian package: apt-get install wrk."""
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--latency", "-s", str(HERE / "fresh.lua")]
+    done = subprocess.run([*command, f"http://127.0.0.1:{port}/v1/assign"], capture_output=True, text=True, check=True)
+    numbers = [int(one) for one in done.stdout.partition("RESULT ")[2].split()[:7]]
+    if numbers[6]:
+        raise SystemExit(f"{numbers[6]} wrong answers at port {port}: {done.stdout}")
+    return Run(numbers[0], numbers[1] / 1e6, *map(float, numbers[2:6]))
+
+
+Table = dict[tuple[str, int], list[Run]]  # server, connections → one run a round
+
+
+def compare(stage: Stage, snapshot: Path, upstream: str) -> tuple[Table, float]:
+    """Run every server at every number of connections, round after round; also the fast path's CPU µs a request."""
+    fast, fast_port, _ = stage.sidecar(snapshot, "--upstream", upstream)
+    _, slow_port, _ = stage.sidecar(snapshot, "--upstream", upstream, "--fast-path", "off")
+    _, alone_port, _ = stage.sidecar(snapshot, "--spool-limit", "8GiB")  # nothing is shipped: it must not fill up
+    servers = {
+        "floor": stage.floor(),
+        "fast": fast_port,
+        "aiohttp": slow_port,
+        "bare": stage.bare(),
+        "alone": alone_port,
+    }
+    table: Table = {(name, count): [] for name in servers for count in CONNECTIONS}
+    cpu = 0.0
+    for _ in range(ROUNDS):
+        for count in CONNECTIONS:
+            for name, port in servers.items():
+                before = cpu_seconds(fast)
+                table[name, count].append(run := wrk(port, count, SECONDS))
+                if name == "fast" and count == 16:
+                    cpu += (cpu_seconds(fast) - before) / run.requests / ROUNDS
+    return table, cpu * 1e6
+
+
+def disturbed(stage: Stage, folder: Path, upstream: str) -> dict[str, Run]:
+    """Run the fast path with 1,000 experiments: quiet, reloading every second, upstream away, neighbours that fsync."""
+    snapshot = folder / "thousand"
+    publish(snapshot_of(1000, 3), snapshot)
+    _, port, _ = stage.sidecar(snapshot, "--upstream", upstream)
+    _, away, _ = stage.sidecar(snapshot, "--upstream", "http://127.0.0.1:9")
+    found = {"quiet": wrk(port, 16, UNDER_SECONDS)}
+    with_reloads = alongside(lambda generation: publish(snapshot_of(1000, 3, generation=generation), snapshot))
+    next(with_reloads)
+    found["reloading every second"] = wrk(port, 16, UNDER_SECONDS)
+    with_reloads.close()
+    found["upstream away"] = wrk(away, 16, UNDER_SECONDS)
+    writers = [stage.start(sys.executable, "-c", FSYNCING, str(folder / f"neighbour-{n}")) for n in range(4)]
+    found["four neighbours fsync"] = wrk(port, 16, UNDER_SECONDS)
+    stage.stop(*writers)
+    found["quiet again"] = wrk(port, 16, UNDER_SECONDS)
+    return found
+
+
+FSYNCING = (
+    "import os,sys\nf=open(sys.argv[1],'wb')\nwhile True:\n f.write(os.urandom(65536)); f.flush(); os.fsync(f.fileno())"
+)
+
+
+def alongside(work: Callable[[int], None]) -> Iterator[None]:
+    """Do something every second in a thread, while the caller has the generator."""
+    stopping = threading.Event()
+
+    def loop() -> None:
+        generation = 0
+        while not stopping.wait(1.0):
+            generation += 1
+            work(generation)
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+
+
+def paced(stage: Stage, snapshot: Path, upstream: str) -> load.Load:
+    """Ask 500 times a second while a neighbour burns the other core."""
+    _, port, _ = stage.sidecar(snapshot, "--upstream", upstream)
+    burner = stage.start(sys.executable, "-c", "while True: pass")
+    got = load.paced(port, RATE, 20.0)
+    stage.stop(burner)
+    return got
+
+
+def light(stage: Stage, folder: Path, upstream: str) -> tuple[float, float]:
+    """Give the seconds from start to ready (median of five) and the idle memory in MB, with 100 experiments."""
+    snapshot = folder / "hundred"
+    publish(snapshot_of(100, 3), snapshot)
+    seconds, memory = [], []
+    for _ in range(5):
+        process, _, took = stage.sidecar(snapshot, "--upstream", upstream)
+        time.sleep(1.0)
+        seconds.append(took)
+        memory.append(resident_mb(process))
+        stage.stop(process)
+    return statistics.median(seconds), statistics.median(memory)
+
+
+def median(table: Table, name: str, count: int, what: str) -> float:
+    return statistics.median(getattr(run, what) for run in table[name, count])
+
+
+def ratio(table: Table, name: str, under: str, count: int, what: str) -> float:
+    """Give the median over rounds of one server's figure by another's."""
+    pairs = zip(table[name, count], table[under, count], strict=True)
+    return statistics.median(getattr(one, what) / getattr(other, what) for one, other in pairs)
+
+
+def has_tools() -> str:
+    """Name what is missing, or nothing."""
+    found = [os.access(os.path.join(place, tool), os.X_OK) for tool in ("wrk", "cc") for place in os.get_exec_path()]  # noqa: PTH118
+    half = len(found) // 2
+    missing = [tool for tool, places in (("wrk", found[:half]), ("cc", found[half:])) if not any(places)]
+    return ", ".join(missing)
