@@ -65,11 +65,11 @@ def _answer(child: subprocess.Popen[bytes], seconds: float, stop: Event) -> byte
     deadline = time.monotonic() + seconds
     while True:
         try:
-            return child.communicate(timeout=LOOK_SECONDS)[0]
+            return child.communicate(timeout=max(0.0, min(LOOK_SECONDS, deadline - time.monotonic())))[0]
         except subprocess.TimeoutExpired as exc:
             if stop.is_set():
                 raise ChildError("the agent was stopped") from exc
-            if time.monotonic() > deadline:
+            if time.monotonic() >= deadline:
                 raise ChildError(f"it took longer than {seconds:g} s") from exc
 
 
