@@ -224,7 +224,13 @@ def _conflicts(checked: Checked) -> None:
 
 
 def _metrics(trees: list[Tree], documents: list[Document]) -> None:
-    own = {name for document in documents if known(document.metrics) for name in document.metrics}
+    own: dict[str, str] = {}
+    for tree, document in zip(trees, documents, strict=True):
+        for name in document.metrics if known(document.metrics) else ():
+            other = own.setdefault(name, tree.file)
+            if other != tree.file:
+                message = f"{name} stands in {other} too"
+                tree.note("DUPLICATE_ID", ("metrics", name), message, "keep one", at_key=True)
     for tree, document in zip(trees, documents, strict=True):
         for name, experiment in document.experiments.items() if known(document.experiments) else ():
             analysis = experiment.analysis if known(experiment) else experiment

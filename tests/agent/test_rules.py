@@ -319,6 +319,15 @@ def test_an_id_in_two_files_names_both(
     ]
 
 
+def test_a_metric_in_two_files_is_noted_at_the_second(
+    doc: type[Doc], problems_of: Callable[..., list[Problem]]
+) -> None:
+    text = "metrics:\n  scroll: {kind: mean}\n"
+    (problem,) = problems_of({"a.yaml": text, "b.yaml": text, "g.yaml": doc.GROUND})
+    assert (problem.code, problem.file, problem.line) == ("DUPLICATE_ID", "b.yaml", 2)
+    assert problem.message == "scroll stands in a.yaml too"
+
+
 def test_experiments_and_placements_share_their_ids(doc: type[Doc], problems_of: Callable[..., list[Problem]]) -> None:
     problems = problems_of({"g.yaml": doc.GROUND, "x.yaml": doc.one("home")})
     assert [(p.code, p.file) for p in problems] == [("NAMESPACE", "g.yaml"), ("NAMESPACE", "x.yaml")]
