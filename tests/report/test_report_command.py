@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from abside.collector.store import SCHEMA
-from abside.report.command import main
+from abside.report.command import _build, main
+from abside.report.engine import Engine
 from abside.report.render import Pen, render
 from abside.report.report import Report
 from abside.report.settings import ReportSettings
-from abside.report.source import COLUMNS
+from abside.report.source import COLUMNS, StoreChanged, open_source
 from abside.snapshot import Snapshot
 
 Configure = Callable[..., Path]
@@ -214,15 +215,22 @@ def test_a_file_whose_pages_are_damaged_is_one_line_and_exit_1(
 
 
 def test_a_file_that_a_collector_merges_meanwhile_is_looked_for_again(
-    store: Path, config_file: Configure, capsys: pytest.CaptureFixture[str], report_on: Callable[..., Report]
+    store: Path, config_file: Configure, engine: Engine, documents: Callable[..., Snapshot]
+) -> None:
+    source = open_source(engine, store)
+    (file,) = source.files
+    file.unlink()
+    with pytest.raises(StoreChanged):
+        _build(engine, source, documents(), ReportSettings(store, (config_file(),)))
+
+
+def test_a_store_that_never_comes_to_rest_is_given_up(
+    store: Path, config_file: Configure, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (file,) = store.rglob("*.parquet")
-    broken = file.with_name("vanishing.parquet")
-    broken.symlink_to(file.with_name("nowhere"))  # listed, and not there when it is opened
+    file.with_name("vanishing.parquet").symlink_to(file.with_name("nowhere"))  # listed, and gone when it is opened
     code, _, err = ask(capsys, events=store, config=(config_file(),))
-    assert (code, "ask again" in err) == (1, True)
-    broken.unlink()
-    assert ask(capsys, events=store, config=(config_file(),))[0] == 0
+    assert (code, "the store changed under 3 looks; ask again" in err) == (1, True)
 
 
 def test_a_real_process_documents_its_usage_and_exits_2_when_told_wrongly(store: Path, config_file: Configure) -> None:

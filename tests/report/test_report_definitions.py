@@ -2,6 +2,8 @@ from collections.abc import Callable
 from typing import Any
 
 from abside.report.page import ExperimentPage
+from abside.report.report import Report
+from abside.snapshot import Snapshot
 
 PageOf = Callable[..., ExperimentPage]
 
@@ -24,6 +26,35 @@ def test_figures_begin_after_the_last_exposure_of_a_variants_old_configuration(t
     assert {arm.variant: arm.units for arm in page.arms} == {"control": 1, "treatment": 1}
     assert page.before_since == 5
     assert page.exposures == 8
+
+
+def test_after_two_changes_figures_begin_with_the_third_configuration(till: Any, page_of: PageOf) -> None:
+    till.serve(0, "base", {"model": "v1"})
+    for minute, name in ((10, "one"), (20, "two"), (30, "three")):
+        till.serve(minute, name, {"model": name})
+        till.expose(minute + 1, "treatment", user_id=f"t-{name}", config_id=name)
+        till.expose(minute + 2, "control", user_id=f"c-{name}", config_id="base")
+    page = page_of(till.close())
+    assert f"{page.definitions.since:%H:%M}" == "09:21"
+    assert {arm.variant: arm.units for arm in page.arms} == {"control": 2, "treatment": 1}
+
+
+def test_a_change_that_leaves_nobody_is_the_reason_given(
+    till: Any, report_on: Callable[..., Report], documents: Callable[..., Snapshot]
+) -> None:
+    till.serve(0, "base", {"model": "v1"})
+    till.serve(0, "old", {"model": "v2"})
+    till.serve(30, "new", {"model": "v3"})
+    till.expose(1, "control", user_id="c1", config_id="base")
+    till.expose(2, "treatment", user_id="t1", config_id="old")
+    till.expose(31, "treatment", user_id="t1", config_id="new")
+    store = till.close()
+    (refused,) = report_on(store, documents()).refused
+    left = "; 2 units met another configuration of its variants before and are left out"
+    assert refused.reason == f"has exposures, and none of them of a unit since its variants changed{left}"
+    till.expose(32, "treatment", user_id="t2", config_id="new")
+    (refused,) = report_on(till.close(), documents()).refused
+    assert refused.reason == f"has no unit in its control 'control'; variants found: treatment (1 units){left}"
 
 
 def test_a_change_of_what_the_experiment_does_not_set_is_none_of_it(till: Any, page_of: PageOf) -> None:

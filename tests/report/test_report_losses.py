@@ -25,13 +25,13 @@ def test_losses_are_the_last_account_of_every_sidecar_by_arm(till: Any, page_of:
     tell(till, 0, "b1", exposures=[arm("control", 1, 0), arm("x", 1, 0, "other")])
     tell(till, 1, "b1", exposures=[arm("control", 3, 0), arm("x", 3, 3, "other")])
     tell(till, 4, "b1", exposures=[arm("treatment", 0, 1)], clean_end=True)
-    tell(till, 5, "b2", exposures=[arm("treatment", 1, 1)])
+    tell(till, 5, "b2", exposures=[arm("treatment", 1, 1), arm("control", 2, 0)])
     till.events.append(dict(till.events[-1]))
     till.expose(1, "control", user_id="u1")
     till.expose(1, "control", user_id="u1", phase=2)
     till.expose(1, "treatment", user_id="u2", phase=2)
     page = page_of(till.close())
-    assert page.ledger == {"control": ArmLedger(accepted=3, lost=0), "treatment": ArmLedger(accepted=1, lost=2)}
+    assert page.ledger == {"control": ArmLedger(accepted=5, lost=0), "treatment": ArmLedger(accepted=1, lost=2)}
     assert page.arrived == {"control": 2, "treatment": 1}  # of all phases, as the accounts count
 
 

@@ -114,6 +114,6 @@ def test_every_bad_file_is_named_at_once(store: Path) -> None:
 def test_columns_that_a_newer_collector_adds_are_ignored(store: Path, engine: Engine) -> None:
     (file,) = day(store).glob("*.parquet")
     table = pq.read_table(file, schema=SCHEMA)
-    pq.write_table(table.append_column("later", pa.array(["x"] * len(table))), day(store) / "newer.parquet")
+    pq.write_table(table.append_column("later", pa.array(["x"] * len(table))), day(store) / "a-newer.parquet")
     source = open_source(engine, store)
     assert engine.rows("n", source.events.agg(n=source.events.count())) == [{"n": 4}]

@@ -90,6 +90,8 @@ def test_each_sidecars_words_are_compared_with_its_own_before(
     for minute, boot, traffic in ((0, "a", 1_000), (1, "b", 1_000), (10, "a", 5_000), (11, "b", 5_000)):
         till.config(minute, traffic_bp=traffic)
         till.events[-1]["event_id"] = f"{boot}-{minute:x}"
+    till.config(12, traffic_bp=1_000)  # a third starts with an old file
+    till.events[-1]["event_id"] = "c-0"
     till.expose(1, "control", user_id="u1")
     page = page_of(till.close())
     assert [change.what for change in page.history] == ["started: 10 % of traffic, phase 1", "ramped 10 % → 50 %"]

@@ -97,6 +97,8 @@ def test_of_two_copies_the_earlier_one_counts_and_once(till: Any, page_of: PageO
     till.expose(0, "treatment", user_id="u2")
     for minute in (5, 4, 6):
         till.add("click", minute, user_id="u1", placement="pdp", event_id="mine")
+    till.add("click", 7, user_id="u1", placement="home", event_id="moved")
+    till.add("click", 8, user_id="u2", placement="pdp", event_id="moved")  # of another shopper: the earlier one counts
     till.add("purchase", 59, user_id="u1", event_id="order")
     till.add("purchase", -1, user_id="u1", event_id="order")  # sent again, told to have been before the exposure
     page = page_of(till.close(), analysis={"window_seconds": 3600})

@@ -66,7 +66,7 @@ class Engine:
         """Give the rows of Parquet files of one schema as a table."""
         with self._running("opening the files"):
             names = [str(path) for path in files]
-            return self.connection.read_parquet(names, union_by_name=True, hive_partitioning=False)
+            return self.connection.read_parquet(names, hive_partitioning=False)
 
     def rows(self, purpose: str, table: Table) -> list[Row]:
         """Run a table that has few rows. Raises EngineFailed."""

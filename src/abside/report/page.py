@@ -14,7 +14,7 @@ from abside.report.losses import ArmLedger, arm_ledger
 from abside.report.metrics import METRICS
 from abside.report.problem import Refused, listed
 from abside.report.stats import Estimate, estimate, value_of
-from abside.report.tally import Arm, Choice, Tally
+from abside.report.tally import Arm, Choice, Counted, Tally
 from abside.report.timeline import Change, shares, states_of, timeline
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def experiment_page(
     )
     counted = tally.count(choice)
     by_name = {arm.variant: arm for arm in counted.arms}
-    refusal = _unusable(name, control, by_name)
+    refusal = _unusable(name, control, by_name, counted)
     if refusal:
         return refusal
     copies = exposure_copies(engine, events, name)
@@ -150,13 +150,16 @@ def _variants(experiment: Experiment, weights: dict[str, int] | None, control: s
     return [control, *(name for name in declared if name != control)]
 
 
-def _unusable(name: str, control: str, arms: dict[str, Arm]) -> Refused | None:
-    found = listed([f"{arm.variant} ({arm.units:,} units)" for arm in arms.values()])
+def _unusable(name: str, control: str, arms: dict[str, Arm], counted: Counted) -> Refused | None:
+    if control in arms:
+        return None
+    early = counted.before_since
+    left = f"; {early:,} units met another configuration of its variants before and are left out" if early else ""
     if not arms:
-        return Refused(name, "has exposures, and none of them of a unit: all are of bots, forced, or without an id")
-    if control not in arms:
-        return Refused(name, f"has no unit in its control {control!r}; variants found: {found}")
-    return None
+        why = " since its variants changed" if early else ": all are of bots, forced, or without an id"
+        return Refused(name, f"has exposures, and none of them of a unit{why}{left}")
+    found = listed([f"{arm.variant} ({arm.units:,} units)" for arm in arms.values()])
+    return Refused(name, f"has no unit in its control {control!r}; variants found: {found}{left}")
 
 
 def _remarks(
