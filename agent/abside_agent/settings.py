@@ -1,10 +1,19 @@
-"""The settings of `abside agent` and `abside check`."""
+"""The settings of the commands that know documents."""
 
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
 
+from abside.assignment.attribute import date
 from abside.environ import integer, one_of, seconds, setting, size
+
+
+def instant(value: str) -> int:
+    """Read an instant, `2026-12-01T09:00:00Z`, as µs UTC. Raises ValueError."""
+    at_us: int | None = date(value)
+    if at_us is None:
+        raise ValueError(f"{value!r} is not an instant with a zone, for example 2026-12-01T09:00:00Z")
+    return at_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +41,13 @@ class CheckSettings:
 
     paths: tuple[str, ...] = setting(MISSING, "files, or directories of *.yaml", many=True, words=True)
     json: bool = setting(False, "print the problems as JSON", flag=True)
+
+
+@dataclass(frozen=True, slots=True)
+class DiffSettings:
+    """What to compare, and for when."""
+
+    old: str = setting(MISSING, "what is in force: a directory, a file, a ConfigMap manifest or REV:path", words=True)
+    new: str = setting(MISSING, "what is to be in force", words=True)
+    at: int | None = setting(None, "the instant to compare at; now if not given", instant)
+    json: bool = setting(False, "print the difference as JSON", flag=True)

@@ -53,6 +53,12 @@ ROOMS = {
         "abside_agent.check_command:main",
         extra="agent",
     ),
+    "diff": Room(
+        "Say what a change of the documents does to shoppers, and what of it is forbidden.",
+        "abside_agent.settings:DiffSettings",
+        "abside_agent.diff_command:main",
+        extra="agent",
+    ),
     "report": Room(
         "Print the figures of the experiments in a collector's store.",
         "abside.report.settings:ReportSettings",
@@ -115,7 +121,7 @@ def _load(place: str, room: Room) -> Any:
 def _param(setting: Setting) -> click.Parameter:
     kind = _Kind(setting.read)
     if setting.words:
-        return click.Argument([setting.name], type=kind, nargs=-1, required=setting.required)
+        return click.Argument([setting.name], type=kind, nargs=-1 if setting.many else 1, required=setting.required)
     if setting.flag:
         return click.Option(
             [setting.option], is_flag=True, default=setting.default, help=setting.help, envvar=setting.variable

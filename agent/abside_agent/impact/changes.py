@@ -88,6 +88,8 @@ def _experiment(before: Experiment | None, after: Experiment | None, now_us: int
         was, now = _state_of(before, now_us), _state_of(after, now_us)
         if was != now:
             yield _state(after, was, now, now_us)
+        elif _traffic(before, now_us) != _traffic(after, now_us):
+            yield _ramp(after.id, _traffic(before, now_us), _traffic(after, now_us))
         yield from _fields(before, after, now_us)
 
 
@@ -125,8 +127,8 @@ def _state(after: Experiment, was: State | None, now: State, now_us: int) -> Cha
         case "PAUSED" if is_new:
             return Change("added", name, f"{name} is added, paused.")
         case "PAUSED":
-            rest = "every unit gets the placements' parameters, its slots stay reserved, and resuming loses nothing"
-            return Change("paused", name, f"{name} is paused: {rest}.")
+            slots = "" if after.slots is None else "; its slots stay reserved"
+            return Change("paused", name, f"{name} is paused: every unit gets the placements' parameters{slots}.")
         case "ENDED" if is_new:
             return Change("added", name, f"{name} is added, already ended.")
         case "ENDED":
@@ -137,16 +139,16 @@ def _state(after: Experiment, was: State | None, now: State, now_us: int) -> Cha
             return Change("drafted", name, f"{name} is {'added as' if is_new else 'again'} a draft: nobody is in it.")
 
 
+def _ramp(name: str, was_bp: int, now_bp: int) -> Change:
+    way = "up" if now_bp > was_bp else "down"
+    return Change("ramped", name, f"{name} is ramped {way} from {shown_percent(was_bp)} to {shown_percent(now_bp)}.")
+
+
 def _fields(before: Experiment, after: Experiment, now_us: int) -> Iterator[Change]:
     name = after.id
     if before.phase != after.phase:
         rest = "all its units are drawn anew" if after.phase > before.phase else "its units get an old split again"
         yield Change("phase", name, f"{name} goes from phase {before.phase} to phase {after.phase}: {rest}.")
-    was_traffic, traffic = _traffic(before, now_us), _traffic(after, now_us)
-    if was_traffic != traffic:
-        way = "up" if traffic > was_traffic else "down"
-        sentence = f"{name} is ramped {way} from {shown_percent(was_traffic)} to {shown_percent(traffic)}."
-        yield Change("ramped", name, sentence)
     yield from _arms(before, after)
     if digest(list(before.eligibility)) != digest(list(after.eligibility)):
         sentence = f"{name} is targeted anew: who is eligible no more leaves, who becomes eligible may join."
@@ -200,6 +202,11 @@ def _times(before: Experiment, after: Experiment, now_us: int) -> Iterator[Chang
         yield Change("schedule", name, f"{name}: steps to come are {', '.join(to_come) or 'none'}.")
 
 
+def _to_come(experiment: Experiment, now_us: int) -> list[str]:
+    steps = [step for step in experiment.steps if step.from_us > now_us]
+    return [f"{shown_percent(step.traffic_bp)} at {date_text(step.from_us)}" for step in steps]
+
+
 def _forced(before: Experiment, after: Experiment) -> Iterator[Change]:
     """Count forced units; their ids are for nobody's eyes."""
     moved = {
@@ -242,7 +249,7 @@ def _traffic(experiment: Experiment, now_us: int) -> int:
 
 def _slots(experiment: Experiment) -> str:
     if experiment.slots is None:
-        return "all of no layer"
+        return "no layer"
     start, stop = (shown_percent(edge).replace(" ", "") for edge in experiment.slots)
     return f"{start}-{stop} of {experiment.layer}"
 
