@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abside import event, snapshot
-from abside.sidecar.accounts import MAX_ARMS, MAX_TYPES, OTHER_TYPES, Accounts, ArmCount
+from abside.sidecar.accounts import MAX_ARMS, MAX_KEPT_ARMS, MAX_TYPES, OTHER_TYPES, Accounts, ArmCount
 from abside.snapshot import Experiment, Placement, Variant, assemble
 from abside.spool.frame import good_prefix
 
@@ -227,6 +227,17 @@ async def test_a_config_event_that_found_no_room_is_told_when_there_is(
     assert running.spooled("config")[0]["revision"] == world.snapshot().head.revision
     await running.assign(placement="pdp", user_id="u7343")
     assert [one["placements"][0]["placement"] for one in running.spooled("config")[1:]] == ["pdp"]
+
+
+def test_made_up_arms_never_grow_the_accounts_beyond_their_bound() -> None:
+    accounts = Accounts("b", {})
+    accounts.accept_exposure([accounts.arm("real", "control")])
+    for number in range(MAX_KEPT_ARMS + 100):
+        accounts.accept_exposure([accounts.arm(f"e{number}", "v")])
+    accounts.accept_exposure([accounts.arm("real", "control")])
+    assert len(accounts.arms) == MAX_KEPT_ARMS + 1
+    assert accounts.arms["real", "control"].accepted == 2
+    assert sum(count.accepted for count in accounts.arms.values()) == MAX_KEPT_ARMS + 102
 
 
 def test_made_up_types_never_grow_the_accounts_beyond_their_bound() -> None:

@@ -49,7 +49,8 @@ class Accounts:
         """Give the count of one arm, to be raised without looking it up again."""
         count = self.arms.get((experiment, variant))
         if count is None:
-            count = self.arms[experiment, variant] = ArmCount()
+            known = len(self.arms) < MAX_KEPT_ARMS
+            count = self.arms.setdefault((experiment, variant) if known else OTHER_ARM, ArmCount())
         return count
 
     def accept_exposure(self, counts: Iterable[ArmCount]) -> None:
@@ -99,3 +100,5 @@ MAX_ARMS = 200  # of one statement: at 200 bytes each they leave room for the ty
 MAX_TYPES = 100  # told apart; a caller that makes up a name for each event must not grow memory, accounts and metrics
 NAMED_TYPES = event.OWN_TYPES | event.FIELDS.keys()  # these always
 OTHER_TYPES = "other_types"
+MAX_KEPT_ARMS = 20_000  # 1,000 experiments of 20 arms; only tokens with made-up names go beyond
+OTHER_ARM: Arm = ("other", "other")
