@@ -39,8 +39,11 @@ class AgentSettings:
 class CheckSettings:
     """What to check, and how to say it."""
 
-    paths: tuple[str, ...] = setting(MISSING, "files, or directories of *.yaml", many=True, words=True)
+    paths: tuple[str, ...] = setting(
+        MISSING, "files, directories of *.yaml, or ConfigMap manifests", many=True, words=True
+    )
     json: bool = setting(False, "print the problems as JSON", flag=True)
+    strict: bool = setting(False, "warnings count as problems", flag=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +54,17 @@ class DiffSettings:
     new: str = setting(MISSING, "what is to be in force", words=True)
     at: int | None = setting(None, "the instant to compare at; now if not given", instant)
     json: bool = setting(False, "print the difference as JSON", flag=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainSettings:
+    """Whom to explain, where, and under which documents."""
+
+    config: tuple[str, ...] = setting(MISSING, "directory of *.yaml documents; may be given several times", many=True)
+    placement: str = setting(MISSING, "the placement asked at")
+    user_id: str | None = setting(None, "the shopper's user id")
+    session_id: str | None = setting(None, "the shopper's session id")
+    attribute: tuple[str, ...] = setting((), "name=value, for each attribute the rec service sends", many=True)
+    paused: tuple[str, ...] = setting((), "directory whose keys are paused experiments", many=True)
+    at: int | None = setting(None, "the instant to explain; now if not given", instant)
+    json: bool = setting(False, "print what POST /v1/explain answers", flag=True)

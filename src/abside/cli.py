@@ -59,6 +59,12 @@ ROOMS = {
         "abside_agent.diff_command:main",
         extra="agent",
     ),
+    "explain": Room(
+        "Say what one shopper gets at a placement and why, step by step; no server needed.",
+        "abside_agent.settings:ExplainSettings",
+        "abside_agent.explain_command:main",
+        extra="agent",
+    ),
     "report": Room(
         "Print the figures of the experiments in a collector's store.",
         "abside.report.settings:ReportSettings",
