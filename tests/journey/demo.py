@@ -31,6 +31,7 @@ HOME = ROOT / ".abside" / "demo"
 PLACEMENTS = ["pdp", "newsfeed", "search", "home", "cart"]
 CONNECTIONS = 16
 REASKED = 1_000  # shoppers asked again after a ramp and a pause
+SHOPPERS = 1_500  # of the simulated shop
 IN_FORCE_SECONDS = 1.5  # promised for an edit on this machine
 FAR = 4.0  # standard deviations: one table in ten thousand is further off by chance
 
@@ -310,6 +311,11 @@ async def demo() -> int:
         mark = tally.check(code == 0, f"exit code {code}")
         print(f"  drained and stopped in {time.monotonic() - since:.1f} s, exit code {code}  {mark}")
     show_landed(tally)
+    title("7. What an analyst reads: a simulated shop where the treatment truly adds 50 % to add-to-cart")
+    sys.stdout.flush()
+    shop = [sys.executable, str(ROOT / "bench" / "shop_http.py"), str(SHOPPERS)]
+    read = subprocess.run(shop, check=False)  # noqa: ASYNC221 nothing else runs by now
+    tally.check(read.returncode == 0, f"the report's exit code is {read.returncode}")
     took = time.monotonic() - began
     if tally.wrong:
         print(f"\nwrong after {took:.0f} s: " + "; ".join(tally.wrong))
