@@ -257,7 +257,9 @@ def _sizes(files: list[File]) -> Iterator[Flaw]:
     """Warn of directories that grow towards what a ConfigMap, or the client that applies it, can take."""
     totals: dict[str, int] = defaultdict(int)
     for file in files:
-        totals[file.directory] += len(file.data)
+        totals[file.directory] += len(
+            file.data.lstrip(b"\n")
+        )  # a manifest's keys begin with as many lines as stand above
     for directory, total in totals.items():
         if total >= WARN_DIRECTORY_BYTES:
             message = f"{total // 1024} KiB of documents: a ConfigMap holds {MAX_FILE_BYTES // 1024} KiB"

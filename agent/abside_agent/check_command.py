@@ -3,74 +3,96 @@
 from __future__ import annotations
 
 import sys
-from itertools import groupby
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import click
 import orjson
 
-from abside_agent.check import Checked, check
+from abside.environ import now_us
+from abside_agent.check import check
 from abside_agent.resolve import resolve
+from abside_agent.rules.doubts import doubt, free_slots
 from abside_agent.settle import refuse
-from abside_agent.sources.mounted import read_file
-from abside_agent.sources.reading import MAX_FILE_BYTES, File, Reading, problem_to_map
+from abside_agent.shown import shown, shown_slots
+from abside_agent.sources.documents import DocumentsError
+from abside_agent.sources.given import Given, given
+from abside_agent.sources.reading import Reading, problem_to_map
 
 if TYPE_CHECKING:
     from abside.snapshot import Problem
+    from abside_agent.check import Checked
     from abside_agent.settings import CheckSettings
 
 EXIT_PROBLEMS = 1
 EXIT_USAGE = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that `abside check` has to say. `free`: layer → free ranges as half-open basis points."""
+
+    problems: list[Problem]
+    free: dict[str, list[tuple[int, int]]]
+    files: int
+    experiments: int
+
+    @property
+    def errors(self) -> int:
+        """How many problems keep something out of force."""
+        return sum(problem.severity == "error" for problem in self.problems)
+
+    @property
+    def summary(self) -> dict[str, int]:
+        """The counts of the closing line."""
+        warnings = len(self.problems) - self.errors
+        return {"files": self.files, "experiments": self.experiments, "errors": self.errors, "warnings": warnings}
+
+
 def main(settings: CheckSettings) -> int:
     """Print the problems and a closing line. Give 0 without errors, 1 with, 2 for a path that is not there."""
-    missing = [path for path in settings.paths if not Path(path).exists()]
-    if missing:
-        sys.stderr.write(f"abside check: no such file or directory: {', '.join(missing)}\n")
+    try:
+        read = given(settings.paths)
+    except DocumentsError as exc:
+        sys.stderr.write(f"abside check: {exc}\n")
         return EXIT_USAGE
-    files = list({file.name: file for path in settings.paths for file in _files(Path(path))}.values())
-    checked = check(files)
-    problems = _problems(files, checked)
-    errors = sum(problem.severity == "error" for problem in problems)
+    found = findings(read, now_us())
+    click.echo(_json(found) if settings.json else _text(found, read), nl=False)
+    return EXIT_PROBLEMS if found.errors or (settings.strict and found.problems) else 0
+
+
+def findings(read: Given, at_us: int) -> Findings:
+    """Check files as one document, at an instant in µs UTC."""
+    checked = check(read.files)
+    doubt(checked, at_us)
+    problems = sorted({read.place(one) for one in (*read.problems, *_problems(read, checked))}, key=_order)
     experiments = {c.id for c in checked.candidates if c.section == "experiments"}
-    summary = {
-        "files": len(files),
-        "experiments": len(experiments),
-        "errors": errors,
-        "warnings": len(problems) - errors,
-    }
-    sys.stdout.write(_json(problems, summary) if settings.json else _text(problems, summary))
-    return EXIT_PROBLEMS if errors else 0
+    return Findings(problems, free_slots(checked, at_us), len(set(read.shown.values())), len(experiments))
 
 
-def _files(path: Path) -> list[File]:
-    if path.is_dir():
-        names = sorted(entry for entry in path.iterdir() if entry.suffix == ".yaml" and entry.name[0] != ".")
-        return [_file(entry, str(path)) for entry in names]
-    return [_file(path, str(path.parent))]
+def _order(problem: Problem) -> tuple[str, int, int, str, str]:
+    return problem.file, problem.line, problem.column, problem.code, problem.path
 
 
-def _file(path: Path, directory: str) -> File:
-    data, refusal = read_file(path, MAX_FILE_BYTES + 1)
-    return File(str(path), data or b"", directory, refusal)
-
-
-def _problems(files: list[File], checked: Checked) -> list[Problem]:
+def _problems(read: Given, checked: Checked) -> list[Problem]:
     found = [one.problem for one in checked.flaws()]
     if any(problem.severity == "error" for problem in found):
         return found  # what an agent would refuse for want of anything left follows from these
-    refusal = refuse(Reading(tuple(files)), checked, resolve(checked, None), None)
+    refusal = refuse(Reading(read.files), checked, resolve(checked, None), None)
     return [*found, refusal.problem] if refusal else found
 
 
-def _text(problems: list[Problem], summary: dict[str, int]) -> str:
-    lines = []
-    for _, group in groupby(problems, key=lambda problem: problem.file):
-        lines += [*map(str, group), ""]
+def _text(found: Findings, read: Given) -> str:
+    lines = read.lines() if found.problems else {}
+    errors = [problem for problem in found.problems if problem.severity == "error"]
+    warnings = [problem for problem in found.problems if problem.severity == "warning"]
+    parts = [*shown(errors, lines), *shown(warnings, lines)]
+    if found.free:
+        parts.append("free slots\n" + "".join(f"  {name}: {shown_slots(free)}\n" for name, free in found.free.items()))
+    summary = found.summary
     counts = f"{_count(summary, 'file')}, {_count(summary, 'experiment')}"
-    lines.append(f"{counts}: {_count(summary, 'error')}, {_count(summary, 'warning')}")
-    return "\n".join(lines) + "\n"
+    parts.append(f"{counts}: {_count(summary, 'error')}, {_count(summary, 'warning')}\n")
+    return "\n".join(parts)
 
 
 def _count(summary: dict[str, int], noun: str) -> str:
@@ -78,6 +100,7 @@ def _count(summary: dict[str, int], noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _json(problems: list[Problem], summary: dict[str, int]) -> str:
-    body = {"problems": [problem_to_map(problem) for problem in problems], "summary": summary}
+def _json(found: Findings) -> str:
+    layers = {name: {"free": [shown_slots([one]) for one in free]} for name, free in found.free.items()}
+    body = {"problems": [problem_to_map(one) for one in found.problems], "summary": found.summary, "layers": layers}
     return orjson.dumps(body, option=orjson.OPT_INDENT_2).decode() + "\n"
