@@ -274,8 +274,10 @@ def _syntax(text: str, exc: yaml.MarkedYAMLError) -> _Unreadable:
         mark = exc.context_mark
     if mark is None:
         return _Unreadable("SYNTAX", (0, 0), f"this is not YAML: {said}", "see https://yaml.org")
-    place = (mark.line + 1, mark.column + 1)
     lines = text.splitlines()
+    if mark.line >= len(lines) and exc.context_mark is not None:
+        mark = exc.context_mark  # where it opened: there is nothing to see behind the last line
+    place = (min(mark.line + 1, len(lines) or 1), mark.column + 1)
     line = lines[mark.line] if mark.line < len(lines) else ""
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return _Unreadable("TAB", (place[0], line.index("\t") + 1), "a tab cannot indent", "use spaces")
