@@ -68,3 +68,18 @@ class ExplainSettings:
     paused: tuple[str, ...] = setting((), "directory whose keys are paused experiments", many=True)
     at: int | None = setting(None, "the instant to explain; now if not given", instant)
     json: bool = setting(False, "print what POST /v1/explain answers", flag=True)
+
+
+@dataclass(frozen=True, slots=True)
+class SimulateSettings:
+    """Which units to send through which documents."""
+
+    config: tuple[str, ...] = setting(MISSING, "directory of *.yaml documents; may be given several times", many=True)
+    units: int | None = setting(None, "how many made-up units; 100000 if not given", integer)
+    ids: str | None = setting(None, "file of ids, one a line, or - for stdin")
+    attribute: tuple[str, ...] = setting(
+        (), "name=value of every unit; with none, eligibility is taken as given", many=True
+    )
+    paused: tuple[str, ...] = setting((), "directory whose keys are paused experiments", many=True)
+    at: int | None = setting(None, "the instant to simulate; now if not given", instant)
+    json: bool = setting(False, "print everything as JSON", flag=True)

@@ -65,6 +65,12 @@ ROOMS = {
         "abside_agent.explain_command:main",
         extra="agent",
     ),
+    "simulate": Room(
+        "Send many units through the documents: shares against weights, overlap, layers.",
+        "abside_agent.settings:SimulateSettings",
+        "abside_agent.simulate_command:main",
+        extra="agent",
+    ),
     "report": Room(
         "Print the figures of the experiments in a collector's store.",
         "abside.report.settings:ReportSettings",
