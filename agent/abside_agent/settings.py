@@ -23,6 +23,11 @@ class AgentSettings:
     config: tuple[str, ...] = setting(MISSING, "directory of *.yaml documents; may be given several times", many=True)
     snapshot: str = setting(MISSING, "the file to publish, which the sidecar follows")
     paused: tuple[str, ...] = setting((), "directory whose keys are paused experiments", many=True)
+    fast_watch: str | None = setting(None, "ConfigMap of --paused, watched by the Kubernetes API as well; absent: not")
+    cluster_api: str | None = setting(None, "https://host:port of the Kubernetes API; absent: as it tells its pods")
+    cluster_credentials: str = setting(
+        "/var/run/secrets/kubernetes.io/serviceaccount", "directory of token, ca.crt and namespace, for --fast-watch"
+    )
     once: bool = setting(False, "publish and exit; 1 when anything was rejected", flag=True)
     # Between two looks a change by events is seen at once; this bounds what a lost event costs. A look at 200 KiB
     # takes 0.3 ms.
@@ -83,3 +88,36 @@ class SimulateSettings:
     paused: tuple[str, ...] = setting((), "directory whose keys are paused experiments", many=True)
     at: int | None = setting(None, "the instant to simulate; now if not given", instant)
     json: bool = setting(False, "print everything as JSON", flag=True)
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionSettings:
+    """Where the webhook listens, which ConfigMaps are ours, and what a review may cost."""
+
+    tls_cert: str = setting(MISSING, "certificate chain, PEM; read again when it changes")
+    tls_key: str = setting(MISSING, "private key, PEM")
+    listen: str = setting("0.0.0.0:8443", "where reviews are answered")  # the API server asks at the pod's address
+    configmap: tuple[str, ...] = setting(
+        ("abside-experiments",), "name of the documents' ConfigMap; several make one document", many=True
+    )
+    paused_configmap: str = setting("abside-paused", "name of the ConfigMap whose keys are paused experiments")
+    # The webhook's own timeout is 10 s; whoever is slower than this is answered with a warning in time.
+    check_seconds: float = setting("7", "longest a check may take with waiting; then the change is allowed", seconds)
+    check_cpu_seconds: int = setting("7", "CPU time a check may use", integer)
+    # One check runs at a time. The container has a limit of 256 MiB, of which the process itself takes 45.
+    check_memory: int = setting("192MiB", "address space a check may use", size)
+    tls_poll_seconds: float = setting("10", "how often the certificate's files are looked at", seconds)
+    linger_seconds: float = setting("5", "how long after SIGTERM requests are still taken", seconds)
+    # Old and new object, each up to 1 MiB of data, twice where the client's last-applied annotation holds it too; JSON
+    # escapes add some.
+    max_review_bytes: int = setting("8MiB", "largest AdmissionReview", size)
+    max_connections: int = setting("256", "most open connections: a descriptor and about 50 KB each", integer)
+    header_seconds: float = setting("5", "how long a connection's first headers may take", seconds)
+    body_seconds: float = setting("5", "how long a body may take", seconds)
+    keepalive_seconds: float = setting("75", "how long an idle connection is kept", seconds)
+    log_level: str = setting("info", "least severe log line written", one_of("debug", "info", "warning", "error"))
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaSettings:
+    """Nothing: there is one document, and one schema of it."""

@@ -71,6 +71,18 @@ ROOMS = {
         "abside_agent.simulate_command:main",
         extra="agent",
     ),
+    "admission": Room(
+        "Check the documents' ConfigMap at `kubectl apply`: a validating webhook.",
+        "abside_agent.settings:AdmissionSettings",
+        "abside_agent.admission.app:main",
+        extra="agent",
+    ),
+    "schema": Room(
+        "Print the JSON Schema of the documents, for editors.",
+        "abside_agent.settings:SchemaSettings",
+        "abside_agent.schema_command:main",
+        extra="agent",
+    ),
     "report": Room(
         "Print the figures of the experiments in a collector's store.",
         "abside.report.settings:ReportSettings",
