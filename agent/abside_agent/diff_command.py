@@ -6,6 +6,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import click
 import orjson
 
 from abside.assignment.attribute import date_text
@@ -14,7 +15,9 @@ from abside_agent.impact.changes import changes
 from abside_agent.impact.movement import by_experiment, by_placement
 from abside_agent.parse import parse
 from abside_agent.settle import settle
+from abside_agent.shown import shown
 from abside_agent.sources.documents import Documents, DocumentsError, documents
+from abside_agent.sources.given import Given
 from abside_agent.sources.reading import Reading, problem_to_map
 from abside_agent.transition import transitions
 
@@ -37,6 +40,7 @@ class Difference:
     changes: list[Change]
     placements: list[PlacementMove]
     experiments: dict[str, ExperimentMove]
+    targeted: list[str]  # experiments not everybody is eligible for, which the figures leave out of account
     problems: list[Problem]
 
     @property
@@ -55,7 +59,7 @@ def main(settings: DiffSettings) -> int:
         sys.stderr.write(f"abside diff: {exc}\n")
         return EXIT_USAGE
     found = difference(before, new, at_us)
-    sys.stdout.write(_json(found) if settings.json else _text(found))
+    click.echo(_json(found) if settings.json else _text(found, new), nl=False)
     return EXIT_PROBLEMS if found.errors else 0
 
 
@@ -72,6 +76,7 @@ def difference(old: Snapshot, new: Documents, at_us: int) -> Difference:
         changes(old, after, at_us),
         by_placement(old, after, at_us),
         by_experiment(old, after, at_us),
+        sorted({one.id for each in (old, after) for one in each.experiments.values() if one.eligibility}),
         sorted(problems, key=lambda one: (one.severity, one.file, one.line, one.column)),
     )
 
@@ -99,17 +104,18 @@ def _json(found: Difference) -> str:
         "placements": [asdict(move) for move in found.placements],
         "experiments": [asdict(move) for move in found.experiments.values()],
         "assumed": ASSUMED,
+        "targeted": found.targeted,
         "problems": [problem_to_map(problem) for problem in found.problems],
     }
     return orjson.dumps(body, option=orjson.OPT_INDENT_2).decode() + "\n"
 
 
-def _text(found: Difference) -> str:
-    lines = [str(problem) for problem in found.problems]
-    lines += [""] if lines else []
+def _text(found: Difference, new: Documents) -> str:
+    quoted = Given(new.files, new.shown, new.problems).lines() if found.problems else {}
+    lines = list(shown(found.problems, quoted))
     lines += _sentences(found) or ["Nothing changes."]
     if found.placements and found.changes:
-        lines += ["", *_table(found.placements), "", *_notes(found.placements)]
+        lines += ["", *_table(found.placements), "", *_notes(found)]
     warnings = len(found.problems) - found.errors
     counts = [_count(len(found.changes), "change"), _count(found.errors, "error"), _count(warnings, "warning")]
     closing = f"{counts[0]}: {counts[1]}, {counts[2]}"
@@ -124,7 +130,7 @@ def _sentences(found: Difference) -> list[str]:
     """Give each change, and after those of an experiment who moves by it."""
     lines = []
     for index, change in enumerate(found.changes):
-        lines.append(change.sentence)
+        lines.append(click.style(change.sentence, bold=True))
         following = found.changes[index + 1].id if index + 1 < len(found.changes) else ""
         move = found.experiments.get(change.id)
         if move is not None and following != change.id and (move.before or move.after):
@@ -160,8 +166,11 @@ def _table(moves: list[PlacementMove]) -> list[str]:
     return lines
 
 
-def _notes(moves: list[PlacementMove]) -> list[str]:
+def _notes(found: Difference) -> list[str]:
+    moves = found.placements
     lines = [f"Units that change, assuming that {ASSUMED}."]
+    if found.targeted:
+        lines.append(f"Not everybody is eligible for {', '.join(found.targeted)}.")
     sampled = [move for move in moves if move.sample_units]
     for move in sampled:
         error = max(

@@ -6,6 +6,7 @@ import sys
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+import click
 import orjson
 
 from abside.assignment.attribute import date_text
@@ -38,7 +39,8 @@ def main(settings: ExplainSettings) -> int:
         sys.stderr.writelines(f"{problem}\n" for problem in exc.problems)
         return EXIT_PROBLEMS
     explained = explain(plan, subject)
-    sys.stdout.write(_json(found, plan, explained) if settings.json else _text(found, plan, subject, explained))
+    said = _json(found, plan, explained) if settings.json else _text(found, plan, subject, explained)
+    click.echo(said, nl=False)
     sys.stderr.writelines(f"{problem}\n" for problem in found.errors)
     return EXIT_PROBLEMS if found.errors else 0
 
@@ -97,7 +99,7 @@ def _text(found: InForce, plan: PlacementPlan, subject: Subject, explained: Expl
     evaluators = {one.experiment.id: one for one in plan.evaluators}
     given = {one.experiment: one.variant for one in explained.answer.assignments}
     for name, steps in groupby(explained.steps, key=lambda step: step.experiment):
-        lines.append(f"{name}: {given.get(name, 'not in')}")
+        lines.append(click.style(f"{name}: {given.get(name, 'not in')}", bold=True))
         lines += [_step(step, evaluators[name], subject) for step in steps]
         lines.append("")
     if not evaluators:
@@ -107,8 +109,8 @@ def _text(found: InForce, plan: PlacementPlan, subject: Subject, explained: Expl
 
 
 def _step(step: ExplainedStep, evaluator: Evaluator, subject: Subject) -> str:
-    mark = "yes" if step.ok else "no "
-    reason = f"  {step.reason}" if step.reason else ""
+    mark = click.style("yes", fg="green") if step.ok else click.style("no ", fg="red")
+    reason = f"  {click.style(step.reason, bold=True)}" if step.reason else ""
     return f"  {mark}  {step.step:<12} {_seen(step, evaluator, subject)}{reason}"
 
 

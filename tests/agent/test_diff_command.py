@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -180,9 +181,34 @@ def test_in_a_terminal_there_is_a_sentence_a_table_and_what_is_assumed(
     assert lines[5].split("  ")[0] == "home"
     assert " ".join(lines[6].split()) == "pdp 15 % 3 % 15 % 10 % 0 % 0 % 0 %"
     assert "every unit is eligible" in lines[8]
+    assert lines[9] == "Not everybody is eligible for reranker."
     assert lines[-1] == "1 change: 0 errors, 0 warnings"
     assert main(DiffSettings(str(tmp_path / "old"), str(tmp_path / "old"), at=NOW)) == 0
     assert capsys.readouterr().out.startswith("Nothing changes.\n")
+
+
+def test_a_forbidden_change_is_quoted_with_its_line_also_inside_a_manifest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "old.yaml").write_text(OLD)
+    text = "kind: ConfigMap\ndata:\n  a.yaml: |\n" + indent(edited(WEIGHTS), "    ")
+    (tmp_path / "new.yaml").write_text(text)
+    assert main(DiffSettings(str(tmp_path / "old.yaml"), str(tmp_path / "new.yaml"), at=NOW)) == 1
+    lines = capsys.readouterr().out.splitlines()
+    number = text.splitlines().index("        variants:") + 1
+    assert lines[0].startswith(f"{tmp_path / 'new.yaml'}:{number}:9: error: experiments.reranker.variants: the weights")
+    assert lines[1:3] == [f"  {number} |         variants:", f"  {' ' * len(str(number))} |         ^^^^^^^^"]
+
+
+def test_what_the_old_documents_leave_out_is_said_and_the_rest_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "old.yaml").write_text(OLD + "  bad: {status: running}\n")
+    (tmp_path / "new.yaml").write_text(edited(RAMP))
+    assert main(DiffSettings(str(tmp_path / "old.yaml"), str(tmp_path / "new.yaml"), at=NOW)) == 0
+    out, err = capsys.readouterr()
+    assert "left out of it: experiments.bad" in err
+    assert out.startswith("reranker is ramped up")
 
 
 @pytest.mark.parametrize("text", ["", "layers: {}\n", "\t"])
