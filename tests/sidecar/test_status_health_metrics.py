@@ -64,11 +64,13 @@ async def test_status_says_what_is_in_force_how_old_it_is_and_where_the_events_a
         "phase": 1,
         "traffic_bp": 500,
         "next_change_us": later_us,
+        "next": {"at_us": later_us, "what": "traffic", "traffic_bp": 10_000},
         "control": "control",
         "variants": {
             "control": {"weight_bp": 8000, "exposures": 0},
             "treatment": {"weight_bp": 2000, "exposures": 3},
         },
+        "sample": {"requests": 3, "no_unit": 0, "not_eligible": 0, "attributes": {}},
     }
     assert status["experiments"]["pdp-badge"]["status"] == "paused"
     assert status["events"]["accepted"] == {"config": 2, "exposure": 3, "click": 2}
@@ -98,6 +100,31 @@ async def test_the_effective_status_takes_pause_schedule_and_status_together(
     running = await start(world.snapshot(pdp_rank_2026_11=changes))
     shown = (await running.status())["experiments"]["pdp-rank-2026-11"]
     assert (shown["status"], shown["pause"]) == (said, changes.get("pause"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "following"),
+    [
+        ({}, None),
+        ({"start_us": 4 * 10**15}, {"at_us": 4 * 10**15, "what": "start", "traffic_bp": 10_000}),
+        (
+            {"start_us": 4 * 10**15, "steps": (Step(3 * 10**15, 500), Step(4 * 10**15, 900))},
+            {"at_us": 4 * 10**15, "what": "start", "traffic_bp": 900},
+        ),
+        ({"end_us": 4 * 10**15}, {"at_us": 4 * 10**15, "what": "end", "traffic_bp": 0}),
+        (
+            {"end_us": 5 * 10**15, "steps": (Step(4 * 10**15, 500),)},
+            {"at_us": 4 * 10**15, "what": "traffic", "traffic_bp": 500},
+        ),
+        ({"end_us": 4 * 10**15, "status": "draft"}, None),
+        ({"end_us": 4 * 10**15, "status": "paused"}, {"at_us": 4 * 10**15, "what": "end", "traffic_bp": 0}),
+    ],
+)
+async def test_the_status_says_what_the_schedule_changes_next(
+    start: Start, world: World, changes: dict[str, Any], following: dict[str, Any] | None
+) -> None:
+    running = await start(world.snapshot(pdp_rank_2026_11=changes))
+    assert (await running.status())["experiments"]["pdp-rank-2026-11"]["next"] == following
 
 
 async def test_before_the_first_snapshot_status_is_whole_and_says_there_is_none(start: Start) -> None:

@@ -6,7 +6,7 @@ costs the shopper an answer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from abside.serve import Answer, Refusal
 from abside.sidecar import token
 from abside.sidecar.outcome import NULL, Outcome, Shelf
 from abside.sidecar.request import MAX_SHOWN_CHARS, parse_assign
+from abside.sidecar.sample import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,7 @@ class Desk:
     configs: Configs
     rules: Rules
     clock: Callable[[], int]
+    sample: Sample = field(default_factory=Sample)
 
 
 def assign(desk: Desk, body: bytes) -> Answer:
@@ -86,6 +88,10 @@ def _part(desk: Desk, current: Current, request: AssignRequest, shelf: Shelf) ->
     """Decide at one placement, and log it or make its token."""
     subject = _subject(request, shelf)
     journal = desk.journal
+    sample = desk.sample
+    sample.left -= 1
+    if sample.left <= 0:
+        sample.look(shelf.revision, shelf.plan, subject)
     outcome = shelf.outcome(shelf.plan.arms(subject), journal.accounts)
     if not outcome.told:
         desk.configs.served(shelf, outcome)

@@ -13,7 +13,6 @@ from abside.sidecar.current import effective_status
 
 if TYPE_CHECKING:
     from abside.assignment.assign import Evaluator
-    from abside.sidecar.accounts import Accounts
     from abside.sidecar.current import Current
     from abside.sidecar.handlers import Desk
     from abside.sidecar.shipper import Shipper
@@ -44,7 +43,7 @@ def status(desk: Desk, shipper: Shipper | None, supervisor: Supervisor, *, drain
         },
         "problems": [asdict(one) for one in current.snapshot.head.problems] if current else [],
         "placements": sorted(current.plans.placements) if current else [],
-        "experiments": _experiments(current, accounts) if current else {},
+        "experiments": _experiments(current, desk) if current else {},
         "events": {"boot": accounts.boot, "accepted": dict(accounts.accepted), "lost": dict(accounts.lost)},
         "spool": _spool(desk),
         "upstream": _upstream(shipper, now_us),
@@ -57,12 +56,12 @@ def _age(since_us: int, now_us: int) -> float:
     return round(max(0, now_us - since_us) / 1e6, 3)
 
 
-def _experiments(current: Current, accounts: Accounts) -> dict[str, Any]:
-    return {name: _experiment(one, accounts) for name, one in current.plans.evaluators.items()}
+def _experiments(current: Current, desk: Desk) -> dict[str, Any]:
+    return {name: _experiment(one, desk) for name, one in current.plans.evaluators.items()}
 
 
-def _experiment(evaluator: Evaluator, accounts: Accounts) -> dict[str, Any]:
-    experiment = evaluator.experiment
+def _experiment(evaluator: Evaluator, desk: Desk) -> dict[str, Any]:
+    experiment, accounts = evaluator.experiment, desk.journal.accounts
     exposed = {arm.variant.id: accounts.arm(experiment.id, arm.variant.id).accepted for arm in evaluator.arms}
     return {
         "name": experiment.name,
@@ -75,6 +74,7 @@ def _experiment(evaluator: Evaluator, accounts: Accounts) -> dict[str, Any]:
         "phase": experiment.phase,
         "traffic_bp": evaluator.traffic_bp,
         "next_change_us": evaluator.valid_until_us,
+        "next": _next(evaluator),
         "control": experiment.control,
         "variants": {
             arm.variant.id: {
@@ -83,7 +83,25 @@ def _experiment(evaluator: Evaluator, accounts: Accounts) -> dict[str, Any]:
             }
             for arm in evaluator.arms
         },
+        "sample": desk.sample.of(evaluator).to_map(),
     }
+
+
+def _next(evaluator: Evaluator) -> dict[str, Any] | None:
+    """Say when and what the schedule changes next: its start, its end, or the traffic from a step on.
+
+    A draft and what has ended wait for nobody's clock. Before the start, steps change nothing that anyone sees.
+    """
+    experiment, at_us = evaluator.experiment, evaluator.valid_until_us
+    if at_us is None or evaluator.closed in {"DRAFT", "ENDED"}:
+        return None
+    if experiment.start_us is not None and at_us <= experiment.start_us:
+        begun = [step.traffic_bp for step in experiment.steps if step.from_us <= experiment.start_us]
+        return {"at_us": experiment.start_us, "what": "start", "traffic_bp": begun[-1] if begun else 0}
+    if at_us == experiment.end_us:
+        return {"at_us": at_us, "what": "end", "traffic_bp": 0}
+    traffic_bp = next(step.traffic_bp for step in experiment.steps if step.from_us == at_us)
+    return {"at_us": at_us, "what": "traffic", "traffic_bp": traffic_bp}
 
 
 def _spool(desk: Desk) -> dict[str, Any]:
