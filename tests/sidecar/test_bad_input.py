@@ -227,13 +227,14 @@ EXPOSURES: list[Case] = [
     ]
 ]
 ROUTES: list[Case] = [
-    Case(b"", 404, "NOT_FOUND", path="/", method="GET", words="/v1/assign"),
+    Case(b"", 404, "NOT_FOUND", path="/v1", method="GET", words="/v1/assign"),
     Case(shopper(), 404, "NOT_FOUND", path="/v1/assing"),
     Case(shopper(), 404, "NOT_FOUND", path="/v2/assign"),
     Case(shopper(), 404, "NOT_FOUND", path="/v1/assign/"),
     Case(b"", 404, "NOT_FOUND", path=f"/users/{MARKER}", method="GET"),
     Case(b"", 404, "NOT_FOUND", path="/metrics", method="GET"),
     Case(b"", 405, "METHOD_NOT_ALLOWED", path="/v1/status", method="POST", words="takes GET"),
+    Case(b"", 405, "METHOD_NOT_ALLOWED", path="/", method="POST", words="takes GET"),
     Case(b"", 405, "METHOD_NOT_ALLOWED", path="/v1/events", method="GET", words="takes POST"),
 ]
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import orjson
+
 from abside.serve import Answer, Refusal, Route
 from abside.sidecar import handlers, intake
 from abside.sidecar.fastpath import FastRoute
+from abside.sidecar.page.draw import page
 from abside.spool.errors import SpoolFailed
 
 if TYPE_CHECKING:
@@ -40,7 +43,13 @@ def decisions(desk: Desk, settings: SidecarSettings, status: Callable[[], Answer
     async def exposures(_: web.BaseRequest, body: bytes) -> Answer:
         return await _durable(desk, intake.exposures(desk, body))
 
+    def people(request: web.BaseRequest, _: bytes) -> Answer:
+        asked = request.query
+        shown = orjson.loads(status().body)  # what scripts are told, and nothing else
+        return page(shown, desk.clock(), find=asked.get("find", ""), refresh=asked.get("refresh") != "off")
+
     return {
+        "/": {"GET": Route(people)},
         "/v1/assign": {"POST": Route(assign, settings.max_assign_bytes, JSON_TYPES)},
         "/v1/explain": {"POST": Route(explain, settings.max_assign_bytes, JSON_TYPES)},
         "/v1/events": {"POST": Route(events, settings.max_events_bytes, JSON_TYPES)},
