@@ -121,3 +121,15 @@ class AdmissionSettings:
 @dataclass(frozen=True, slots=True)
 class SchemaSettings:
     """Nothing: there is one document, and one schema of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewSettings:
+    """What the new experiment is called, and where it runs."""
+
+    id: str = setting(MISSING, "the experiment's id, for good", words=True)
+    placement: str = setting(MISSING, "where it runs", words=True)
+    config: tuple[str, ...] = setting(
+        (), "directory of *.yaml documents: today's parameters, and ids that are taken", many=True
+    )
+    aa: bool = setting(False, "both variants alike, to try the pipeline", flag=True)

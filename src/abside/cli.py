@@ -83,6 +83,12 @@ ROOMS = {
         "abside_agent.schema_command:main",
         extra="agent",
     ),
+    "new": Room(
+        "Print a commented experiment to fill in.",
+        "abside_agent.settings:NewSettings",
+        "abside_agent.new_command:main",
+        extra="agent",
+    ),
     "report": Room(
         "Print the figures of the experiments in a collector's store.",
         "abside.report.settings:ReportSettings",
