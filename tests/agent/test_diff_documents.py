@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from textwrap import indent
 from typing import TYPE_CHECKING
@@ -77,6 +78,8 @@ def test_a_place_that_is_not_there_is_an_error(place: str) -> None:
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, doc: type[Doc]) -> Path:
     """Make a repository of one commit, and stand in it."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "a.yaml").write_text(doc.GROUND)
@@ -113,6 +116,7 @@ def test_an_unknown_revision_or_path_is_an_error_that_says_which(place: str, why
         documents(place)
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_outside_a_repository_git_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))

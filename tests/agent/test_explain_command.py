@@ -28,6 +28,7 @@ attributes:
 placements:
   pdp: {parameters: {model: v1, count: 12}}
   home: {parameters: {}}
+  cart: {parameters: {}}
 layers:
   ranking: {}
 experiments:
@@ -45,6 +46,7 @@ experiments:
       control: {weight: 20%}
       treatment: {weight: 80%, parameters: {pdp: {model: v2}}}
     force: {treatment: [qa]}
+  asleep: {name: n, hypothesis: h, status: paused, placements: [cart], variants: {control: {weight: 100%}}}
   sessions:
     name: n
     hypothesis: h
@@ -79,7 +81,7 @@ def test_a_shopper_who_is_in_sees_every_question_and_where_each_parameter_is_fro
     config: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert shown(config, capsys, user_id=IN) == [
-        "pdp for user u6, at 2026-11-23T12:00:00Z, revision 5c49d664c02b",
+        "pdp for user u6, at 2026-11-23T12:00:00Z, revision 1c5a113a52b3",
         "",
         "reranker: treatment",
         "  yes  status       running",
@@ -100,7 +102,7 @@ def test_a_shopper_who_is_in_sees_every_question_and_where_each_parameter_is_fro
 
 def test_a_shopper_who_is_out_sees_where_it_ended(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert shown(config, capsys, user_id=OUT) == [
-        "pdp for user u1, at 2026-11-23T12:00:00Z, revision 5c49d664c02b",
+        "pdp for user u1, at 2026-11-23T12:00:00Z, revision 1c5a113a52b3",
         "",
         "reranker: not in",
         "  yes  status       running",
@@ -172,7 +174,7 @@ def test_attributes_are_read_by_their_declared_type(
         ({"config": ("/nowhere",)}, "no such directory: /nowhere"),
         ({"paused": ("/nowhere",)}, "no such directory: /nowhere"),
         ({"placement": "pdq"}, "no placement is called that; did you mean pdp?"),
-        ({"placement": "zzz"}, "there is home, pdp"),
+        ({"placement": "zzz"}, "there is cart, home, pdp"),
         ({"user_id": None}, "neither --user-id nor --session-id is usable"),
         ({"user_id": "guest"}, "neither --user-id nor --session-id is usable"),
         ({"user_id": "é" * 129}, "--user-id: got a string: it has 258 bytes"),
@@ -239,13 +241,14 @@ def answers(listen: str) -> bool:
 
 
 def test_as_json_it_is_what_the_sidecar_answers(config: str, sidecar: str, capsys: pytest.CaptureFixture[str]) -> None:
-    for number in range(40):
+    for number in range(60):
+        placement = ("pdp", "pdp", "home", "cart")[number % 4]
         person = {"user_id": f"u{number}", "session_id": f"s{number}"}
-        body = json.dumps({"placement": "pdp", "attributes": {"country": "DE"}, **person}).encode()
+        body = json.dumps({"placement": placement, "attributes": {"country": "DE"}, **person}).encode()
         request = urllib.request.Request(
             f"http://{sidecar}/v1/explain", data=body, headers={"Content-Type": "application/json"}
         )
         with urllib.request.urlopen(request, timeout=10) as reply:
             told = json.load(reply)
-        assert main(asked(config, **person, at=None, json=True)) == 0
+        assert main(asked(config, **person, placement=placement, at=None, json=True)) == 0
         assert json.loads(capsys.readouterr().out) == told
