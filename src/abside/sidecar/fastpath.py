@@ -118,14 +118,15 @@ class FastDoor:
 class FastConnection(asyncio.Protocol):
     """One connection for as long as it is plain."""
 
-    __slots__ = ("_buffer", "_door", "_end", "_head", "_patience_seconds", "_since", "_transport")
+    __slots__ = ("_door", "_end", "_head", "_missing", "_patience_seconds", "_segments", "_since", "_transport")
 
     def __init__(self, door: FastDoor) -> None:
         self._door = door
         self._transport: Any = None
-        self._buffer = bytearray()  # head and part of a body
+        self._segments: list[bytes] = []  # of a request that is half here, as they came
         self._head: Head | None = None  # of the request whose body is awaited
         self._end = 0  # where that head ends
+        self._missing = 0  # bytes of that body
         self._since = (
             0.0  # of what is waited for, in the loop's seconds; 0: something was answered since the last sweep
         )
@@ -138,7 +139,7 @@ class FastConnection(asyncio.Protocol):
         self._door.connections.add(self)
         listener.open_connections += 1
         if listener.open_connections > listener.bounds.max_connections:
-            self._hand_over(b"")
+            self._hand_over()
 
     def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 asyncio's signature
         """Count the connection out."""
@@ -159,7 +160,7 @@ class FastConnection(asyncio.Protocol):
         if not missing:
             self._answer(head.route, data[end:])
         elif missing > 0:
-            self._head, self._end, self._buffer, self._since = head, end, bytearray(data), 0.0
+            self._head, self._end, self._missing, self._segments, self._since = head, end, missing, [data], 0.0
         else:
             self._hand_over(data)  # pipelined: two requests in one segment
 
@@ -177,14 +178,14 @@ class FastConnection(asyncio.Protocol):
             self._since = now
         elif self._head is not None:
             if now - self._since >= WAIT_SECONDS:
-                self._hand_over(bytes(self._buffer))
+                self._hand_over()
         elif now - self._since >= self._patience_seconds:
             self._transport.abort()
 
     def retire(self) -> None:
         """Hand over a request whose rest is awaited: aiohttp waits for it as long as a drain allows."""
         if self._head is not None:
-            self._hand_over(bytes(self._buffer))
+            self._hand_over()
 
     def close(self) -> None:
         """Close: nothing is awaited here."""
@@ -192,16 +193,19 @@ class FastConnection(asyncio.Protocol):
 
     def _more(self, data: bytes) -> None:
         """Take a further segment of a body."""
-        head, buffer = self._head, self._buffer
+        head = self._head
         if head is None:
             return
-        buffer += data
-        missing = self._end + head.body_bytes - len(buffer)
-        if not missing:
-            self._head, self._buffer = None, bytearray()
-            self._answer(head.route, bytes(buffer[self._end :]))
-        elif missing < 0:
-            self._hand_over(bytes(buffer))
+        self._segments.append(data)
+        self._missing -= len(data)
+        if self._missing > 0:
+            return
+        whole = b"".join(self._segments)
+        stop = self._end + head.body_bytes
+        self._head, self._segments = None, []
+        self._answer(head.route, whole[self._end : stop])
+        if self._missing < 0:  # what stands behind the body is aiohttp's; the answer leaves before it is read
+            self._hand_over(whole[stop:])
 
     def _answer(self, route: FastRoute, body: bytes) -> None:
         door = self._door
@@ -218,17 +222,17 @@ class FastConnection(asyncio.Protocol):
         head = _OK if status == 200 else _head_of(Answer(status, body, content_type, headers))
         door.leave(self._transport, b"%b%d%b%b" % (head, len(body), door.date, body))
 
-    def _hand_over(self, data: bytes) -> None:
-        """Give the connection and all its bytes to aiohttp, for good."""
+    def _hand_over(self, *segments: bytes) -> None:
+        """Give the connection and all its bytes, cut as they came, to aiohttp, for good."""
         door, transport = self._door, self._transport
+        held, self._segments, self._head = self._segments, [], None
         door.handed_over += 1
         door.connections.discard(self)
         door.listener.open_connections -= 1
-        self._head, self._buffer = None, bytearray()
         handler = door.listener()
         transport.set_protocol(handler)
         handler.connection_made(transport)
-        if data:
+        for data in (*held, *segments):
             handler.data_received(data)
 
 
