@@ -57,7 +57,8 @@ class _Pages:
 
     def with_section(self, section: str, source: str) -> Tree:
         """Give the first file that has a section, else the one called `source`."""
-        return next((tree for tree in self.trees.values() if tree.node((section,)) is not None), self.of(source))
+        own = self.of(source)  # first: it may add a tree
+        return next((tree for tree in self.trees.values() if tree.node((section,)) is not None), own)
 
     def problems(self) -> list[Problem]:
         found = [flaw.problem for tree in self.trees.values() for flaw in tree.flaws]

@@ -19,7 +19,7 @@ from abside_agent.sources.reading import Reading
 def main() -> int:
     """Answer one order."""
     order = Order.unpack(sys.stdin.buffer.read())
-    _limit(order)
+    limit(order)
     try:
         outcome = answer(order).pack()
     except MemoryError:
@@ -45,7 +45,7 @@ def answer(order: Order) -> Outcome:
     )
 
 
-def _limit(order: Order) -> None:
+def limit(order: Order) -> None:
     """Bound CPU and address space for the rest of this process; the parent bounds the time."""
     for kind, amount in (
         (resource.RLIMIT_CPU, order.cpu_seconds),

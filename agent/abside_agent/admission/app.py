@@ -1,0 +1,85 @@
+"""The admission process: a validating webhook for the ConfigMaps of experiments, over TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from abside import log as logging
+from abside.environ import now_us
+from abside.log import Log
+from abside.serve import Answer, Bounds, Listener, Route, split_address
+from abside.supervise import Supervisor
+from abside_agent.admission.certificate import Certificate
+from abside_agent.admission.reviewer import Reviewer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiohttp import web
+
+    from abside_agent.settings import AdmissionSettings
+
+log = Log("abside.admission")
+CLOSE_SECONDS = 1.0  # what is still in flight then is answered at once: its child is ended
+
+
+def main(settings: AdmissionSettings) -> int:
+    """Run until SIGTERM or SIGINT: 0; 1 when it cannot start, with the reason in the log."""
+    logging.setup("admission", settings.log_level)
+    try:
+        asyncio.run(_until_told(settings))
+    except (OSError, ValueError) as exc:
+        log.error("cannot_start", reason=str(exc), tls_cert=settings.tls_cert, tls_key=settings.tls_key)
+        return 1
+    log.info("stopped")
+    return 0
+
+
+async def _until_told(settings: AdmissionSettings) -> None:
+    told = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    async with admission(settings) as address:
+        log.info("listening", address=address, configmap=" ".join(settings.configmap))
+        await told.wait()
+        log.info("stopping")
+        await asyncio.sleep(settings.linger_seconds)  # until every node's proxy knows that this pod is going
+
+
+@asynccontextmanager
+async def admission(settings: AdmissionSettings) -> AsyncIterator[str]:
+    """Run the webhook and give the address it listens on. Raises OSError, and ValueError for no address."""
+    split_address(settings.listen)
+    certificate = Certificate(settings.tls_cert, settings.tls_key)
+    reviewer = Reviewer(settings, now_us)
+    supervisor = Supervisor(on_fatal=lambda name: log.error("task_ended", task=name))
+    listener = Listener(
+        {
+            "/validate": {"POST": Route(reviewer.post, settings.max_review_bytes)},
+            "/livez": {"GET": Route(_alive)},
+        },
+        Bounds(
+            max_connections=settings.max_connections,
+            header_seconds=settings.header_seconds,
+            body_seconds=settings.body_seconds,
+            keepalive_seconds=settings.keepalive_seconds,
+        ),
+    )
+    try:
+        supervisor.start("certificate", lambda: certificate.follow(settings.tls_poll_seconds))
+        yield await listener.open(settings.listen, certificate.context)
+        listener.stop_accepting()
+        listener.retiring = True
+        asyncio.get_running_loop().call_later(CLOSE_SECONDS, reviewer.stop)
+        await listener.close(2 * CLOSE_SECONDS)
+    finally:
+        reviewer.stop()
+        listener.stop_accepting()
+        await supervisor.stop()
+
+
+def _alive(_request: web.BaseRequest, _body: bytes) -> Answer:
+    return Answer(200, b'{"status":"alive"}')

@@ -1,0 +1,55 @@
+"""The certificate shown to each new connection: the files' newest good pair, followed as the Secret is renewed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ssl
+from pathlib import Path
+
+from abside.log import Log
+
+log = Log("abside.admission")
+
+
+class Certificate:
+    """A pair of files, and the context of the last good pair. Raises OSError where the first cannot be used."""
+
+    def __init__(self, cert: str, key: str) -> None:
+        self._cert = Path(cert)
+        self._key = Path(key)
+        self._digest = self._read()
+        self._current = self._load()
+        # A context of its own for every pair: one that loads twice would go on showing an older key of another kind.
+        self.context = self._load()
+        self.context.sni_callback = self._choose  # called for every handshake, also without a name
+
+    async def follow(self, poll_seconds: float) -> None:
+        """Look for a changed pair, for ever. A bad one changes nothing but the log."""
+        while True:
+            await asyncio.sleep(poll_seconds)
+            self.look()
+
+    def look(self) -> None:
+        """Take the files' pair when it has changed and fits together."""
+        try:
+            digest = self._read()
+            if digest == self._digest:
+                return
+            self._digest = digest  # a bad pair is named once, not at every look
+            self._current = self._load()
+        except OSError as exc:  # an SSLError is one
+            log.error("certificate_unusable", cert=str(self._cert), why=str(exc), then="the last good stays")
+        else:
+            log.info("certificate_changed", cert=str(self._cert))
+
+    def _read(self) -> bytes:
+        return hashlib.sha256(self._cert.read_bytes() + b"\0" + self._key.read_bytes()).digest()
+
+    def _load(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self._cert, self._key)
+        return context
+
+    def _choose(self, connection: ssl.SSLObject, name: str | None, first: ssl.SSLContext) -> None:  # noqa: ARG002 ssl's signature
+        connection.context = self._current

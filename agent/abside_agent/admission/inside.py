@@ -1,0 +1,35 @@
+"""The checking child: the compiling child's order and limits, with the documents before in the place of a snapshot."""
+
+from __future__ import annotations
+
+import sys
+
+from abside_agent.admission.exchange import ONE_OF_SEVERAL
+from abside_agent.admission.judge import judge
+from abside_agent.child.exchange import EXIT_MEMORY, Order, Outcome
+from abside_agent.child.inside import limit
+from abside_agent.settle import bounded
+from abside_agent.sources.reading import Reading
+
+
+def main() -> int:
+    """Answer one order."""
+    order = Order.unpack(sys.stdin.buffer.read())
+    limit(order)
+    try:
+        answered = answer(order, one_of_several=ONE_OF_SEVERAL in sys.argv[1:]).pack()
+    except MemoryError:
+        return EXIT_MEMORY
+    sys.stdout.buffer.write(answered)
+    return 0
+
+
+def answer(order: Order, *, one_of_several: bool) -> Outcome:
+    """Judge an order's reading against `last`: here a reading too, empty for none."""
+    old = Reading.unpack(order.last) if order.last else None
+    problems = judge(Reading.unpack(order.reading), old, order.now_us, one_of_several=one_of_several)
+    return Outcome(b"", "", {}, bounded(problems))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""What a change of the experiments' ConfigMap brings: check's problems, its doubts, and forbidden transitions. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from abside.snapshot import assemble
+from abside_agent.check import check, in_force
+from abside_agent.compile import SECTIONS
+from abside_agent.resolve import resolve
+from abside_agent.rules.doubts import doubt
+from abside_agent.settle import in_order, refuse
+from abside_agent.transition import transitions
+from abside_agent.tree import flaw
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from abside.snapshot import Problem, Snapshot
+    from abside_agent.check import Checked
+    from abside_agent.sources.reading import Reading
+    from abside_agent.tree import Path
+
+# What another ConfigMap of the same document may declare: not to be decided by one that sees this one only.
+ELSEWHERE = frozenset({"UNKNOWN_PLACEMENT", "UNKNOWN_LAYER", "UNKNOWN_ATTRIBUTE"})
+
+_EMPTIED = flaw(
+    "documents",
+    "EMPTIED",
+    (),
+    "NO DOCUMENT IS LEFT: agents keep the last good, a new pod starts without any configuration",
+    "to end experiments write status: ended",
+    severity="warning",
+).problem
+
+
+def judge(new: Reading, old: Reading | None, now_us: int, *, one_of_several: bool = False) -> tuple[Problem, ...]:
+    """Give the problems of `new` in place of `old` (None: there was none). Errors deny.
+
+    `one_of_several`: other ConfigMaps belong to the same document, so what they may declare is only warned of.
+    """
+    tolerated = ELSEWHERE if one_of_several else frozenset()
+    before = check(old.files) if old is not None else None
+    last = None if before is None else _as_written(before, None, _flawed(before, tolerated))
+    checked = check(new.files, last)
+    if checked.is_empty:
+        return (_EMPTIED,)
+    doubt(checked, now_us)
+    found = [one.problem for one in checked.flaws()]
+    if last is not None:
+        found += transitions(last, _as_written(checked, last, set()), now_us, checked.trees)
+    found = [_softened(one, tolerated) for one in found]
+    if before is not None and old is not None:
+        found = list(_inherited(found, before, _unchanged(old, new)))
+    if not one_of_several and not any(one.severity == "error" for one in found):
+        refusal = refuse(new, checked, resolve(checked, last), last)
+        found += [refusal.problem] if refusal else []
+    return in_order(found)
+
+
+def _as_written(checked: Checked, last: Snapshot | None, without: set[Path]) -> Snapshot:
+    """Give the records as the files ask for them, also where what they stand on is in another ConfigMap.
+
+    One that is not sound, or whose file is broken, is as it was: nothing is known of what it is to become.
+    """
+    records: dict[str, dict[str, Any]] = {section: dict(checked.kept[section]) for section in SECTIONS}
+    for candidate in checked.candidates:
+        record = candidate.record if candidate.sound else in_force(last, candidate.section).get(candidate.id)
+        if record is not None and candidate.path not in without:
+            records[candidate.section][candidate.id] = record
+    return assemble(
+        records["attributes"],
+        [record for section in SECTIONS[1:] for record in records[section].values()],
+        written_at_us=0,  # nobody reads when
+        retired=checked.retired,
+    )
+
+
+def _flawed(checked: Checked, tolerated: frozenset[str]) -> set[Path]:
+    """Name what cannot have been in force as it stood, so that mending it is no change to anybody."""
+    return {one.entity for one in checked.flaws() if one.is_error and one.problem.code not in tolerated}
+
+
+def _softened(problem: Problem, tolerated: frozenset[str]) -> Problem:
+    if problem.severity == "warning" or problem.code not in tolerated:
+        return problem
+    return replace(problem, severity="warning", message=f"{problem.message}, unless another ConfigMap does")
+
+
+def _unchanged(old: Reading, new: Reading) -> frozenset[str]:
+    was = {file.name: file.data for file in old.files}
+    return frozenset(file.name for file in new.files if was.get(file.name) == file.data)
+
+
+def _inherited(found: list[Problem], before: Checked, unchanged: frozenset[str]) -> Iterator[Problem]:
+    """Only warn of errors that stood in a file this change does not touch: one typo must not block another's pause."""
+    stood = {_identity(one.problem) for one in before.flaws()}
+    for problem in found:
+        if problem.severity == "error" and problem.file in unchanged and _identity(problem) in stood:
+            yield replace(problem, severity="warning", message=f"stood here before: {problem.message}")
+        else:
+            yield problem
+
+
+def _identity(problem: Problem) -> tuple[str, str, int, int, str, str]:
+    return problem.code, problem.file, problem.line, problem.column, problem.path, problem.value

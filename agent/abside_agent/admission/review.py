@@ -1,0 +1,169 @@
+"""An AdmissionReview as it comes in and as it goes back: `admission.k8s.io/v1`. Pure.
+
+Shapes: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from abside.snapshot import Problem
+
+API_VERSION = "admission.k8s.io/v1"
+# The API server may cut a warning above 256 characters, and drops what goes beyond 4096 in all.
+MAX_WARNING_CHARACTERS = 256
+MAX_WARNINGS_CHARACTERS = 3800  # room for those of other webhooks, and for the line that says how many are left out
+UNPROCESSABLE = 422
+
+Keys: TypeAlias = "dict[str, bytes]"  # of a ConfigMap: data, and binaryData decoded
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What is asked. `new` is None for DELETE, `old` for CREATE; both for what is no ConfigMap."""
+
+    uid: str
+    kind: str
+    operation: str
+    namespace: str
+    name: str
+    is_dry_run: bool
+    new: Keys | None
+    old: Keys | None
+
+
+class ReviewUnreadable(Exception):  # noqa: N818 read as a sentence where it is caught
+    """The body is no AdmissionReview. `path`: where in it."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(path, why)
+        self.path = path
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.why}" if self.path else self.why
+
+
+def read(body: bytes) -> Review:
+    """Read a request. Raises ReviewUnreadable."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise ReviewUnreadable("", "the body is not JSON") from exc
+    if not isinstance(document, dict) or document.get("kind") != "AdmissionReview":
+        raise ReviewUnreadable("kind", "this is no AdmissionReview")
+    if document.get("apiVersion") != API_VERSION:
+        raise ReviewUnreadable("apiVersion", f"only {API_VERSION} is spoken here")
+    request = _map(document, "request", "request")
+    uid, operation = (_text(request, name) for name in ("uid", "operation"))
+    if not uid:
+        raise ReviewUnreadable("request.uid", "it is missing, and the answer must carry it")
+    kind = _text(_map(request, "kind", "request.kind"), "kind")
+    objects = [_map(request, name, f"request.{name}") for name in ("object", "oldObject")]
+    new, old = (_keys(one, name) for one, name in zip(objects, ("object", "oldObject"), strict=True))
+    name = _text(request, "name") or next((named for one in objects if (named := _name(one))), "")
+    is_config_map = kind == "ConfigMap"
+    return Review(
+        uid,
+        kind,
+        operation,
+        _text(request, "namespace"),
+        name,
+        request.get("dryRun") is True,
+        new if is_config_map and operation != "DELETE" else None,
+        old if is_config_map and operation != "CREATE" else None,
+    )
+
+
+def answer(review: Review, problems: Sequence[Problem]) -> bytes:
+    """Write the answer: any error denies, with a cause each; warnings are said either way."""
+    errors = [problem for problem in problems if problem.severity == "error"]
+    response: dict[str, Any] = {"uid": review.uid, "allowed": not errors}
+    if errors:
+        response["status"] = _status(review, errors)
+    if warnings := list(_warnings([problem for problem in problems if problem.severity == "warning"])):
+        response["warnings"] = warnings
+    return orjson.dumps({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response})
+
+
+def _map(parent: dict[str, Any], name: str, path: str) -> dict[str, Any]:
+    found = parent.get(name)
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise ReviewUnreadable(path, "it must be an object")
+    return found
+
+
+def _text(parent: dict[str, Any], name: str) -> str:
+    found = parent.get(name)
+    return found if isinstance(found, str) else ""
+
+
+def _name(config_map: dict[str, Any]) -> str:
+    metadata = config_map.get("metadata")
+    return _text(metadata, "name") if isinstance(metadata, dict) else ""
+
+
+def _keys(config_map: dict[str, Any], path: str) -> Keys:
+    """Give what a volume would hold of a ConfigMap."""
+    found: Keys = {}
+    for section in ("data", "binaryData"):
+        for key, value in _map(config_map, section, f"request.{path}.{section}").items():
+            if not isinstance(value, str):
+                raise ReviewUnreadable(f"request.{path}.{section}.{key}", "it must be text")
+            try:
+                found[key] = value.encode() if section == "data" else base64.b64decode(value, validate=True)
+            except (UnicodeEncodeError, binascii.Error) as exc:
+                raise ReviewUnreadable(f"request.{path}.{section}.{key}", "it cannot be decoded") from exc
+    return found
+
+
+def _status(review: Review, errors: list[Problem]) -> dict[str, Any]:
+    """Give the status that makes kubectl print a list: without causes it would print the whole object first."""
+    causes = [
+        {"reason": one.code, "field": _where(one), "message": _sentence(one, f"{one.path}: " if one.path else "")}
+        for one in errors
+    ]
+    counted = f"{len(errors)} problem{'' if len(errors) == 1 else 's'}"
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "code": UNPROCESSABLE,
+        "reason": "Invalid",
+        "message": f"{counted} in {review.name}, the first: {causes[0]['field']}: {causes[0]['message']}",
+        "details": {"kind": review.kind, "name": review.name, "causes": causes},
+    }
+
+
+def _warnings(problems: list[Problem]) -> Iterator[str]:
+    room = MAX_WARNINGS_CHARACTERS
+    for index, one in enumerate(problems):
+        text = "".join(char if char.isprintable() else " " for char in _sentence(one, f"{_where(one)}: "))
+        if len(text) > MAX_WARNING_CHARACTERS:
+            text = text[: MAX_WARNING_CHARACTERS - 1] + "…"
+        room -= len(text)
+        if room < 0:
+            yield f"{len(problems) - index} more warnings are not shown here: run abside check"
+            return
+        yield text
+
+
+def _where(problem: Problem) -> str:
+    return f"{problem.file}:{problem.line}" if problem.line else problem.file
+
+
+def _sentence(problem: Problem, place: str) -> str:
+    got = f" (got {problem.value})" if problem.value else ""
+    remedy = f" — {problem.remedy}" if problem.remedy else ""
+    return f"{place}{problem.message}{got}{remedy}"
