@@ -23,7 +23,7 @@ from abside_agent.transition import transitions
 
 if TYPE_CHECKING:
     from abside.snapshot import Problem, Snapshot
-    from abside_agent.impact.changes import Change
+    from abside_agent.impact.change import Change
     from abside_agent.impact.movement import ExperimentMove, PlacementMove
     from abside_agent.settings import DiffSettings
 

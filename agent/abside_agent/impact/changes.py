@@ -2,60 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
-
-import orjson
 
 from abside.assignment.assign import Evaluator
 from abside.assignment.attribute import date_text
 from abside.snapshot import digest
+from abside_agent.impact.change import Change, values
+from abside_agent.impact.ground import ground_changes
 from abside_agent.rules.alone import shown_percent
 from abside_agent.transition import split
-from abside_agent.tree import short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    from abside.snapshot import Experiment, Json, Placement, Snapshot
+    from abside.snapshot import Experiment, Snapshot
 
-Kind: TypeAlias = Literal[
-    "added",
-    "removed",
-    "drafted",
-    "scheduled",
-    "started",
-    "paused",
-    "resumed",
-    "ended",
-    "reopened",
-    "phase",
-    "ramped",
-    "reweighted",
-    "variants",
-    "parameters",
-    "eligibility",
-    "slots",
-    "unit",
-    "placements",
-    "control",
-    "schedule",
-    "forced",
-    "words",
-    "placement",
-    "ground",
-    "retired",
-]
 State: TypeAlias = Literal["DRAFT", "NOT_STARTED", "RUNNING", "PAUSED", "ENDED"]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One change: of which experiment, placement or other id, and the sentence."""
-
-    kind: Kind
-    id: str
-    sentence: str
 
 
 def changes(old: Snapshot, new: Snapshot, now_us: int) -> list[Change]:
@@ -63,18 +25,7 @@ def changes(old: Snapshot, new: Snapshot, now_us: int) -> list[Change]:
     found: list[Change] = []
     for name in sorted(old.experiments.keys() | new.experiments.keys()):
         found += _experiment(old.experiments.get(name), new.experiments.get(name), now_us)
-    for name in sorted(old.placements.keys() | new.placements.keys()):
-        found += _placement(old.placements.get(name), new.placements.get(name))
-    found += _ground("layer", old.layers, new.layers)
-    found += _ground("attribute", old.head.attributes, new.head.attributes)
-    for name in sorted(old.head.attributes.keys() & new.head.attributes.keys()):
-        was, now = old.head.attributes[name], new.head.attributes[name]
-        if (was.type, was.log) != (now.type, now.log):
-            found.append(Change("ground", name, f"Attribute {name} is declared anew ({_declared(now.type, now.log)})."))
-    found += [
-        Change("retired", name, f"{name} is retired.") for name in new.head.retired.keys() - old.head.retired.keys()
-    ]
-    return found
+    return [*found, *ground_changes(old, new)]
 
 
 def _experiment(before: Experiment | None, after: Experiment | None, now_us: int) -> Iterator[Change]:
@@ -87,7 +38,7 @@ def _experiment(before: Experiment | None, after: Experiment | None, now_us: int
     elif before is not None and after is not None:
         was, now = _state_of(before, now_us), _state_of(after, now_us)
         if was != now:
-            yield _state(after, was, now, now_us)
+            yield _state(after, was, now, now_us, is_same_draw=before.phase == after.phase)
         elif _traffic(before, now_us) != _traffic(after, now_us):
             yield _ramp(after.id, _traffic(before, now_us), _traffic(after, now_us))
         yield from _fields(before, after, now_us)
@@ -113,14 +64,15 @@ _SAID: dict[State, str] = {
 }
 
 
-def _state(after: Experiment, was: State | None, now: State, now_us: int) -> Change:
+def _state(after: Experiment, was: State | None, now: State, now_us: int, *, is_same_draw: bool = False) -> Change:
     """Say how an experiment comes into another state; `was` is None for a new one."""
     name, is_new = after.id, was is None
     match now:
         case "RUNNING":
             crowd = f"{shown_percent(_traffic(after, now_us))} of eligible units, split {split(after)}"
             if was == "PAUSED":
-                return Change("resumed", name, f"{name} is resumed, with {crowd}: a unit gets the variant it had.")
+                again = ": a unit gets the variant it had" if is_same_draw else ""
+                return Change("resumed", name, f"{name} is resumed, with {crowd}{again}.")
             if was == "ENDED":
                 return Change("reopened", name, f"{name}, which had ended, runs again, with {crowd}.")
             return Change("started", name, f"{name} is started on {', '.join(after.placements)}, with {crowd}.")
@@ -181,7 +133,7 @@ def _arms(before: Experiment, after: Experiment) -> Iterator[Change]:
         if arm.id not in given or digest(given[arm.id]) == digest(arm.parameters):
             continue
         for place in sorted({*given[arm.id], *arm.parameters}):
-            for what in _values(given[arm.id].get(place, {}), arm.parameters.get(place, {})):
+            for what in values(given[arm.id].get(place, {}), arm.parameters.get(place, {})):
                 yield Change("parameters", name, f"{name}: {arm.id} gives at {place} {what}.")
 
 
@@ -190,15 +142,8 @@ def _times(before: Experiment, after: Experiment, now_us: int) -> Iterator[Chang
     for what, was, now in (("start", before.start_us, after.start_us), ("end", before.end_us, after.end_us)):
         if was != now:
             yield Change("schedule", name, f"{name}: {what} from {_instant(was)} to {_instant(now)}.")
-    to_come, was_to_come = (
-        [
-            f"{shown_percent(step.traffic_bp)} at {date_text(step.from_us)}"
-            for step in one.steps
-            if step.from_us > now_us
-        ]
-        for one in (after, before)
-    )
-    if to_come != was_to_come:
+    to_come = _to_come(after, now_us)
+    if to_come != _to_come(before, now_us):
         yield Change("schedule", name, f"{name}: steps to come are {', '.join(to_come) or 'none'}.")
 
 
@@ -209,38 +154,10 @@ def _to_come(experiment: Experiment, now_us: int) -> list[str]:
 
 def _forced(before: Experiment, after: Experiment) -> Iterator[Change]:
     """Count forced units; their ids are for nobody's eyes."""
-    moved = {
-        unit for unit in before.force.keys() | after.force.keys() if before.force.get(unit) != after.force.get(unit)
-    }
+    units = before.force.keys() | after.force.keys()
+    moved = [unit for unit in units if before.force.get(unit) != after.force.get(unit)]
     if moved:
         yield Change("forced", after.id, f"{after.id}: {len(moved)} forced {_plural('unit', len(moved))} changed.")
-
-
-def _placement(before: Placement | None, after: Placement | None) -> Iterator[Change]:
-    if before is None and after is not None:
-        yield Change("placement", after.id, f"Placement {after.id} is added.")
-    elif before is not None and after is None:
-        yield Change("placement", before.id, f"Placement {before.id} is removed: asking for it becomes an error.")
-    elif before is not None and after is not None:
-        for what in _values(before.parameters, after.parameters):
-            rest = "for all units whose variant does not set it"
-            yield Change("placement", after.id, f"{after.id} gives {what}, {rest}.")
-
-
-def _values(was: dict[str, Json], now: dict[str, Json]) -> Iterator[str]:
-    for name in sorted(was.keys() | now.keys()):
-        if name not in was:
-            yield f"{name} {_json(now[name])}, which is new"
-        elif name not in now:
-            yield f"{name} no more (it was {_json(was[name])})"
-        elif digest([was[name]]) != digest([now[name]]):
-            yield f"{name} {_json(now[name])} instead of {_json(was[name])}"
-
-
-def _ground(what: str, was: Iterable[str], now: Iterable[str]) -> Iterator[Change]:
-    one, other = set(was), set(now)
-    for name in sorted(one ^ other):
-        yield Change("ground", name, f"{what.capitalize()} {name} is {'added' if name in other else 'removed'}.")
 
 
 def _traffic(experiment: Experiment, now_us: int) -> int:
@@ -256,14 +173,6 @@ def _slots(experiment: Experiment) -> str:
 
 def _instant(at_us: int | None) -> str:
     return "none" if at_us is None else date_text(at_us)
-
-
-def _declared(kind: str, log: bool) -> str:
-    return f"{kind}, logged" if log else kind
-
-
-def _json(value: Json) -> str:
-    return short(orjson.dumps(value).decode())
 
 
 def _plural(noun: str, number: int) -> str:
