@@ -51,12 +51,23 @@ def test_the_sample_tells_missing_from_wrong_and_leaves_out_what_may_be_missing(
     }
 
 
-def test_the_sample_is_all_of_the_first_requests_and_then_about_one_in_a_hundred(world: World) -> None:
+def test_the_sample_is_all_of_the_first_requests_and_then_ever_fewer(world: World) -> None:
     first = looked_at(world.snapshot(), [{}] * FIRST_LOOKS, "search-de")
     assert first["requests"] == FIRST_LOOKS
     many = looked_at(world.snapshot(), [{}] * (FIRST_LOOKS + 100_000), "search-de")
-    assert abs(many["requests"] - FIRST_LOOKS - 100_000 / ((LONGEST_GAP + 1) / 2)) < 100
+    assert 400 < many["requests"] < 520  # n looks take n * n / 2 requests: 458 for 105,000
     assert many["attributes"]["country"]["missing"] == many["requests"]
+
+
+def test_no_more_than_a_bounded_number_of_requests_goes_by_unseen(world: World) -> None:
+    plan = build_plans(world.snapshot(), NOW_US).placements["search"]
+    taken = Sample(random.Random(1))
+    gaps = []
+    for _ in range(5_000):
+        taken.look("r1", plan, Subject("u1", None, {}, "search"))
+        gaps.append(taken.left)
+    assert max(gaps) <= LONGEST_GAP
+    assert abs(sum(gaps[-3_000:]) / 3_000 - LONGEST_GAP / 2) < 0.1 * LONGEST_GAP
 
 
 def test_a_new_eligibility_begins_a_new_count_and_a_ramp_does_not(world: World) -> None:

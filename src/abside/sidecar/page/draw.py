@@ -130,8 +130,9 @@ def _footer(status: Mapping[str, Any], find: str, *, refresh: bool) -> Html:
     told = f"Reloads every {REFRESH_SECONDS} seconds." if refresh else "Does not reload by itself."
     return html(
         '<footer><p>{} <a href="/{}">{}</a></p><p>Counts are exposures of this pod since its sidecar started, not '
-        "shoppers; the mark in a bar is the weight. Targeting is told from a sample: the first requests after each "
-        'change, then about one in a hundred.</p><p><a href="/v1/status">The same as JSON</a> · abside {}</p></footer>',
+        "shoppers; the mark in a bar is the weight. Targeting is told from a sample: the first hundred "
+        "requests after each change, then ever fewer, down to one in a thousand.</p>"
+        '<p><a href="/v1/status">The same as JSON</a> · abside {}</p></footer>',
         told,
         f"?{urlencode(query)}" if query else "",
         "Stop reloading" if refresh else "Start reloading",
