@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -16,15 +19,18 @@ from abside.snapshot import Problem
 from abside_agent.child.exchange import Order, Outcome
 from abside_agent.child.spawn import ChildError, run
 from abside_agent.memory import give_back
+from abside_agent.pause import over
 from abside_agent.publish import publish, read_published, remove_leftovers
 from abside_agent.sources.hints import Hints
 from abside_agent.sources.mounted import MOUNTS, Mounted, mount_points
-from abside_agent.sources.reading import digest_of
+from abside_agent.sources.newest import Watched
+from abside_agent.sources.reading import Reading, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from abside_agent.settings import AgentSettings
+    from abside_agent.sources.cluster import Cluster
 
 log = Log("abside.agent")
 SETTLE_SECONDS = 0.1  # a plain directory must read alike twice, this far apart: an editor may be in mid-write
@@ -36,16 +42,28 @@ RETRY_LONGEST_SECONDS = 1800.0  # if it is the documents, each try costs `compil
 def main(settings: AgentSettings) -> int:
     """Run the agent until SIGTERM or SIGINT, or once. Give the exit code."""
     setup("agent", settings.log_level)
-    stop = Event()
+    stop, news = Event(), News()
+
+    def end(*_: object) -> None:
+        stop.set()
+        news.ring()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, end)
     mounts = mount_points(MOUNTS.read_text()) if MOUNTS.exists() else frozenset()
     source = Mounted(settings.config, settings.paused, mounts)
     agent = Agent(settings, source, stop)
     if settings.once:
         agent.turn()
         return 0 if agent.is_clean else 1
-    hints = Hints((*settings.config, *settings.paused), stop)  # first watch, then read: nothing falls in between
+    if settings.fast_watch is not None:
+        cluster = _cluster(settings, settings.fast_watch, news)
+        source.watched = Watched(settings.fast_watch, cluster)
+        waits: Hints | Cluster = cluster
+        wait = news.wait  # and no hints: what the volume brings has been under way for a minute
+    else:
+        waits = Hints((*settings.config, *settings.paused), stop)  # first watch, then read: nothing falls in between
+        wait = waits.wait
     log.info(
         "following", config=" ".join(settings.config), paused=" ".join(settings.paused), snapshot=settings.snapshot
     )
@@ -53,11 +71,47 @@ def main(settings: AgentSettings) -> int:
         while not stop.is_set():
             if agent.turn():
                 give_back()
-            hints.wait(settings.poll_seconds)
+            wait(settings.poll_seconds)
     finally:
-        hints.close()
+        waits.close()
     log.info("stopped")
     return 0
+
+
+class News:
+    """Wakes the loop at once. A queue, because an Event may deadlock when it is set by a signal's handler."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[None] = SimpleQueue()
+
+    def ring(self) -> None:
+        """Say that there is something to look at."""
+        self._queue.put(None)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until someone rang, or the time is over; several rings are one."""
+        with suppress(Empty):
+            self._queue.get(timeout=seconds)
+            while True:
+                self._queue.get_nowait()
+
+
+def _cluster(settings: AgentSettings, name: str, news: News) -> Cluster:
+    """Begin to watch by the API. What that needs is imported here: 15 MB that nobody else pays for."""
+    from abside_agent.sources.api import Access  # noqa: PLC0415 see above
+    from abside_agent.sources.cluster import Cluster  # noqa: PLC0415 see above
+
+    told = os.environ  # noqa: TID251 this is a root, and the two variables are Kubernetes', not settings of ours
+    url = settings.cluster_api or in_cluster(told.get("KUBERNETES_SERVICE_HOST"), told.get("KUBERNETES_SERVICE_PORT"))
+    cluster = Cluster(Access(url, Path(settings.cluster_credentials)), name, news.ring)
+    cluster.start()
+    return cluster
+
+
+def in_cluster(host: str | None, port: str | None) -> str:
+    """Give the API's address from what Kubernetes tells each pod; the Service's own name where it tells nothing."""
+    host = host or "kubernetes.default.svc"
+    return f"https://{f'[{host}]' if ':' in host else host}:{port or 443}"
 
 
 @dataclass(slots=True)
@@ -72,6 +126,7 @@ class Agent:
     is_clean: bool = False  # the last turn rejected nothing, and its snapshot is in force
     _digest: bytes = b""
     _last: bytes = b""
+    _paused: dict[str, str] | None = None  # what the last reading paused
     _pending: bytes = b""  # to be written; it stays here while the disk refuses it
     _summary: dict[str, object] = field(default_factory=dict)  # what is said once it is written
     _said: frozenset[str] = frozenset()
@@ -94,6 +149,7 @@ class Agent:
         is_new = digest != self._digest or (self._retry_at is not None and self.steady() >= self._retry_at)
         if is_new:
             self._digest, self._retry_at = digest, None
+            self._pause_first(Reading.unpack(packed))
             self._compile(packed)
         elif self._last and not self._pending and not self._path.exists():
             log.warning("snapshot_vanished", then="written again")
@@ -113,6 +169,17 @@ class Agent:
                 break
             packed = again
         return packed
+
+    def _pause_first(self, reading: Reading) -> None:
+        """Put new pauses over what is in force at once: a child may have to wait for its CPU, a pause must not."""
+        was, self._paused = self._paused, reading.pauses
+        if was is None or was == reading.pauses or reading.keeps_pauses or self._pending:
+            return
+        quick, revision = over(self._last, reading.pauses, self.clock_us())
+        if quick:
+            self._pending = quick
+            self._summary = {"revision": revision, "pauses": len(reading.pauses)}
+            self._publish()
 
     def _compile(self, packed: bytes) -> None:
         """Have a reading settled; where that fails, only its pauses over what is in force, and again later."""

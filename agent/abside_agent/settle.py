@@ -6,12 +6,13 @@ same for an agent that just started and for one that has run for a year.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from abside.snapshot import Experiment, Problem, Snapshot, assemble
 from abside_agent.check import Checked, check, sources_of
 from abside_agent.conform import did_you_mean
+from abside_agent.pause import paused
 from abside_agent.resolve import Resolved, resolve
 from abside_agent.sources.reading import EVERY_EXPERIMENT, Reading
 from abside_agent.tree import Flaw, Severity, flaw
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 MAX_HEAD_PROBLEMS = 100  # a status page and a log show no more; 100 of them keep the head below 50 KB
-NO_REASON = "no reason given"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +125,11 @@ def _refused(reading: Reading, last: Snapshot | None, now_us: int, found: list[P
 def _paused(
     reading: Reading, experiments: dict[str, Experiment], last: Snapshot | None, asked: set[str]
 ) -> tuple[list[Experiment], list[Problem]]:
-    """Give the experiments with their pauses, and what is odd about these. A pause never fails for its form."""
-    pauses = {name: reason or NO_REASON for name, reason in reading.pauses.items()}
+    """Give the experiments with their pauses, and what is odd about these."""
+    pauses = reading.pauses
     if reading.keeps_pauses and last is not None:
         kept = {name: record.pause for name, record in last.experiments.items() if record.pause is not None}
         pauses = {**kept, **pauses}
-    every = pauses.get(EVERY_EXPERIMENT)
     known = {*experiments, *asked, EVERY_EXPERIMENT}
     odd = [
         flaw(
@@ -145,4 +144,4 @@ def _paused(
         for name in pauses
         if name not in known and name in reading.pauses
     ]
-    return [replace(record, pause=pauses.get(name, every)) for name, record in experiments.items()], odd
+    return paused(experiments.values(), pauses), odd

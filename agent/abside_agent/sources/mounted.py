@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from abside.snapshot import Problem
+    from abside_agent.sources.newest import Pauses, Watched
 
 DATA = "..data"
 READ_ATTEMPTS = 5  # a swap takes microseconds and comes a minute apart; a key still missing then is a broken link
@@ -30,12 +31,16 @@ MOUNTS = Path("/proc/self/mountinfo")
 
 @dataclass(slots=True)
 class Mounted:
-    """Reads the config and paused directories. `mounts` are this process's mount points, to tell subPath by."""
+    """Reads the config and paused directories. `mounts` are this process's mount points, to tell subPath by.
+
+    `watched` knows the ConfigMap of the first paused directory sooner than the directory does.
+    """
 
     config: tuple[str, ...]
     paused: tuple[str, ...] = ()
     mounts: frozenset[str] = frozenset()
-    _pauses: dict[str, dict[str, str]] = field(default_factory=dict)  # directory → what it last paused
+    watched: Watched | None = None
+    _pauses: dict[str, Pauses] = field(default_factory=dict)  # directory → what it last paused
 
     @property
     def is_atomic(self) -> bool:
@@ -51,14 +56,21 @@ class Mounted:
             seen = reader.paused(directory)
             if seen is not None:
                 self._pauses[directory] = seen
-        pauses: dict[str, str] = {}
+        known = {directory: self._pauses.get(directory) for directory in self.paused}
+        keeps = False
+        if self.watched is not None:
+            first = self.paused[0] if self.paused else self.watched.name
+            judged = self.watched.judge(known.get(first))
+            known, keeps = {**known, first: judged.pauses}, judged.keeps
+            reader.problems += self.watched.problems
+        pauses: Pauses = {}
         origins: dict[str, str] = {}
-        for directory in self.paused:
-            for name, reason in self._pauses.get(directory, {}).items():
+        for directory, found in known.items():
+            for name, reason in (found or {}).items():
                 reasons = [pauses[name], reason] if name in pauses else [reason]
                 pauses[name] = "; ".join(dict.fromkeys(filter(None, reasons)))
                 origins.setdefault(name, f"{Path(directory).name}/{name}")
-        keeps = any(directory not in self._pauses for directory in self.paused)
+        keeps = keeps or None in known.values()
         return Reading(
             tuple(reader.files), tuple(reader.lost), tuple(reader.problems), pauses, origins, keeps_pauses=keeps
         )
@@ -125,7 +137,7 @@ class _Reader:
                 message = "mounted by subPath: Kubernetes never updates it"
                 self.say("SUBPATH", prefix + name, message, "mount the ConfigMap as a directory", severity="warning")
 
-    def paused(self, directory: str) -> dict[str, str] | None:
+    def paused(self, directory: str) -> Pauses | None:
         """Give what a directory pauses; None when it cannot be seen."""
         try:
             found = read_keys(directory, lambda _: True, MAX_REASON_BYTES)
@@ -133,7 +145,7 @@ class _Reader:
             message = f"the paused directory cannot be read: {exc.strerror}; what was paused stays paused"
             self.say("PAUSED_DIRECTORY", directory, message, "mount it there", severity="warning")
             return None
-        return {name: data.decode("utf-8", "replace").strip() for name, (data, _) in found.items()}
+        return {name: reason_of(data) for name, (data, _) in found.items()}
 
     def say(self, code: str, file: str, message: str, remedy: str, *, severity: Severity = "error") -> None:
         self.problems.append(flaw(file, code, (), message, remedy, severity=severity).problem)
@@ -159,6 +171,11 @@ def read_keys(directory: str, wanted: Callable[[str], bool], limit: int) -> dict
         vanished = any(data is None for data, _ in found.values())
         if attempt == READ_ATTEMPTS or (not vanished and _target(directory) == before):
             return {_shown(name): (data or b"", refusal) for name, (data, refusal) in found.items()}
+
+
+def reason_of(data: bytes) -> str:
+    """Give a pause's reason as text, whatever was written there."""
+    return data[:MAX_REASON_BYTES].decode("utf-8", "replace").strip()
 
 
 def _is_document(name: str) -> bool:

@@ -1,0 +1,51 @@
+"""Lays pauses over experiments: in the child with the documents, and before it, at once, over what is in force."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from abside.snapshot import SnapshotError, assemble, decode, encode
+from abside_agent.sources.reading import EVERY_EXPERIMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from abside.snapshot import Experiment
+
+NO_REASON = "no reason given"
+MAX_QUICK_BYTES = 4 * 2**20  # some 5,000 experiments, 0.2 s; the agent itself must not need what its child may
+
+
+def paused(experiments: Iterable[Experiment], pauses: Mapping[str, str]) -> list[Experiment]:
+    """Give the experiments with these pauses and no others. A pause never fails for its form."""
+    reasons = {name: reason or NO_REASON for name, reason in pauses.items()}
+    every = reasons.get(EVERY_EXPERIMENT)
+    return [replace(one, pause=reasons.get(one.id, every)) for one in experiments]
+
+
+def over(snapshot: bytes, pauses: Mapping[str, str], now_us: int) -> tuple[bytes, str]:
+    """Give the snapshot in force with these pauses, and its revision; nothing where they change nothing.
+
+    It is what the child will make of the same documents, so that only one of the two is ever written; the child knows
+    the problems too. A snapshot that cannot be read, or is large, is the child's.
+    """
+    if not snapshot or len(snapshot) > MAX_QUICK_BYTES:
+        return b"", ""
+    try:
+        last = decode(snapshot)
+    except SnapshotError:
+        return b"", ""
+    experiments = paused(last.experiments.values(), pauses)
+    if experiments == list(last.experiments.values()):
+        return b"", ""
+    head = last.head
+    laid = assemble(
+        head.attributes,
+        [*last.placements.values(), *last.layers.values(), *experiments],
+        written_at_us=now_us,
+        retired=head.retired,
+        degraded=head.degraded,
+        problems=head.problems,
+    )
+    return encode(laid), laid.head.revision

@@ -1,0 +1,107 @@
+"""Which pauses hold: what the Kubernetes API said last, or what the mounted volume shows. Nothing here does I/O.
+
+The rule, by what is known. It errs on the paused side: losing the API, or a restart without it, lifts no pause.
+
+    the API said nothing yet        the volume's, and what was paused before a restart until the volume changes
+    both show the same              that
+    the API is being watched        the API's
+      but the volume changed since  both, and the API is asked again: the volume is late, or the watch is deaf
+    the API is away                 both, until the volume has shown what the API said last; from then on the volume's
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from abside.snapshot import Problem
+
+Pauses = dict[str, str]  # experiment id, or `all` → reason
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What the API said last, asked or told at `at` (seconds of a steady clock). `is_fresh`: more would be heard."""
+
+    pauses: Pauses
+    at: float
+    is_fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What holds. `keeps`: what was paused before stays as well. `doubts`: the API is to be asked again."""
+
+    pauses: Pauses
+    keeps: bool = False
+    doubts: bool = False
+
+
+@dataclass(slots=True)
+class Newest:
+    """Judges each reading of the volume (None: it cannot be seen) against the API's last word."""
+
+    steady: Callable[[], float] = time.monotonic
+    _seen: list[Pauses | None] = field(default_factory=list)  # what the volume showed first, and shows now
+    _since: float = 0.0  # when it was first seen to show this
+    _shown_at: float | None = None  # of the last word that the volume has shown
+
+    def judge(self, seen: Pauses | None, word: Word | None) -> Known:
+        """Give what holds now."""
+        if not self._seen or seen != self._seen[-1]:
+            self._seen[1:] = [seen]
+            self._since = self.steady()
+        if word is None:
+            return Known(seen or {}, keeps=seen is None or len(self._seen) == 1 or seen == self._seen[0])
+        if seen == word.pauses:
+            self._shown_at = word.at
+            return Known(word.pauses)
+        if seen is None:
+            return Known(word.pauses)
+        if word.is_fresh:
+            doubts = self._since > word.at
+            return Known(seen | word.pauses if doubts else word.pauses, doubts=doubts)
+        return Known(seen if self._shown_at == word.at else seen | word.pauses)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a watch has to tell at one moment: its last word, and what a person must know of it."""
+
+    word: Word | None
+    problem: Problem | None = None
+
+
+class Watch(Protocol):
+    """Something that hears of a ConfigMap."""
+
+    heard: Heard
+
+    def doubt(self) -> None:
+        """Ask again."""
+
+
+@dataclass(slots=True)
+class Watched:
+    """The ConfigMap `name`, as its volume and a watch together know it."""
+
+    name: str
+    watch: Watch
+    newest: Newest = field(default_factory=Newest)
+
+    def judge(self, seen: Pauses | None) -> Known:
+        """Give what holds, when its volume shows `seen`."""
+        known = self.newest.judge(seen, self.watch.heard.word)
+        if known.doubts:
+            self.watch.doubt()
+        return known
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What a person must know of the watch."""
+        problem = self.watch.heard.problem
+        return [] if problem is None else [problem]

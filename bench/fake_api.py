@@ -1,0 +1,215 @@
+"""A Kubernetes API server that knows one ConfigMap: list and watch over real HTTP(S), with all that can go wrong.
+
+It runs in a thread of its own and is told what to do from any other. The protocol's source:
+https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+    from pathlib import Path
+
+NAMESPACE = "recs"
+NAME = "abside-paused"
+PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
+SELECTOR = f"metadata.name={NAME}"
+TOKEN = "token-1"  # noqa: S105 of a server that exists for a second
+FORBIDDEN = f'configmaps "{NAME}" is forbidden'
+
+
+def status(code: int, message: str) -> dict[str, Any]:
+    return {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code}
+
+
+@dataclass
+class FakeApi:
+    """What it holds, how it behaves now, and what it was asked."""
+
+    tls: ssl.SSLContext | None = None
+    data: dict[str, str] | None = None  # None: the ConfigMap does not exist
+    token: str = TOKEN
+    fails: int = 0  # a status to answer with, whatever is asked
+    slow: float = 0.0  # seconds before any answer
+    is_deaf: bool = False  # watches stay open and are told nothing: a connection that died unnoticed
+    lists: int = 0
+    watches: list[dict[str, str]] = field(default_factory=list)  # their queries
+    tokens: list[str] = field(default_factory=list)
+    version: int = 1
+    forgotten: int = 0  # versions up to here are too old to go on from
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._open: set[web.StreamResponse] = set()
+        self._history: list[tuple[int, bytes]] = []
+        self._runner: web.AppRunner | None = None
+        with socket.create_server(("127.0.0.1", self.port)) as free:
+            self.port = free.getsockname()[1]
+        self._thread = threading.Thread(target=self._loop.run_forever, name="fake-api", daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
+
+    @property
+    def watching(self) -> int:
+        """How many watches stand."""
+        return len(self._open)
+
+    def credentials(self, folder: Path, authority: bytes = b"") -> Path:
+        """Write what Kubernetes mounts for a service account."""
+        folder.mkdir(exist_ok=True)
+        (folder / "token").write_text(self.token)
+        (folder / "namespace").write_text(NAMESPACE)
+        (folder / "ca.crt").write_bytes(authority)
+        return folder
+
+    def start(self) -> FakeApi:
+        """Listen."""
+        self._in_loop(self._start)
+        return self
+
+    def stop(self) -> None:
+        """Be away: close the port and cut every connection."""
+        self._in_loop(self._stop)
+
+    def end(self) -> None:
+        """Stop for good."""
+        self.stop()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def cut(self) -> None:
+        """Cut every watch in the middle of a line."""
+        self._in_loop(self._cut)
+
+    def put(self, data: dict[str, str] | None) -> None:
+        """Change the ConfigMap, or delete it with None."""
+
+        async def change() -> None:
+            kind = "DELETED" if data is None else "ADDED" if self.data is None else "MODIFIED"
+            self.data = data
+            self.version += 1
+            self._history.append((self.version, self._event(kind, self._object())))
+            if not self.is_deaf:
+                await self._send(self._history[-1][1])
+
+        self._in_loop(change)
+
+    def bookmark(self) -> None:
+        """Tell every watch the newest version, which comes from some other object's change."""
+
+        async def send() -> None:
+            self.version += 1
+            content = {"kind": "ConfigMap", "metadata": {"resourceVersion": str(self.version)}}
+            await self._send(self._event("BOOKMARK", content))
+
+        self._in_loop(send)
+
+    def expire(self) -> None:
+        """Forget all versions, and tell every watch so inside its 200."""
+
+        async def send() -> None:
+            self.version += 1
+            self.forgotten = self.version - 1
+            await self._send(self._event("ERROR", status(410, "too old resource version")))
+            await self._cut(whole=True)
+
+        self._in_loop(send)
+
+    def say(self, text: bytes) -> None:
+        """Say anything at all to every watch."""
+        self._in_loop(lambda: self._send(text))
+
+    def _in_loop(self, work: Callable[[], Any]) -> None:
+        asyncio.run_coroutine_threadsafe(work(), self._loop).result(30)
+
+    async def _start(self) -> None:
+        app = web.Application()
+        app.router.add_get(PATH, self._answer)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self.tls, reuse_address=True, backlog=2048)
+        await site.start()
+
+    async def _stop(self) -> None:
+        await self._cut(whole=True)
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(self.slow)
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        self.tokens.append(token)
+        if token != self.token:
+            return web.json_response(status(401, "Unauthorized"), status=401)
+        if request.query.get("fieldSelector") != SELECTOR:  # the Role names one ConfigMap
+            return web.json_response(status(403, FORBIDDEN), status=403)
+        if self.fails:
+            return web.json_response(status(self.fails, FORBIDDEN), status=self.fails)
+        if request.query.get("watch") != "1":
+            self.lists += 1
+            items = [] if self.data is None else [self._object()]
+            metadata = {"resourceVersion": str(self.version)}
+            return web.json_response(
+                {"kind": "ConfigMapList", "apiVersion": "v1", "metadata": metadata, "items": items}
+            )
+        return await self._watch(request)
+
+    async def _watch(self, request: web.Request) -> web.StreamResponse:
+        query = dict(request.query)
+        self.watches.append(query)
+        since = int(query["resourceVersion"])
+        if since < self.forgotten:
+            return web.json_response(status(410, "too old resource version"), status=410)
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        for version, line in self._history:
+            if version > since and not self.is_deaf:
+                await response.write(line)
+        self._open.add(response)
+        try:
+            for _ in range(int(query["timeoutSeconds"]) * 20):
+                await asyncio.sleep(0.05 if len(self._open) < 100 else 1.0)
+                if request.transport is None or response not in self._open:
+                    break
+        finally:
+            self._open.discard(response)
+        return response
+
+    async def _send(self, line: bytes) -> None:
+        for response in tuple(self._open):
+            with suppress(ConnectionError):
+                await response.write(line)
+
+    async def _cut(self, *, whole: bool = False) -> None:
+        for response in tuple(self._open):
+            with suppress(ConnectionError):
+                await response.write(b"" if whole else b'{"type": "MODIFIED", "obj')
+            self._open.discard(response)
+            transport = response._req.transport if response._req else None  # noqa: SLF001 there is no other way to it
+            if transport is not None:
+                transport.close()
+
+    def _object(self) -> dict[str, Any]:
+        metadata = {"name": NAME, "namespace": NAMESPACE, "resourceVersion": str(self.version)}
+        return {"kind": "ConfigMap", "apiVersion": "v1", "metadata": metadata, "data": self.data or {}}
+
+    @staticmethod
+    def _event(kind: str, content: dict[str, Any]) -> bytes:
+        return json.dumps({"type": kind, "object": content}).encode() + b"\n"
