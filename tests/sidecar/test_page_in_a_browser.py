@@ -34,6 +34,7 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 START_SECONDS = 60.0  # a first start on a busy machine
+pytestmark = pytest.mark.timeout(600)  # the first run on a machine installs a browser
 DAY_US = 86_400_000_000
 SHOTS = os.environ.get("ABSIDE_TEST_SHOTS")  # noqa: TID251 a folder: keep what the browser drew, for people to look at
 

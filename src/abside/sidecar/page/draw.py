@@ -18,7 +18,7 @@ from abside.sidecar.page.pod import alerts, pod
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-REFRESH_SECONDS = 15  # often enough to watch a ramp; a page of 1,000 experiments takes the loop about 15 ms
+REFRESH_SECONDS = 15  # often enough to watch a ramp; a page of 1,000 experiments takes the loop about 10 ms
 MAX_FIND_CHARS = 100  # of what is looked for: longer than any id
 MAX_OPEN_PROBLEMS = 5  # more are folded, so that the experiments stay in reach of a thumb
 ICON = (  # two arms
