@@ -14,13 +14,14 @@ import pytest
 
 from abside.assignment.plan import build_plans
 from abside.assignment.unit import Subject
-from abside.snapshot import Experiment, Layer, Parameters, Placement, Snapshot, Step, Variant, assemble
+from abside.snapshot import Experiment, Layer, Parameters, Placement, Snapshot, Status, Step, Variant, assemble
 from abside_agent.impact.movement import PlacementMove, by_experiment, by_placement
 
 NOW = 1_795_000_000_000_000
 PAIRS = 30
 UNITS = 10_000  # in the suite; the bound follows from it
 KNOBS = ("a", "b", "c")
+STATUSES: tuple[Status, ...] = ("running",) * 7 + ("paused", "draft", "ended")
 SLOTS = ((0, 2500), (2500, 5000), (5000, 10_000), (1000, 7000))
 
 
@@ -40,7 +41,7 @@ def experiment(name: str, rng: Random) -> Experiment:
         id=name,
         name="n",
         hypothesis="h",
-        status=rng.choice([*["running"] * 7, "paused", "draft", "ended"]),
+        status=rng.choice(STATUSES),
         placements=placements,
         variants=tuple(variants),
         control="v0",
