@@ -133,3 +133,23 @@ class NewSettings:
         (), "directory of *.yaml documents: today's parameters, and ids that are taken", many=True
     )
     aa: bool = setting(False, "both variants alike, to try the pipeline", flag=True)
+
+
+@dataclass(frozen=True, slots=True)
+class SetSettings:
+    """Which fields of which experiment become what."""
+
+    id: str = setting(MISSING, "the experiment", words=True)
+    changes: tuple[str, ...] = setting(MISSING, "field=value: status=paused, traffic=20%, …", many=True, words=True)
+    config: tuple[str, ...] = setting(MISSING, "directory of *.yaml documents; may be given several times", many=True)
+    yes: bool = setting(False, "write without asking", flag=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ShipSettings:
+    """Which variant of which experiment becomes everyone's."""
+
+    id: str = setting(MISSING, "the experiment", words=True)
+    variant: str = setting(MISSING, "the variant everyone is to have", words=True)
+    config: tuple[str, ...] = setting(MISSING, "directory of *.yaml documents; may be given several times", many=True)
+    yes: bool = setting(False, "write without asking", flag=True)

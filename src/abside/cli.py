@@ -89,6 +89,18 @@ ROOMS = {
         "abside_agent.new_command:main",
         extra="agent",
     ),
+    "set": Room(
+        "Change fields of one experiment in its file, and nothing else.",
+        "abside_agent.settings:SetSettings",
+        "abside_agent.set_command:main",
+        extra="edit",
+    ),
+    "ship": Room(
+        "Make a variant's parameters its placements' own, and end the experiment.",
+        "abside_agent.settings:ShipSettings",
+        "abside_agent.ship_command:main",
+        extra="edit",
+    ),
     "report": Room(
         "Print the figures of the experiments in a collector's store.",
         "abside.report.settings:ReportSettings",

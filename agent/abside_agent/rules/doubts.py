@@ -30,7 +30,7 @@ def doubt(checked: Checked, now_us: int) -> None:
     attributes = _records(checked, "attributes")
     placements = _records(checked, "placements")
     for candidate in checked.candidates:
-        if candidate.section == "experiments" and candidate.record is not None:
+        if candidate.section == "experiments" and getattr(candidate.record, "status", "ended") != "ended":
             _over(candidate, now_us)
             _steep(candidate)
             _never(candidate, attributes)
