@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import resource
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -410,3 +411,22 @@ async def test_a_restart_begins_with_the_file_that_outlived_it(start: Start, wor
     second = await start(published=None)
     assert (await second.assign(placement="pdp", user_id="u1"))["revision"] == world.snapshot().head.revision
     assert snapshot.decode((second.directory / "abside.snapshot").read_bytes()) == world.snapshot()
+
+
+async def test_a_file_that_could_not_be_opened_for_a_moment_is_read_when_it_can_be(tmp_path: Path) -> None:
+    path, cell = tmp_path / "abside.snapshot", Cell()
+    place = Placement("pdp", {"model": "ranker-v1"})
+    path.write_bytes(encode(assemble({}, [place], written_at_us=1)))
+    follower = Follower(path, cell, lambda: 1_795_424_400_000_000, 0.25, lambda _current: None)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # every descriptor in use: the open fails with EMFILE
+    try:
+        for _ in range(3):
+            await follower.look()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert cell.current is None
+    assert cell.refused == 1
+    await follower.look()
+    assert cell.current is not None
+    assert cell.refusal == ""

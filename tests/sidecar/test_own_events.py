@@ -63,9 +63,7 @@ async def test_each_new_revision_and_each_scheduled_change_is_told(start: Start,
     assert told == [world.snapshot().head.revision, other.head.revision]
 
 
-async def test_a_merged_configuration_is_told_the_first_time_it_is_served_in_each_revision(
-    start: Start, world: World
-) -> None:
+async def test_a_merged_configuration_is_told_once_by_its_id_whatever_the_revision(start: Start, world: World) -> None:
     running = await start()
     for _ in range(2):
         for user in ("u7603", "u7343"):
@@ -77,6 +75,12 @@ async def test_a_merged_configuration_is_told_the_first_time_it_is_served_in_eac
         assert entry["config_id"] == snapshot.config_id(entry["config"])
     assert [one["exposure_id"] for one in running.spooled("exposure")]
     running.publish(world.snapshot(pdp_badge={"name": "Another name"}))
+    await running.sidecar.follower.look()
+    await running.assign(placement="pdp", user_id="u7603")
+    assert len([one for one in running.spooled("config") if "placements" in one]) == 3
+    running.sidecar.desk.configs._day -= 1  # the next day
+    await running.assign(placement="pdp", user_id="u7603", session_id="s1")
+    running.publish(world.snapshot(pdp_badge={"name": "A third name"}))
     await running.sidecar.follower.look()
     await running.assign(placement="pdp", user_id="u7603")
     told = [one for one in running.spooled("config") if "placements" in one]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from abside import event
@@ -71,16 +72,19 @@ class Accounts:
 
     def statement(self, *, event_id: str, now_us: int) -> event.EventMap:
         """Give the `account` event: cumulative by type, and by arm for the arms that changed, MAX_ARMS at most."""
-        now = {arm: (count.accepted, count.lost) for arm, count in sorted(self.arms.items())}
-        changed = [arm for arm, counts in now.items() if counts != self._told.get(arm, (0, 0))]
+        changed = (
+            (arm, count)
+            for arm, count in self.arms.items()
+            if (count.accepted, count.lost) != self._told.get(arm, (0, 0))
+        )
         fields: dict[str, Any] = {
             "boot": self.boot,
             "source": self.source,
             "accepted": dict(self.accepted),
             "lost": dict(self.lost),
             "exposures": [
-                {"experiment": arm[0], "variant": arm[1], "accepted": now[arm][0], "lost": now[arm][1]}
-                for arm in changed[:MAX_ARMS]
+                {"experiment": arm[0], "variant": arm[1], "accepted": count.accepted, "lost": count.lost}
+                for arm, count in islice(changed, MAX_ARMS)
             ],
         }
         return event.own("account", event_id=event_id, now_us=now_us, **fields)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from abside.sidecar.outcome import Outcome, Shelf
 
 EXPERIMENTS_A_PART = 20  # of 20 variants with 64-byte names each: 40 KB, below an event's 64 KiB
+MAX_TOLD = 20_000  # configurations remembered as told; beyond it they are told again
+MAX_TOLD_BYTES = 4 * 2**20  # of configurations told under one revision: a hundredth of the spool's quota
+DAY_US = 86_400_000_000
+AGAIN_US = 1_000_000  # after a refusal: no request pays for a full spool
 MAX_PAUSE_CHARS = 200  # of a reason: whoever wrote a page finds it in the paused directory
 
 
@@ -30,10 +34,15 @@ class Configs:
         self._journal = journal
         self._source = dict(source)
         self._untold: Current | None = None
+        self._told: set[tuple[str, str]] = set()  # (placement, config_id)
+        self._room_bytes = MAX_TOLD_BYTES
+        self._again_us = 0
+        self._day = 0
 
     def applied(self, current: Current) -> None:
         """Tell what is in force now; kept for later where the spool has no room."""
         self._untold = current
+        self._room_bytes = MAX_TOLD_BYTES
         self.tell()
 
     def tell(self) -> None:
@@ -52,15 +61,36 @@ class Configs:
             self._untold = None
 
     def served(self, shelf: Shelf, outcome: Outcome) -> None:
-        """Tell a configuration the first time it is served under a revision."""
+        """Tell a configuration the first time it is served on a day (UTC): its id is its digest, whatever the revision.
+
+        With many experiments nearly every shopper has a configuration of their own: what one revision may tell is
+        bounded, so that it never crowds shoppers' events out of the spool. A full spool is asked again after a while.
+        """
         placement = shelf.plan.placement.id
+        key = (placement, outcome.config_id)
+        now_us = self._journal.clock()
+        if now_us // DAY_US != self._day:
+            self._day = now_us // DAY_US
+            self._told.clear()
+        if key in self._told or self._room_bytes <= 0:
+            outcome.told = True
+            return
+        if now_us < self._again_us:
+            return
         entry: dict[str, Any] = {"placement": placement, "config_id": outcome.config_id, "config": outcome.config}
-        events = [self._event(shelf.revision, self._journal.clock(), placements=[entry])]
-        if len(event.encode(events[0])) > event.MAX_EVENT_BYTES:
+        events = [self._event(shelf.revision, now_us, placements=[entry])]
+        size = len(event.encode(events[0]))
+        if size > event.MAX_EVENT_BYTES:
             entry["config"] = None
             entry["oversize"] = True
-        if self._journal.note(events):
-            shelf.tell(outcome)
+        if not self._journal.note(events):
+            self._again_us = now_us + AGAIN_US
+            return
+        self._room_bytes -= min(size, event.MAX_EVENT_BYTES)
+        if len(self._told) >= MAX_TOLD:
+            self._told.clear()
+        self._told.add(key)
+        outcome.told = True
 
     def _event(self, revision: str, now_us: int, **fields: Any) -> event.EventMap:
         head = {"revision": revision, "source": self._source}

@@ -74,7 +74,11 @@ class Follower:
             current = await self._build(snapshot, digests)
         except FileNotFoundError:
             self._seen = None  # replaced in between: look again
-        except (SnapshotError, OSError) as exc:
+        except OSError as exc:  # descriptors or a disk that fail may come back: look again
+            self._seen = None
+            if self._cell.refusal != str(exc):  # once, however often it is looked at again
+                self._refuse(str(exc))
+        except SnapshotError as exc:
             self._refuse(str(exc))
         except Exception as exc:  # noqa: BLE001 whatever else a file makes us do wrong, what is in force stays
             self._refuse(f"{type(exc).__name__}: {exc}")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 log = Log("abside.journal")
 MAX_TOGETHER = 64  # exposures written in one call: a turn of the loop seldom brings more
+MAX_STATEMENTS = 5  # of one seal, 1,000 arms: what is left comes with the next, and all of it at the end
+QUIET_US = 60_000_000
 RETRY_AFTER_SECONDS = 5  # about a seal interval: by then the shipper may have made room
 
 
@@ -32,6 +34,7 @@ class Journal:
         self.clock = clock
         self._payloads: list[bytes] = []  # exposures of answers that have not left yet
         self._counts: list[tuple[ArmCount, ...]] = []
+        self._quiet_until_us = 0  # the log was told of a refusal
         self.ending = False  # set once, when the last seal of a drain is next
         spool.before_seal = self.account
 
@@ -48,6 +51,7 @@ class Journal:
         try:
             self.spool.append(payloads)
         except SpoolRefused as exc:
+            self._refused(exc)
             detail = "the spool takes no more events for now; nothing of this request was taken"
             raise Refusal(503, "SPOOL_FULL", detail, retry_after_seconds=RETRY_AFTER_SECONDS) from exc
         for one in events:
@@ -62,6 +66,9 @@ class Journal:
         """Take the packed exposure of an answer. `flush`, before the answer leaves, puts it into the spool."""
         if len(payload) > MAX_EVENT_BYTES:
             payload = event.encode(event.within_bound(event.decode(payload)))
+            if len(payload) > MAX_EVENT_BYTES:  # hundreds of arms: no frame takes it, and it must not cost the others
+                self.accounts.lose_exposure(counts)
+                return
         self._payloads.append(payload)
         self._counts.append(counts)
         if len(self._payloads) >= MAX_TOGETHER:
@@ -75,12 +82,13 @@ class Journal:
         taken, self._counts = self._counts, []
         try:
             self.spool.append(payloads)
-        except SpoolRefused:
-            count = self.accounts.lose_exposure
+        except SpoolRefused as exc:
+            self._refused(exc)
+            for payload, counts in zip(payloads, taken, strict=True):
+                self._expose_alone(payload, counts)
         else:
-            count = self.accounts.accept_exposure
-        for counts in taken:
-            count(counts)
+            for counts in taken:
+                self.accounts.accept_exposure(counts)
 
     def note(self, events: Sequence[EventMap]) -> bool:
         """Append events of the sidecar's own (config); say whether there was room."""
@@ -92,10 +100,26 @@ class Journal:
             self.accounts.accept(one["type"])
         return True
 
+    def _refused(self, reason: SpoolRefused) -> None:
+        """Say in the log that the spool refuses, and why; once a minute, however many requests meet it."""
+        now_us = self.clock()
+        if now_us >= self._quiet_until_us:
+            self._quiet_until_us = now_us + QUIET_US
+            log.warning("spool_refuses", reason=str(reason), lost_exposures=self.accounts.lost["exposure"])
+
+    def _expose_alone(self, payload: bytes, counts: tuple[ArmCount, ...]) -> None:
+        """Append one exposure of several that had no room together: some of them may have."""
+        try:
+            self.spool.append([payload])
+        except SpoolRefused:
+            self.accounts.lose_exposure(counts)
+        else:
+            self.accounts.accept_exposure(counts)
+
     def account(self) -> list[bytes]:
         """Give the accounts of what changed, which the spool appends at each seal; the last of all says `clean_end`."""
         statements: list[bytes] = []
-        while self.ending or self.accounts.untold():
+        while self.ending or (self.accounts.untold() and len(statements) < MAX_STATEMENTS):
             statement = self.accounts.statement(event_id=self.ids.next(), now_us=self.clock())
             self.accounts.told(statement)
             if self.ending and not self.accounts.untold():

@@ -25,14 +25,15 @@ if TYPE_CHECKING:
     from abside.assignment.unit import Subject, UnitId
     from abside.sidecar.accounts import Accounts, ArmCount
 
-MAX_OUTCOMES = 1024  # of a placement, as many as it keeps merged configurations; each is about 2 KB
+MAX_OUTCOMES = 1024  # of a placement, as many as it keeps merged configurations
+MAX_OUTCOME_BYTES = 4 * 2**20  # of their answers: large configurations must not grow with the combinations
 NULL = b"null"
 
 
 class Shelf:
     """One placement under one revision, and the outcomes met so far. `pinnable`: an answer shows its unit."""
 
-    __slots__ = ("_arms", "_moulds", "_outcomes", "_told", "pinnable", "plan", "revision")
+    __slots__ = ("_arms", "_moulds", "_outcome_bytes", "_outcomes", "pinnable", "plan", "revision")
 
     def __init__(self, revision: str, plan: PlacementPlan, *, pinnable: bool) -> None:
         self.revision = revision
@@ -41,21 +42,19 @@ class Shelf:
         self._outcomes: dict[tuple[Arm, ...], Outcome] = {}
         self._arms: dict[Arm, ArmBytes] = {}
         self._moulds: tuple[list[bytes], list[bytes]] | None = None
-        self._told: set[str] = set()
+        self._outcome_bytes = 0
 
     def outcome(self, arms: tuple[Arm, ...], accounts: Accounts) -> Outcome:
         """Give the prepared bytes for these arms, made when they are first met."""
         known = self._outcomes.get(arms)
         if known is None:
-            if len(self._outcomes) >= MAX_OUTCOMES:
+            known = self._made(arms, accounts)
+            self._outcome_bytes += len(known.rest)
+            if len(self._outcomes) >= MAX_OUTCOMES or self._outcome_bytes > MAX_OUTCOME_BYTES:
                 self._outcomes.clear()
-            known = self._outcomes[arms] = self._made(arms, accounts)
+                self._outcome_bytes = len(known.rest)
+            self._outcomes[arms] = known
         return known
-
-    def tell(self, outcome: Outcome) -> None:
-        """Note that the outcome's configuration stands in an event."""
-        self._told.add(outcome.config_id)
-        outcome.told = True
 
     def _made(self, arms: tuple[Arm, ...], accounts: Accounts) -> Outcome:
         if self._moulds is None:
@@ -63,10 +62,7 @@ class Shelf:
         for arm in arms:
             if arm not in self._arms:
                 self._arms[arm] = ArmBytes(arm, accounts.arm(arm.experiment, arm.variant.id))
-        outcome = Outcome(self.revision, self.plan, arms, [self._arms[arm] for arm in arms], self._moulds)
-        # With many experiments nearly every shopper has a combination of their own: beyond the bound they go untold.
-        outcome.told = outcome.config_id in self._told or len(self._told) >= MAX_OUTCOMES
-        return outcome
+        return Outcome(self.revision, self.plan, arms, [self._arms[arm] for arm in arms], self._moulds)
 
 
 class ArmBytes:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from abside.event import EventMap
 
 VERSION = b"1"
+MAX_ASSIGNMENTS = 256  # what a receiver takes in one exposure
 MAX_TOKEN_CHARS = 2 * event.MAX_EVENT_BYTES  # an event of the greatest size in base64, with room
 
 
@@ -63,7 +64,7 @@ def _exposure(body: bytes, now_us: int) -> EventMap:
 
 
 def _is_name(value: Any) -> bool:
-    return type(value) is str and value != ""
+    return type(value) is str and 0 < len(value) <= event.MAX_TEXT_BYTES
 
 
 def _is_id(value: Any) -> bool:
@@ -75,7 +76,16 @@ def _is_count(value: Any) -> bool:
 
 
 def _are_assignments(value: Any) -> bool:
-    return type(value) is list and value != [] and all(map(_is_assignment, value))
+    return type(value) is list and 0 < len(value) <= MAX_ASSIGNMENTS and all(map(_is_assignment, value))
+
+
+def _are_attributes(value: Any) -> bool:
+    return type(value) is dict and all(_is_name(name) and _is_attribute(one) for name, one in value.items())
+
+
+def _is_attribute(value: Any) -> bool:
+    plain = (str, int, float, bool)
+    return type(value) in plain or (type(value) is list and all(type(item) is str for item in value))
 
 
 def _is_assignment(value: Any) -> bool:
@@ -104,5 +114,5 @@ _CARRIED: dict[str, Callable[[Any], bool]] = {  # in their order in a token
     "config_id": _is_name,
     "algo": lambda value: _is_count(value) and value < 2**15,
     "assignments": _are_assignments,
-    "attributes": lambda value: type(value) is dict,
+    "attributes": _are_attributes,
 }
