@@ -124,5 +124,5 @@ def test_secrets_reach_a_container_only_by_named_keys_and_never_a_sidecar_with_t
             for mount in container["volumeMounts"]:
                 secret = workload.volumes[mount["name"]].get("secret", {})
                 keys = {item["key"] for item in secret.get("items", [])}
-                assert "tls.key" not in keys or container["name"] == "abside-collector"
+                assert "tls.key" not in keys or container["name"] in {"abside-collector", "abside-admission"}
                 assert keys or secret.get("secretName") in {None, "abside-upstream-token"}

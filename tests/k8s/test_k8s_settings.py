@@ -101,7 +101,7 @@ def test_probes_ask_by_number_a_port_that_is_declared_and_listened_to(rendered: 
         if command == "agent":
             assert not any(name.endswith("Probe") for name in role.container)
             continue
-        expected = {"sidecar": "ABSIDE_ADMIN", "collector": "ABSIDE_LISTEN"}[command]
+        expected = {"sidecar": "ABSIDE_ADMIN"}.get(command, "ABSIDE_LISTEN")
         assert role.variables[expected].startswith("0.0.0.0:")  # the kubelet asks at the pod's address
         declared = {port["containerPort"] for port in role.container["ports"]}
         for name in ("startupProbe", "livenessProbe"):

@@ -1,0 +1,76 @@
+"""The webhook's manifests: whom it asks, what it is sent, and that the times and names agree with the process."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.k8s.conftest import Object, Rendered, Role
+
+
+@pytest.fixture
+def admission(render: Callable[[str], Rendered]) -> Rendered:
+    return render("admission")
+
+
+@pytest.fixture
+def role(admission: Rendered) -> Role:
+    return admission.role("experiment-admission", "abside-admission")
+
+
+def webhook_of(rendered: Rendered) -> dict[str, Any]:
+    (webhook,) = rendered.of("ValidatingWebhookConfiguration")["experiment-admission"]["webhooks"]
+    found: dict[str, Any] = webhook
+    return found
+
+
+def test_a_webhook_that_is_away_stops_nobody(admission: Rendered) -> None:
+    webhook = webhook_of(admission)
+    assert (webhook["failurePolicy"], webhook["sideEffects"]) == ("Ignore", "None")
+
+
+def test_it_asks_the_service_at_a_port_it_has_and_a_path_the_process_serves(admission: Rendered, root: Path) -> None:
+    asked = webhook_of(admission)["clientConfig"]["service"]
+    service = admission.of("Service")[asked["name"]]
+    assert asked["port"] in {port["port"] for port in service["spec"]["ports"]}
+    app = (root / "agent" / "abside_agent" / "admission" / "app.py").read_text()
+    assert f'"{asked["path"]}"' in app
+
+
+def test_it_is_sent_the_two_config_maps_that_the_process_knows_and_no_other(
+    admission: Rendered, role: Role, render: Callable[[str], Rendered]
+) -> None:
+    (condition,) = webhook_of(admission)["matchConditions"]
+    (listed,) = re.findall(r"^request\.name in (\[.+\])$", condition["expression"])
+    assert json.loads(listed) == [*role.value("ABSIDE_CONFIGMAP"), role.value("ABSIDE_PAUSED_CONFIGMAP")]
+    assert set(json.loads(listed)) == render("experiments").of("ConfigMap").keys()
+
+
+def test_the_process_answers_before_the_webhook_times_out_and_before_its_pod_is_killed(
+    admission: Rendered, role: Role
+) -> None:
+    check_seconds = role.value("ABSIDE_CHECK_SECONDS")
+    assert check_seconds + 2 <= webhook_of(admission)["timeoutSeconds"]
+    grace = role.workload.pod["terminationGracePeriodSeconds"]
+    assert grace >= role.value("ABSIDE_LINGER_SECONDS") + check_seconds + 5
+
+
+def test_its_memory_holds_itself_and_the_child_that_checks(role: Role) -> None:
+    process = 50 * 2**20
+    limit = role.container["resources"]["limits"]["memory"]
+    assert limit.endswith("Mi")
+    assert role.value("ABSIDE_CHECK_MEMORY") + process <= int(limit.removesuffix("Mi")) * 2**20
+
+
+def test_an_overlays_namespace_reaches_the_address_it_asks(
+    overlay: Callable[..., Rendered], existing: Callable[..., Object]
+) -> None:
+    rendered = overlay([existing("recs", labels={})], resources=["admission"], namespace="experiments")
+    assert webhook_of(rendered)["clientConfig"]["service"]["namespace"] == "experiments"
