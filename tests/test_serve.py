@@ -447,3 +447,27 @@ def test_an_address_is_read(text: str, address: tuple[str, int]) -> None:
 def test_what_is_no_address_says_how_one_is_written(text: str) -> None:
     with pytest.raises(ValueError, match=r"write host:port, for example 127\.0\.0\.1:7600, or unix:PATH"):
         split_address(text)
+
+
+async def test_bodies_that_are_still_coming_hold_a_bounded_amount_of_memory_together() -> None:
+    def echo(_request: Any, body: bytes) -> Answer:
+        return Answer(200, str(len(body)).encode())
+
+    routes = {"/echo": {"POST": Route(echo, 1 << 20)}}
+    listener = Listener(routes, Bounds(max_held_bytes=100_000, body_seconds=20.0))
+    host, port = split_address(await listener.open("127.0.0.1:0"))
+    head = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n"
+    first_reader, first = await asyncio.open_connection(host, port)
+    first.write(head + b"x" * 59_999)
+    async with asyncio.timeout(20):
+        while listener.held_bytes < 59_999:
+            await asyncio.sleep(0.01)
+        second_reader, second = await asyncio.open_connection(host, port)
+        second.write(head + b"x" * 59_999)
+        assert b"503" in await second_reader.readline()
+        first.write(b"x")
+        assert b"200" in await first_reader.readline()
+    assert listener.held_bytes == 0
+    for writer in (first, second):
+        writer.close()
+    await listener.close(1.0)

@@ -39,6 +39,7 @@ class Bounds:
     header_seconds: float = 10.0  # a client on the same machine sends its headers at once
     body_seconds: float = 10.0
     keepalive_seconds: float = 75.0  # longer than clients keep idle connections, so that they close, not we
+    max_held_bytes: int = 64 * 2**20  # of bodies that are not complete, all together: half of what a pod has to spare
 
 
 class Answer(NamedTuple):
@@ -120,6 +121,7 @@ class Listener(web.Server):
         self.bounds = bounds
         self.open_connections = 0
         self.refused_connections = 0
+        self.held_bytes = 0  # of bodies that are still coming
         self.in_flight = 0
         self.retiring = False  # answers close their connection, so that clients keep none that is about to be cut
         self.factory: Callable[[], asyncio.BaseProtocol] = self  # what a new connection starts in
@@ -222,14 +224,19 @@ class Listener(web.Server):
             async with asyncio.timeout(self.bounds.body_seconds):
                 async for chunk in request.content.iter_any():
                     total += len(chunk)
+                    self.held_bytes += len(chunk)
                     if total > max_bytes:
                         raise _too_large(max_bytes)
+                    if self.held_bytes > self.bounds.max_held_bytes:
+                        raise _busy("too many large bodies are coming in at once")
                     chunks.append(chunk)
         except TimeoutError as exc:
             sentence = f"the body did not arrive within {self.bounds.body_seconds:g} s"
             raise Refusal(408, "TIMEOUT", sentence) from exc
         except web.RequestPayloadError as exc:
             raise Refusal(400, "MALFORMED", "the body does not decode as its headers say") from exc
+        finally:
+            self.held_bytes -= total
         return b"".join(chunks)
 
 
@@ -315,8 +322,12 @@ def _too_large(max_bytes: int) -> Refusal:
     return Refusal(413, "TOO_LARGE", f"the body is larger than {max_bytes:,} bytes")
 
 
+def _busy(detail: str) -> Refusal:
+    return Refusal(503, "BUSY", detail, retry_after_seconds=1)
+
+
 def _plain_503() -> bytes:
-    answer = problem(Refusal(503, "BUSY", "too many open connections", retry_after_seconds=1))
+    answer = problem(_busy("too many open connections"))
     head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Type: {PROBLEM}\r\nRetry-After: 1\r\n"
     return f"{head}Content-Length: {len(answer.body)}\r\nConnection: close\r\n\r\n".encode() + answer.body
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = Log("abside.fastpath")
 MAX_HEAD_BYTES = 4096  # a client library sends 150 to 400; what is longer is aiohttp's to judge
 MAX_KNOWN_HEADS = 512  # distinct request heads kept read; a client has a handful, one for each body length
+MAX_AWAITED_BYTES = 16 * 1024  # of a body in several segments: a page's events; 1,024 connections hold 16 MB of them
 WAIT_SECONDS = 1.0  # for the rest of a body; clients that send head and body apart do so within a millisecond
 SWEEP_SECONDS = 1.0
 
@@ -159,10 +160,10 @@ class FastConnection(asyncio.Protocol):
         missing = end + head.body_bytes - len(data)
         if not missing:
             self._answer(head.route, data[end:])
-        elif missing > 0:
+        elif missing > 0 and head.body_bytes <= MAX_AWAITED_BYTES:
             self._head, self._end, self._missing, self._segments, self._since = head, end, missing, [data], 0.0
         else:
-            self._hand_over(data)  # pipelined: two requests in one segment
+            self._hand_over(data)  # pipelined, or a large body: aiohttp bounds what all of them hold
 
     def pause_writing(self) -> None:
         """Take nothing more from a client that does not read its answers."""
