@@ -50,7 +50,7 @@ class ExperimentPage:
     estimates: tuple[Estimate, ...]
     fallbacks: Fallbacks
     ledger: dict[str, ArmLedger]
-    arrived: dict[str, int]  # exposures of every phase in the store, each once, by variant
+    arrived: dict[str, int]  # exposures of every phase in the store, copies too, by variant
     notes: tuple[str, ...]
 
 
@@ -114,7 +114,7 @@ def experiment_page(
         estimates=tuple(estimates),
         fallbacks=fallbacks(engine, tally, events, choice, counted.units),
         ledger=arm_ledger(engine, events, name),
-        arrived=_arrived(seen, copies),
+        arrived=_arrived(seen),
         notes=(*notes, *_remarks(experiment, by_name, known, primary, defined)),
     )
 
@@ -180,14 +180,12 @@ def _remarks(
     return said
 
 
-def _arrived(seen: Sequence[Seen], copies: dict[tuple[int, str | None], int]) -> dict[str, int]:
+def _arrived(seen: Sequence[Seen]) -> dict[str, int]:
+    """Count as the accounts do: a token that was posted twice was accepted twice, and stands here twice."""
     arrived: Counter[str] = Counter()
     for one in seen:
         if one.variant is not None:
             arrived[one.variant] += one.rows
-    for (_, variant), extra in copies.items():
-        if variant is not None:
-            arrived[variant] -= extra
     return dict(arrived)
 
 
