@@ -126,3 +126,14 @@ def test_without_a_certificate_it_does_not_start_and_says_why(tmp_path: Path) ->
     assert done.returncode == 1
     assert "cannot_start" in done.stderr
     assert "none.crt" in done.stderr
+
+
+def test_the_webhook_reads_no_yaml_itself_and_the_agent_brings_no_http() -> None:
+    absent = {
+        "abside_agent.admission.app": "yaml",
+        "abside_agent.admission.inside": "aiohttp",
+        "abside_agent.loop": "aiohttp",
+    }
+    for module, library in absent.items():
+        code = f"import sys, {module}; sys.exit({library!r} in sys.modules)"
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -128,6 +128,7 @@ def test_documents_without_the_last_experiment_are_denied_as_agents_would_refuse
 ) -> None:
     response = webhook.review({"placements.yaml": documents()["placements.yaml"]}, documents())
     assert [one["reason"] for one in response["status"]["details"]["causes"]] == ["NO_EXPERIMENT"]
+    assert sum("ran and is gone" in warning for warning in response["warnings"]) == 5  # of files that are gone too
 
 
 def test_deleting_either_is_allowed_with_a_loud_warning(webhook: Webhook, documents: Callable[..., Data]) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from abside_agent.settings import AdmissionSettings
 
 log = Log("abside.admission")
-CLOSE_SECONDS = 1.0  # what is still in flight then is answered at once: its child is ended
+CLOSE_SECONDS = 1.0  # beyond the check that may still run, to write its answer
 
 
 def main(settings: AdmissionSettings) -> int:
@@ -73,8 +73,7 @@ async def admission(settings: AdmissionSettings) -> AsyncIterator[str]:
         yield await listener.open(settings.listen, certificate.context)
         listener.stop_accepting()
         listener.retiring = True
-        asyncio.get_running_loop().call_later(CLOSE_SECONDS, reviewer.stop)
-        await listener.close(2 * CLOSE_SECONDS)
+        await listener.close(settings.check_seconds + CLOSE_SECONDS)
     finally:
         reviewer.stop()
         listener.stop_accepting()
