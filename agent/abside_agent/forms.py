@@ -52,7 +52,8 @@ def percent(scalar: Scalar) -> int:
         raise FormError("PERCENT", "this is not a percentage", "write for example 20% or 2.5%")
     points = Decimal(share[1]) * 100
     if points != points.to_integral_value():
-        nearest = f"write {round(Decimal(share[1]), 2)}%"
+        rounded = max(Decimal("0.01"), round(Decimal(share[1]), 2))  # never a remedy that switches it off
+        nearest = f"write {rounded}%"
         raise FormError("PERCENT", "a percentage has at most two decimals", nearest)
     if not 0 <= points <= BASIS_POINTS:
         raise FormError("PERCENT", "a percentage lies between 0% and 100%", "write 0% to 100%")

@@ -291,7 +291,9 @@ def _timestamp(value: Any, now_us: int) -> int:
         raise EventError("WRONG_TYPE", "ts", f"{_TS_REMEDY}, not {_kind(value)}")
     if value < now_us - MAX_AGE_US:
         raise EventError(
-            "INVALID_EVENT", "ts", "is older than 7 days; integer timestamps are microseconds, not seconds"
+            "INVALID_EVENT",
+            "ts",
+            "is older than 7 days; integer timestamps are microseconds, not seconds or milliseconds",
         )
     return min(int(value), now_us)
 

@@ -12,7 +12,7 @@ import orjson
 from abside import event
 from abside.serve import Answer, Refusal
 from abside.sidecar import token
-from abside.sidecar.request import kind_of, parse_json, unit_id, unknown_field
+from abside.sidecar.request import NO_UNIT_DETAIL, kind_of, parse_json, unit_id, unknown_field
 
 if TYPE_CHECKING:
     from abside.sidecar.handlers import Desk
@@ -69,7 +69,7 @@ def _event(desk: Desk, fields: dict[str, Any], index: int | None) -> event.Event
     user_id = unit_id(fields, "user_id", shared_ids, index)
     session_id = unit_id(fields, "session_id", shared_ids, index)
     if user_id is None and session_id is None:
-        raise Refusal(400, "NO_UNIT", "neither user_id nor session_id is usable; send at least one", index=index)
+        raise Refusal(400, "NO_UNIT", NO_UNIT_DETAIL, index=index)
     try:
         return event.from_caller(
             fields,

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 NO_FORCE: Mapping[str, str] = {}
 MAX_SHOWN_CHARS = 64  # of a name that a caller made up, in a refusal
+NO_UNIT_DETAIL = (
+    "neither user_id nor session_id is usable; send at least one (an id that many share, as guest or 0, is none)"
+)
 EXPLAINED_BYTES = 64 * 1024  # how much unreadable JSON is read a second time to say why it is refused
 
 
@@ -94,7 +97,7 @@ def parse_assign(body: bytes, rules: Rules) -> AssignRequest:
         _flag(fields, "bot", default=False) if "bot" in fields else False,
     )
     if user_id is None and session_id is None:
-        raise Refusal(400, "NO_UNIT", "neither user_id nor session_id is usable; send at least one")
+        raise Refusal(400, "NO_UNIT", NO_UNIT_DETAIL)
     return request
 
 
@@ -246,7 +249,8 @@ def _refuse_unreadable(body: bytes, exc: orjson.JSONDecodeError) -> NoReturn:
                     unit_id(fields, "session_id", SHARED_IDS, place)
             raise Refusal(400, "MALFORMED", "a string holds a lone surrogate, which is not text") from None
     where = f"line {exc.lineno} column {exc.colno}" if body else "the body is empty"
-    raise Refusal(400, "MALFORMED", f"the body is not JSON ({where}); numbers must be finite") from None
+    finite = "; numbers must be finite" if b"NaN" in body or b"Infinity" in body or b"1e" in body.lower() else ""
+    raise Refusal(400, "MALFORMED", f"the body is not JSON ({where}){finite}") from None
 
 
 def _no_constant(name: str) -> NoReturn:
