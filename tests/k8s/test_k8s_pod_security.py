@@ -91,13 +91,16 @@ def test_our_containers_run_as_a_number_on_a_read_only_root(rendered: Rendered) 
             assert (at["runAsUser"], at["runAsGroup"], at["readOnlyRootFilesystem"]) == (10001, 10001, True)
 
 
-def test_no_container_of_ours_is_given_the_api_token(rendered: Rendered) -> None:
+def test_no_container_of_ours_is_given_the_api_token_but_the_agent_that_watches(rendered: Rendered) -> None:
     for workload in rendered.workloads:
         if workload.pod.get("automountServiceAccountToken") is False and "initContainers" not in workload.pod:
             continue
         for container in workload.ours:
             mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
-            assert "emptyDir" in workload.volumes[mounts[API_TOKEN]], container["name"]
+            watches = any(one["name"] == "ABSIDE_FAST_WATCH" for one in container["env"])
+            kind = "projected" if watches else "emptyDir"
+            assert kind in workload.volumes[mounts[API_TOKEN]], container["name"]
+            assert not watches or container["name"] == "abside-agent"
 
 
 def test_only_the_snapshots_writer_may_write_it_and_configuration_is_read_only(rendered: Rendered) -> None:

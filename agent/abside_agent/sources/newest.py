@@ -11,6 +11,7 @@ The rule, by what is known. It errs on the paused side: losing the API, or a res
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -46,17 +47,18 @@ class Newest:
     """Judges each reading of the volume (None: it cannot be seen) against the API's last word."""
 
     steady: Callable[[], float] = time.monotonic
-    _seen: list[Pauses | None] = field(default_factory=list)  # what the volume showed first, and shows now
-    _since: float = 0.0  # when it was first seen to show this
+    _seen: Pauses | None = None  # what the volume shows
+    _since: float = -math.inf  # when it was first seen to show this
+    _changes: int = 0
     _shown_at: float | None = None  # of the last word that the volume has shown
 
     def judge(self, seen: Pauses | None, word: Word | None) -> Known:
         """Give what holds now."""
-        if not self._seen or seen != self._seen[-1]:
-            self._seen[1:] = [seen]
-            self._since = self.steady()
+        if seen != self._seen:
+            self._changes += self._seen is not None
+            self._seen, self._since = seen, self.steady()
         if word is None:
-            return Known(seen or {}, keeps=seen is None or len(self._seen) == 1 or seen == self._seen[0])
+            return Known(seen or {}, keeps=not self._changes)
         if seen == word.pauses:
             self._shown_at = word.at
             return Known(word.pauses)
