@@ -110,6 +110,8 @@ problems = st.lists(
     max_size=2,
 ).map(tuple)
 
+pauses = st.none() | st.dictionaries(names, st.dictionaries(names, st.text(max_size=5), max_size=2), max_size=2)
+
 
 def made(*given_records: Record, **head: Any) -> Snapshot:
     return assemble(ATTRIBUTES, given_records or RECORDS, **{"written_at_us": NOW_US, **head})
@@ -126,11 +128,17 @@ def sealed(*maps: Any, magic: bytes = MAGIC, form: int = snapshot.FORMAT) -> byt
 
 
 @settings(deadline=None, max_examples=150)
-@given(attributes, records, problems, st.booleans(), st.dictionaries(names, names, max_size=2))
+@given(attributes, records, problems, st.booleans(), st.dictionaries(names, names, max_size=2), pauses)
 def test_what_is_encoded_is_decoded_the_same(
-    declared: dict[str, Attribute], some: list[Record], found: tuple[Problem, ...], held: bool, retired: dict[str, str]
+    declared: dict[str, Attribute],
+    some: list[Record],
+    found: tuple[Problem, ...],
+    held: bool,
+    retired: dict[str, str],
+    paused: dict[str, dict[str, str]] | None,
 ) -> None:
-    one = assemble(declared, some, written_at_us=NOW_US, retired=retired, degraded=held, problems=found)
+    said: dict[str, Any] = {"retired": retired, "degraded": held, "problems": found, "pauses": paused}
+    one = assemble(declared, some, written_at_us=NOW_US, **said)
     data = encode(one)
     assert decode(data) == one
     head, *entries = snapshot.read(data)
@@ -180,6 +188,7 @@ def test_times_file_names_problems_and_retired_ids_are_not_part_of_the_revision(
         made(written_at_us=NOW_US + 1),
         made(degraded=True, problems=(problem,)),
         made(retired={"old": "a.yaml"}),
+        made(pauses={"paused": {"all": "night"}}),
         made(*(replace(record, source="other.yaml") for record in RECORDS)),
         assemble({name: replace(one, source="x") for name, one in ATTRIBUTES.items()}, RECORDS, written_at_us=NOW_US),
     ]
@@ -312,3 +321,17 @@ def test_what_a_newer_agent_adds_to_a_record_does_not_disturb() -> None:
     for one in maps:
         one["added_later"] = 1
     assert decode(sealed(*maps)) == made()
+
+
+def test_a_file_from_before_it_said_where_pauses_come_from_is_read() -> None:
+    head, *others = maps_of(made(pauses={"paused": {"all": "night"}}))
+    del head["pauses"]
+    assert decode(sealed(head, *others)) == made()
+    assert made().head.pauses is None
+
+
+@pytest.mark.parametrize("pauses", [[], {"paused": ["x"]}, {"paused": {"x": 1}}])
+def test_pauses_of_another_shape_are_refused(pauses: Any) -> None:
+    head, *others = maps_of(made())
+    with pytest.raises(SnapshotError, match="shape"):
+        decode(sealed({**head, "pauses": pauses}, *others))

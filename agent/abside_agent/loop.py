@@ -175,7 +175,7 @@ class Agent:
         was, self._paused = self._paused, reading.pauses
         if was is None or was == reading.pauses or reading.keeps_pauses or self._pending:
             return
-        quick, revision = over(self._last, reading.pauses, self.clock_us())
+        quick, revision = over(self._last, reading.paused, self.clock_us())
         if quick:
             self._pending = quick
             self._summary = {"revision": revision, "pauses": len(reading.pauses)}

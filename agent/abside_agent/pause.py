@@ -6,12 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from abside.snapshot import SnapshotError, assemble, decode, encode
-from abside_agent.sources.reading import EVERY_EXPERIMENT
+from abside_agent.sources.reading import EVERY_EXPERIMENT, together
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from abside.snapshot import Experiment
+    from abside.snapshot import Experiment, Snapshot
+    from abside_agent.sources.newest import Pauses
+    from abside_agent.sources.reading import Reading
 
 NO_REASON = "no reason given"
 MAX_QUICK_BYTES = 4 * 2**20  # some 5,000 experiments, 0.2 s; the agent itself must not need what its child may
@@ -24,8 +26,26 @@ def paused(experiments: Iterable[Experiment], pauses: Mapping[str, str]) -> list
     return [replace(one, pause=reasons.get(one.id, every)) for one in experiments]
 
 
-def over(snapshot: bytes, pauses: Mapping[str, str], now_us: int) -> tuple[bytes, str]:
-    """Give the snapshot in force with these pauses, and its revision; nothing where they change nothing.
+def by_directory(reading: Reading, last: Snapshot | None) -> dict[str, Pauses]:
+    """Give what each directory pauses; of one that `keeps`, also what the snapshot in force has from it, and no more.
+
+    So an agent that restarts knows of a directory that is away what one that goes on remembers of it.
+    """
+    if last is None:
+        return reading.paused
+    remembered = last.head.pauses
+    if remembered is None:  # from before this was written down: all that no directory shows may be from here
+        shown = reading.pauses
+        known = {name: one.pause for name, one in last.experiments.items() if one.pause and name not in shown}
+        remembered = dict.fromkeys(reading.keeps, known)
+    return {
+        label: remembered.get(label, {}) | shows if label in reading.keeps else shows
+        for label, shows in reading.paused.items()
+    }
+
+
+def over(snapshot: bytes, shown: Mapping[str, Pauses], now_us: int) -> tuple[bytes, str]:
+    """Give the snapshot in force with what directories pause now, and its revision; nothing where that changes nothing.
 
     It is what the child will make of the same documents, so that only one of the two is ever written; the child knows
     the problems too. A snapshot that cannot be read, or is large, is the child's.
@@ -36,7 +56,7 @@ def over(snapshot: bytes, pauses: Mapping[str, str], now_us: int) -> tuple[bytes
         last = decode(snapshot)
     except SnapshotError:
         return b"", ""
-    experiments = paused(last.experiments.values(), pauses)
+    experiments = paused(last.experiments.values(), together(shown))
     if experiments == list(last.experiments.values()):
         return b"", ""
     head = last.head
@@ -47,5 +67,6 @@ def over(snapshot: bytes, pauses: Mapping[str, str], now_us: int) -> tuple[bytes
         retired=head.retired,
         degraded=head.degraded,
         problems=head.problems,
+        pauses=dict(shown),
     )
     return encode(laid), laid.head.revision

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 from abside.snapshot import Experiment, Problem, Snapshot, assemble
 from abside_agent.check import Checked, check, sources_of
 from abside_agent.conform import did_you_mean
-from abside_agent.pause import paused
+from abside_agent.pause import by_directory, paused
 from abside_agent.resolve import Resolved, resolve
-from abside_agent.sources.reading import EVERY_EXPERIMENT, Reading
+from abside_agent.sources.reading import EVERY_EXPERIMENT, Reading, together
 from abside_agent.tree import Flaw, Severity, flaw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from abside_agent.sources.newest import Pauses
 
 MAX_HEAD_PROBLEMS = 100  # a status page and a log show no more; 100 of them keep the head below 50 KB
 
@@ -47,7 +49,8 @@ def settle(reading: Reading, last: Snapshot | None, now_us: int, *, unread: Prob
     found = [*reading.problems, *_lost(reading, last), *(one.problem for one in resolved.flaws)]
     if refusal := refuse(reading, checked, resolved, last):
         return _refused(reading, last, now_us, [*found, refusal.problem], asked)
-    experiments, odd = _paused(reading, resolved.experiments, last, asked)
+    pauses = by_directory(reading, last)
+    experiments, odd = _paused(pauses, resolved.experiments, asked)
     problems = in_order([*found, *odd])
     snapshot = assemble(
         resolved.attributes,
@@ -56,6 +59,7 @@ def settle(reading: Reading, last: Snapshot | None, now_us: int, *, unread: Prob
         retired=resolved.retired,
         degraded=any(problem.severity == "error" for problem in problems),
         problems=bounded(problems),
+        pauses=pauses,
     )
     return Settled(snapshot, problems, resolved.held)
 
@@ -109,7 +113,8 @@ def _refused(reading: Reading, last: Snapshot | None, now_us: int, found: list[P
     """Change nothing but the pauses, and say so."""
     if last is None:
         return Settled(None, in_order(found))
-    experiments, odd = _paused(reading, last.experiments, last, asked)
+    pauses = by_directory(reading, last)
+    experiments, odd = _paused(pauses, last.experiments, asked)
     problems = in_order([*found, *odd])
     snapshot = assemble(
         last.head.attributes,
@@ -118,22 +123,20 @@ def _refused(reading: Reading, last: Snapshot | None, now_us: int, found: list[P
         retired=last.head.retired,
         degraded=True,
         problems=bounded(problems),
+        pauses=pauses,
     )
     return Settled(snapshot, problems, {"all": "last good"})
 
 
 def _paused(
-    reading: Reading, experiments: dict[str, Experiment], last: Snapshot | None, asked: set[str]
+    by_label: Mapping[str, Pauses], experiments: dict[str, Experiment], asked: set[str]
 ) -> tuple[list[Experiment], list[Problem]]:
     """Give the experiments with their pauses, and what is odd about these."""
-    pauses = reading.pauses
-    if reading.keeps_pauses and last is not None:
-        kept = {name: record.pause for name, record in last.experiments.items() if record.pause is not None}
-        pauses = {**kept, **pauses}
+    pauses = together(by_label)
     known = {*experiments, *asked, EVERY_EXPERIMENT}
     odd = [
         flaw(
-            reading.paused_from.get(name, name),
+            next(f"{label}/{name}" for label, found in by_label.items() if name in found),
             "PAUSED_UNKNOWN",
             (),
             f"no experiment is called {name}: this pauses nothing",
@@ -142,6 +145,6 @@ def _paused(
             value=name,
         ).problem
         for name in pauses
-        if name not in known and name in reading.pauses
+        if name not in known
     ]
     return paused(experiments.values(), pauses), odd

@@ -138,7 +138,11 @@ Record = Placement | Layer | Experiment
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What is said of the whole. `written_at_us` and `problems` are not part of the revision."""
+    """What is said of the whole. Of these only `attributes` are part of the revision.
+
+    `pauses`: what each paused directory paused, by its label, for an agent that restarts while one cannot be read;
+    None in a file from before this was written down. A reader takes an experiment's own `pause`.
+    """
 
     revision: str
     written_at_us: int
@@ -146,6 +150,7 @@ class Head:
     retired: dict[str, str]  # experiment id → the file that retired it
     degraded: bool = False  # something a file asks for is held back; `problems` says what
     problems: tuple[Problem, ...] = ()
+    pauses: dict[str, dict[str, str]] | None = None  # directory → experiment id, or `all` → reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +189,7 @@ def assemble(
     retired: dict[str, str] | None = None,
     degraded: bool = False,
     problems: tuple[Problem, ...] = (),
+    pauses: dict[str, dict[str, str]] | None = None,
 ) -> Snapshot:
     """Sort records by id, compute the revision and give the snapshot. Pure; the clock is an argument."""
     by_kind: dict[type[Record], dict[str, Record]] = {Placement: {}, Layer: {}, Experiment: {}}
@@ -191,7 +197,7 @@ def assemble(
         by_kind[type(record)][record.id] = record
     ordered = [record for kind in (Placement, Layer, Experiment) for record in by_kind[kind].values()]
     declared = dict(sorted(attributes.items()))
-    head = Head(revision_of(declared, ordered), written_at_us, declared, retired or {}, degraded, problems)
+    head = Head(revision_of(declared, ordered), written_at_us, declared, retired or {}, degraded, problems, pauses)
     return Snapshot(
         head,
         cast("dict[str, Placement]", by_kind[Placement]),
@@ -372,6 +378,7 @@ def _head_to_map(head: Head) -> dict[str, Any]:
         "retired": head.retired,
         "degraded": head.degraded,
         "problems": [{name: getattr(problem, name) for name in Problem.__slots__} for problem in head.problems],
+        "pauses": head.pauses,
     }
 
 
@@ -384,9 +391,18 @@ def _head_from_map(entry: dict[str, Any]) -> Head:
         entry["retired"],
         entry["degraded"],
         tuple(Problem(**problem) for problem in entry["problems"]),
+        _pauses(entry.get("pauses")),
     )
 
 
 def _attribute(kind: Any, log: Any, source: Any) -> Attribute:
     _check({"type": kind, "log": log, "source": source}, {"type": str, "log": bool, "source": str})
     return Attribute(kind, log, source)
+
+
+def _pauses(by_directory: Any) -> dict[str, dict[str, str]] | None:
+    _check({"pauses": by_directory}, {"pauses": dict | None})
+    for found in (by_directory or {}).values():
+        _check({"pauses": found}, {"pauses": dict})
+        _check(found, dict.fromkeys(found, str))
+    return cast("dict[str, dict[str, str]] | None", by_directory)

@@ -73,7 +73,7 @@ class Pod:
     ) -> Snapshot | None:
         """Settle what stands in the directories now, and publish it."""
         known = tuple(File(name, text if isinstance(text, bytes) else text.encode()) for name, text in files.items())
-        reading = Reading(known, pauses=dict(pauses or {}), **more)
+        reading = Reading(known, paused={"paused": dict(pauses or {})}, **more)
         force = decode(self.published) if self.published else None
         self.last = settle(Reading.unpack(reading.pack()), force, 1_795_000_000_000_000)
         if self.last.snapshot is not None:

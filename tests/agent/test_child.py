@@ -51,7 +51,7 @@ def test_a_snapshot_that_cannot_be_read_is_said_and_gone_on_without(last: bytes,
 def test_the_documents_are_not_looked_at_when_they_must_not_be(doc: type[Doc]) -> None:
     before = answer(order(doc.GROUND + doc.one("x"))).snapshot
     problem = Problem("error", "NOT_COMPILED", "documents", 0, 0, "", "", "m", "r")
-    reading = Reading((File("f.yaml", b"\t"),), pauses={"x": "stop"})
+    reading = Reading((File("f.yaml", b"\t"),), paused={"paused": {"x": "stop"}})
     outcome = answer(Order(reading.pack(), before, 5, 1, 1, problem))
     after = decode(outcome.snapshot)
     assert after.experiments["x"].pause == "stop"

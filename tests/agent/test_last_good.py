@@ -480,7 +480,7 @@ def test_a_paused_experiment_counts_as_unchanged_in_a_conflict(pod: Pod, doc: ty
 
 def test_a_pause_of_an_unknown_id_is_said_and_changes_nothing_else(pod: Pod, doc: type[Doc]) -> None:
     files = {"g.yaml": doc.GROUND, "x.yaml": doc.one("reranker")}
-    snapshot = published(pod.sees(files, {"rerankr": "stop"}, paused_from={"rerankr": "paused/rerankr"}))
+    snapshot = published(pod.sees(files, {"rerankr": "stop"}))
     (problem,) = snapshot.head.problems
     assert (problem.code, problem.severity, problem.file) == ("PAUSED_UNKNOWN", "warning", "paused/rerankr")
     assert problem.remedy == "did you mean reranker?"
@@ -495,5 +495,5 @@ def test_a_pause_of_an_experiment_that_is_held_out_is_not_called_unknown(pod: Po
 def test_pauses_stay_while_their_directory_cannot_be_seen(pod: Pod, doc: type[Doc]) -> None:
     files = {"g.yaml": doc.GROUND, "x.yaml": doc.one("x")}
     pod.sees(files, {"x": "stop"})
-    assert published(pod.sees(files, {}, keeps_pauses=True)).experiments["x"].pause == "stop"
+    assert published(pod.sees(files, {}, keeps=("paused",))).experiments["x"].pause == "stop"
     assert published(pod.sees(files, {})).experiments["x"].pause is None

@@ -107,7 +107,7 @@ def run(worlds: Iterable[World], pauses: dict[str, str] | None = None) -> tuple[
     last: Snapshot | None = None
     settled = Settled(None, ())
     for world in worlds:
-        settled = settle(Reading(tuple(files_of(world)), pauses=pauses or {}), last, 1)
+        settled = settle(Reading(tuple(files_of(world)), paused={"paused": pauses or {}}), last, 1)
         last = decode(encode(settled.snapshot)) if settled.snapshot is not None else last
     return settled, last
 

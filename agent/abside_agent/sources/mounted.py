@@ -56,24 +56,18 @@ class Mounted:
             seen = reader.paused(directory)
             if seen is not None:
                 self._pauses[directory] = seen
-        known = {directory: self._pauses.get(directory) for directory in self.paused}
-        keeps = False
+        called = [label or Path(self.paused[0]).name for label in labels(self.paused)] if self.paused else []
+        known = {label: self._pauses.get(directory) for directory, label in zip(self.paused, called, strict=True)}
+        keeps: list[str] = []
         if self.watched is not None:
-            first = self.paused[0] if self.paused else self.watched.name
+            first = called[0] if called else self.watched.name
             judged = self.watched.judge(known.get(first))
-            known, keeps = {**known, first: judged.pauses}, judged.keeps
+            known = {**known, first: judged.pauses}
+            keeps += [first] if judged.keeps else []
             reader.problems += self.watched.problems
-        pauses: Pauses = {}
-        origins: dict[str, str] = {}
-        for directory, found in known.items():
-            for name, reason in (found or {}).items():
-                reasons = [pauses[name], reason] if name in pauses else [reason]
-                pauses[name] = "; ".join(dict.fromkeys(filter(None, reasons)))
-                origins.setdefault(name, f"{Path(directory).name}/{name}")
-        keeps = keeps or None in known.values()
-        return Reading(
-            tuple(reader.files), tuple(reader.lost), tuple(reader.problems), pauses, origins, keeps_pauses=keeps
-        )
+        keeps += [label for label, found in known.items() if found is None]
+        paused = {label: found or {} for label, found in known.items()}
+        return Reading(tuple(reader.files), tuple(reader.lost), tuple(reader.problems), paused, tuple(keeps))
 
 
 def labels(directories: tuple[str, ...]) -> list[str]:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import msgpack
 
 from abside.snapshot import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from abside_agent.sources.newest import Pauses
 
 MAX_FILE_BYTES = 1_048_576  # what Kubernetes lets one ConfigMap hold: a larger key cannot come from one
 MAX_FILES = 1000  # of all directories: a person keeps tens
@@ -38,16 +44,25 @@ class Lost:
 class Reading:
     """Everything read at one moment.
 
-    `keeps_pauses`: a paused directory cannot be seen, so what it paused last stays paused. `pauses`: experiment id →
-    reason. `paused_from`: id → its file.
+    `paused`: what each paused directory shows, or showed last, by its label. `keeps`: labels of those of which this
+    agent cannot know it, so what the snapshot in force has of them stays paused as well.
     """
 
     files: tuple[File, ...] = ()
     lost: tuple[Lost, ...] = ()
     problems: tuple[Problem, ...] = ()
-    pauses: dict[str, str] = field(default_factory=dict)
-    paused_from: dict[str, str] = field(default_factory=dict)
-    keeps_pauses: bool = False
+    paused: dict[str, Pauses] = field(default_factory=dict)
+    keeps: tuple[str, ...] = ()
+
+    @property
+    def pauses(self) -> Pauses:
+        """What the directories pause together."""
+        return together(self.paused)
+
+    @property
+    def keeps_pauses(self) -> bool:
+        """Whether more may be paused than what is shown."""
+        return bool(self.keeps)
 
     def pack(self) -> bytes:
         """Give the reading as msgpack."""
@@ -56,9 +71,8 @@ class Reading:
                 "files": [[file.name, file.data, file.directory, file.refusal] for file in self.files],
                 "lost": [[lost.directory, lost.prefix, lost.refusal] for lost in self.lost],
                 "problems": [problem_to_map(problem) for problem in self.problems],
-                "pauses": self.pauses,
-                "paused_from": self.paused_from,
-                "keeps_pauses": self.keeps_pauses,
+                "paused": self.paused,
+                "keeps": self.keeps,
             }
         )
         return packed
@@ -71,10 +85,18 @@ class Reading:
             tuple(File(*fields) for fields in entry["files"]),
             tuple(Lost(*fields) for fields in entry["lost"]),
             tuple(Problem(**problem) for problem in entry["problems"]),
-            entry["pauses"],
-            entry["paused_from"],
-            entry["keeps_pauses"],
+            entry["paused"],
+            tuple(entry["keeps"]),
         )
+
+
+def together(paused: Mapping[str, Pauses]) -> Pauses:
+    """Give the pauses of all directories; a key that stands in several has all their reasons."""
+    reasons: dict[str, dict[str, None]] = {}
+    for found in paused.values():
+        for name, reason in found.items():
+            reasons.setdefault(name, {})[reason] = None
+    return {name: "; ".join(filter(None, given)) for name, given in reasons.items()}
 
 
 def digest_of(packed: bytes) -> bytes:
