@@ -89,6 +89,7 @@ class FakeApi:
     def end(self) -> None:
         """Stop for good."""
         self.stop()
+        self._in_loop(self._end)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -151,6 +152,10 @@ class FakeApi:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+    async def _end(self) -> None:
+        if left := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(left, timeout=3.0)  # each watch looks every second whether it is still wanted
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(self.slow)

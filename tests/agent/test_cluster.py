@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import watchers
 from abside_agent.sources.api import Access
 from abside_agent.sources.cluster import Cluster, Patience
 from abside_agent.sources.config_map import MAX_ANSWER_BYTES
@@ -302,3 +303,9 @@ def test_closing_ends_the_thread_at_once_whatever_it_does(api: FakeApi, watch: C
         cluster.close()
         assert time.monotonic() - begun < 1.9
         assert not cluster._thread.is_alive()
+
+
+async def test_two_hundred_watchers_hear_every_change_and_all_come_back() -> None:
+    took = await watchers.main(200, back_seconds=1.0)  # python bench/watchers.py does it with 1,000
+    print({what: round(seconds, 2) for what, seconds in took.items()})
+    assert took["lists of each"] == pytest.approx(2.0, abs=0.2), "one at the start, one when the version had expired"
