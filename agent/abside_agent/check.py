@@ -11,6 +11,7 @@ from abside_agent.conform import conform, did_you_mean
 from abside_agent.parse import parse
 from abside_agent.rules.alone import hold, known
 from abside_agent.rules.conflicts import Gathered, conflicts
+from abside_agent.rules.crowd import too_many
 from abside_agent.rules.fit import Ground, fit
 from abside_agent.sources.reading import MAX_FILE_BYTES, File
 from abside_agent.tree import Bad, Flaw, Path, Tree, flaw
@@ -83,7 +84,7 @@ def check(files: Iterable[File], last: Snapshot | None = None, lost: Iterable[st
         kept,
     )
     _fits(checked)
-    _conflicts(checked)
+    _conflicts(checked, in_force(last, "experiments"))
     _metrics(trees, documents)
     checked.more.extend(_sizes(ordered))
     return checked
@@ -206,7 +207,7 @@ def _fits(checked: Checked) -> None:
 _UNDECLARED = frozenset({"UNKNOWN_LAYER", "UNKNOWN_PLACEMENT", "UNKNOWN_ATTRIBUTE"})
 
 
-def _conflicts(checked: Checked) -> None:
+def _conflicts(checked: Checked, force: dict[str, Experiment]) -> None:
     written = {c.id: c for c in reversed(checked.candidates) if c.section == "experiments" and c.claims}
     experiments: dict[str, Experiment] = dict(checked.kept["experiments"])
     experiments.update((name, candidate.record) for name, candidate in written.items())
@@ -221,6 +222,9 @@ def _conflicts(checked: Checked) -> None:
     for name in gathered.found:
         if name in written:
             gathered.note(name, written[name].tree, at)
+    for one in too_many(experiments.values(), force):
+        if one.experiment.id in written:
+            one.note(written[one.experiment.id].tree)
 
 
 def _metrics(trees: list[Tree], documents: list[Document]) -> None:

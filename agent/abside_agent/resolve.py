@@ -14,6 +14,7 @@ from abside.snapshot import Attribute, Experiment, Layer, Placement, digest_of, 
 from abside_agent.check import Checked, in_force
 from abside_agent.compile import SECTIONS
 from abside_agent.rules.conflicts import LIVE, Gathered, conflicts
+from abside_agent.rules.crowd import too_many
 from abside_agent.rules.fit import Ground, Misfit, fit
 from abside_agent.tree import Flaw, Path, Tree, written
 
@@ -46,6 +47,13 @@ class Seat:
     def step_down(self) -> None:
         """Take the version in force instead of the new one, or none when that is what it has."""
         self.chosen = None if self.chosen is self.force else self.force
+
+    def give_way(self) -> None:
+        """Step down; a draft or an ended one leaves, as its version in force may run, which nobody asks for now."""
+        if self.chosen.status in LIVE:
+            self.step_down()
+        else:
+            self.chosen = None
 
     def hold(self) -> None:
         """Take the version in force, also where the files no longer have any."""
@@ -80,7 +88,7 @@ class _Table:
 def resolve(checked: Checked, last: Snapshot | None) -> Resolved:
     """Choose a version for every id. `last` is the snapshot in force; None: everything is new."""
     table = _Table({section: _seats(section, checked, last) for section in SECTIONS})
-    while _unfit(table) or _namespace(table) or _conflicting(table):
+    while _unfit(table) or _namespace(table) or _conflicting(table) or _crowded(table):
         pass
     kept_retired = {} if last is None else {i: s for i, s in last.head.retired.items() if s in checked.broken}
     return Resolved(
@@ -143,10 +151,7 @@ def _unfit(table: _Table) -> bool:
             if not from_force:  # else its new version's own flaws say why it is not taken
                 table.flaws += [_misfit(table, seat, misfit) for misfit in misfits]
     for seat in leaving:
-        if seat.chosen.status in LIVE:
-            seat.step_down()
-        else:
-            seat.chosen = None  # a draft or an ended one; its version in force may run, which nobody asks for now
+        seat.give_way()
     for ground_seat, seat, misfit in held.values():
         table.flaws.append(_holding(ground_seat, seat, misfit))
         ground_seat.hold()
@@ -197,6 +202,22 @@ def _conflicting(table: _Table) -> bool:
         table.flaws += tree.flaws
         seat.step_down()
     return bool(losing.found)
+
+
+def _crowded(table: _Table) -> bool:
+    """Step down those for which a placement has no room."""
+    seats = table.seats["experiments"]
+    force = {name: seat.force for name, seat in seats.items() if seat.force is not None}
+    current = [table.fitted[name] for name, seat in seats.items() if seat.chosen is not None]
+    leaving: dict[str, Seat] = {}
+    for one in too_many(current, force):
+        seat = leaving[one.experiment.id] = seats[one.experiment.id]
+        tree = Tree(seat.source, seat.tree.root if seat.tree else None)
+        one.note(tree)
+        table.flaws += tree.flaws
+    for seat in leaving.values():
+        seat.give_way()
+    return bool(leaving)
 
 
 def _in_force(table: _Table, seat: Seat) -> bool:

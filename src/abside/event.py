@@ -24,6 +24,7 @@ MAX_AGE_US = 7 * 86_400 * 1_000_000  # the widest attribution window; older is a
 MAX_TEXT_BYTES = 256  # ids and names, like unit ids
 MAX_ITEMS = 500  # a page of recommendations, with room
 MAX_PROPERTIES = 64
+MAX_ASSIGNMENTS = 256  # of one exposure: a receiver repeats its row for each, and refuses more
 MAX_VALUE = 10**14  # decimal(18,4) holds 14 digits before the point
 MAX_COUNT = 2**31 - 1
 MAX_INTEGER = 2**64  # what JSON readers give back unchanged; beyond, two ids could become one

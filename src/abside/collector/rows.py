@@ -12,7 +12,7 @@ import orjson
 import pyarrow as pa
 
 from abside.collector.store import SCHEMA
-from abside.event import MAX_COUNT, MAX_VALUE, TYPE_NAME, EventError
+from abside.event import MAX_ASSIGNMENTS, MAX_COUNT, MAX_VALUE, TYPE_NAME, EventError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,6 @@ Row = list[Any]  # one value per column of SCHEMA
 Check = Callable[[str, Any], Any]  # from a field's path and value to what its column holds; raises EventError
 
 BUCKETS = 1024
-MAX_ASSIGNMENTS = 256  # of one exposure: each repeats its row; no placement runs so many experiments
 LAST_US = 253_402_300_799_999_999  # the last µs of the year 9999: no engine reads a later one
 MAX_SMALL = 2**15 - 1
 _CENTS = Decimal("0.0001")
