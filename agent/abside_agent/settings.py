@@ -6,6 +6,9 @@ from dataclasses import MISSING, dataclass
 
 from abside.assignment.attribute import date
 from abside.environ import integer, one_of, seconds, setting, size
+from abside.snapshot import BASIS_POINTS
+from abside_agent.forms import percent
+from abside_agent.tree import NOWHERE, Scalar
 
 
 def instant(value: str) -> int:
@@ -153,3 +156,29 @@ class ShipSettings:
     variant: str = setting(MISSING, "the variant everyone is to have", words=True)
     config: tuple[str, ...] = setting(MISSING, "directory of *.yaml documents; may be given several times", many=True)
     yes: bool = setting(False, "write without asking", flag=True)
+
+
+def share(value: str) -> int:
+    """Read `20%` or `2.5%` as basis points. Raises ValueError."""
+    return percent(Scalar(value, value, NOWHERE))
+
+
+def split(value: str) -> tuple[int, ...]:
+    """Read `80/20`, control first, as basis points. Raises ValueError."""
+    weights = tuple(share(f"{part}%") for part in value.split("/"))
+    if len(weights) < 2 or sum(weights) != BASIS_POINTS or min(weights) == 0:
+        raise ValueError(f"{value!r} is no split: write the weights, control first, for example 80/20 or 34/33/33")
+    return weights
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSettings:
+    """What should be seen, and among how many."""
+
+    base: int = setting(MISSING, "the rate today, for example 3%", share)
+    lift: int = setting(MISSING, "the smallest lift worth seeing, relative, for example 2%", share)
+    units_per_day: int = setting(MISSING, "eligible units a day", integer)
+    split: tuple[int, ...] = setting("50/50", "the variants' weights, control first", split)
+    alpha: int = setting("5%", "how often a difference may be seen where there is none", share)
+    power: int = setting("80%", "how often the lift is to be seen where it is there", share)
+    json: bool = setting(False, "print the plan as JSON", flag=True)

@@ -101,6 +101,12 @@ ROOMS = {
         "abside_agent.ship_command:main",
         extra="edit",
     ),
+    "plan": Room(
+        "Say how many units and days it takes to see a lift.",
+        "abside_agent.settings:PlanSettings",
+        "abside_agent.plan_command:main",
+        extra="report",
+    ),
     "report": Room(
         "Print the figures of the experiments in a collector's store.",
         "abside.report.settings:ReportSettings",
