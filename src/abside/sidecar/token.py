@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from abside.event import EventMap
 
 VERSION = b"1"
-MAX_ASSIGNMENTS = 256  # what a receiver takes in one exposure
 MAX_TOKEN_CHARS = 2 * event.MAX_EVENT_BYTES  # an event of the greatest size in base64, with room
 
 
@@ -76,7 +75,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _are_assignments(value: Any) -> bool:
-    return type(value) is list and 0 < len(value) <= MAX_ASSIGNMENTS and all(map(_is_assignment, value))
+    return type(value) is list and 0 < len(value) <= event.MAX_ASSIGNMENTS and all(map(_is_assignment, value))
 
 
 def _are_attributes(value: Any) -> bool:
