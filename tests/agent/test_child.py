@@ -90,7 +90,7 @@ def test_a_stop_ends_a_child_at_once() -> None:
 
 
 def test_a_document_past_the_limits_costs_the_child_only(doc: type[Doc]) -> None:
-    lines = [doc.experiment(f"e{number}") for number in range(1500)]
+    lines = [doc.experiment(f"e{number}") for number in range(4000)]  # well past both limits
     text = doc.GROUND + doc.experiments(*lines)
     with pytest.raises(ChildError, match="42 MiB of memory"):
         run(order(text, memory_bytes=42 * MIB), 60, Event())
