@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 log = Log("abside.agent")
 SETTLE_SECONDS = 0.1  # a plain directory must read alike twice, this far apart: an editor may be in mid-write
 SETTLE_READINGS = 20  # then it is taken as it is: a file written for ever must not stop the others
+BEAT_SECONDS = 10.0  # how often the snapshot's time of change is renewed: who reads it sees that somebody looks
 RETRY_FIRST_SECONDS = 5.0  # a child may die of a starved node and not of the documents, so try again
 RETRY_LONGEST_SECONDS = 1800.0  # if it is the documents, each try costs `compile_cpu_seconds`
 
@@ -132,6 +134,7 @@ class Agent:
     _said: frozenset[str] = frozenset()
     _backoff: Backoff = field(default_factory=lambda: Backoff(RETRY_FIRST_SECONDS, RETRY_LONGEST_SECONDS))
     _retry_at: float | None = None
+    _beat_at: float = -math.inf
 
     def __post_init__(self) -> None:
         self._last = read_published(self._path)
@@ -156,7 +159,15 @@ class Agent:
             self._pending = self._last
         if self._pending:
             self._publish()
+        self._beat()
         return is_new
+
+    def _beat(self) -> None:
+        """Touch the snapshot, unless something waits to be written: its readers cannot see a hung agent otherwise."""
+        if self._last and not self._pending and self.steady() >= self._beat_at:
+            with suppress(OSError):
+                os.utime(self._path)
+                self._beat_at = self.steady() + BEAT_SECONDS
 
     def _settled(self) -> bytes:
         """Read until a new state stands still; a ConfigMap is swapped whole and is taken at once."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import TYPE_CHECKING
@@ -192,3 +193,16 @@ def test_each_problem_is_logged_once(world: World, doc: type[Doc], caplog: pytes
     assert said == ["problem", "held_back", "published", "problem", "published"]
     assert "x.yaml:2:" in caplog.records[0].message
     assert "degraded=true placements=2 layers=1 experiments=0 problems=1" in caplog.records[2].message
+
+
+def test_an_agent_that_looks_touches_the_snapshot_every_ten_seconds_and_no_more(world: World, doc: type[Doc]) -> None:
+    world.write(g=doc.GROUND)
+    agent = world.agent()
+    agent.turn()
+    before = world.file.read_bytes()
+    for seconds, is_touched in ((9.0, False), (10.0, True), (19.0, False), (20.0, True)):
+        os.utime(world.file, (0, 0))
+        world.seconds = seconds
+        agent.turn()
+        assert (world.file.stat().st_mtime > 0) == is_touched, seconds
+    assert world.file.read_bytes() == before

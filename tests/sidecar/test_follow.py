@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import os
 import random
 import resource
 from dataclasses import dataclass, field, replace
@@ -428,3 +430,35 @@ async def test_a_file_that_could_not_be_opened_for_a_moment_is_read_when_it_can_
     assert (cell.current, cell.refused) == (None, 1)
     await follower.look()
     assert (cell.current is None, cell.refusal) == (False, "")
+
+
+async def test_a_touch_is_the_agents_sign_of_life_and_reloads_nothing(scene: Scene) -> None:
+    def heard_us() -> int | None:
+        return scene.cell.beat_us
+
+    await scene.follower.look()
+    assert heard_us() is None, "there is no file"
+    await scene.take(assemble({}, [Placement("pdp", {"model": "v1"})], written_at_us=1))
+    beat_us = NOW_US + 5_000_000
+    os.utime(scene.path, ns=(beat_us * 1000, beat_us * 1000))
+    await scene.follower.look()
+    assert (scene.cell.swaps, heard_us()) == (1, beat_us)
+    other = encode(assemble({}, [Placement("pdp", {"model": "v2"})], written_at_us=1))
+    assert len(other) == scene.path.stat().st_size
+    scene.path.write_bytes(other)  # in place: the same inode and size, and only the digest tells
+    os.utime(scene.path, ns=(beat_us * 1000 + 1, beat_us * 1000 + 1))
+    await scene.follower.look()
+    assert scene.cell.swaps == 2
+    assert scene.current.snapshot.placements["pdp"].parameters == {"model": "v2"}
+
+
+async def test_status_and_metrics_say_how_long_ago_the_agent_looked(start: Start) -> None:
+    running = await start()
+    path = running.directory / "abside.snapshot"
+    os.utime(path, (1_000_000, 1_000_000))
+    for _ in range(2000):
+        if (await running.status())["snapshot"]["agent_heartbeat_age_seconds"] > 1e6:
+            break
+        await asyncio.sleep(0.01)
+    assert (await running.metrics())["abside_agent_heartbeat_age_seconds"] >= 1e6
+    assert (await running.metrics())["abside_snapshot_swaps_total"] == 1.0

@@ -47,7 +47,7 @@ async def test_status_says_what_is_in_force_how_old_it_is_and_where_the_events_a
     )
     assert status["snapshot"].keys() == {
         *("published_us", "published_age_seconds", "applied_us", "applied_age_seconds"),
-        *("next_change_us", "swaps", "refused", "refusal", "missing"),
+        *("next_change_us", "swaps", "refused", "refusal", "missing", "agent_heartbeat_age_seconds"),
     }
     assert status["snapshot"]["published_us"] == published.head.written_at_us
     assert status["snapshot"]["applied_age_seconds"] < 60 < status["snapshot"]["published_age_seconds"]

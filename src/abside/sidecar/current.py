@@ -43,6 +43,7 @@ class Cell:
     refused: int = 0  # snapshot files that could not be used
     refusal: str = ""  # why, while the file on disk is one of them
     missing: bool = True  # there is no snapshot file on disk
+    beat_us: int | None = None  # when the agent last touched the file: it looks although nothing changes
 
 
 def logged_attributes(snapshot: Snapshot) -> tuple[tuple[str, AttributeType], ...]:

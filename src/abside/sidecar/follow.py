@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from abside.assignment.plan import NO_PLANS, build_in_slices
 from abside.log import Log
 from abside.sidecar.current import Current, logged_attributes, shelves
-from abside.snapshot import MAX_SNAPSHOT_BYTES, Experiment, Head, Snapshot, SnapshotError, read
+from abside.snapshot import HEADER, MAX_SNAPSHOT_BYTES, Experiment, Head, Snapshot, SnapshotError, file_digest, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -41,6 +41,7 @@ class Follower:
         self._poll_seconds = poll_seconds
         self._applied = applied
         self._seen: Signature | None = None
+        self._taken = b""  # the digest of the file in force
 
     async def run(self) -> None:
         """Look for ever."""
@@ -52,12 +53,24 @@ class Follower:
         """Look once: take a changed file, or apply a change that is due."""
         signature = _signature(self._path)
         self._cell.missing = signature is None
+        self._cell.beat_us = None if signature is None else signature[1] // 1000
         if signature is not None and signature != self._seen:
-            self._seen = signature
-            await self._take()
+            before, self._seen = self._seen, signature
+            if not self._is_touch(before, signature):
+                await self._take()
         current = self._cell.current
         if current is not None and not _holds(current, self._clock()):
             self._put_in_force(await self._build(current.snapshot, current.plans.digests))
+
+    def _is_touch(self, before: Signature | None, after: Signature) -> bool:
+        """Whether only the time of the file in force changed: the agent's sign of life."""
+        if before is None or (before[0], before[2]) != (after[0], after[2]):
+            return False
+        try:
+            with self._path.open("rb") as file:
+                return file_digest(file.read(HEADER.size)) == self._taken
+        except (OSError, SnapshotError):
+            return False
 
     def _wait_seconds(self) -> float:
         current = self._cell.current
@@ -84,6 +97,7 @@ class Follower:
             self._refuse(f"{type(exc).__name__}: {exc}")
         else:
             self._cell.refusal = ""
+            self._taken = file_digest(data)
             self._put_in_force(current)
 
     def _refuse(self, reason: str) -> None:

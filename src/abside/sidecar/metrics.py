@@ -76,6 +76,9 @@ class Metrics:
             yield gauge("snapshot_degraded", "1 when something the documents ask for is held back.", head.degraded)
             yield gauge("snapshot_problems", "Problems of the documents in force.", len(head.problems))
         yield gauge("snapshot_missing", "1 when there is no snapshot file on disk.", cell.missing)
+        if cell.beat_us is not None:
+            age = max(0, now_us - cell.beat_us) / 1e6
+            yield gauge("agent_heartbeat_age_seconds", "Since the agent last looked, in steps of 10 s.", age)
         yield counter("snapshot_swaps", "Configurations put in force.", cell.swaps)
         yield counter("snapshot_refused", "Snapshot files that could not be used.", cell.refused)
         for name, text, counts in (

@@ -40,6 +40,7 @@ def status(desk: Desk, shipper: Shipper | None, supervisor: Supervisor, *, drain
             "refused": cell.refused,
             "refusal": cell.refusal or None,
             "missing": cell.missing,
+            "agent_heartbeat_age_seconds": None if cell.beat_us is None else _age(cell.beat_us, now_us),
         },
         "problems": [asdict(one) for one in current.snapshot.head.problems] if current else [],
         "placements": sorted(current.plans.placements) if current else [],
