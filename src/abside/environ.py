@@ -4,14 +4,17 @@
         poll_seconds: float = setting(0.25, "how often the snapshot file is looked at", unit=SECONDS)
 
 The command line option (`--poll-seconds`), the environment variable (`ABSIDE_POLL_SECONDS`) and the README's table
-are all read off that field. The clock stands here too: it is the other thing a process takes from outside.
+are all read off that field. The clock and the limit on descriptors stand here too: a process takes them from outside.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
+import resource
+import sys
 import time
+from contextlib import suppress
 from dataclasses import MISSING, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +28,26 @@ _META = "abside.setting"
 def now_us() -> int:
     """Give the wall clock in µs UTC."""
     return time.time_ns() // 1000
+
+
+def raise_descriptor_limit() -> int:
+    """Raise this process's soft limit on open descriptors to its hard one, where that is allowed; give the limit.
+
+    Soft limits are low for the sake of select(), which nothing here uses; a descriptor short costs a disk operation.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # a sandbox may forbid it: the soft one then counts
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+
+
+RESERVED_DESCRIPTORS = 256  # files, locks, the upstream, name look-ups, 64 of the admin door, and a burst of accepts
+
+
+def connections_within(limit: int, wanted: int) -> int:
+    """Give how many connections may be open, so that a limit on descriptors leaves enough for everything else."""
+    return max(1, min(wanted, limit - min(RESERVED_DESCRIPTORS, limit // 2)))
 
 
 def text(value: str) -> str:

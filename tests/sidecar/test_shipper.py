@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
+import resource
 import shutil
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from abside.backoff import Backoff
 from abside.sidecar.shipper import Shipper, ShipperSettings, host_in_ids, wait_after
+from abside.sidecar.unreadable import MEDIUM_TRIES, TABLE, row_of
 from abside.spool.frame import good_prefix
 from abside.spool.settings import SpoolSettings
 from abside.spool.writer import Spool
@@ -285,6 +288,93 @@ async def test_a_damaged_segment_ships_its_good_beginning_and_then_lies_in_dead(
     assert list(dead(spool)) == ["00001700000000000001-boot1.seg"]
     assert "checksum is wrong at byte 80; the 6 events before it were handled" in reasons(spool)
     assert shipper.stats.damaged_segments == 1
+
+
+async def test_the_events_a_damaged_segment_took_with_it_are_counted_where_it_is_known_how_many_there_were(
+    spool: Spool, tmp_path: Path
+) -> None:
+    await sealed(spool)
+    path = spool.sealed()[0].path
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    image = tmp_path / "image"
+    shutil.copytree(spool.settings.directory, image)
+    shipper = shipper_of(spool, Store())
+    async with running(shipper):
+        await eventually(lambda: not spool.sealed())
+    assert (shipper.stats.acked_events, shipper.stats.dead_events, shipper.stats.uncounted_segments) == (7, 1, 0)
+    assert (spool.stats.buried_events, spool.stats.uncounted_segments) == (1, 0)
+    again = start(image, "boot2")  # a process that did not write it cannot know
+    shipper = shipper_of(again, Store())
+    async with running(shipper):
+        await eventually(lambda: not again.sealed())
+    assert (shipper.stats.acked_events, shipper.stats.dead_events, shipper.stats.uncounted_segments) == (7, 0, 1)
+    assert (again.stats.buried_events, again.stats.uncounted_segments) == (0, 1)
+    await again.close()
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Leave this process no descriptor it could open; those that are open stay good."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("answers", [[], [TooLarge()], [TooLarge(), Acked()]], ids=["whole", "first half", "second"])
+async def test_a_process_without_descriptors_loses_nothing_and_ships_when_it_has_some(
+    spool: Spool, answers: list[Result]
+) -> None:
+    await sealed(spool)
+    store = Store(*answers)
+    shipper = shipper_of(spool, store)
+    for _ in answers:
+        await shipper._step()
+    part = spool.sealed()[0].part
+    with no_descriptors():
+        for _ in range(2 * MEDIUM_TRIES):
+            assert 0.0 <= await shipper._step() <= 0.01
+    assert [segment.part for segment in spool.sealed()] == [part]
+    assert (shipper.stats.unreadable, shipper.stats.retries) == (2 * MEDIUM_TRIES, 2 * MEDIUM_TRIES)
+    assert "Too many open files" in shipper.stats.last_error
+    assert shipper.stats.failing_since_us == NOW_US
+    async with running(shipper):
+        await eventually(lambda: not spool.sealed())
+    half = b"".join(PAYLOADS[4:])
+    assert store.events == (half if len(answers) == 2 else b"".join(PAYLOADS))
+    assert (dead(spool), left(spool), shipper.stats.dead_events) == ({}, [], 0)
+
+
+@pytest.mark.parametrize(("part", "lost"), [("", 8), (".0.1", 6), (".1", 4)])
+async def test_what_the_medium_does_not_give_back_is_buried_after_a_named_number_of_tries_and_counted(
+    spool: Spool, part: str, lost: int
+) -> None:
+    await sealed(spool)
+    await sealed(spool, PAYLOADS[:1])
+    segment = spool.backlog.advance(spool.sealed()[0], part) if part else spool.sealed()[0]
+    segment.path.unlink()
+    segment.path.mkdir()  # opens and cannot be read
+    store = Store()
+    shipper = shipper_of(spool, store)
+    for _ in range(MEDIUM_TRIES - 1):
+        await shipper._step()
+    assert len(spool.sealed()) == 2
+    async with running(shipper):
+        await eventually(lambda: not spool.sealed())
+    assert store.events == PAYLOADS[0]
+    stats = shipper.stats
+    assert (stats.unreadable, stats.dead_batches, stats.dead_events) == (MEDIUM_TRIES, 1, lost)
+    assert f"could not be read, tried {MEDIUM_TRIES} times: [Errno 21] Is a directory" in reasons(spool)
+    assert reasons(spool).strip() == stats.last_error
+    assert spool.stats.buried_events == lost
+
+
+def test_every_row_of_the_disks_retry_table_says_why() -> None:
+    assert all(len(row.why) > 10 for row in TABLE)
+    assert row_of(OSError(errno.EMFILE, "")).tries is None
+    assert row_of(OSError(errno.EIO, "")).tries == row_of(OSError("unheard of")).tries == MEDIUM_TRIES
 
 
 @pytest.mark.parametrize("content", [b"", b"no segment", b"ABSPOOL1\x00\x00\x00\x00\x00\x00\x00\x00"])

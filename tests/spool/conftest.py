@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from abside.spool.writer import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 # A shared machine may stall for a second: how long an example takes says nothing about the code.
@@ -87,3 +90,20 @@ def eventually() -> Callable[[Callable[[], bool]], Any]:
             await asyncio.sleep(0.005)
 
     return wait
+
+
+@contextmanager
+def starved() -> Iterator[None]:
+    """Leave this process no descriptor it could open; those that are open stay good."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture(scope="session")
+def no_descriptors() -> Callable[[], AbstractContextManager[None]]:
+    """Give what leaves the process without descriptors for the length of a with block."""
+    return starved

@@ -1,38 +1,49 @@
 from __future__ import annotations
 
+import asyncio
+import errno
 import json
 import os
 import resource
 import subprocess
 import sys
+import tempfile
 import textwrap
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from abside.spool.errors import SpoolFailed, SpoolRefused
 from abside.spool.frame import MAGIC, frame
+from abside.spool.openfile import settle
 from abside.spool.reader import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from abside.spool.writer import Spool
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a real file system of 256 KiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
+def small_disk() -> Iterator[Path]:
+    """Mount a real file system of 256 KiB, not below pytest's own directories: a killed run leaves it mounted."""
+    disk = Path(tempfile.mkdtemp(prefix="abside-small-disk-"))
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)], check=False, capture_output=True
     )
-    if mounted.returncode:
-        pytest.skip("file systems cannot be mounted here; the write limit of a process stands in for a full disk")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)  # also when a failed test left a file open on it
+    try:
+        if mounted.returncode:
+            pytest.skip("file systems cannot be mounted here; the write limit of a process stands in for a full disk")
+        yield disk
+    finally:
+        if (
+            not mounted.returncode
+            and subprocess.run(["umount", str(disk)], check=False, capture_output=True).returncode
+        ):
+            subprocess.run(["umount", "--lazy", str(disk)], check=True)  # a failed test left a file open on it
+        disk.rmdir()
 
 
 def fill(disk: Path, leave_bytes: int) -> Path:
@@ -158,6 +169,66 @@ async def test_a_segment_that_cannot_be_renamed_is_sealed_when_it_can(open_spool
     obstacle.rmdir()
     await spool.seal()
     assert [(await read(segment)).payloads for segment in spool.sealed()] == [[b"one"], [b"two"]]
+
+
+async def test_a_seal_without_a_descriptor_to_spare_succeeds_and_the_spool_goes_on(
+    open_spool: Any, payloads_in: Any, no_descriptors: Any
+) -> None:
+    spool = open_spool(fsync="interval")
+    spool.append([b"one"])
+    with no_descriptors():
+        await spool.seal()
+        assert "Too many open files" in spool.stats.last_failure, "the directory's entries are not known to be durable"
+        with pytest.raises(SpoolFailed, match="Too many open files"):
+            spool.append([b"two"])  # there is no file, and none can be made
+    assert [(await read(segment)).payloads for segment in spool.sealed()] == [[b"one"]]
+    spool.append([b"three"])
+    await spool.seal()
+    assert payloads_in(open_spool.directory / "q") == [b"one", b"three"]
+    assert (spool.stats.sealed_segments, spool.stats.failed_events) == (2, 1)
+
+
+async def test_a_seal_whose_thread_failed_is_done_anew_by_the_next(open_spool: Any) -> None:
+    spool = open_spool(fsync="interval")
+    spool.append([b"one"])
+    failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    failed.set_exception(OSError(errno.EMFILE, "Too many open files"))
+    spool._rotate()
+    spool._sealing.job = failed
+    with pytest.raises(SpoolFailed, match=r"could not seal .*Too many open files"):
+        await spool.seal()
+    assert (spool.stats.failures, "Too many open files" in spool.stats.last_failure) == (1, True)
+    await spool.seal()
+    assert [(await read(segment)).payloads for segment in spool.sealed()] == [[b"one"]]
+
+
+async def test_a_caller_cancelled_as_the_seal_ends_leaves_its_result_to_the_next(open_spool: Any) -> None:
+    spool = open_spool()
+    spool.append([b"one"])
+    sealing = asyncio.get_running_loop().create_task(spool.seal())
+    await asyncio.sleep(0)  # it runs until it waits for its thread
+    job = spool._sealing.job
+    job.add_done_callback(lambda _: sealing.cancel())
+    with suppress(asyncio.CancelledError):
+        await sealing
+    await spool.seal()
+    assert [(await read(segment)).payloads for segment in spool.sealed()] == [[b"one"]]
+    assert spool.stats.failures == 0
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_settling_is_safe_to_repeat_after_the_rename_and_after_the_end(open_spool: Any, durable: bool) -> None:
+    spool = open_spool()
+    spool.append([b"one", b"two"])
+    file, queue = spool._open, open_spool.directory / "q"
+    spool._open = None
+    file.path.rename(queue / f"{file.path.stem}.seg")
+    for _ in range(2):
+        settled = settle(file, queue, durable)
+        assert settled.segment is not None
+        assert (settled.segment.path.name, settled.segment.events) == (f"{file.path.stem}.seg", 2)
+        assert settled.segment.size == settled.segment.path.stat().st_size
+        assert (settled.move_problem, settled.sync_problem) == (None, None)
 
 
 async def test_whoever_waits_for_a_sync_that_failed_is_told(open_spool: Any) -> None:

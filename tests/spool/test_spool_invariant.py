@@ -13,59 +13,106 @@ from hypothesis import given
 from hypothesis import settings as how
 from hypothesis import strategies as st
 
-from abside.spool.errors import SpoolFull
-from abside.spool.reader import read
+from abside.sidecar.shipper import Shipper, ShipperSettings
+from abside.spool.errors import SpoolFailed, SpoolFull
+from abside.spool.frame import good_prefix
+from abside.spool.segment import OPEN, SEALED, listed, share
 from abside.spool.settings import SpoolSettings
 from abside.spool.writer import Spool
+from abside.upstream.contract import Acked, Rejected, Retry, TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from abside.upstream.contract import Batch, Result
+
+EVENT_BYTES = 10
+LIMIT_BYTES = 600
+HAPPENINGS = (
+    *("seal", "seal", "seal fails", "seal without descriptors"),
+    *("acknowledge", "too large", "too large", "too large", "reject", "put off", "unreadable"),
+    *("kill", "close", "tear"),
+)
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("append"), st.integers(min_value=1, max_value=4)),
-        st.tuples(st.sampled_from(["seal", "acknowledge", "bury", "kill", "close", "tear"]), st.just(0)),
+        st.tuples(st.sampled_from(HAPPENINGS), st.just(0)),
     ),
-    max_size=25,
+    max_size=40,
 )
+ANSWERS: dict[str, Result] = {
+    "acknowledge": Acked(),
+    "too large": TooLarge(),
+    "reject": Rejected("no", final=True),
+    "put off": Retry("later"),
+}
 
 
-@how(max_examples=60)
+class Door:
+    """An upstream that gives the answer it was told to, and keeps what it acknowledged."""
+
+    def __init__(self) -> None:
+        self.answer: Result = Acked()
+        self.acknowledged: Counter[bytes] = Counter()
+
+    async def send(self, batch: Batch) -> Result:
+        if isinstance(self.answer, Acked):
+            starts = range(0, len(batch.payload), EVENT_BYTES)
+            self.acknowledged.update(batch.payload[start : start + EVENT_BYTES] for start in starts)
+        return self.answer
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@how(max_examples=150)
 @given(STEPS)
-def test_nothing_accepted_is_lost_or_doubled(payloads_in: Callable[[Path], list[bytes]], steps: list[Any]) -> None:
+def test_nothing_accepted_is_lost_or_doubled(
+    payloads_in: Callable[[Path], list[bytes]], no_descriptors: Any, steps: list[Any]
+) -> None:
     with tempfile.TemporaryDirectory() as place:
-        asyncio.run(walk(Path(place), steps, payloads_in))
+        asyncio.run(walk(Path(place), steps, payloads_in, no_descriptors))
 
 
-async def walk(place: Path, steps: list[Any], payloads_in: Callable[[Path], list[bytes]]) -> None:
-    directory, number, lives = place / "0", 0, 0
+async def walk(place: Path, steps: list[Any], payloads_in: Callable[[Path], list[bytes]], no_descriptors: Any) -> None:
+    directory, number, lives, given_up = place / "0", 0, 0, 0
     accepted: Counter[bytes] = Counter()
-    acknowledged: Counter[bytes] = Counter()
+    door = Door()
 
-    def start() -> Spool:
-        settings = SpoolSettings(directory, limit_bytes=600, floor_bytes=0, fsync="never")
-        return Spool.open(settings, f"boot{lives}", lambda: 1)
+    def start() -> tuple[Spool, Shipper]:
+        settings = SpoolSettings(directory, limit_bytes=LIMIT_BYTES, floor_bytes=0, fsync="interval")
+        spool = Spool.open(settings, f"boot{lives}", lambda: 1)
+        return spool, Shipper(spool, door, ShipperSettings("h"), lambda: 1)
 
-    spool = start()
+    spool, shipper = start()
     for step, size in steps:
-        oldest = spool.backlog.oldest()
         if step == "append":
-            payloads = [b"event %d" % (number + n) for n in range(size)]
+            payloads = [b"event %04d" % (number + n) for n in range(size)]
             number += size
             try:
                 spool.append(payloads)
                 accepted.update(payloads)
             except SpoolFull:
-                assert spool.used_bytes + 40 > 600 - 40 * size
+                assert spool.used_bytes + 80 > LIMIT_BYTES - 40 * size
         elif step == "seal":
             await spool.seal()
-        elif step == "acknowledge" and oldest is not None:
-            acknowledged.update((await read(oldest)).payloads)
-            await spool.backlog.acknowledge(oldest)
-        elif step == "bury" and oldest is not None:
-            spool.backlog.bury(oldest, "rejected")
+        elif step == "seal without descriptors":
+            with no_descriptors():
+                await spool.seal()
+        elif step == "seal fails":
+            await seal_in_vain(spool, directory / "q")
+        elif step in ANSWERS:
+            door.answer = ANSWERS[step]
+            await shipper._step()
+        elif step == "unreadable":
+            before, waiting = shipper.stats.unreadable, spool.sealed()
+            with no_descriptors():
+                await shipper._step()
+            assert shipper.stats.unreadable == before + bool(waiting)
+            assert spool.sealed() == waiting
         elif step in {"kill", "tear", "close"}:
             lives += 1
+            given_up += shipper.stats.dead_events
             if step == "close":
                 await spool.close()
             image = place / str(lives)
@@ -75,10 +122,36 @@ async def walk(place: Path, steps: list[Any], payloads_in: Callable[[Path], list
             if step == "tear":
                 for path in (directory / "q").glob("*.open"):
                     path.write_bytes(path.read_bytes() + b"\x30\x00\x00\x00half a frame")
-            spool = start()
-        on_disk = Counter(payloads_in(directory / "q"))
+            spool, shipper = start()
         dead = Counter(payloads_in(directory / "dead"))
-        assert acknowledged + on_disk + dead == accepted
+        assert door.acknowledged + to_send(directory / "q") + dead == accepted
+        assert given_up + shipper.stats.dead_events == dead.total(), "what is dead is counted"
         sizes = sum(path.stat().st_size for path in (directory / "q").iterdir())
         assert spool.used_bytes == sizes, "the quota's integers are what the directory holds"
     await spool.close()
+
+
+def to_send(queue: Path) -> Counter[bytes]:
+    """Count what is on disk, of a segment in halves only what stands at its cursor and behind it."""
+    found: Counter[bytes] = Counter()
+    for segment in (*listed(queue, OPEN), *listed(queue, SEALED)):
+        payloads = good_prefix(segment.path.read_bytes()).payloads
+        found.update(payloads[share(segment.part, len(payloads)).start :])
+    return found
+
+
+async def seal_in_vain(spool: Spool, queue: Path) -> None:
+    """Seal while the names a segment could take are taken."""
+    names = [path.with_suffix(SEALED) for path in queue.glob("*.open")]
+    for name in names:
+        name.mkdir()
+    had = spool._sealing is not None or (spool._open is not None and spool._open.events > 0)
+    try:
+        await spool.seal()
+    except SpoolFailed:
+        assert had
+    else:
+        assert not had
+    finally:
+        for name in names:
+            name.rmdir()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from abside.upstream.choose import UpstreamUrlError, open_upstream
 from abside.upstream.contract import Acked, Batch, Rejected, Retry
 from abside.upstream.encode import best_encoding, compress, json_array
+from abside.upstream.http import MAX_DETAIL_CHARS
 from abside.upstream.verdict import TABLE, retry_after, verdict
 
 if TYPE_CHECKING:
@@ -90,16 +91,36 @@ async def test_tls_with_a_receiver_that_has_none_is_loud(receiver: Any, batch: B
 
 
 async def test_a_problem_document_is_quoted_and_any_other_text_is_not(receiver: Any, batch: Batch, now_us: Any) -> None:
-    upstream = open_upstream(receiver.url, now_us)
-    problem = '{"code": "MALFORMED", "title": "Unprocessable", "detail": "user_id u1"}'
+    upstream = open_upstream(f"{receiver.url}?format=json_array", now_us)
+    problem = '{"code": "MALFORMED", "title": "Unprocessable", "detail": "user_id u1", "index": 3}'
     receiver.answer(422, body=problem, content_type="application/problem+json")
-    assert await upstream.send(batch) == Rejected("HTTP 422: MALFORMED Unprocessable")
+    assert await upstream.send(batch) == Rejected("HTTP 422: MALFORMED Unprocessable at index 3"), (
+        "a stranger's detail may hold an id"
+    )
     for text in ("row user_id=u1 is bad", "x" * 1_000_000):
         receiver.answer(400, body=text)
         assert await upstream.send(batch) == Rejected("HTTP 400: the receiver read the batch and does not want it")
     for broken in ("{", "[]", '{"code": 3}'):
         receiver.answer(400, body=broken, content_type="application/problem+json")
         assert isinstance(await upstream.send(batch), Rejected)
+    await upstream.close()
+
+
+async def test_the_collectors_detail_stands_in_the_reason_within_bounds(
+    receiver: Any, batch: Batch, now_us: Any
+) -> None:
+    upstream = open_upstream(receiver.url, now_us)
+    for detail, told in (
+        ("value: must be a number", "(value: must be a number)"),
+        ("two\nlines", "(two lines)"),
+        ("x" * 10_000, "(" + "x" * 10_000),
+    ):
+        problem = {"code": "WRONG_TYPE", "title": "Unprocessable Entity", "detail": detail, "index": 0}
+        receiver.answer(422, body=orjson.dumps(problem).decode(), content_type="application/problem+json")
+        result = await upstream.send(batch)
+        assert result == Rejected(
+            f"HTTP 422: WRONG_TYPE Unprocessable Entity at index 0 {told}"[: MAX_DETAIL_CHARS + 10]
+        )
     await upstream.close()
 
 

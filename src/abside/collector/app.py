@@ -6,6 +6,7 @@ import asyncio
 import signal
 import ssl
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from abside import log as logging
@@ -15,7 +16,7 @@ from abside.collector.status import Status, alive
 from abside.collector.token import Token, TokenUnreadable
 from abside.collector.upkeep import Upkeep
 from abside.collector.writer import StoreOwned, Writer, days_before
-from abside.environ import now_us
+from abside.environ import connections_within, now_us, raise_descriptor_limit
 from abside.log import Log
 from abside.serve import Bounds, Listener, Route, split_address
 from abside.supervise import Supervisor
@@ -52,6 +53,10 @@ class BatchListener(Listener):
 def main(settings: CollectorSettings) -> int:
     """Run until SIGTERM or SIGINT: 0; 1 when it cannot start, with the reason in the log."""
     logging.setup("collector", settings.log_level)
+    most = connections_within(limit := raise_descriptor_limit(), settings.max_connections)
+    if most < settings.max_connections:
+        log.warning("max_connections_lowered", wanted=settings.max_connections, to=most, descriptor_limit=limit)
+        settings = replace(settings, max_connections=most)
     try:
         asyncio.run(_until_told(settings))
     except (SettingWrong, StoreOwned, TokenUnreadable, OSError) as exc:

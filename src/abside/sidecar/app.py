@@ -7,10 +7,11 @@ import platform
 import secrets
 import signal
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from abside import log as logging
-from abside.environ import now_us
+from abside.environ import connections_within, now_us, raise_descriptor_limit
 from abside.event import EventIds
 from abside.log import Log
 from abside.serve import Bounds, Listener
@@ -41,12 +42,17 @@ if TYPE_CHECKING:
 
 log = Log("abside.sidecar")
 TELL_SECONDS = 1.0  # how soon a config event that found no room is tried again
+ADMIN_CONNECTIONS = 64  # the kubelet and a few scrapers; anyone in the cluster may come to this door
 CLOSE_SECONDS = 2.0  # what is in flight at the end of a drain; a decision takes microseconds
 
 
 def main(settings: SidecarSettings) -> int:
     """Run until SIGTERM or SIGINT, then drain. Exit 0; 1 when it cannot start or a fatal task died."""
     logging.setup("sidecar", settings.log_level)
+    most = connections_within(limit := raise_descriptor_limit(), settings.max_connections)
+    if most < settings.max_connections:
+        log.warning("max_connections_lowered", wanted=settings.max_connections, to=most, descriptor_limit=limit)
+        settings = replace(settings, max_connections=most)
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         return runner.run(_run(settings))
 
@@ -82,7 +88,8 @@ class Sidecar:
             self.fast,
             by_experiment=settings.metric_experiments,
         )
-        self.admin = Listener(routes.admin(self.health, metrics), _bounds(settings))
+        admin_bounds = replace(_bounds(settings), max_connections=min(settings.max_connections, ADMIN_CONNECTIONS))
+        self.admin = Listener(routes.admin(self.health, metrics), admin_bounds)
         self.addresses: list[str] = []
         self.admin_address = ""
 

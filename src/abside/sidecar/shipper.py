@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from abside.backoff import FIRST_SECONDS, LONGEST_SECONDS, Backoff
 from abside.log import Log
+from abside.sidecar.unreadable import row_of
 from abside.spool.errors import SpoolFailed
 from abside.spool.reader import read
-from abside.spool.segment import following, halved, share
+from abside.spool.segment import following, halved, share, unhandled
 from abside.upstream.contract import Acked, Batch, Rejected, Retry, TooLarge
 
 if TYPE_CHECKING:
@@ -64,8 +65,10 @@ class ShipperStats:
     halved: int = 0
     rejected: int = 0  # answers that refuse a batch, tries included
     dead_batches: int = 0
-    dead_events: int = 0
+    dead_events: int = 0  # as far as they could be counted
+    uncounted_segments: int = 0  # given up, and how many events went with them is not known
     damaged_segments: int = 0
+    unreadable: int = 0  # tries to read a segment that failed
     last_error: str = ""
     loud: str = ""
     failing_since_us: int = 0  # 0: the last try was answered
@@ -85,6 +88,7 @@ class Shipper:
         self._host = host_in_ids(settings.host)
         self._backoff = Backoff(settings.first_seconds, settings.longest_seconds)
         self._rejected: tuple[str, int] = ("", 0)  # the batch at hand, and how often it was rejected
+        self._unread: tuple[str, int] = ("", 0)  # the segment at hand, and how often in a row it could not be read
         self._turn = asyncio.Lock()
         self._draining = asyncio.Event()
 
@@ -126,6 +130,9 @@ class Shipper:
             self._backlog.forget(segment)
             log.error("segment_gone", segment=segment.name, error=str(exc))
             return 0.0
+        except OSError as exc:
+            return self._unreadable(segment, exc)
+        self._unread = ("", 0)
         chosen = share(segment.part, len(contents.payloads))
         payloads = contents.payloads[chosen.start : chosen.stop]
         try:
@@ -136,6 +143,25 @@ class Shipper:
             return await self._take(await self._upstream.send(batch), batch, segment, contents, payloads)
         except SpoolFailed as exc:  # dead/ did not take it: it stays, and is tried again
             return self._later(Retry(str(exc)))
+
+    def _unreadable(self, segment: Segment, problem: OSError) -> float:
+        """Leave a segment as it is that cannot be read now; bury it when the table's patience has ended."""
+        stats = self.stats
+        stats.unreadable += 1
+        tries = self._unread[1] + 1 if self._unread[0] == segment.name else 1
+        self._unread = (segment.name, tries)
+        row = row_of(problem)
+        if row.tries is None or tries < row.tries:
+            return self._later(Retry(f"cannot read {segment.name}: {problem}"))
+        reason = f"could not be read, tried {tries} times: {problem}; {row.why}"
+        lost = unhandled(segment)
+        try:
+            self._backlog.bury(segment, reason, lost)
+        except SpoolFailed as exc:
+            return self._later(Retry(str(exc)))
+        stats.last_error, stats.wait_seconds = reason, 0.0
+        self._dead(segment, lost, reason)
+        return 0.0
 
     async def _take(
         self, result: Result, batch: Batch, segment: Segment, contents: Contents, payloads: list[bytes]
@@ -170,11 +196,12 @@ class Shipper:
         if after is not None:
             self._backlog.advance(segment, after)
         elif contents.damage:
-            self._backlog.bury(
-                segment, f"{contents.damage}; the {len(contents.payloads)} events before it were handled"
-            )
+            handled = len(contents.payloads)
+            lost = None if segment.events is None else segment.events - handled
+            self._backlog.bury(segment, f"{contents.damage}; the {handled} events before it were handled", lost)
+            self._count_dead(lost)
             self.stats.damaged_segments += 1
-            log.error("segment_damaged", segment=segment.name, damage=contents.damage)
+            log.error("segment_damaged", segment=segment.name, damage=contents.damage, lost_events=lost)
         else:
             await self._backlog.acknowledge(segment)
 
@@ -183,11 +210,21 @@ class Shipper:
         if segment.part:
             self._backlog.bury_part(segment, payloads, reason)
             await self._leave(segment, contents)
+            self._dead(segment, len(payloads), reason)
         else:
-            self._backlog.bury(segment, f"{reason}; {contents.damage}" if contents.damage else reason)
+            lost = segment.events if contents.damage else len(payloads)
+            self._backlog.bury(segment, f"{reason}; {contents.damage}" if contents.damage else reason, lost)
+            self._dead(segment, lost, reason)
+
+    def _dead(self, segment: Segment, events: int | None, reason: str) -> None:
         self.stats.dead_batches += 1
-        self.stats.dead_events += len(payloads)
-        log.error("batch_dead", segment=segment.name, events=len(payloads), reason=reason)
+        self._count_dead(events)
+        log.error("batch_dead", segment=segment.name, events=events, reason=reason)
+
+    def _count_dead(self, events: int | None) -> None:
+        """Count events that were given up; None: so many that nobody knows."""
+        self.stats.dead_events += events or 0
+        self.stats.uncounted_segments += events is None
 
     def _succeeded(self, batch: Batch, *, duplicate: bool) -> None:
         stats = self.stats

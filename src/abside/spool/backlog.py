@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from abside.spool.frame import MAGIC, frame
@@ -70,24 +71,27 @@ class Backlog:
 
     def advance(self, segment: Segment, part: str) -> Segment:
         """Move the segment's cursor to `part`, on disk first; give the segment as it now stands."""
-        moved = segment.path.with_name(Segment(segment.seq, segment.boot, part, segment.path, 0, 0).name + SEALED)
+        moved = segment.path.with_name(replace(segment, part=part).name + SEALED)
         try:
             segment.path.replace(moved)
         except OSError as exc:  # this process goes on by memory; one that starts anew sends a part again
             self._stats.failed(exc)
             moved = segment.path
-        now = Segment(segment.seq, segment.boot, part, moved, segment.size, segment.written_us)
+        now = replace(segment, part=part, path=moved)
         self._segments[segment.seq, segment.boot] = now
         return now
 
-    def bury(self, segment: Segment, reason: str) -> None:
-        """Move a segment to dead/ with the reason beside it. Raises SpoolFailed: it then stays where it is."""
+    def bury(self, segment: Segment, reason: str, events: int | None = None) -> None:
+        """Move a segment to dead/ with the reason beside it. Raises SpoolFailed: it then stays where it is.
+
+        `events`: how many of its events arrived nowhere else, None where that is not known.
+        """
         try:
-            self.dead.take(segment.path, segment.name + SEALED, reason)
+            self.dead.take(segment.path, segment.name + SEALED, reason, events)
         except FileNotFoundError as exc:  # someone removed it: there is nothing left to keep
             self._stats.failed(exc)
         self.forget(segment)
 
     def bury_part(self, segment: Segment, payloads: Sequence[bytes], reason: str) -> None:
         """Write a part of a segment to dead/, under the part's own name. Raises SpoolFailed."""
-        self.dead.keep(segment.name + SEALED, MAGIC + b"".join(map(frame, payloads)), reason)
+        self.dead.keep(segment.name + SEALED, MAGIC + b"".join(map(frame, payloads)), reason, len(payloads))

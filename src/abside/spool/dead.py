@@ -49,8 +49,11 @@ class Dead:
         """How many files lie here."""
         return len(self._files)
 
-    def take(self, path: Path, name: str, reason: str) -> None:
-        """Move a file here under `name`. Raises SpoolFailed, or FileNotFoundError when it is gone."""
+    def take(self, path: Path, name: str, reason: str, events: int | None = None) -> None:
+        """Move a file here under `name`, with `events` that are lost by it (None: not known).
+
+        Raises SpoolFailed, or FileNotFoundError when it is gone.
+        """
         self._explain(name, reason)
         target = self.directory / name
         try:
@@ -60,10 +63,10 @@ class Dead:
         except OSError as exc:
             self._stats.failed(exc)
             raise SpoolFailed("bury", path, exc) from exc
-        self._count(target)
+        self._count(target, events)
 
-    def keep(self, name: str, data: bytes, reason: str) -> None:
-        """Write a part of a file here under `name`. Raises SpoolFailed."""
+    def keep(self, name: str, data: bytes, reason: str, events: int | None = None) -> None:
+        """Write a part of a file here under `name`, with `events` in it (None: not known). Raises SpoolFailed."""
         self._explain(name, reason)
         target = self.directory / name
         try:
@@ -71,7 +74,7 @@ class Dead:
         except OSError as exc:
             self._stats.failed(exc)
             raise SpoolFailed("bury in", target, exc) from exc
-        self._count(target)
+        self._count(target, events)
 
     def prune(self) -> None:
         """Remove the oldest files until quota and age are kept."""
@@ -92,7 +95,7 @@ class Dead:
         except OSError as exc:  # a full disk: the events matter more than the words about them
             self._stats.failed(exc)
 
-    def _count(self, target: Path) -> None:
+    def _count(self, target: Path, events: int | None) -> None:
         now = self._now_us()
         with suppress(OSError):  # its age is then the age of its events: it goes a little earlier
             os.utime(target, ns=(now * 1000, now * 1000))
@@ -100,6 +103,8 @@ class Dead:
         self._files.append(Buried(now, target, _charge(target)))
         self.bytes = sum(file.charged_bytes for file in self._files)
         self._stats.buried_segments += 1
+        self._stats.buried_events += events or 0
+        self._stats.uncounted_segments += events is None
         self.prune()
 
 

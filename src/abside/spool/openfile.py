@@ -6,6 +6,7 @@ import asyncio
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from abside.spool.errors import SpoolFailed
@@ -14,8 +15,10 @@ from abside.spool.frame import MAGIC
 from abside.spool.segment import OPEN, SEALED, Segment, stem
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+CLOSED = -1  # no descriptor
 FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
 
 
@@ -112,38 +115,51 @@ def settle(file: OpenFile, queue: Path, durable: bool) -> Settled:
     """Make the file durable and give it its sealed name in `queue`: the work of a thread, and safe to repeat.
 
     A failed sync does not stop it: every checksum is checked again before anything is sent. Where the queue's disk
-    cannot take it, it is sealed where it lies.
+    cannot take it, it is sealed where it lies. Raises OSError where even that cannot be found out.
     """
     sync_problem = None
     if file.torn:
         with suppress(OSError):  # what stays torn is found by the reader
             os.ftruncate(file.handle, file.length)
-    if durable:
-        sync_problem = _sync(os.dup(file.handle), None)
-    status = os.fstat(file.handle)
+    if durable and file.handle != CLOSED:  # nobody else closes it: no descriptor more is needed, which might not be had
+        sync_problem = _problem(os.fdatasync, file.handle)
     name = stem(file.seq, file.boot) + SEALED
     for target in (queue / name, file.path.with_name(name)):
-        try:
-            move(file.path, target, durable=durable)
-        except OSError as exc:
-            move_problem = exc
+        move_problem = _moved(file.path, target, durable=durable)
+        if move_problem is not None:
             continue
         if durable:
-            sync_problem = sync_problem or _sync(os.dup(file.handle), target.parent)
-        os.close(file.handle)
-        written_us = status.st_mtime_ns // 1000
-        return Settled(Segment(file.seq, file.boot, "", target, status.st_size, written_us), None, sync_problem)
+            sync_problem = sync_problem or _problem(sync, target.parent)
+        status = target.stat() if file.handle == CLOSED else os.fstat(file.handle)
+        segment = Segment(
+            file.seq, file.boot, "", target, status.st_size, status.st_mtime_ns // 1000, events=file.events
+        )
+        handle, file.handle = file.handle, CLOSED
+        if handle != CLOSED:
+            with suppress(OSError):  # it is let go of either way
+                os.close(handle)
+        return Settled(segment, None, sync_problem)
     return Settled(None, move_problem, sync_problem)
+
+
+def _moved(source: Path, target: Path, *, durable: bool) -> OSError | None:
+    """Give the file its name; it may bear it since an earlier try. Gives what went wrong."""
+    problem = _problem(partial(move, durable=durable), source, target)
+    return None if isinstance(problem, FileNotFoundError) and target.is_file() else problem
+
+
+def _problem(action: Callable[..., object], *subjects: object) -> OSError | None:
+    try:
+        action(*subjects)
+    except OSError as exc:
+        return exc
+    return None
 
 
 def _sync(handle: int, directory: Path | None) -> OSError | None:
     """Run fdatasync on a descriptor and close it, and make a directory's entries durable; give what went wrong."""
-    try:
-        os.fdatasync(handle)
-        if directory is not None:
-            sync(directory)
-    except OSError as exc:
-        return exc
-    finally:
-        os.close(handle)
-    return None
+    problem = _problem(os.fdatasync, handle)
+    if problem is None and directory is not None:
+        problem = _problem(sync, directory)
+    closed = _problem(os.close, handle)
+    return problem or closed

@@ -27,13 +27,11 @@ class Contents:
 
 
 async def read(segment: Segment) -> Contents:
-    """Read a segment. Raises FileNotFoundError when it is gone; anything else that is wrong stands in `damage`."""
-    try:
-        data = await asyncio.to_thread(segment.path.read_bytes)
-    except FileNotFoundError:
-        raise
-    except OSError as exc:
-        return Contents([], f"unreadable: {exc}")
+    """Read a segment. What its bytes are not stands in `damage`.
+
+    Raises FileNotFoundError when it is gone, and OSError when it cannot be read now: that says nothing about its bytes.
+    """
+    data = await asyncio.to_thread(segment.path.read_bytes)
     payloads: list[bytes] = []
     scanning = slices(data)
     while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from abside.spool.errors import SpoolFailed
@@ -32,16 +33,21 @@ def recover(folder: Folder, dead: Dead, stats: SpoolStats, *, durable: bool) -> 
             with suppress(OSError):
                 copy.path.unlink()
     known = {(segment.seq, segment.boot) for directory in directories for segment in listed(directory, SEALED)}
+    counts: dict[tuple[int, str], int] = {}
     for directory in directories:
         for segment in listed(directory, OPEN):
             try:
                 if (segment.seq, segment.boot) in known:
                     segment.path.unlink()  # its copy was sealed, and the move cut short
                 else:
-                    _seal(segment, folder.queue, dead, stats, durable=durable)
+                    counts[segment.seq, segment.boot] = _seal(segment, folder.queue, dead, stats, durable=durable)
             except (OSError, SpoolFailed) as exc:
                 stats.failed(exc)
-    sealed = [segment for directory in directories for segment in listed(directory, SEALED)]
+    sealed = [
+        replace(segment, events=counts.get((segment.seq, segment.boot)))
+        for directory in directories
+        for segment in listed(directory, SEALED)
+    ]
     return sorted(sealed, key=lambda segment: (segment.seq, segment.boot))
 
 
@@ -52,7 +58,8 @@ def highest_seq(folder: Folder) -> int:
     return max((segment.seq for segment in found), default=0)
 
 
-def _seal(segment: Segment, queue: Path, dead: Dead, stats: SpoolStats, *, durable: bool) -> None:
+def _seal(segment: Segment, queue: Path, dead: Dead, stats: SpoolStats, *, durable: bool) -> int:
+    """Seal one file, and give how many events it holds. Raises OSError, SpoolFailed."""
     data = segment.path.read_bytes()
     prefix = good_prefix(data)
     tail = data[prefix.good_bytes :]
@@ -62,7 +69,7 @@ def _seal(segment: Segment, queue: Path, dead: Dead, stats: SpoolStats, *, durab
             segment.path.unlink()
         else:
             dead.take(segment.path, segment.name + SEALED, f"found open at start; {prefix.damage}")
-        return
+        return 0
     if not worthless:  # not a torn append for certain: a flipped length hides good frames
         with suppress(SpoolFailed):
             dead.keep(segment.name + TAIL, tail, f"cut off an open segment at start; {prefix.damage}")
@@ -74,3 +81,4 @@ def _seal(segment: Segment, queue: Path, dead: Dead, stats: SpoolStats, *, durab
     move(segment.path, queue / (segment.name + SEALED), durable=durable)
     stats.recovered_segments += 1
     stats.recovered_events += len(prefix.payloads)
+    return len(prefix.payloads)

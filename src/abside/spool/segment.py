@@ -8,7 +8,7 @@ first half of that. The name is a cursor, moved by one rename: whatever dies, th
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,7 +24,10 @@ _NAME = re.compile(r"(\d{20})-([A-Za-z0-9_-]{1,32})((?:\.[01])*)((?:\.[a-z]+)+)\
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One segment file. `part` is the cursor (empty: the whole file); `written_us` its last append, µs UTC."""
+    """One segment file. `part` is the cursor (empty: the whole file); `written_us` its last append, µs UTC.
+
+    `events` is how many were written to it, None where an earlier process sealed it: its name does not say.
+    """
 
     seq: int
     boot: str
@@ -32,6 +35,7 @@ class Segment:
     path: Path
     size: int
     written_us: int
+    events: int | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -69,6 +73,11 @@ def share(part: str, count: int) -> range:
 def halved(part: str) -> str:
     """Give the cursor of the first half of what `part` points at."""
     return f"{part}.0"
+
+
+def unhandled(segment: Segment) -> int | None:
+    """Give how many events stand at the cursor and behind it, None where it is not known how many there are."""
+    return None if segment.events is None else segment.events - share(segment.part, segment.events).start
 
 
 def following(part: str) -> str | None:

@@ -62,6 +62,8 @@ class SpoolStats:
     cut_bytes: int = 0  # cut off unfinished segments at start
     acknowledged_segments: int = 0
     buried_segments: int = 0  # files moved or written to dead/
+    buried_events: int = 0  # in them, as far as they could be counted
+    uncounted_segments: int = 0  # of those files: how many events went with them is not known
     pruned_files: int = 0  # removed from dead/ for its quota or its age
 
     def failed(self, error: object) -> None:

@@ -292,8 +292,13 @@ class Spool:
             durable = self.settings.fsync != "never"
             loop = asyncio.get_running_loop()
             closing.job = loop.run_in_executor(None, settle, closing, self._folder.queue, durable)
-        settled: Settled = await asyncio.shield(closing.job)
-        closing.job = None
+        await asyncio.wait([closing.job])  # a caller that is cancelled here leaves the job and its result to the next
+        done, closing.job = closing.job, None  # also when it failed: the next caller tries anew
+        try:
+            settled: Settled = done.result()
+        except OSError as exc:
+            self.stats.failed(exc)
+            raise SpoolFailed("seal", closing.path, exc) from exc
         self._mark(closing.mark, settled.sync_problem)
         if settled.segment is None:
             self.stats.failed(settled.move_problem)

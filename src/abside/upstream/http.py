@@ -27,7 +27,7 @@ Format = Literal["msgpack", "json_array"]
 BATCHES_PATH = "v1/batches"
 CONTENT_TYPES: dict[Format, str] = {"msgpack": "application/msgpack", "json_array": "application/json"}
 MAX_ANSWER_BYTES = 16 * 1024  # a problem document; whatever else comes is not read
-MAX_DETAIL_CHARS = 200
+MAX_DETAIL_CHARS = 300  # a code, a title and a sentence about one field
 CONNECT_SECONDS = 5.0  # a receiver in the cluster accepts at once; a longer wait only hides that it is away
 ANSWER_SECONDS = 30.0  # our collector groups batches for seconds before it stores and answers
 
@@ -90,7 +90,7 @@ class HttpUpstream:
                 after = retry_after(
                     response.headers.get(hdrs.RETRY_AFTER), response.headers.get(hdrs.DATE), self._now_us()
                 )
-                return verdict(response.status, await _detail(response), after)
+                return verdict(response.status, await self._detail(response), after)
         except aiohttp.ClientSSLError as exc:
             return Retry(f"TLS with {self._url.host} failed: {type(exc).__name__}", loud=True)
         except TimeoutError:
@@ -103,6 +103,23 @@ class HttpUpstream:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    async def _detail(self, response: aiohttp.ClientResponse) -> str:
+        """Give code, title and index of a problem document, from our collector its detail too: it names fields only.
+
+        Any other text, a stranger's detail included, may quote a shopper's event: it goes nowhere.
+        """
+        body = b""
+        with suppress(aiohttp.ClientError, TimeoutError, OSError):
+            while len(body) < MAX_ANSWER_BYTES and (chunk := await response.content.read(MAX_ANSWER_BYTES)):
+                body += chunk
+        if response.content_type != "application/problem+json":
+            return ""
+        try:
+            document = orjson.loads(body)
+        except ValueError:
+            return ""
+        return _words(document, ours=self._format == "msgpack")
 
     def _headers(self, batch: Batch) -> dict[str, str]:
         headers = {
@@ -128,17 +145,12 @@ class HttpUpstream:
         )
 
 
-async def _detail(response: aiohttp.ClientResponse) -> str:
-    """Give the title and code of a problem document. Any other text may quote a shopper's event: it goes nowhere."""
-    body = b""
-    with suppress(aiohttp.ClientError, TimeoutError, OSError):
-        while len(body) < MAX_ANSWER_BYTES and (chunk := await response.content.read(MAX_ANSWER_BYTES)):
-            body += chunk
-    if response.content_type != "application/problem+json":
+def _words(document: object, *, ours: bool) -> str:
+    if not isinstance(document, dict):
         return ""
-    try:
-        document = orjson.loads(body)
-    except ValueError:
-        return ""
-    words = [document.get(name) for name in ("code", "title")] if isinstance(document, dict) else []
-    return " ".join(word for word in words if isinstance(word, str))[:MAX_DETAIL_CHARS]
+    words = [word for name in ("code", "title") if isinstance(word := document.get(name), str)]
+    if type(index := document.get("index")) is int:
+        words.append(f"at index {index}")
+    if ours and isinstance(detail := document.get("detail"), str):
+        words.append(f"({detail})")
+    return " ".join(" ".join(words).split())[:MAX_DETAIL_CHARS]
