@@ -41,7 +41,8 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.report": VERSION
     | {"abside.snapshot", "abside.event", "abside.collector.store", "abside.environ", "abside.log"},
     "abside.collector.store": frozenset(),  # what stands on disk: the one part of a collector that a reader may know
-    "abside.up": frozenset({"abside.environ", "abside.log"}),
+    "abside.up": frozenset({"abside.environ", "abside.log", "abside.child"}),
+    "abside.child": frozenset({"abside.backoff", "abside.log"}),
     "abside.cli": frozenset({"abside.environ"}) | VERSION,
     "abside.__main__": frozenset({"abside.cli"}),
     "abside_agent": (GROUND | VERSION | {"abside.assignment"}) - {"abside.event"},

@@ -28,6 +28,7 @@ PROBLEM = "application/problem+json"
 UNREAD_SECONDS = 1.0  # how long the rest of a refused body is thrown away: cut at once, the answer would be lost
 LOOK_SECONDS = 0.01  # between two looks at what is still in flight; also what a request just read needs to begin
 SHORTEST_GRACE_SECONDS = 0.1  # aiohttp takes a grace of 0 for one without end
+SHOWN_TYPE_CHARS = 64  # of a content type, in a refusal: no registered one in use is longer than a line
 SOCKET_MODE = 0o666  # as open as the loopback port it stands beside: the pod is the boundary, not the file mode
 
 
@@ -206,7 +207,7 @@ class Listener(web.Server):
             answer = problem(Refusal(405, "METHOD_NOT_ALLOWED", f"this path takes {allowed}"))
             return Answer(answer.status, answer.body, answer.content_type, ((hdrs.ALLOW, allowed),))
         if route.types and request.headers.get(hdrs.CONTENT_TYPE) and request.content_type not in route.types:
-            raise Refusal(415, "UNSUPPORTED_TYPE", f"send {' or '.join(sorted(route.types))}")
+            raise _unsupported(request.content_type, route.types)
         body = await self._body(request, route.max_body_bytes)
         result = route.handle(request, body)
         return result if isinstance(result, Answer) else await result
@@ -324,6 +325,13 @@ def _too_large(max_bytes: int) -> Refusal:
 
 def _busy(detail: str) -> Refusal:
     return Refusal(503, "BUSY", detail, retry_after_seconds=1)
+
+
+def _unsupported(came: str, taken: frozenset[str]) -> Refusal:
+    """Say what came: curl sends a form's type by itself, and who used it does not know."""
+    shown = came if len(came) <= SHOWN_TYPE_CHARS and came.isascii() and came.isprintable() else "another type"
+    sentence = f"it came as {shown}; add the header Content-Type: {' or '.join(sorted(taken))}"
+    return Refusal(415, "UNSUPPORTED_TYPE", sentence)
 
 
 def _plain_503() -> bytes:
