@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,7 @@ def wait_for(ask: Any, seconds: float = 30.0) -> Any:
     while True:
         try:
             found = ask()
-        except OSError:
+        except (OSError, subprocess.CalledProcessError):  # not yet there
             found = None
         if found:
             return found
@@ -111,18 +111,41 @@ def test_the_readmes_first_steps_do_what_it_says(up: tuple[str, Path]) -> None:
     listen, folder = up
     start, *steps = block("Try it")
     assert start.split("#")[0].strip() == "abside up"
-    outputs = []
-    for step in steps:
-        command = step.replace("localhost:7600", listen)
-        done = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=True)
-        outputs.append(done.stdout)
-        if ".abside/paused" in command or ".abside/config" in command:
-            time.sleep(1.5)  # what the README tells the reader to wait
-    first, event, paused = (json.loads(one) for one in outputs if one.startswith("{"))
-    assert [one["experiment"] for one in first["assignments"]] == ["first-experiment"]
-    assert event == {"accepted": 1}
-    assert paused["assignments"] == []
-    assert paused["config"]["model"] == "ranker-v1"
+    steps = [step.replace("localhost:7600", listen) for step in steps]
+    first, event, pause, paused, resume, resumed, crowd, report = steps
+    shown = json.loads(run(first, folder))
+    assert {**shown, "exposure_id": ""} == {**answer_shown(), "exposure_id": ""}
+    assert json.loads(run(event, folder)) == {"accepted": 1}
+    run(pause, folder)
+    asked = wait_for(lambda: when(json.loads(run(paused, folder)), lambda answer: answer["assignments"] == []))
+    assert asked["config"]["model"] == "ranker-v1"
+    run(resume, folder)
+    wait_for(lambda: when(json.loads(run(resumed, folder)), lambda answer: answer["config"] == shown["config"]))
+    run(crowd, folder)
+    page = wait_for(lambda: when(run(report, folder), lambda text: "sample ratio" in text), 60)
+    assert "first-experiment" in page
+
+
+def test_every_command_stands_in_the_readme() -> None:
+    assert [name for name in ROOMS if f"`abside {name}" not in README] == []
+
+
+def run(command: str, folder: Path) -> str:
+    """Run a line of the README as its reader does: with bash, `abside` on the path."""
+    bash = ["bash", "-c", f'PATH="{Path(sys.executable).parent}:$PATH"; {command}']
+    return subprocess.run(bash, cwd=folder, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def when(value: Any, holds: Callable[[Any], bool]) -> Any:
+    return value if holds(value) else None
+
+
+def answer_shown() -> dict[str, Any]:
+    """Give the answer that the README prints."""
+    found = re.search(r"^## Try it\n.*?```json\n(.*?)```", README, re.DOTALL | re.MULTILINE)
+    assert found
+    document: dict[str, Any] = json.loads(found[1])
+    return document
 
 
 if __name__ == "__main__":
