@@ -20,6 +20,7 @@ help:  ## Say what can be made
 setup: $(STAMP)  ## Make the virtual environment
 
 $(STAMP): pyproject.toml src/abside/__init__.py
+	@echo 'first time: installing, one or two minutes'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=24'
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'

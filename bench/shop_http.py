@@ -174,4 +174,7 @@ async def main(shoppers: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 2_000)))
+    try:
+        sys.exit(asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 2_000)))
+    except KeyboardInterrupt:
+        sys.exit(130)  # as a shell says it: 128 and SIGINT

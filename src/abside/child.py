@@ -80,14 +80,14 @@ class Child:
         self.due = now + self.backoff.next_seconds()
 
     def stop(self, told: list[int]) -> int:
-        """Ask, wait, and only then, or when told a second time, insist. Give the exit code, 0 when it does not run."""
+        """Ask, wait, and only then, or after a second Ctrl-C, insist. Give the exit code, 0 when it does not run."""
         process = self.process
         if process is None:
             return 0
         until = time.monotonic() + STOP_SECONDS
         process.terminate()
         while process.poll() is None:
-            if time.monotonic() > until or len(told) > 1:
+            if time.monotonic() > until or told.count(signal.SIGINT) > 1:
                 process.kill()
                 return process.wait()
             with suppress(subprocess.TimeoutExpired):

@@ -29,6 +29,7 @@ TRAFFIC = ROOT / "tests" / "data" / "open-bandit-sample.csv.gz"
 HOME = ROOT / ".abside" / "demo"
 
 PLACEMENTS = ["pdp", "newsfeed", "search", "home", "cart"]
+SHOPPER = "u42"  # in treatment at pdp
 CONNECTIONS = 16
 REASKED = 1_000  # shoppers asked again after a ramp and a pause
 SHOPPERS = 1_500  # of the simulated shop
@@ -214,6 +215,7 @@ def show_shares(status: Any, tally: Tally, asked: int) -> None:
             print(f"  {head}   {variant:<14}{weight:>7.0%}{share:>8.1%}{off:>+8.1f}  {mark}")
             head = " " * len(head)
     print(f"  ({asked:,} shoppers asked; a layer's slots, eligibility and traffic decide who is in)")
+    print("  sd off: how many standard deviations the share is from its weight; within ±2 in 19 of 20 cases by chance")
 
 
 async def variants(stood: Stand, crowd: list[Shopper], placement: str, experiment: str) -> dict[str, str]:
@@ -263,7 +265,11 @@ async def pause(stood: Stand, crowd: list[Shopper], tally: Tally) -> None:
     seconds = await stood.until(lambda now: now["experiments"][name]["status"] == "running", since)
     again = await variants(stood, crowd, "pdp", name)
     mark = tally.check(again == before, "a resume gives everyone the variant they had")
-    print(f"  key deleted, resumed after {seconds:.2f} s; {len(again):,} have the variant they had before  {mark}")
+    same = sum(again.get(user) == variant for user, variant in before.items())
+    print(
+        f"  key deleted, resumed after {seconds:.2f} s;"
+        f" {same:,} of {len(before):,} have the variant they had before  {mark}"
+    )
 
 
 def show_landed(tally: Tally) -> None:
@@ -290,13 +296,16 @@ async def demo() -> int:
             f"  first answer after {seconds:.2f} s; revision {first['revision']},"
             f" documents in {stood.config.relative_to(ROOT)}"
         )
-        title("2. One shopper opens a product page")
-        body = {"placement": "pdp", "user_id": "u1", "attributes": {"country": "DE"}, "expose": False}
+        title("2. One shopper opens a product page, and is in treatment")
+        body = {"placement": "pdp", "user_id": SHOPPER, "attributes": {"country": "DE"}, "expose": False}
         print(f"  POST /v1/assign {json.dumps(body)}")
         answer = await stood.post("/v1/assign", body)
         answer.pop("exposure_token")
+        tally.check([one["variant"] for one in answer["assignments"]] == ["treatment"], f"{SHOPPER} is in treatment")
         print("  " + json.dumps(answer, indent=2).replace("\n", "\n  "))
         title(f"3. {len(crowd):,} real impressions (Open Bandit Dataset) pass through, at five placements each")
+        print("  real: which item was shown at which position, and whether it was clicked")
+        print("  made up: users and sessions (one a row), placements, and a cart for every click")
         took = await replay(stood, crowd, tally)
         show_shares(await stood.status(), tally, len(crowd))
         print(f"  {len(crowd) * 2:,} requests from one Python client in {took:.1f} s")
@@ -324,5 +333,13 @@ async def demo() -> int:
     return 0
 
 
+def main() -> int:
+    try:
+        return asyncio.run(demo())
+    except KeyboardInterrupt:
+        print("\nstopped")
+        return 130  # as a shell says it: 128 and SIGINT
+
+
 if __name__ == "__main__":
-    sys.exit(asyncio.run(demo()))
+    sys.exit(main())
