@@ -184,14 +184,6 @@ def test_a_wrong_setting_is_one_line_that_names_its_option(
     assert "Traceback" not in up.logged
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_folder_is_a_wrong_setting(start: Callable[..., Up], tmp_path: Path) -> None:
-    (tmp_path / "home").mkdir(mode=0o500)
-    up = start(wait=False)
-    assert up.ended() == USAGE
-    assert "--dir" in up.logged
-
-
 def test_a_killed_child_is_named_at_once_and_started_again_and_no_event_is_lost(
     start: Callable[..., Up], tmp_path: Path
 ) -> None:
