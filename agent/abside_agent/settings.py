@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
 
-from abside.assignment.attribute import date
 from abside.environ import integer, one_of, seconds, setting, size
 from abside.snapshot import BASIS_POINTS
-from abside_agent.forms import percent
-from abside_agent.tree import NOWHERE, Scalar
 
 
 def instant(value: str) -> int:
     """Read an instant, `2026-12-01T09:00:00Z`, as µs UTC. Raises ValueError."""
+    from abside.assignment.attribute import date  # noqa: PLC0415 a megabyte the idle agent does without
+
     at_us: int | None = date(value)
     if at_us is None:
         raise ValueError(f"{value!r} is not an instant with a zone, for example 2026-12-01T09:00:00Z")
@@ -160,6 +159,9 @@ class ShipSettings:
 
 def share(value: str) -> int:
     """Read `20%` or `2.5%` as basis points. Raises ValueError."""
+    from abside_agent.forms import percent  # noqa: PLC0415 as above
+    from abside_agent.tree import NOWHERE, Scalar  # noqa: PLC0415
+
     return percent(Scalar(value, value, NOWHERE))
 
 
