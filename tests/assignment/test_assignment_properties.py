@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abside.assignment.assign import Evaluator
+from abside.assignment.bucket import bucket
 from abside.assignment.explain import ANSWERED_BY, explain
 from abside.assignment.plan import build_plans
+from abside.assignment.target import build
 from abside.assignment.unit import Subject
 from abside.snapshot import Experiment, Placement, Snapshot, Step, Variant, assemble, decode, encode
 
@@ -152,6 +154,44 @@ def test_the_same_snapshot_gives_the_same_answer_on_every_pod(snapshot: Snapshot
     assert there.placements["pdp"].assign(subject) == answer
     assert later.placements["pdp"].assign(subject) == answer
     assert here.placements["pdp"].assign(subject) == answer
+
+
+def asked_in_buckets(experiment: Experiment, subject: Subject) -> str:
+    """Give the reason or the variant by the contract's text, with nothing compiled. Forced ones are asked elsewhere."""
+    closed = Evaluator.build(experiment, NOW).closed
+    if closed is not None:
+        return closed
+    kinds = {"user": subject.user_id, "session": subject.session_id}
+    unit_id = (subject.unit or ("", None))[1] if experiment.unit == "user_or_session" else kinds[experiment.unit]
+    if unit_id is None:
+        return "NO_UNIT"
+    if not build(experiment.eligibility).admits(subject):
+        return "NOT_ELIGIBLE"
+    if experiment.slots is not None:
+        start, stop = experiment.slots
+        if not start <= bucket(experiment.layer or "", "layer", unit_id) < stop:
+            return "OUTSIDE_SLOTS"
+    begun = [step.traffic_bp for step in experiment.steps if step.from_us <= NOW]
+    if bucket(experiment.salt, "traffic", unit_id) >= (begun[-1] if begun else 0):
+        return "NOT_IN_TRAFFIC"
+    here = bucket(experiment.salt, "variant", unit_id)
+    return next(variant.id for variant in experiment.variants if variant.start <= here < variant.stop)
+
+
+@given(experiments(), subjects())
+def test_the_compiled_questions_answer_as_the_contract_does_in_buckets(
+    experiment: Experiment, subject: Subject
+) -> None:
+    split = Evaluator.build(experiment, NOW).split(subject)
+    assert (split if isinstance(split, str) else split.variant.id) == asked_in_buckets(experiment, subject)
+
+
+@given(worlds(), subjects())
+def test_a_plan_gives_the_arms_of_its_experiments_asked_one_by_one(snapshot: Snapshot, subject: Subject) -> None:
+    plan = build_plans(snapshot, NOW).placements["pdp"]
+    assert list(plan.arms(subject)) == [
+        decision.arm for one in plan.evaluators if (decision := one.decide(subject)).arm is not None
+    ]
 
 
 @given(worlds(), subjects())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from abside.assignment.bucket import bucket, bucket_of, murmur3_x86_32, prefix
+from abside.assignment.bucket import bucket, bucket_of, floor_of, murmur3_x86_32, prefix
 from abside.snapshot import ALGO
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "assignment-1.json").read_text())
@@ -26,6 +26,13 @@ def test_every_vector_has_its_hash_and_its_bucket(row: dict[str, Any]) -> None:
     assert murmur3_x86_32(prefix(row["salt"], row["purpose"]) + unit_id_utf8, 0) == int(row["hash"], 16)
     assert bucket_of(prefix(row["salt"], row["purpose"]), unit_id_utf8) == row["bucket"]
     assert bucket(row["salt"], row["purpose"], row["unit"]) == row["bucket"]
+
+
+def test_a_range_compared_with_the_hash_holds_the_same_units_as_with_the_bucket() -> None:
+    for edge in range(10_001):
+        floor = floor_of(edge)
+        assert ((floor - 1) * 10_000) >> 32 < edge  # the last hash below
+        assert (floor * 10_000) >> 32 == edge  # the first one in it
 
 
 def test_the_hash_is_murmur3_x86_32_by_smhashers_own_verification() -> None:

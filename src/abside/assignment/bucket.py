@@ -29,6 +29,14 @@ def prefix(salt: str, purpose: Purpose) -> bytes:
     return f"{salt}|{purpose}|".encode("ascii")
 
 
+def floor_of(bucket: int) -> int:
+    """Give the smallest hash whose bucket is `bucket` or above; 2^32 for 10,000.
+
+    So that a range is compared with the hash itself: (h * 10000) >> 32 >= b exactly where h >= ceil(b * 2^32 / 10000).
+    """
+    return -(-(bucket << 32) // BASIS_POINTS)
+
+
 def bucket_of(prefix: bytes, unit_id_utf8: bytes) -> int:
     """Give the bucket, 0 … 9999, from a prepared prefix. Bytes only: mmh3 5.x crashes on a str with a surrogate."""
     return (murmur3_x86_32(prefix + unit_id_utf8, 0) * BASIS_POINTS) >> 32

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from abside.assignment.bucket import bucket_of
+from abside.assignment.plan import provenance
 from abside.assignment.target import explain as explain_target
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def explain(plan: PlacementPlan, subject: Subject) -> Explanation:
     decisions = [(evaluator, evaluator.decide(subject)) for evaluator in plan.evaluators]
     steps = tuple(step for evaluator, decision in decisions for step in _steps(evaluator, decision, subject))
     arms = tuple(decision.arm for _, decision in decisions if decision.arm is not None)
-    return Explanation(plan.assign(subject), steps, plan.merged(arms).provenance)
+    return Explanation(plan.assign(subject), steps, provenance(plan.placement, arms))
 
 
 def _steps(evaluator: Evaluator, decision: Decision, subject: Subject) -> Iterator[ExplainedStep]:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from abside.assignment.assign import Arm, Evaluator
+from abside.assignment.bucket import floor_of, murmur3_x86_32
+from abside.assignment.unit import choose_unit
 from abside.snapshot import config_id, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
 
+    from abside.assignment.assign import Judge
     from abside.assignment.unit import Subject, UnitId
-    from abside.snapshot import Experiment, Parameters, Placement, Snapshot
+    from abside.snapshot import Experiment, Parameters, Placement, Snapshot, UnitKind
 
 # Five experiments of four arms at one placement are 1,024 combinations; an entry is a dict of a dozen references.
 MAX_MERGED_CONFIGS = 1024
+_BY_EXPERIMENT = attrgetter("experiment")
+_FORCED = attrgetter("forced")
 
 
 class Assigned(NamedTuple):
@@ -41,11 +48,27 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """A placement's parameters with those of some arms in their place, and where each value is from."""
+    """A placement's parameters with those of some arms in their place."""
 
     config: Parameters
     config_id: str
-    provenance: dict[str, str]  # parameter → "placement", or "experiment/variant"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerHere:
+    """The open experiments of one layer at one placement: one hash finds those whose slots hold a unit."""
+
+    prefix: bytes
+    kind: UnitKind
+    edges: tuple[int, ...]  # of the slots, as hashes, ascending
+    between: tuple[tuple[Judge, ...], ...]  # below the first edge, between two, above the last
+
+    def judges(self, subject: Subject) -> tuple[Judge, ...]:
+        """Give those who judge this subject."""
+        unit = choose_unit(self.kind, subject)
+        if unit is None:
+            return ()
+        return self.between[bisect_right(self.edges, murmur3_x86_32(self.prefix + unit[1].encode(), 0))]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,21 +77,43 @@ class PlacementPlan:
 
     placement: Placement
     evaluators: tuple[Evaluator, ...]
+    _judges: tuple[Judge, ...]  # of experiments outside layers, and of all that force somebody
+    _layers: tuple[LayerHere, ...]
     _merged: dict[tuple[Arm, ...], Merged] = field(default_factory=dict, repr=False)
 
     @classmethod
     def build(cls, placement: Placement, evaluators: Iterable[Evaluator]) -> PlacementPlan:
         """Take those of the evaluators whose experiment runs on this placement."""
-        own = [evaluator for evaluator in evaluators if placement.id in evaluator.experiment.placements]
-        return cls(placement, tuple(sorted(own, key=lambda evaluator: evaluator.experiment.id)))
+        here = [evaluator for evaluator in evaluators if placement.id in evaluator.experiment.placements]
+        own = tuple(sorted(here, key=lambda evaluator: evaluator.experiment.id))
+        judges: list[Judge] = []
+        layered: defaultdict[tuple[bytes, UnitKind], list[Evaluator]] = defaultdict(list)
+        for evaluator in own:
+            if evaluator.forced_units:
+                judges.append(evaluator.verdict)
+            elif evaluator.closed is None and evaluator.slots is None:
+                judges.append(evaluator.split)
+            elif evaluator.closed is None:
+                layered[evaluator.layer_prefix, evaluator.kind].append(evaluator)
+        return cls(placement, own, tuple(judges), tuple(_layer(*key, within) for key, within in layered.items()))
 
     def arms(self, subject: Subject) -> tuple[Arm, ...]:
         """Give the arms of one subject, by experiment id; pure, never raises."""
+        if subject.force:
+            verdicts = [evaluator.verdict(subject) for evaluator in self.evaluators]
+            return tuple([verdict for verdict in verdicts if type(verdict) is Arm])
         found = []
-        for evaluator in self.evaluators:
-            verdict = evaluator.verdict(subject)
+        for judge in self._judges:
+            verdict = judge(subject)
             if type(verdict) is Arm:
                 found.append(verdict)
+        if self._layers:
+            for layer in self._layers:
+                for judge in layer.judges(subject):
+                    verdict = judge(subject)
+                    if type(verdict) is Arm:
+                        found.append(verdict)
+            found.sort(key=_BY_EXPERIMENT)
         return tuple(found)
 
     def assign(self, subject: Subject) -> Answer:
@@ -106,19 +151,36 @@ class Plans:
 NO_PLANS = Plans({}, {}, None, {}, {})
 
 
-def merge(placement: Placement, arms: tuple[Arm, ...]) -> Merged:
-    """Put the arms' parameters in place of the placement's, whole values.
+def _layer(prefix: bytes, kind: UnitKind, evaluators: list[Evaluator]) -> LayerHere:
+    ranges = [(one.slots, one.split_in_slots) for one in evaluators if one.slots is not None]
+    edges = sorted({edge for slots, _ in ranges for edge in slots})
+    between = [tuple(judge for (start, stop), judge in ranges if start <= edge < stop) for edge in edges]
+    return LayerHere(prefix, kind, tuple(map(floor_of, edges)), ((), *between))
 
-    Where two set one parameter a forced one wins over one that is not, and then the smaller experiment id.
-    """
+
+def merge(placement: Placement, arms: tuple[Arm, ...]) -> Merged:
+    """Put the arms' parameters in place of the placement's, whole values."""
     config = dict(placement.parameters)
-    provenance = dict.fromkeys(config, "placement")
-    # The last to write wins: those not forced, then the forced, each with the smaller id later.
-    for arm in sorted(arms, key=lambda arm: (not arm.forced, arm.experiment), reverse=True):
+    for arm in _last_wins(arms):
+        own = arm.variant.parameters.get(placement.id)
+        if own:
+            config.update(own)
+    return Merged(config, config_id(config))
+
+
+def provenance(placement: Placement, arms: tuple[Arm, ...]) -> dict[str, str]:
+    """Say where each value that `merge` gives is from: parameter → "placement", or "experiment/variant"."""
+    origins = dict.fromkeys(placement.parameters, "placement")
+    for arm in _last_wins(arms):
         own = arm.variant.parameters.get(placement.id, {})
-        config.update(own)
-        provenance.update(dict.fromkeys(own, f"{arm.experiment}/{arm.variant.id}"))
-    return Merged(config, config_id(config), provenance)
+        origins.update(dict.fromkeys(own, f"{arm.experiment}/{arm.variant.id}"))
+    return origins
+
+
+def _last_wins(arms: tuple[Arm, ...]) -> Iterable[Arm]:
+    """Order arms so that the last to write wins: a forced one over one that is not, then the smaller experiment id."""
+    falling = sorted(arms, key=_BY_EXPERIMENT, reverse=True)
+    return sorted(falling, key=_FORCED) if any(map(_FORCED, arms)) else falling
 
 
 def build_plans(
