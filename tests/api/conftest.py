@@ -40,8 +40,8 @@ class Served:
         return text.replace("http://127.0.0.1:7600", self.decisions).replace("http://127.0.0.1:7601", self.admin)
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+@pytest.fixture(scope="module", params=["on", "off"], ids=["fast", "aiohttp"])
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("api")
     page = (DOCS / "api.md").read_text()
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
@@ -56,6 +56,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     done = subprocess.run([*abside, *agent], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     where = ["--snapshot", "snapshot", "--spool", "spool", "--listen", decisions, "--admin", admin]
+    where += ["--fast-path", request.param]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([*abside, "sidecar", *where], cwd=folder, stderr=log)
     try:

@@ -286,9 +286,24 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
+API_SUITE = {"test_assign_api", "test_bad_input", "test_events_api", "test_own_events", "test_tokens"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every test of the API suite that starts a sidecar over the fast path and over aiohttp's."""
+    if "fast_path" in metafunc.fixturenames and metafunc.module.__name__.rpartition(".")[2] in API_SUITE:
+        metafunc.parametrize("fast_path", ["on", "off"])
+
+
+@pytest.fixture
+def fast_path() -> str:
+    """Which path answers, where a test does not run over both."""
+    return "on"
+
+
 @pytest.fixture
 async def start(
-    tmp_path: Path, http: aiohttp.ClientSession, world: World
+    tmp_path: Path, http: aiohttp.ClientSession, world: World, fast_path: str
 ) -> AsyncIterator[Callable[..., Awaitable[Running]]]:
     """Start a sidecar over `tmp_path`; `published=None` starts it before the agent has written anything."""
     begun: list[Sidecar] = []
@@ -305,6 +320,7 @@ async def start(
             "pod": "pod-7",
             "app": "rec",
             "app_version": "1.4",
+            "fast_path": fast_path,
         }
         if published is not None:
             publish(tmp_path / "abside.snapshot", published)

@@ -265,13 +265,12 @@ def check_problem(status: int, headers: Any, body: bytes, case: Case) -> None:
     assert ("Allow" in headers) == (status == 405)
 
 
-@pytest.mark.parametrize("fast_path", ["on", "off"])
 @pytest.mark.parametrize("name", ["ASSIGN", "EXPLAIN", "EVENTS", "EXPOSURES", "ROUTES"])
 async def test_each_wrong_request_has_one_clear_answer_and_leaves_no_trace(
-    start: Start, caplog: pytest.LogCaptureFixture, name: str, fast_path: str
+    start: Start, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    running = await start(fast_path=fast_path)
+    running = await start()
     await running.assign(placement="pdp", user_id="u1")
     before, status = running.spooled(), await running.status()
     for case in globals()[name]:
@@ -449,7 +448,7 @@ async def test_no_json_makes_a_handler_raise_anything_but_a_refusal(start: Start
         data = orjson.dumps(body)
         for handle in (handlers.assign, handlers.explain, intake.events, intake.exposures):
             try:
-                assert handle(desk, data).status in {200, 202}
+                assert isinstance(orjson.loads(handle(desk, data)), dict)
             except Refusal as refusal:
                 assert refusal.code in CODES  # noqa: PT017 either outcome is right, another code is not
 

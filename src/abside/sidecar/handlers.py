@@ -1,4 +1,4 @@
-"""The decisions: plain functions from (desk, body) to an Answer. They know no socket, so any door can call them.
+"""The decisions: plain functions from (desk, body) to the answer's body. They know no socket: any door can call them.
 
 A request reads the current snapshot once. Exposures are in the spool before the answer leaves; no room for them never
 costs the shopper an answer.
@@ -15,7 +15,7 @@ import orjson
 from abside import event
 from abside.assignment.explain import explain as explain_plan
 from abside.assignment.unit import Subject
-from abside.serve import Answer, Refusal
+from abside.serve import Refusal
 from abside.sidecar import token
 from abside.sidecar.outcome import NULL, Outcome, Shelf
 from abside.sidecar.request import MAX_SHOWN_CHARS, parse_assign
@@ -45,8 +45,8 @@ class Desk:
     sample: Sample = field(default_factory=Sample)
 
 
-def assign(desk: Desk, body: bytes) -> Answer:
-    """Answer `POST /v1/assign`: configuration and variants at one placement or several. Raises Refusal.
+def assign(desk: Desk, body: bytes) -> bytes:
+    """Give the body of `POST /v1/assign`'s 200: configuration and variants at one placement or several. Raises Refusal.
 
     Whoever calls this calls `desk.journal.flush()` before the answer leaves.
     """
@@ -55,16 +55,17 @@ def assign(desk: Desk, body: bytes) -> Answer:
     if current is None:
         raise _not_ready()
     if not request.several:
-        shelf = current.shelves.get(request.placements[0])
+        shelf = current.shelves.get(request.placement)
         if shelf is None or request.force:
-            shelf = _shelves(current, request)[0]
-        return Answer(200, _lone(shelf, *_part(desk, current, request, shelf)))
+            (shelf,) = _shelves(current, request)
+        return _lone(shelf, *_part(desk, current, request, shelf, request))
     shelves = _shelves(current, request)
-    return Answer(200, _several(current, shelves, [_part(desk, current, request, shelf) for shelf in shelves]))
+    parts = [_part(desk, current, request, shelf, request.at(shelf.plan.placement.id)) for shelf in shelves]
+    return _several(current, shelves, parts)
 
 
-def explain(desk: Desk, body: bytes) -> Answer:
-    """Answer `POST /v1/explain`: assign's answer, the steps that led to it, and where each value is from."""
+def explain(desk: Desk, body: bytes) -> bytes:
+    """Give the body of `POST /v1/explain`'s 200: assign's, the steps that led to it, and where each value is from."""
     request = parse_assign(body, desk.rules)
     current = desk.cell.current
     if current is None:
@@ -78,15 +79,14 @@ def explain(desk: Desk, body: bytes) -> Answer:
         place = shown["placements"][shelf.plan.placement.id] if request.several else shown
         place["steps"] = [step.to_map() for step in explained.steps]
         place["provenance"] = explained.provenance
-    return Answer(200, orjson.dumps(shown))
+    return orjson.dumps(shown)
 
 
 Part = tuple[Outcome, bytes, Subject]  # what was given, the exposure's field as JSON, and to whom
 
 
-def _part(desk: Desk, current: Current, request: AssignRequest, shelf: Shelf) -> Part:
+def _part(desk: Desk, current: Current, request: AssignRequest, shelf: Shelf, subject: Subject) -> Part:
     """Decide at one placement, and log it or make its token."""
-    subject = _subject(request, shelf)
     journal = desk.journal
     sample = desk.sample
     sample.left -= 1
@@ -98,22 +98,22 @@ def _part(desk: Desk, current: Current, request: AssignRequest, shelf: Shelf) ->
     if not outcome.arms:
         return outcome, NOT_EXPOSED if request.expose else NO_TOKEN, subject
     event_id = journal.ids.next().encode()
-    logged = current.attributes_to_log(request.attributes) if current.logged else None
+    logged = current.attributes_to_log(subject.attributes) if current.logged else None
     exposure = outcome.exposure(event_id, desk.clock(), subject, logged, bot=request.bot)
     if request.expose:
         journal.expose(exposure, outcome.counts)
-        return outcome, b',"exposure_id":"%b"' % event_id, subject
+        return outcome, b',"exposure_id":"' + event_id + b'"', subject
     return outcome, b',"exposure_token":"%b"' % token.seal(event.decode(exposure)).encode(), subject
 
 
 def _unlogged(desk: Desk, request: AssignRequest, shelf: Shelf) -> Part:
-    subject = _subject(request, shelf)
+    subject = request.at(shelf.plan.placement.id)
     outcome = shelf.outcome(shelf.plan.arms(subject), desk.journal.accounts)
     return outcome, NOT_EXPOSED if request.expose else NO_TOKEN, subject
 
 
 def _lone(shelf: Shelf, outcome: Outcome, field: bytes, subject: Subject) -> bytes:
-    return b'%b%b,"unit":%b%b' % (outcome.lone, field, _unit(shelf, subject), outcome.rest)
+    return b"".join((outcome.lone, field, b',"unit":', _unit(shelf, subject), outcome.rest))
 
 
 def _several(current: Current, shelves: list[Shelf], parts: list[Part]) -> bytes:
@@ -130,18 +130,7 @@ def _unit(shelf: Shelf, subject: Subject) -> bytes:
     """Show the unit where an experiment used it: sent back as pinned_unit it keeps a visit on its variants."""
     if subject.unit is None or not shelf.pinnable:
         return NULL
-    return _UNIT_OF[subject.unit[0]] % orjson.dumps(subject.unit[1])
-
-
-def _subject(request: AssignRequest, shelf: Shelf) -> Subject:
-    return Subject(
-        request.user_id,
-        request.session_id,
-        request.attributes,
-        shelf.plan.placement.id,
-        request.pinned,
-        request.force,
-    )
+    return _UNIT_OF[subject.unit[0]] + orjson.dumps(subject.unit[1]) + b"}"
 
 
 def _not_ready() -> Refusal:
@@ -176,4 +165,4 @@ def _check_force(plans: list[PlacementPlan], experiment: str, variant: str) -> N
 
 NOT_EXPOSED = b',"exposure_id":null'
 NO_TOKEN = b',"exposure_token":null'
-_UNIT_OF = {kind: b'{"type":"%b","id":%%b}' % kind.encode() for kind in ("user", "session")}
+_UNIT_OF = {kind: b'{"type":"%b","id":' % kind.encode() for kind in ("user", "session")}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from abside import event
-from abside.serve import Answer, Refusal
+from abside.serve import Refusal
 from abside.sidecar import token
 from abside.sidecar.request import NO_UNIT_DETAIL, kind_of, parse_json, unit_id, unknown_field
 
@@ -21,8 +21,11 @@ MAX_EVENT_NESTING = 8
 _TOKEN_FIELD = frozenset({"exposure_token"})
 
 
-def events(desk: Desk, body: bytes) -> Answer:
-    """Take `POST /v1/events`: one event or a list. Raises Refusal with the index of the first bad one."""
+def events(desk: Desk, body: bytes) -> bytes:
+    """Take `POST /v1/events`, one event or a list, and give the body of its 202.
+
+    Raises Refusal with the index of the first bad one.
+    """
     listed, several = _listed(parse_json(body, MAX_EVENT_NESTING + 1))
     taken = []
     for position, fields in enumerate(listed):
@@ -33,8 +36,8 @@ def events(desk: Desk, body: bytes) -> Answer:
     return _accept(desk, taken, several=several)
 
 
-def exposures(desk: Desk, body: bytes) -> Answer:
-    """Take `POST /v1/exposures`: the tokens of prefetched answers now used. Raises Refusal."""
+def exposures(desk: Desk, body: bytes) -> bytes:
+    """Take `POST /v1/exposures`, the tokens of prefetched answers now used: as above."""
     listed, several = _listed(parse_json(body, desk.rules.max_nesting))
     tokens: list[Any] = []
     for position, fields in enumerate(listed):
@@ -92,7 +95,7 @@ def _exposure(desk: Desk, text: Any, index: int | None) -> event.EventMap:
         raise Refusal(422, "INVALID_EVENT", f"exposure_token {exc}", path="exposure_token", index=index) from exc
 
 
-def _accept(desk: Desk, taken: list[event.EventMap], *, several: bool) -> Answer:
+def _accept(desk: Desk, taken: list[event.EventMap], *, several: bool) -> bytes:
     if taken:
         desk.journal.accept(taken, several=several)
-    return Answer(202, orjson.dumps({"accepted": len(taken)}))
+    return orjson.dumps({"accepted": len(taken)})

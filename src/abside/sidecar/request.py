@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 
-from abside.assignment.unit import MAX_UNIT_BYTES, SHARED_IDS, UnitError, parse_unit_id
+from abside.assignment.unit import MAX_UNIT_BYTES, NO_FORCE, SHARED_IDS, Subject, UnitError, parse_unit_id
 from abside.serve import Refusal
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from abside.assignment.unit import UnitId
 
-NO_FORCE: Mapping[str, str] = {}
 MAX_SHOWN_CHARS = 64  # of a name that a caller made up, in a refusal
 NO_UNIT_DETAIL = (
     "neither user_id nor session_id is usable; send at least one (an id that many share, as guest or 0, is none)"
@@ -36,18 +35,30 @@ class Rules:
     allow_force: bool = False
 
 
-class AssignRequest(NamedTuple):
-    """A decision that is asked for: where, for whom, and whether using it is exposure."""
+class AssignRequest(Subject):
+    """A decision that is asked for at one placement, for use there. It is its own subject: one object a request."""
+
+    __slots__ = ()
+    several: bool = False  # the answer is keyed by placement
+    expose: bool = True  # using the answer is exposure
+    bot: bool = False
+
+    @property
+    def placements(self) -> tuple[str, ...]:
+        """Where it is asked for."""
+        return (self.placement,)
+
+    def at(self, placement: str) -> Subject:
+        """Give the subject at one of them."""
+        return Subject(self.user_id, self.session_id, self.attributes, placement, self.pinned, self.force)
+
+
+class ParticularRequest(AssignRequest):
+    """One that says more: several placements, a pinned unit, a wish, a bot, or that it is a prefetch."""
+
+    __slots__ = ("bot", "expose", "placements", "several")
 
     placements: tuple[str, ...]
-    several: bool  # the answer is keyed by placement
-    user_id: str | None
-    session_id: str | None
-    pinned: UnitId | None
-    attributes: Mapping[str, Any]
-    expose: bool
-    force: Mapping[str, str]
-    bot: bool
 
 
 def parse_json(body: bytes, max_nesting: int) -> Any:
@@ -71,13 +82,13 @@ def parse_assign(body: bytes, rules: Rules) -> AssignRequest:
     fields = parse_json(body, rules.max_nesting)
     if type(fields) is not dict:
         raise Refusal(422, "WRONG_TYPE", f"the body must be an object, not {kind_of(fields)}")
-    if not fields.keys() <= _FIELDS:
-        name = next(name for name in fields if name not in _FIELDS)
-        raise unknown_field(name, _FIELDS)
-    several = fields.get("placements") is not None  # null is absent, as everywhere: typed clients send every field
     shared_ids = rules.shared_ids
     user_id, session_id = fields.get("user_id"), fields.get("session_id")
-    # What nearly every id is, seen without a call; everything else goes by the whole rule.
+    # What nearly every request is, seen without a call; everything else goes by the whole rule.
+    is_plain = fields.keys() <= _PLAIN_FIELDS
+    if not is_plain and not fields.keys() <= _FIELDS:
+        name = next(name for name in fields if name not in _FIELDS)
+        raise unknown_field(name, _FIELDS)
     if not (type(user_id) is str and user_id.isascii() and 0 < len(user_id) <= MAX_UNIT_BYTES) or user_id in shared_ids:
         user_id = unit_id(fields, "user_id", shared_ids)
     if session_id is not None and (
@@ -85,19 +96,34 @@ def parse_assign(body: bytes, rules: Rules) -> AssignRequest:
         or session_id in shared_ids
     ):
         session_id = unit_id(fields, "session_id", shared_ids)
-    request = AssignRequest(
-        _placements(fields, rules.max_placements) if several else (_name(fields, "placement"),),
-        several,
-        user_id,
-        session_id,
-        _pinned(fields, user_id, session_id) if fields.get("pinned_unit") is not None else None,
-        _attributes(fields, rules.max_attributes) if "attributes" in fields else {},
-        _flag(fields, "expose", default=True) if fields.get("expose") is not None or not several else _expose_missing(),
-        _force(fields, rules) if fields.get("force") is not None else NO_FORCE,
-        _flag(fields, "bot", default=False) if "bot" in fields else False,
-    )
+    if is_plain:
+        placement = _name(fields, "placement")
+        attributes = _attributes(fields, rules.max_attributes) if "attributes" in fields else {}
+        request = AssignRequest(user_id, session_id, attributes, placement)
+    else:
+        request = _particular(fields, user_id, session_id, rules)
     if user_id is None and session_id is None:
         raise Refusal(400, "NO_UNIT", NO_UNIT_DETAIL)
+    return request
+
+
+def _particular(
+    fields: Mapping[str, Any], user_id: str | None, session_id: str | None, rules: Rules
+) -> ParticularRequest:
+    several = fields.get("placements") is not None  # null is absent, as everywhere: typed clients send every field
+    placements = _placements(fields, rules.max_placements) if several else (_name(fields, "placement"),)
+    pinned = _pinned(fields, user_id, session_id) if fields.get("pinned_unit") is not None else None
+    attributes = _attributes(fields, rules.max_attributes)
+    if several and fields.get("expose") is None:
+        detail = (
+            "expose is required with placements: true when the answers are used now, false when they are prefetched"
+        )
+        raise Refusal(422, "WRONG_TYPE", detail, path="expose")
+    expose = _flag(fields, "expose", default=True)
+    force = _force(fields, rules) if fields.get("force") is not None else NO_FORCE
+    request = ParticularRequest(user_id, session_id, attributes, placements[0], pinned, force)
+    request.placements, request.several, request.expose = placements, several, expose
+    request.bot = _flag(fields, "bot", default=False)
     return request
 
 
@@ -126,6 +152,7 @@ def kind_of(value: Any) -> str:
 _FIELDS = frozenset(
     {"placement", "placements", "user_id", "session_id", "attributes", "expose", "pinned_unit", "force", "bot"}
 )
+_PLAIN_FIELDS = frozenset({"placement", "user_id", "session_id", "attributes"})
 _KINDS = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
 
 
@@ -164,7 +191,7 @@ def _placements(fields: Mapping[str, Any], most: int) -> tuple[str, ...]:
 
 
 def _attributes(fields: Mapping[str, Any], most: int) -> Mapping[str, Any]:
-    value = fields["attributes"]
+    value = fields.get("attributes")
     if value is None:
         return {}
     if type(value) is not dict:
@@ -181,11 +208,6 @@ def _flag(fields: Mapping[str, Any], path: str, *, default: bool) -> bool:
     if type(value) is not bool:
         raise _wrong(path, "true or false", value)
     return value
-
-
-def _expose_missing() -> NoReturn:
-    detail = "expose is required with placements: true when the answers are used now, false when they are prefetched"
-    raise Refusal(422, "WRONG_TYPE", detail, path="expose")
 
 
 def _pinned(fields: Mapping[str, Any], user_id: str | None, session_id: str | None) -> UnitId:

@@ -32,16 +32,16 @@ def decisions(desk: Desk, settings: SidecarSettings, status: Callable[[], Answer
     def assign(_: web.BaseRequest, body: bytes) -> Answer:
         answer = handlers.assign(desk, body)
         desk.journal.flush()
-        return answer
+        return Answer(200, answer)
 
     def explain(_: web.BaseRequest, body: bytes) -> Answer:
-        return handlers.explain(desk, body)
+        return Answer(200, handlers.explain(desk, body))
 
     async def events(_: web.BaseRequest, body: bytes) -> Answer:
-        return await _durable(desk, intake.events(desk, body))
+        return await _durable(desk, Answer(202, intake.events(desk, body)))
 
     async def exposures(_: web.BaseRequest, body: bytes) -> Answer:
-        return await _durable(desk, intake.exposures(desk, body))
+        return await _durable(desk, Answer(202, intake.exposures(desk, body)))
 
     def people(request: web.BaseRequest, _: bytes) -> Answer:
         asked = request.query
@@ -60,10 +60,10 @@ def decisions(desk: Desk, settings: SidecarSettings, status: Callable[[], Answer
 
 def fast(desk: Desk, settings: SidecarSettings) -> Mapping[bytes, FastRoute]:
     """Give the hot routes, by path: the same functions. What has to wait for the disk is not among them."""
-    hot = {b"/v1/assign": FastRoute(partial(handlers.assign, desk), settings.max_assign_bytes)}
+    hot = {b"/v1/assign": FastRoute(partial(handlers.assign, desk), settings.max_assign_bytes, 200)}
     if settings.fsync != "always":
-        hot[b"/v1/events"] = FastRoute(partial(intake.events, desk), settings.max_events_bytes)
-        hot[b"/v1/exposures"] = FastRoute(partial(intake.exposures, desk), settings.max_events_bytes)
+        hot[b"/v1/events"] = FastRoute(partial(intake.events, desk), settings.max_events_bytes, 202)
+        hot[b"/v1/exposures"] = FastRoute(partial(intake.exposures, desk), settings.max_events_bytes, 202)
     return hot
 
 
