@@ -11,7 +11,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import load
 from stage import HERE, Stage, cpu_seconds, publish, resident_mb, snapshot_of
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ SECONDS = 2
 CONNECTIONS = (1, 16, 64)
 UNDER_SECONDS = 6  # of a disturbance: several reloads fall into it
 RATE = 500
+PACED_SECONDS = 8
 
 
 @dataclass(frozen=True)
@@ -121,13 +121,22 @@ def alongside(work: Callable[[int], None]) -> Iterator[None]:
         thread.join()
 
 
-def paced(stage: Stage, snapshot: Path, upstream: str) -> load.Load:
-    """Ask 500 times a second while a neighbour burns the other core."""
+def paced(stage: Stage, snapshot: Path, upstream: str) -> Table:
+    """Ask 500 times a second (bench/paced.c) while a neighbour burns the other core; the floor too, in turns."""
     _, port, _ = stage.sidecar(snapshot, "--upstream", upstream)
+    servers = {"floor": stage.floor(), "fast": port}
     burner = stage.start(sys.executable, "-c", "while True: pass")
-    got = load.paced(port, RATE, 20.0)
+    table: Table = {(name, 1): [] for name in servers}
+    for _ in range(ROUNDS):
+        for name, where in servers.items():
+            command = [stage.built("paced"), str(where), str(RATE), str(PACED_SECONDS)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            count, wrong, *micros = map(float, done.stdout.split())
+            if wrong:
+                raise SystemExit(f"{wrong:.0f} wrong answers at port {where}")
+            table[name, 1].append(Run(int(count), PACED_SECONDS, *micros))
     stage.stop(burner)
-    return got
+    return table
 
 
 def light(stage: Stage, folder: Path, upstream: str) -> tuple[float, float]:

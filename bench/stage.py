@@ -100,13 +100,17 @@ class Stage:
         ready(f"http://127.0.0.1:{port}/", time.monotonic())
         return port
 
-    def floor(self) -> int:
-        """Build and start the C server."""
-        binary = self.folder / "floor"
+    def built(self, name: str) -> str:
+        """Build one of the C programs beside this file; give its path."""
+        binary = self.folder / name
         if not binary.exists():
-            subprocess.run(["cc", "-O2", "-o", str(binary), str(HERE / "floor.c")], check=True)
+            subprocess.run(["cc", "-O2", "-o", str(binary), str(HERE / f"{name}.c")], check=True)
+        return str(binary)
+
+    def floor(self) -> int:
+        """Start the C server."""
         port = free_port()
-        self.start(str(binary), str(port))
+        self.start(self.built("floor"), str(port))
         time.sleep(0.2)
         return port
 

@@ -280,6 +280,8 @@ class Connection(web.RequestHandler):
         message: str | None = None,  # noqa: ARG002 aiohttp's text may quote the request: it goes nowhere
     ) -> web.StreamResponse:
         """Answer what aiohttp could not parse or serve, in our one shape, and close."""
+        if exc is not None:
+            exc.__traceback__ = None  # its frames hold this connection, which holds it: memory until a late collection
         if request.writer.output_size > 0:
             raise ConnectionError("the response had begun") from exc
         if status >= 500:

@@ -1,22 +1,24 @@
-"""The fast path beside what the differential test sees: whom it makes wait, and what it never mixes up."""
+"""The fast path beside what the differential test sees: whom it makes wait, what it never mixes up, what it lets go."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import socket
+import struct
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
 import pytest
 
-from abside.snapshot import Placement
+from abside.snapshot import Placement, encode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tests.sidecar.conftest import Running, World
+    from tests.sidecar.conftest import Process, Running, World
 
     Start = Callable[..., Awaitable[Running]]
     Until = Callable[..., Awaitable[None]]
@@ -25,8 +27,8 @@ TEXT_CHARS = 10_000  # of a configuration: the socket below takes a part of such
 DEADLINE_SECONDS = 20.0
 
 
-def request(user_id: str) -> bytes:
-    body = orjson.dumps({"placement": "wide", "user_id": user_id})
+def request(user_id: str, placement: str = "wide") -> bytes:
+    body = orjson.dumps({"placement": placement, "user_id": user_id})
     head = "POST /v1/assign HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
@@ -46,6 +48,15 @@ async def answers(far: socket.socket, count: int, received: bytes = b"") -> list
                 received = received[end + size :]
     assert received == b""
     return found
+
+
+async def asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent: bytes) -> int:
+    """Send a request and read its whole answer; give the status."""
+    writer.write(sent)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0]))
+    return int(head.split()[1])
 
 
 def wide(world: World, **parameters: str) -> World:
@@ -120,3 +131,86 @@ async def test_an_answer_to_a_connection_that_is_gone_reaches_nobody_else(start:
                 end.recv(1)
         if not is_taken:
             os.close(handle)
+
+
+async def test_a_connection_is_kept_as_long_as_it_is_used_and_closed_when_it_was_idle_too_long(start: Start) -> None:
+    running = await start(keepalive_seconds=1.0)
+    reader, writer = await asyncio.open_connection(*running.address)
+    for number in range(3):
+        assert await asked(reader, writer, request(f"u{number}", "home")) == 200
+        await asyncio.sleep(0.7)  # together more than a connection may be idle
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await reader.read()  # to its end: the sidecar closes
+    writer.close()
+    assert (running.sidecar.fast.answered, running.sidecar.fast.handed_over) == (3, 0)
+
+
+async def test_a_unix_socket_is_answered_by_the_fast_path_too(start: Start, tmp_path: Path) -> None:
+    running = await start(listen=("127.0.0.1:0", f"unix:{tmp_path / 'abside.sock'}"))
+    reader, writer = await asyncio.open_unix_connection(str(tmp_path / "abside.sock"))
+    for number in range(3):
+        assert await asked(reader, writer, request(f"u{number}", "home")) == 200
+    writer.close()
+    assert (running.sidecar.fast.answered, running.sidecar.fast.handed_over) == (3, 0)
+
+
+GOOD = request("u1", "home")
+BROKEN = {
+    "nothing": b"",
+    "half a head": GOOD[:40],
+    "half a body": GOOD[:-5],
+    "a body that is announced": GOOD.replace(b"Content-Length: 3", b"Content-Length: 2147483648 "),
+    "garbage": b"\x16\x03\x01" * 30,
+    "ten thousand headers": GOOD.replace(b"Host: x\r\n", b"Host: x\r\n" + b"X-A: b\r\n" * 10_000),
+    "a whole request, its answer never read": GOOD,
+}
+
+
+async def test_broken_clients_are_let_go_and_nobody_else_feels_them(
+    sidecar_process: Callable[..., Awaitable[Process]], tmp_path: Path, world: World, until: Until
+) -> None:
+    (tmp_path / "abside.snapshot").write_bytes(encode(world.snapshot()))
+    process = await sidecar_process("--header-seconds", "0.5", "--body-seconds", "0.5")
+    host, _, port = process.url.removeprefix("http://").rpartition(":")
+    place = Path(f"/proc/{process.child.pid}")
+
+    def descriptors() -> int:
+        return len(list((place / "fd").iterdir()))
+
+    def resident_kib() -> int:
+        return int((place / "status").read_text().partition("VmRSS:")[2].split()[0])
+
+    async def broken(sent: bytes, number: int) -> None:
+        """Say something, perhaps byte by byte, and end by a close, a reset, or silence."""
+        _, writer = await asyncio.open_connection(host, int(port))
+        try:
+            for byte in sent[:20] if number % 4 == 0 else b"":
+                writer.write(bytes([byte]))
+                await asyncio.sleep(0.005)
+            writer.write(sent[20:] if number % 4 == 0 else sent)
+            if number % 4 == 1:
+                linger = struct.pack("ii", 1, 0)  # closing resets
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            elif number % 4 == 2:
+                await asyncio.sleep(1.0)  # longer than any of them may take
+        finally:
+            writer.close()
+
+    async def round_of_them() -> None:
+        cases = [sent for sent in BROKEN.values() for _ in range(40)]
+        crowd = asyncio.gather(*(broken(sent, n) for n, sent in enumerate(cases)), return_exceptions=True)
+        reader, writer = await asyncio.open_connection(host, int(port))
+        while not crowd.done():
+            assert await asked(reader, writer, GOOD) == 200
+            await asyncio.sleep(0.002)
+        writer.close()
+        assert all(isinstance(one, ConnectionError | None) for one in await crowd)
+
+    before = descriptors()
+    await round_of_them()
+    await until(lambda: descriptors() <= before)
+    warm_kib = resident_kib()
+    for _ in range(3):
+        await round_of_them()
+    await until(lambda: descriptors() <= before)
+    assert resident_kib() - warm_kib < 4096  # a round sends 12 MB, and brings 280 connections
