@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stage import HERE, Stage, cpu_seconds, publish, resident_mb, snapshot_of
+from stage import HERE, Stage, cpu_seconds, nothing_lost, publish, resident_mb, snapshot_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,7 +58,7 @@ def compare(stage: Stage, snapshot: Path, upstream: str) -> tuple[Table, float]:
     """Run every server at every number of connections, round after round; also the fast path's CPU µs a request."""
     fast, fast_port, _ = stage.sidecar(snapshot, "--upstream", upstream)
     _, slow_port, _ = stage.sidecar(snapshot, "--upstream", upstream, "--fast-path", "off")
-    _, alone_port, _ = stage.sidecar(snapshot, "--spool-limit", "8GiB")  # nothing is shipped: it must not fill up
+    _, alone_port, _ = stage.sidecar(snapshot)
     servers = {
         "floor": stage.floor(),
         "fast": fast_port,
@@ -75,6 +75,8 @@ def compare(stage: Stage, snapshot: Path, upstream: str) -> tuple[Table, float]:
                 table[name, count].append(run := wrk(port, count, SECONDS))
                 if name == "fast" and count == 16:
                     cpu += (cpu_seconds(fast) - before) / run.requests / ROUNDS
+    for port in (fast_port, slow_port, alone_port):
+        nothing_lost(port)
     return table, cpu * 1e6
 
 
@@ -94,6 +96,8 @@ def disturbed(stage: Stage, folder: Path, upstream: str) -> dict[str, Run]:
     found["four neighbours fsync"] = wrk(port, 16, UNDER_SECONDS)
     stage.stop(*writers)
     found["quiet again"] = wrk(port, 16, UNDER_SECONDS)
+    for one in (port, away):
+        nothing_lost(one)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -82,6 +83,7 @@ class Stage:
         port, admin = free_port(), free_port()
         spool = self.folder / f"spool-{port}"
         where = ["--snapshot", str(snapshot), "--spool", str(spool), "--listen", f"127.0.0.1:{port}"]
+        where += ["--spool-limit", "8GiB"]  # wrk brings more than a collector on the same cores takes
         since = time.monotonic()
         process = self.start(
             *ABSIDE, "sidecar", *where, "--admin", f"127.0.0.1:{admin}", "--linger-seconds", "0", *arguments
@@ -120,6 +122,14 @@ class Stage:
                 process.send_signal(signal.SIGTERM)
         for process in processes or self.running:
             process.wait(60)
+
+
+def nothing_lost(port: int) -> None:
+    """Stop the run where a sidecar had no room for exposures: one that writes nothing is no measure."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/status", timeout=10) as answer:
+        lost = json.load(answer)["events"]["lost"]
+    if lost:
+        raise SystemExit(f"the sidecar at port {port} lost events: {lost}")
 
 
 def ready(url: str, since: float) -> float:

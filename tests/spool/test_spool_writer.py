@@ -116,6 +116,33 @@ async def test_many_bytes_are_sealed_at_once(open_spool: Any, running: Any, even
         await eventually(lambda: len(spool.sealed()) == 1)
 
 
+async def test_the_more_segments_wait_the_larger_the_next_grows_within_a_bound(open_spool: Any) -> None:
+    spool = open_spool(seal_events=10, seal_growth=3, seal_seconds=3600.0)
+    sizes = []
+    for _ in range(4):
+        while not spool.seal_due(0.0):
+            spool.append([b"x"])
+        await spool.seal()
+        sizes.append(spool.sealed()[-1].events)
+    # A file is begun when the one before it is put up for sealing, which does not wait yet.
+    assert sizes == [10, 10, 20, 30]
+    for segment in spool.sealed():
+        await spool.backlog.acknowledge(segment)
+    spool.append([b"x"] * 30)
+    await spool.seal()  # begun while three waited
+    spool.append([b"x"] * 10)
+    assert spool.seal_due(0.0)
+
+
+async def test_a_segment_never_grows_to_where_appends_are_refused(open_spool: Any) -> None:
+    spool = open_spool(seal_bytes=3_000, max_open_bytes=8_000, seal_growth=4, seal_seconds=3600.0)
+    for _ in range(8):
+        while not spool.seal_due(0.0):
+            spool.append([b"x" * 100])
+        await spool.seal()
+    assert max(segment.size for segment in spool.sealed()) < 8_000
+
+
 async def test_few_events_are_sealed_by_age(open_spool: Any, running: Any, eventually: Any, clock: Any) -> None:
     spool = open_spool(seal_seconds=5.0, fsync_seconds=0.02)
     clock.seconds = 100.0
@@ -130,7 +157,7 @@ async def test_few_events_are_sealed_by_age(open_spool: Any, running: Any, event
 
 
 async def test_with_many_segments_waiting_age_does_not_seal_but_size_does(open_spool: Any, clock: Any) -> None:
-    spool = open_spool(max_waiting_for_age_seal=2, seal_events=10)
+    spool = open_spool(max_waiting_for_age_seal=2, seal_events=10, seal_growth=1)
     for _ in range(2):
         spool.append([b"x"])
         await spool.seal()

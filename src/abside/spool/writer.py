@@ -63,7 +63,7 @@ class Spool:
         self.stats = stats
         self._limit_bytes = settings.limit_bytes  # beside the hot path, not behind two names
         self._max_open_bytes = settings.max_open_bytes
-        self._seal_bytes = settings.seal_bytes
+        self._seal_bytes = settings.seal_bytes  # of the open segment: `_start` sets them
         self._seal_events = settings.seal_events
         self.before_seal: Callable[[], Sequence[bytes]] = no_account
         self._folder = folder
@@ -277,7 +277,14 @@ class Spool:
         return frames
 
     def _start(self) -> None:
-        """Start the next file now, so that no append has to; where that fails, the next append tries again."""
+        """Start the next file now, so that no append has to; where that fails, the next append tries again.
+
+        The more segments wait, the larger it may grow: fewer, larger batches catch up with what comes in.
+        """
+        settings = self.settings
+        growth = min(settings.seal_growth, 1 + len(self.backlog))
+        self._seal_bytes = max(settings.seal_bytes, min(growth * settings.seal_bytes, settings.max_open_bytes // 2))
+        self._seal_events = growth * settings.seal_events
         try:
             self._open = self._create()
         except SpoolFailed as exc:
