@@ -57,12 +57,12 @@ class RealApi:
         """The certificate whose word is trusted: a pod's ca.crt."""
         return self.folder / "ca.crt"
 
-    def start(self) -> float:
-        """Start what does not run, and wait for it; give how long it took."""
+    def start(self, *options: str) -> float:
+        """Start what does not run, the API server with further options, and wait for it; give how long it took."""
         begun = time.monotonic()
         if self.etcd is None:
             self.etcd = self._run("etcd", self._etcd_command())
-        self.server = self._run("kube-apiserver", self._server_command())
+        self.server = self._run("kube-apiserver", [*self._server_command(), *options])
         while not self._is_ready():
             assert self.server.poll() is None, self.log
             assert time.monotonic() - begun < PATIENCE_SECONDS, self.log
