@@ -120,6 +120,14 @@ def samples(installed: Installed, documents: Callable[..., Data]) -> Data:
     return data
 
 
+def test_applying_the_install_again_would_change_nothing_and_keeps_the_certificate(
+    installed: Installed, samples: Data
+) -> None:
+    assert installed.admin("kubectl diff --server-side -k .") == ""  # it exits with 1 where anything differs
+    bundles = "kubectl get validatingwebhookconfiguration experiment-admission -o jsonpath={.webhooks[*].clientConfig}"
+    assert installed.admin(bundles).count('"caBundle"') == 2
+
+
 def test_mistakes_are_refused_as_the_readme_shows(
     installed: Installed, samples: Data, documents: Callable[..., Data]
 ) -> None:

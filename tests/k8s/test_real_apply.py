@@ -138,6 +138,25 @@ def mine(real_api: RealApi, root: Path, tmp_path: Path, existing: Callable[..., 
     real_api.kubectl("delete", "deployment", "recs", namespace=namespace)
 
 
+def test_a_copy_of_the_example_makes_its_namespace_and_applying_it_again_would_change_nothing(
+    real_api: RealApi, root: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(root / "k8s", tmp_path / "k8s")
+    mine = shutil.copytree(tmp_path / "k8s" / "overlays" / "example", tmp_path / "k8s" / "overlays" / "shop")
+    lines = (mine / "kustomization.yaml").read_text().replace("namespace: recs", "namespace: shop")
+    for component in ("fast-watch", "upstream-token", "upstream-tls"):
+        lines = lines.replace(f"# - ../../components/{component}", f"- ../../components/{component}")
+    (mine / "kustomization.yaml").write_text(lines)
+    done = real_api.kubectl("apply", "--server-side", "-k", str(mine), namespace="none")
+    assert done.stderr == ""
+    assert "rolebinding.rbac.authorization.k8s.io/abside-paused-reader" in done.stdout
+    dev = str(root / "k8s" / "overlays" / "dev")
+    real_api.kubectl("apply", "--server-side", "-k", dev, namespace="none")
+    for folder in (str(mine), dev):
+        done = real_api.kubectl("diff", "--server-side", "-k", folder, namespace="none")  # 1 where anything differs
+        assert done.stdout == ""
+
+
 @pytest.mark.parametrize("before", ["kubectl apply", "kubectl create", "kubectl apply --server-side"])
 def test_a_workload_that_was_there_gets_the_sidecar_first_and_is_as_it_was_without_the_label(
     mine: Overlay, root: Path, before: str
