@@ -139,10 +139,15 @@ def pod(image: str, render: Callable[[str], Rendered], tmp_path: Path) -> Iterat
     objects = playable(render, image)
     (tmp_path / "pod.yaml").write_text("\n---\n".join(map(json.dumps, objects)))
     environment = {**os.environ, "CONTAINERS_CONF": str(tmp_path / "containers.conf")}  # noqa: TID251 podman's own
+    maps = [one["metadata"]["name"] for one in objects if one["kind"] == "ConfigMap"]
+    for left in (
+        ("pod", "rm", "--force", "--ignore", "--time", "1", "abside-test"),
+        ("volume", "rm", "--force", *maps),
+    ):
+        subprocess.run(["podman", *left], capture_output=True, check=False)  # by a run that was killed
     run("podman", "kube", "play", "--network", "none", str(tmp_path / "pod.yaml"), env=environment)
     yield "abside-test"
     run("podman", "pod", "rm", "--force", "--time", "1", "abside-test")
-    maps = [one["metadata"]["name"] for one in objects if one["kind"] == "ConfigMap"]
     run("podman", "volume", "rm", *maps)  # podman keeps a ConfigMap as a volume, and would take it again next time
 
 
