@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from real_api import RealApi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -51,3 +55,45 @@ def configmap_volume(tmp_path: Path) -> Callable[[str], ConfigMapVolume]:
         return ConfigMapVolume(path)
 
     return make
+
+
+IN_CI = os.environ.get("CI") == "true"  # noqa: TID251 CI says so itself
+APISERVER = os.environ.get("ABSIDE_TEST_APISERVER")  # noqa: TID251 a path, by a person or by `make cluster`
+INSTALL_SECONDS = 220
+
+
+def have_installed(needed: Mapping[str, str], *, install: bool = True, require: bool = IN_CI) -> None:
+    """Install the packages of missing commands where we may; elsewhere fail where they are required, else skip."""
+    missing = missing_of(needed)
+    if missing and install and os.geteuid() == 0 and shutil.which("apt-get"):
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}  # noqa: TID251 a child's own, made from ours
+        for command in (["apt-get", "update"], ["apt-get", "install", "-y", *missing]):
+            subprocess.run(command, env=quiet, capture_output=True, check=False, timeout=INSTALL_SECONDS)
+        missing = missing_of(needed)
+    if missing:
+        say = pytest.fail if require else pytest.skip
+        say(f"this takes Debian's packages; as root: apt-get install {' '.join(missing)}")
+
+
+def missing_of(needed: Mapping[str, str]) -> list[str]:
+    return [package for command, package in needed.items() if shutil.which(command) is None]
+
+
+@pytest.fixture(scope="session")
+def debian() -> Callable[..., None]:
+    """Give what makes sure of commands, by their Debian packages."""
+    return have_installed
+
+
+@pytest.fixture(scope="session")
+def real_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealApi]:
+    """Give a real API server, which all tests of a run share: each keeps to a namespace of its own."""
+    if APISERVER is None:
+        pytest.fail("ABSIDE_TEST_APISERVER names no kube-apiserver: run make cluster")
+    have_installed({"etcd": "etcd-server", "openssl": "openssl"}, require=True)
+    api = RealApi(Path(APISERVER), tmp_path_factory.mktemp("real-api"))
+    try:
+        print(f"etcd and kube-apiserver are ready after {api.start():.1f} s")
+        yield api
+    finally:
+        api.end()

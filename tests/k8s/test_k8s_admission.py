@@ -25,39 +25,48 @@ def role(admission: Rendered) -> Role:
     return admission.role("experiment-admission", "abside-admission")
 
 
-def webhook_of(rendered: Rendered) -> dict[str, Any]:
-    (webhook,) = rendered.of("ValidatingWebhookConfiguration")["experiment-admission"]["webhooks"]
-    found: dict[str, Any] = webhook
+def webhooks_of(rendered: Rendered) -> dict[str, dict[str, Any]]:
+    """Give what is asked, by what it is asked about: documents and pauses."""
+    webhooks = rendered.of("ValidatingWebhookConfiguration")["experiment-admission"]["webhooks"]
+    found = {webhook["matchConditions"][0]["name"]: webhook for webhook in webhooks}
+    assert list(found) == ["documents", "pauses"]  # in the order in which the README's patch counts them
     return found
 
 
-def test_a_webhook_that_is_away_stops_nobody(admission: Rendered) -> None:
-    webhook = webhook_of(admission)
-    assert (webhook["failurePolicy"], webhook["sideEffects"]) == ("Ignore", "None")
+def test_a_webhook_that_is_away_stops_nobody_and_holds_up_no_pause(admission: Rendered) -> None:
+    webhooks = webhooks_of(admission)
+    for webhook in webhooks.values():
+        assert (webhook["failurePolicy"], webhook["sideEffects"]) == ("Ignore", "None")
+    assert webhooks["pauses"]["timeoutSeconds"] == 1
 
 
 def test_it_asks_the_service_at_a_port_it_has_and_a_path_the_process_serves(admission: Rendered, root: Path) -> None:
-    asked = webhook_of(admission)["clientConfig"]["service"]
-    service = admission.of("Service")[asked["name"]]
-    assert asked["port"] in {port["port"] for port in service["spec"]["ports"]}
-    app = (root / "agent" / "abside_agent" / "admission" / "app.py").read_text()
-    assert f'"{asked["path"]}"' in app
+    for webhook in webhooks_of(admission).values():
+        asked = webhook["clientConfig"]["service"]
+        service = admission.of("Service")[asked["name"]]
+        assert asked["port"] in {port["port"] for port in service["spec"]["ports"]}
+        app = (root / "agent" / "abside_agent" / "admission" / "app.py").read_text()
+        assert f'"{asked["path"]}"' in app
 
 
 def test_it_is_sent_the_two_config_maps_that_the_process_knows_and_no_other(
     admission: Rendered, role: Role, render: Callable[[str], Rendered]
 ) -> None:
-    (condition,) = webhook_of(admission)["matchConditions"]
-    (listed,) = re.findall(r"^request\.name in (\[.+\])$", condition["expression"])
-    assert json.loads(listed) == [*role.value("ABSIDE_CONFIGMAP"), role.value("ABSIDE_PAUSED_CONFIGMAP")]
-    assert set(json.loads(listed)) == render("experiments").of("ConfigMap").keys()
+    named = {}
+    for what, webhook in webhooks_of(admission).items():
+        (condition,) = webhook["matchConditions"]
+        (listed,) = re.findall(r"^request\.name in (\[.+\])$", condition["expression"])
+        named[what] = json.loads(listed)
+    documents, pauses = role.value("ABSIDE_CONFIGMAP"), role.value("ABSIDE_PAUSED_CONFIGMAP")
+    assert named == {"documents": [*documents], "pauses": [pauses]}
+    assert {*documents, pauses} == render("experiments").of("ConfigMap").keys()
 
 
 def test_the_process_answers_before_the_webhook_times_out_and_before_its_pod_is_killed(
     admission: Rendered, role: Role
 ) -> None:
     check_seconds = role.value("ABSIDE_CHECK_SECONDS")
-    assert check_seconds + 2 <= webhook_of(admission)["timeoutSeconds"]
+    assert check_seconds + 2 <= webhooks_of(admission)["documents"]["timeoutSeconds"]
     grace = role.workload.pod["terminationGracePeriodSeconds"]
     assert grace >= role.value("ABSIDE_LINGER_SECONDS") + check_seconds + 5
 
@@ -73,4 +82,5 @@ def test_an_overlays_namespace_reaches_the_address_it_asks(
     overlay: Callable[..., Rendered], existing: Callable[..., Object]
 ) -> None:
     rendered = overlay([existing("recs", labels={})], resources=["admission"], namespace="experiments")
-    assert webhook_of(rendered)["clientConfig"]["service"]["namespace"] == "experiments"
+    for webhook in webhooks_of(rendered).values():
+        assert webhook["clientConfig"]["service"]["namespace"] == "experiments"

@@ -80,8 +80,8 @@ class Browser:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    installed()
+def browser(tmp_path_factory: pytest.TempPathFactory, debian: Callable[..., None]) -> Iterator[Browser]:
+    debian(NEEDED)
     folder = tmp_path_factory.mktemp("browser")
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
@@ -99,22 +99,6 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     finally:
         child.terminate()
         child.wait(START_SECONDS)
-
-
-def installed() -> None:
-    """Install what is missing where we may; elsewhere skip, but never in continuous integration."""
-    missing = [package for command, package in NEEDED.items() if shutil.which(command) is None]
-    if not missing:
-        return
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}  # noqa: TID251 a child's own, made from ours
-        for command in (["apt-get", "update"], ["apt-get", "install", "-y", *NEEDED.values()]):
-            subprocess.run(command, env=quiet, capture_output=True, check=False, timeout=220)
-    missing = [package for command, package in NEEDED.items() if shutil.which(command) is None]
-    if missing and os.environ.get("CI") == "true":  # noqa: TID251 whether a skip would hide a hole
-        pytest.fail(f"{', '.join(missing)} could not be installed")
-    if missing:
-        pytest.skip(f"install {', '.join(missing)} (Debian's packages) to see the page in a browser")
 
 
 def ready(browser: Browser, log: Path) -> None:

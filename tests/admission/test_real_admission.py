@@ -1,0 +1,234 @@
+"""A real API server asks the real webhook, installed by the README's own lines: what kubectl prints, and what waits."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from real_api import PM
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterator
+
+    from tests.admission.conftest import Data, Webhook
+
+    from real_api import RealApi
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+K8S = Path(__file__).resolve().parents[2] / "k8s"
+README = (K8S / "README.md").read_text()
+(APPLY,) = re.findall(r"^kubectl apply --server-side -k k8s/experiments .+$", README, re.MULTILINE)
+(PREVIEW,) = re.findall(r"^kubectl apply --server-side --dry-run=server .+$", README, re.MULTILINE)
+PAUSE, RESUME = re.findall(r"^kubectl patch configmap abside-paused .+$", README, re.MULTILINE)
+(INSTALL,) = re.findall(r"^```sh\n(openssl req .+?)```", README, re.DOTALL | re.MULTILINE)
+NO_PAUSES = """kubectl patch configmap abside-paused --type json -p '[{"op": "add", "path": "/data", "value": {}}]'"""
+NAMESPACE = "recs"
+WEIGHTS = ("pdp.yaml", "control:   {weight: 80%}", "control:   {weight: 90%}")
+MARGIN = ("pdp.yaml", "margin: 0.3", "margin: 0.4")
+OVERLAY = """\
+namespace: recs
+resources: [k8s/experiments, k8s/admission, k8s/overlays/example/role-binding.yaml]
+patches:
+  - target: {kind: Service}
+    patch: '[{"op": "replace", "path": "/spec/ports/0/port", "value": PORT}]'
+  - target: {kind: ValidatingWebhookConfiguration}
+    patch: |-
+      apiVersion: admissionregistration.k8s.io/v1
+      kind: ValidatingWebhookConfiguration
+      metadata: {name: experiment-admission}
+      webhooks: [WEBHOOKS]
+"""
+
+
+class Installed:
+    """The webhook as the README installs it, and a PM with files in `k8s/experiments/config`."""
+
+    def __init__(self, api: RealApi, folder: Path) -> None:
+        self.api = api
+        self.folder = folder
+        self.webhook: Webhook | None = None
+
+    def admin(self, line: str) -> str:
+        done = self.api.shell(["sh", "-ec", line], namespace=NAMESPACE, cwd=self.folder)
+        return done.stdout + done.stderr
+
+    def pm(self, line: str) -> subprocess.CompletedProcess[str]:
+        return self.api.shell(["sh", "-ec", line], namespace=NAMESPACE, cwd=self.folder, token=PM, check=False)
+
+    def write(self, data: Data) -> None:
+        for name, text in data.items():
+            (self.folder / "k8s" / "experiments" / "config" / name).write_text(text)
+
+    def apply(self, data: Data) -> subprocess.CompletedProcess[str]:
+        """Write the files and type the README's line."""
+        self.write(data)
+        return self.pm(APPLY)
+
+    def preview(self, data: Data) -> subprocess.CompletedProcess[str]:
+        self.write(data)
+        return self.pm(PREVIEW)
+
+    def held(self, name: str = "abside-experiments") -> Data:
+        _, answer = self.api.ask("GET", f"/api/v1/namespaces/{NAMESPACE}/configmaps/{name}")
+        data: Data = answer.get("data", {})
+        return data
+
+
+@pytest.fixture(scope="module")
+def installed(
+    real_api: RealApi, tmp_path_factory: pytest.TempPathFactory, start: Callable[..., Webhook]
+) -> Iterator[Installed]:
+    """Install by the README's lines. Only the Service's port is another, so that it takes no root to listen there."""
+    real_api.make_namespace(NAMESPACE)
+    folder = tmp_path_factory.mktemp("install")
+    shutil.copytree(K8S, folder / "k8s")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    asked = f"clientConfig: {{service: {{name: experiment-admission, namespace: default, port: {port}}}}}"
+    names = re.findall(r"^  - name: (\S+)$", (K8S / "admission" / "webhook.yaml").read_text(), re.MULTILINE)
+    webhooks = ", ".join(f"{{name: {name}, {asked}}}" for name in names)
+    text = OVERLAY.replace("PORT", str(port)).replace("WEBHOOKS", webhooks)
+    (folder / "kustomization.yaml").write_text(text)
+    installed = Installed(real_api, folder)
+    installed.admin("kubectl apply --server-side --force-conflicts -k .")
+    installed.admin(INSTALL)
+    address = installed.admin("kubectl get service experiment-admission -o jsonpath={.spec.clusterIP}")
+    tls = ("--tls-cert", str(folder / "tls.crt"), "--tls-key", str(folder / "tls.key"))
+    installed.webhook = start("--listen", f"{address}:{port}", *tls)  # an option given twice: the last one counts
+    yield installed
+    installed.admin("kubectl delete validatingwebhookconfiguration experiment-admission")
+    installed.admin("kubectl delete secret experiment-admission-tls")
+
+
+@pytest.fixture
+def samples(installed: Installed, documents: Callable[..., Data]) -> Data:
+    """Put the samples in force, and no pause, whatever a test before has left."""
+    data = documents()
+    installed.write(data)
+    installed.admin("kubectl apply --server-side --force-conflicts -k .")
+    installed.admin(NO_PAUSES)
+    assert installed.held() == data
+    assert installed.held("abside-paused") == {}
+    return data
+
+
+def test_applying_the_install_again_would_change_nothing_and_keeps_the_certificate(
+    installed: Installed, samples: Data
+) -> None:
+    assert installed.admin("kubectl diff --server-side -k .") == ""  # it exits with 1 where anything differs
+    bundles = "kubectl get validatingwebhookconfiguration experiment-admission -o jsonpath={.webhooks[*].clientConfig}"
+    assert installed.admin(bundles).count('"caBundle"') == 2
+
+
+def test_mistakes_are_refused_as_the_readme_shows(
+    installed: Installed, samples: Data, documents: Callable[..., Data]
+) -> None:
+    done = installed.apply(documents(WEIGHTS, ("cart.yaml", "status: paused ", "status: pausd ")))
+    print(done.stderr)
+    assert done.returncode == 1
+    assert "\n".join(line.rstrip() for line in done.stderr.strip().splitlines()) in README
+    assert installed.held() == samples
+
+
+def test_a_forbidden_transition_is_refused_with_what_would_be_right(
+    installed: Installed, samples: Data, documents: Callable[..., Data]
+) -> None:
+    changed = documents(WEIGHTS, ("pdp.yaml", "weight: 20%", "weight: 10%"))
+    for act in (installed.preview, installed.apply):
+        done = act(changed)
+        print(done.stderr)
+        assert done.returncode == 1
+        assert done.stderr.startswith('The ConfigMap "abside-experiments" is invalid: pdp.yaml:16: ')
+        assert "the weights change from 80/20 to 90/10 under an experiment that ran" in done.stderr
+        assert "write phase: 2" in done.stderr
+    assert installed.held() == samples
+
+
+def test_a_doubt_is_said_and_a_preview_changes_nothing(
+    installed: Installed, samples: Data, documents: Callable[..., Data]
+) -> None:
+    changed = documents(MARGIN)
+    for act, word, holds in (
+        (installed.preview, "serverside-applied (server dry run)", samples),
+        (installed.apply, "serverside-applied", changed),
+    ):
+        done = act(changed)
+        print(done.stderr)
+        assert done.stderr.startswith("Warning: pdp.yaml:20: what treatment gives changes in mid-experiment")
+        assert done.stdout == f"configmap/abside-experiments {word}\n"
+        assert installed.held() == holds
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("kubectl delete configmap abside-experiments", "abside-experiments: WITHOUT THIS CONFIGMAP a new pod starts"),
+        ("kubectl delete configmap abside-paused", "abside-paused: WITHOUT THIS CONFIGMAP NOTHING IS PAUSED"),
+        (
+            """kubectl patch configmap abside-experiments --type merge -p '{"data": null}'""",
+            "documents: NO DOCUMENT IS LEFT",
+        ),
+        (
+            """kubectl patch configmap abside-paused --type merge -p '{"data": {"all": "night"}}'""",
+            "abside-paused: the key all pauses EVERY experiment",
+        ),
+    ],
+)
+def test_what_is_drastic_is_allowed_with_a_loud_warning(
+    installed: Installed, samples: Data, line: str, said: str
+) -> None:
+    printed = installed.admin(line)
+    print(printed)
+    assert f"Warning: {said}" in printed
+    assert re.search(r"deleted|patched", printed)
+
+
+def test_a_pause_is_taken_without_a_word_and_no_other_config_map_is_ever_sent(
+    installed: Installed, samples: Data
+) -> None:
+    assert installed.pm(PAUSE).stderr == ""
+    assert installed.held("abside-paused") == {"pdp-reranker": "carts broken"}
+    assert installed.pm(RESUME).stderr == ""
+    assert installed.held("abside-paused") == {}
+    installed.admin("kubectl create configmap other --from-literal=a=b && kubectl delete configmap other")
+    assert installed.webhook is not None
+    assert installed.webhook.is_logged("name=abside-paused")
+    assert not installed.webhook.is_logged("name=other")
+
+
+def test_a_megabyte_is_checked_in_time(installed: Installed, samples: Data) -> None:
+    changed = {**samples, "newsfeed.yaml": samples["newsfeed.yaml"] + f"# {'x' * 100}\n" * 9500}
+    begun = time.monotonic()
+    done = installed.apply(changed)
+    print(f"{sum(map(len, changed.values()))} bytes: {time.monotonic() - begun:.2f} s\n{done.stderr}")
+    assert done.returncode == 0
+    assert "KiB of documents: a ConfigMap holds 1024 KiB" in done.stderr
+    assert "NOT CHECKED" not in done.stderr
+
+
+def test_a_webhook_that_hangs_or_is_gone_holds_nothing_up_for_long(
+    installed: Installed, samples: Data, documents: Callable[..., Data]
+) -> None:
+    assert installed.webhook is not None
+    process = installed.webhook.process
+    took = {}
+    for state, line in (("hangs", PAUSE), ("is gone", RESUME)):
+        process.send_signal(signal.SIGSTOP if state == "hangs" else signal.SIGKILL)
+        begun = time.monotonic()
+        assert installed.pm(line).returncode == 0
+        took[f"a pause when it {state}"] = time.monotonic() - begun
+        begun = time.monotonic()
+        assert installed.apply(documents(WEIGHTS) if state == "hangs" else samples).returncode == 0
+        took[f"a change when it {state}"] = time.monotonic() - begun
+    process.wait()
+    print({what: f"{seconds:.1f} s" for what, seconds in took.items()})
+    assert took["a pause when it hangs"] < 5.0  # 1 s by its own timeout, where the documents' 10 s would be too long
+    assert installed.held("abside-paused") == {}
