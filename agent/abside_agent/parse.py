@@ -175,9 +175,7 @@ class _Building:
             )
         self.properties(event, self.path())
         if len(self.open) >= MAX_DEPTH:
-            raise _Unreadable(
-                "TOO_DEEP", _place(event), f"values nest deeper than {MAX_DEPTH} levels", "flatten them", ""
-            )
+            raise _too_deep(_place(event))
         self.open.append(_Frame(node, None if isinstance(node, Mapping) else 0))
 
     def end(self) -> None:
@@ -246,6 +244,10 @@ def _events(text: str) -> Iterator[Any]:
         raise _Unreadable("SYNTAX", (0, 0), f"this is not YAML: {exc}", "see https://yaml.org") from exc
 
 
+def _too_deep(place: Place) -> _Unreadable:
+    return _Unreadable("TOO_DEEP", place, f"values nest deeper than {MAX_DEPTH} levels", "flatten them", "")
+
+
 def _place(event: Any) -> Place:
     mark = event.start_mark
     return mark.line + 1, mark.column + 1
@@ -279,6 +281,10 @@ def _syntax(text: str, exc: yaml.MarkedYAMLError) -> _Unreadable:
         mark = exc.context_mark  # where it opened: there is nothing to see behind the last line
     place = (min(mark.line + 1, len(lines) or 1), mark.column + 1)
     line = lines[mark.line] if mark.line < len(lines) else ""
+    if (
+        "nesting depth" in said
+    ):  # libyaml 0.2.6 has a bound of its own, and may meet it before we are told the first value
+        return _too_deep(place)
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return _Unreadable("TAB", (place[0], line.index("\t") + 1), "a tab cannot indent", "use spaces")
     for words, message, remedy in _REMEDIES:

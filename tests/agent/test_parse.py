@@ -86,6 +86,11 @@ def test_a_file_without_content_has_no_root(text: str) -> None:
     assert not tree.flaws
 
 
+def test_nesting_that_libyaml_itself_refuses_is_too_deep_as_well() -> None:
+    (flaw,) = parse("f.yaml", b"a: " + b"[" * 100_000).flaws
+    assert (flaw.problem.line, flaw.problem.code, flaw.problem.remedy) == (1, "TOO_DEEP", "flatten them")
+
+
 @pytest.mark.parametrize(
     ("text", "line", "column", "code"),
     [
@@ -111,7 +116,7 @@ def test_a_file_without_content_has_no_root(text: str) -> None:
         ("a: 1".encode("utf-16"), 1, 1, "NOT_UTF8"),
         (bytes(range(1, 256)), 3, 115, "NOT_UTF8"),
         (b"a: b\n" * 1_000_000, 0, 0, "FILE_TOO_BIG"),
-        ("a: " + "[" * 1000, 1, 3 + MAX_DEPTH, "TOO_DEEP"),
+        ("a: " + "[" * 900, 1, 3 + MAX_DEPTH, "TOO_DEEP"),
         ("{a: " * 1000, 1, 4 * MAX_DEPTH + 1, "TOO_DEEP"),
         ("a: [" + "1," * 250_000 + "1]", 1, 399_999, "TOO_MANY_VALUES"),
     ],
