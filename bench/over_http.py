@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-ROUNDS = 3
+ROUNDS = 5
 SECONDS = 2
 CONNECTIONS = (1, 16, 64)
 UNDER_SECONDS = 6  # of a disturbance: several reloads fall into it

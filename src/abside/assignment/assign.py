@@ -118,7 +118,10 @@ class Evaluator:
         admits = target.admits if target.conditions else None
         closed = _closed(experiment, now_us)
         slots, arms = experiment.slots, tuple(split)
-        judge = _split(experiment, closed, admits, slots, traffic_bp, arms)
+        layer, salt = experiment.layer or "", experiment.salt
+        prefixes = prefix(layer, "layer"), prefix(salt, "traffic"), prefix(salt, "variant")
+        judge = _split(experiment, closed, admits, slots, traffic_bp, arms, prefixes)
+        in_slots = judge if slots is None else _split(experiment, closed, admits, None, traffic_bp, arms, prefixes)
         return cls(
             experiment=experiment,
             closed=closed,
@@ -128,15 +131,15 @@ class Evaluator:
             kind=experiment.unit,
             slots=slots,
             target=target,
-            layer_prefix=prefix(experiment.layer or "", "layer"),
-            traffic_prefix=prefix(experiment.salt, "traffic"),
-            variant_prefix=prefix(experiment.salt, "variant"),
+            layer_prefix=prefixes[0],
+            traffic_prefix=prefixes[1],
+            variant_prefix=prefixes[2],
             arms=arms,
             stops=tuple(variant.stop for variant in experiment.variants),
             forced_arms=forced_arms,
             forced_units={unit: forced_arms[variant] for unit, variant in experiment.force.items()},
             split=judge,
-            split_in_slots=judge if slots is None else _split(experiment, closed, admits, None, traffic_bp, arms),
+            split_in_slots=in_slots,
         )
 
     def is_valid_at(self, now_us: int) -> bool:
@@ -190,6 +193,7 @@ def _split(
     slots: tuple[int, int] | None,
     traffic_bp: int,
     arms: tuple[Arm, ...],
+    prefixes: tuple[bytes, bytes, bytes],  # of layer, traffic and variant
 ) -> Judge:
     """Compile the questions, in the contract's order, into one closure: the hot path.
 
@@ -201,8 +205,7 @@ def _split(
     start, stop = (floor_of(edge) for edge in slots or (0, 0))
     traffic = floor_of(traffic_bp)
     stops = tuple(floor_of(variant.stop) for variant in experiment.variants)
-    in_layer = prefix(experiment.layer or "", "layer")
-    in_traffic, in_split = prefix(experiment.salt, "traffic"), prefix(experiment.salt, "variant")
+    in_layer, in_traffic, in_split = prefixes
 
     def split(subject: Subject) -> Arm | Reason:
         if kind == "user_or_session":

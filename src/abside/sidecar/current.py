@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from abside.sidecar.outcome import Shelf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from abside.assignment.plan import Plans
     from abside.snapshot import AttributeType, Experiment, Snapshot
+
+Fits: TypeAlias = Callable[[Any], bool]  # whether a value has the declared type and may be logged
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,7 +24,7 @@ class Current:
     snapshot: Snapshot
     plans: Plans
     applied_us: int
-    logged: tuple[tuple[str, AttributeType], ...]  # the attributes an exposure carries
+    logged: tuple[tuple[str, Fits], ...]  # the attributes an exposure carries, and which of their values
     shelves: dict[str, Shelf]  # by placement: the plans with what was prepared of their answers
 
     @property
@@ -31,7 +34,7 @@ class Current:
 
     def attributes_to_log(self, sent: Mapping[str, Any]) -> dict[str, Any]:
         """Copy what was declared with `log: true` and has its declared type; nothing else ever reaches an event."""
-        return {name: sent[name] for name, kind in self.logged if name in sent and _FITS[kind](sent[name])}
+        return {name: sent[name] for name, fits in self.logged if name in sent and fits(sent[name])}
 
 
 @dataclass(slots=True)
@@ -46,9 +49,10 @@ class Cell:
     beat_us: int | None = None  # when the agent last touched the file: it looks although nothing changes
 
 
-def logged_attributes(snapshot: Snapshot) -> tuple[tuple[str, AttributeType], ...]:
+def logged_attributes(snapshot: Snapshot) -> tuple[tuple[str, Fits], ...]:
     """List the attributes that exposures carry; one of a type that only a newer agent knows is not logged."""
-    return tuple((name, one.type) for name, one in snapshot.head.attributes.items() if one.log and one.type in _FITS)
+    attributes = snapshot.head.attributes.items()
+    return tuple((name, _FITS[one.type]) for name, one in attributes if one.log and one.type in _FITS)
 
 
 def shelves(revision: str, plans: Plans) -> dict[str, Shelf]:
@@ -75,7 +79,7 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float)
 
 
-_FITS: dict[AttributeType, Callable[[Any], bool]] = {
+_FITS: dict[AttributeType, Fits] = {
     "string": _is_text,
     "version": _is_text,
     "number": _is_number,

@@ -69,7 +69,7 @@ class FastDoor:
         self.date = _date()
         self.keepalive_seconds = listener.bounds.keepalive_seconds
         self._settle = settle
-        self._heads: dict[bytes, Head | None] = {}
+        self.heads: dict[bytes, Head] = {}  # those understood so far
         self._leaving: list[tuple[FastConnection, bytes]] = []
         self._direct = 0  # answers that may leave at once
 
@@ -78,14 +78,12 @@ class FastDoor:
         return FastConnection(self)
 
     def head(self, head: bytes) -> Head | None:
-        """Read a request head, blank line included; None: not plainly understood."""
-        try:
-            return self._heads[head]
-        except KeyError:
-            pass
-        if len(self._heads) >= MAX_KNOWN_HEADS:
-            self._heads.clear()
-        found = self._heads[head] = read_head(head, self.routes)
+        """Read a request head that is not in `heads`, blank line included; None: not plainly understood."""
+        found = read_head(head, self.routes)
+        if found is not None:
+            if len(self.heads) >= MAX_KNOWN_HEADS:
+                self.heads.clear()
+            self.heads[head] = found
         return found
 
     def leave(self, connection: FastConnection, answer: bytes) -> None:
@@ -186,8 +184,10 @@ class FastConnection(asyncio.Protocol):
             self._more(data)
             return
         end = data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES) + 4
-        head = self._door.head(data[:end]) if end > 3 else None
-        if head is None or self._door.listener.retiring:  # who retires says so in the answer, as aiohttp does
+        door, head = self._door, None
+        if end > 3:
+            head = door.heads.get(data[:end]) or door.head(data[:end])
+        if head is None or door.listener.retiring:  # who retires says so in the answer, as aiohttp does
             self._hand_over(data)
             return
         missing = end + head.body_bytes - len(data)
