@@ -145,6 +145,23 @@ def test_a_version_that_expired_is_listed_again_whether_told_inside_a_200_or_as_
     assert api.lists == 3
 
 
+def test_a_version_that_expired_in_an_outage_is_listed_without_a_second_wait(
+    api: FakeApi, watch: Callable[..., Cluster[Pauses]], tmp_path: Path
+) -> None:
+    cluster = watch(Patience(first=600.0, longest=600.0, look=0.02))  # a wait is far longer than this test
+    until(lambda: api.watching)
+    api.stop()
+    until(lambda: cluster._away_since)
+    api.data = {"y": "changed while away"}
+    api.version += 7
+    api.forgotten = api.version - 1
+    api.token = "token-2"  # noqa: S105 of a server that exists for a second
+    api.start()
+    (tmp_path / "credentials" / "token").write_text("token-2")  # which ends the first wait, and none but that
+    until(says(cluster, {"y": "changed while away"}))
+    assert api.lists == 2
+
+
 def test_while_the_api_is_away_the_last_word_stays_and_is_known_to_be_old_and_it_catches_up(
     api: FakeApi, watch: Callable[..., Cluster[Pauses]], caplog: pytest.LogCaptureFixture
 ) -> None:

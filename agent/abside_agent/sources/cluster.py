@@ -143,7 +143,8 @@ class Cluster(Generic[Said]):
         patience = self._patience
         connection = self._access.connect(token, self._name, answer=patience.answer, silence=patience.silence)
         async with connection as question:
-            if self._must_list:
+            is_listed = self._must_list
+            if is_listed:
                 asked_at = time.monotonic()
                 self._must_list = False
                 try:
@@ -152,7 +153,12 @@ class Cluster(Generic[Said]):
                     self._must_list = True
                     raise
             begun = time.monotonic()
-            await self._watch(question)
+            try:
+                await self._watch(question)
+            except ExpiredError:
+                if is_listed or time.monotonic() - begun > patience.answer:
+                    raise
+                self._must_list = True  # it is the version of before an outage, whose wait is over: list at once
         brief = time.monotonic() - begun < patience.first
         return self._next_seconds() if brief and not self._must_list else 0.0
 
