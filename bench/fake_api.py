@@ -1,4 +1,4 @@
-"""A Kubernetes API server that knows one ConfigMap: list and watch over real HTTP(S), with all that can go wrong.
+"""A Kubernetes API server of ConfigMaps and nothing else: list and watch over real HTTP(S), with all that can go wrong.
 
 It runs in a thread of its own and is told what to do from any other. The protocol's source:
 https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
@@ -7,6 +7,7 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import socket
 import threading
@@ -18,15 +19,15 @@ from aiohttp import web
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 NAMESPACE = "recs"
 NAME = "abside-paused"
 PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
-SELECTOR = f"metadata.name={NAME}"
+SELECTOR = "metadata.name="
 TOKEN = "token-1"  # noqa: S105 of a server that exists for a second
-FORBIDDEN = f'configmaps "{NAME}" is forbidden'
+FORBIDDEN = 'configmaps "{}" is forbidden'
 
 
 def status(code: int, message: str) -> dict[str, Any]:
@@ -38,7 +39,8 @@ class FakeApi:
     """What it holds, how it behaves now, and what it was asked."""
 
     tls: ssl.SSLContext | None = None
-    data: dict[str, str] | None = None  # None: the ConfigMap does not exist
+    names: tuple[str, ...] = (NAME,)  # those that the Role names
+    maps: dict[str, dict[str, str | bytes]] = field(default_factory=dict)  # those that exist; bytes are binaryData
     token: str = TOKEN
     fails: int = 0  # a status to answer with, whatever is asked
     slow: float = 0.0  # seconds before any answer
@@ -52,8 +54,8 @@ class FakeApi:
 
     def __post_init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._open: set[web.StreamResponse] = set()
-        self._history: list[tuple[int, bytes]] = []
+        self._open: dict[web.StreamResponse, str] = {}  # the watches that stand, and of what
+        self._history: list[tuple[int, str, bytes]] = []
         self._runner: web.AppRunner | None = None
         with socket.create_server(("127.0.0.1", self.port)) as free:
             self.port = free.getsockname()[1]
@@ -68,6 +70,21 @@ class FakeApi:
     def watching(self) -> int:
         """How many watches stand."""
         return len(self._open)
+
+    @property
+    def data(self) -> dict[str, str | bytes] | None:
+        """What the first ConfigMap holds; None: it does not exist."""
+        return self.maps.get(self.names[0])
+
+    @data.setter
+    def data(self, data: Mapping[str, str | bytes] | None) -> None:
+        self.set(self.names[0], data)
+
+    def set(self, name: str, data: Mapping[str, str | bytes] | None) -> None:
+        """Change a ConfigMap, or delete it with None, and tell nobody."""
+        self.maps.pop(name, None)
+        if data is not None:
+            self.maps[name] = dict(data)
 
     def credentials(self, folder: Path, authority: bytes = b"") -> Path:
         """Write what Kubernetes mounts for a service account."""
@@ -98,16 +115,17 @@ class FakeApi:
         """Cut every watch in the middle of a line."""
         self._in_loop(self._cut)
 
-    def put(self, data: dict[str, str] | None) -> None:
-        """Change the ConfigMap, or delete it with None."""
+    def put(self, data: Mapping[str, str | bytes] | None, name: str = "") -> None:
+        """Change a ConfigMap (the first if none is named), or delete it with None."""
+        name = name or self.names[0]
 
         async def change() -> None:
-            kind = "DELETED" if data is None else "ADDED" if self.data is None else "MODIFIED"
-            self.data = data
+            kind = "DELETED" if data is None else "MODIFIED" if name in self.maps else "ADDED"
+            self.set(name, data)
             self.version += 1
-            self._history.append((self.version, self._event(kind, self._object())))
+            self._history.append((self.version, name, self._event(kind, self._object(name))))
             if not self.is_deaf:
-                await self._send(self._history[-1][1])
+                await self._send(self._history[-1][2], name)
 
         self._in_loop(change)
 
@@ -163,20 +181,20 @@ class FakeApi:
         self.tokens.append(token)
         if token != self.token:
             return web.json_response(status(401, "Unauthorized"), status=401)
-        if request.query.get("fieldSelector") != SELECTOR:  # the Role names one ConfigMap
-            return web.json_response(status(403, FORBIDDEN), status=403)
-        if self.fails:
-            return web.json_response(status(self.fails, FORBIDDEN), status=self.fails)
+        name = request.query.get("fieldSelector", "").removeprefix(SELECTOR)
+        code = 403 if name not in self.names else self.fails
+        if code:
+            return web.json_response(status(code, FORBIDDEN.format(name)), status=code)
         if request.query.get("watch") != "1":
             self.lists += 1
-            items = [] if self.data is None else [self._object()]
+            items = [self._object(name)] if name in self.maps else []
             metadata = {"resourceVersion": str(self.version)}
             return web.json_response(
                 {"kind": "ConfigMapList", "apiVersion": "v1", "metadata": metadata, "items": items}
             )
-        return await self._watch(request)
+        return await self._watch(request, name)
 
-    async def _watch(self, request: web.Request) -> web.StreamResponse:
+    async def _watch(self, request: web.Request, name: str) -> web.StreamResponse:
         query = dict(request.query)
         self.watches.append(query)
         since = int(query["resourceVersion"])
@@ -184,36 +202,43 @@ class FakeApi:
             return web.json_response(status(410, "too old resource version"), status=410)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
-        for version, line in self._history:
-            if version > since and not self.is_deaf:
+        for version, of, line in self._history:
+            if version > since and of == name and not self.is_deaf:
                 await response.write(line)
-        self._open.add(response)
+        self._open[response] = name
         try:
             for _ in range(int(query["timeoutSeconds"]) * 20):
                 await asyncio.sleep(0.05 if len(self._open) < 100 else 1.0)
                 if request.transport is None or response not in self._open:
                     break
         finally:
-            self._open.discard(response)
+            self._open.pop(response, None)
         return response
 
-    async def _send(self, line: bytes) -> None:
-        for response in tuple(self._open):
+    async def _send(self, line: bytes, name: str = "") -> None:
+        for response, of in tuple(self._open.items()):
             with suppress(ConnectionError):
-                await response.write(line)
+                if not name or of == name:
+                    await response.write(line)
 
     async def _cut(self, *, whole: bool = False) -> None:
         for response in tuple(self._open):
             with suppress(ConnectionError):
                 await response.write(b"" if whole else b'{"type": "MODIFIED", "obj')
-            self._open.discard(response)
+            self._open.pop(response, None)
             transport = response._req.transport if response._req else None  # noqa: SLF001 there is no other way to it
             if transport is not None:
                 transport.close()
 
-    def _object(self) -> dict[str, Any]:
-        metadata = {"name": NAME, "namespace": NAMESPACE, "resourceVersion": str(self.version)}
-        return {"kind": "ConfigMap", "apiVersion": "v1", "metadata": metadata, "data": self.data or {}}
+    def _object(self, name: str) -> dict[str, Any]:
+        metadata = {"name": name, "namespace": NAMESPACE, "resourceVersion": str(self.version)}
+        content: dict[str, Any] = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": metadata, "data": {}}
+        for key, value in self.maps.get(name, {}).items():
+            if isinstance(value, bytes):
+                content.setdefault("binaryData", {})[key] = base64.b64encode(value).decode()
+            else:
+                content["data"][key] = value
+        return content
 
     @staticmethod
     def _event(kind: str, content: dict[str, Any]) -> bytes:

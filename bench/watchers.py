@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING
 from abside.supervise import Supervisor
 from abside_agent.sources.api import Access
 from abside_agent.sources.cluster import Cluster, Patience
+from abside_agent.sources.topic import PAUSES
 from fake_api import FakeApi
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from abside_agent.sources.newest import Pauses
 
 PATIENCE_SECONDS = 60.0
 BACK_SECONDS = 5.0  # the longest back-off here; in a pod it is 30
@@ -31,7 +34,7 @@ async def main(watchers: int, back_seconds: float = BACK_SECONDS) -> dict[str, f
     with tempfile.TemporaryDirectory() as folder:
         access = Access(api.url, api.credentials(Path(folder)))
         patience = Patience(longest=back_seconds, look=back_seconds)
-        all_of_them = [Cluster(access, "abside-paused", int, patience) for _ in range(watchers)]
+        all_of_them = [Cluster(access, "abside-paused", PAUSES, int, patience) for _ in range(watchers)]
         try:
             for number, cluster in enumerate(all_of_them):
                 supervisor.start(f"watch-{number}", cluster._follow)  # noqa: SLF001 in one loop instead of a thread each
@@ -42,9 +45,9 @@ async def main(watchers: int, back_seconds: float = BACK_SECONDS) -> dict[str, f
             assert supervisor.deaths == {}
 
 
-async def _measure(api: FakeApi, all_of_them: list[Cluster]) -> dict[str, float]:
+async def _measure(api: FakeApi, all_of_them: list[Cluster[Pauses]]) -> dict[str, float]:
     def heard(pauses: dict[str, str]) -> Callable[[], bool]:
-        return lambda: all(one.heard.word and one.heard.word.pauses == pauses for one in all_of_them)
+        return lambda: all(one.heard.word and one.heard.word.said == pauses for one in all_of_them)
 
     def watching() -> bool:
         return api.watching == len(all_of_them)

@@ -9,7 +9,6 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -19,19 +18,18 @@ from abside.log import Log, setup
 from abside.snapshot import Problem
 from abside_agent.child.exchange import Order, Outcome
 from abside_agent.child.spawn import ChildError, run
+from abside_agent.fast_watch import FastWatch, News, SettingWrongError, names_watched
 from abside_agent.memory import give_back
 from abside_agent.pause import over
 from abside_agent.publish import publish, read_published, remove_leftovers
 from abside_agent.sources.hints import Hints
 from abside_agent.sources.mounted import MOUNTS, Mounted, mount_points
-from abside_agent.sources.newest import Watched
 from abside_agent.sources.reading import Reading, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from abside_agent.settings import AgentSettings
-    from abside_agent.sources.cluster import Cluster
 
 log = Log("abside.agent")
 SETTLE_SECONDS = 0.1  # a plain directory must read alike twice, this far apart: an editor may be in mid-write
@@ -52,20 +50,25 @@ def main(settings: AgentSettings) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
+    try:
+        watched = names_watched(settings)
+    except SettingWrongError as exc:
+        log.error("cannot_start", reason=str(exc))
+        return 1
     mounts = mount_points(MOUNTS.read_text()) if MOUNTS.exists() else frozenset()
     source = Mounted(settings.config, settings.paused, mounts)
     agent = Agent(settings, source, stop)
     if settings.once:
         agent.turn()
         return 0 if agent.is_clean else 1
-    if settings.fast_watch is not None:
-        cluster = _cluster(settings, settings.fast_watch, news)
-        source.watched = Watched(settings.fast_watch, cluster)
-        waits: Hints | Cluster = cluster
-        wait = news.wait  # and no hints: what the volume brings has been under way for a minute
+    waits: Hints | FastWatch  # first watch, then read: nothing falls in between
+    if watched:
+        waits = FastWatch(
+            settings, source, news
+        )  # and no hints: what the volume brings has been under way for a minute
+        waits.start()
     else:
-        waits = Hints((*settings.config, *settings.paused), stop)  # first watch, then read: nothing falls in between
-        wait = waits.wait
+        waits = Hints((*settings.config, *settings.paused), stop)
     log.info(
         "following", config=" ".join(settings.config), paused=" ".join(settings.paused), snapshot=settings.snapshot
     )
@@ -73,47 +76,11 @@ def main(settings: AgentSettings) -> int:
         while not stop.is_set():
             if agent.turn():
                 give_back()
-            wait(settings.poll_seconds)
+            waits.wait(settings.poll_seconds)
     finally:
         waits.close()
     log.info("stopped")
     return 0
-
-
-class News:
-    """Wakes the loop at once. A queue, because an Event may deadlock when it is set by a signal's handler."""
-
-    def __init__(self) -> None:
-        self._queue: SimpleQueue[None] = SimpleQueue()
-
-    def ring(self) -> None:
-        """Say that there is something to look at."""
-        self._queue.put(None)
-
-    def wait(self, seconds: float) -> None:
-        """Wait until someone rang, or the time is over; several rings are one."""
-        with suppress(Empty):
-            self._queue.get(timeout=seconds)
-            while True:
-                self._queue.get_nowait()
-
-
-def _cluster(settings: AgentSettings, name: str, news: News) -> Cluster:
-    """Begin to watch by the API. What that needs is imported here: 15 MB that nobody else pays for."""
-    from abside_agent.sources.api import Access  # noqa: PLC0415 see above
-    from abside_agent.sources.cluster import Cluster  # noqa: PLC0415 see above
-
-    told = os.environ  # noqa: TID251 this is a root, and the two variables are Kubernetes', not settings of ours
-    url = settings.cluster_api or in_cluster(told.get("KUBERNETES_SERVICE_HOST"), told.get("KUBERNETES_SERVICE_PORT"))
-    cluster = Cluster(Access(url, Path(settings.cluster_credentials)), name, news.ring)
-    cluster.start()
-    return cluster
-
-
-def in_cluster(host: str | None, port: str | None) -> str:
-    """Give the API's address from what Kubernetes tells each pod; the Service's own name where it tells nothing."""
-    host = host or "kubernetes.default.svc"
-    return f"https://{f'[{host}]' if ':' in host else host}:{port or 443}"
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import MISSING, dataclass
 
 from abside.environ import integer, one_of, seconds, setting, size
@@ -18,6 +19,13 @@ def instant(value: str) -> int:
     return at_us
 
 
+def object_name(value: str) -> str:
+    """Read the name of a Kubernetes object: a DNS subdomain (RFC 1123). Raises ValueError."""
+    if len(value) > 253 or not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", value):
+        raise ValueError(f"{value!r} is not a ConfigMap's name: lower-case letters, digits, '-' and '.', at most 253")
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
     """What the agent follows, what it publishes, and what a reading may cost."""
@@ -26,9 +34,12 @@ class AgentSettings:
     snapshot: str = setting(MISSING, "the file to publish, which the sidecar follows")
     paused: tuple[str, ...] = setting((), "directory whose keys are paused experiments", many=True)
     fast_watch: str | None = setting(None, "ConfigMap of --paused, watched by the Kubernetes API as well; absent: not")
+    fast_watch_config: tuple[str, ...] = setting(
+        (), "every ConfigMap of the one --config, in its order, watched by the API as well", object_name, many=True
+    )
     cluster_api: str | None = setting(None, "https://host:port of the Kubernetes API; absent: as it tells its pods")
     cluster_credentials: str = setting(
-        "/var/run/secrets/kubernetes.io/serviceaccount", "directory of token, ca.crt and namespace, for --fast-watch"
+        "/var/run/secrets/kubernetes.io/serviceaccount", "directory of token, ca.crt and namespace, for the watches"
     )
     once: bool = setting(False, "publish and exit; 1 when anything was rejected", flag=True)
     # Between two looks a change by events is seen at once; this bounds what a lost event costs. A look at 200 KiB

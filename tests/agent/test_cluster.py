@@ -14,11 +14,14 @@ import watchers
 from abside_agent.sources.api import Access
 from abside_agent.sources.cluster import Cluster, Patience
 from abside_agent.sources.config_map import MAX_ANSWER_BYTES
+from abside_agent.sources.topic import PAUSES
 from fake_api import FakeApi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from abside_agent.sources.newest import Pauses
 
 DEADLINE_SECONDS = 20.0
 HASTE = Patience(watch=(60.0, 60.0), answer=1.0, silence=5.0, first=0.02, longest=0.1, refused=0.2, look=0.02, said=0.3)
@@ -32,13 +35,13 @@ def api() -> Iterator[FakeApi]:
 
 
 @pytest.fixture
-def watch(api: FakeApi, tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
-    begun: list[Cluster] = []
+def watch(api: FakeApi, tmp_path: Path) -> Iterator[Callable[..., Cluster[Pauses]]]:
+    begun: list[Cluster[Pauses]] = []
 
-    def begin(patience: Patience = HASTE, url: str = "", credentials: Path | None = None) -> Cluster:
+    def begin(patience: Patience = HASTE, url: str = "", credentials: Path | None = None) -> Cluster[Pauses]:
         access = Access(url or api.url, credentials or api.credentials(tmp_path / "credentials"))
         rings: SimpleQueue[None] = SimpleQueue()
-        cluster = Cluster(access, "abside-paused", lambda: rings.put(None), patience)
+        cluster = Cluster(access, "abside-paused", PAUSES, lambda: rings.put(None), patience)
         cluster.start()
         begun.append(cluster)
         return cluster
@@ -55,16 +58,16 @@ def until(holds: Callable[[], object], what: str = "") -> None:
         time.sleep(0.005)
 
 
-def says(cluster: Cluster, pauses: dict[str, str], *, fresh: bool = True) -> Callable[[], bool]:
+def says(cluster: Cluster[Pauses], pauses: dict[str, str], *, fresh: bool = True) -> Callable[[], bool]:
     def holds() -> bool:
         word = cluster.heard.word
-        return word is not None and word.pauses == pauses and word.is_fresh == fresh
+        return word is not None and word.said == pauses and word.is_fresh == fresh
 
     return holds
 
 
 def test_it_lists_then_watches_for_one_name_with_bookmarks_and_a_bounded_time(
-    api: FakeApi, watch: Callable[..., Cluster]
+    api: FakeApi, watch: Callable[..., Cluster[Pauses]]
 ) -> None:
     api.put({"x": "carts broken\n"})
     cluster = watch(Patience())
@@ -86,7 +89,7 @@ def test_it_lists_then_watches_for_one_name_with_bookmarks_and_a_bounded_time(
 
 
 def test_a_config_map_that_is_missing_or_deleted_pauses_nothing_as_its_volume_would(
-    api: FakeApi, watch: Callable[..., Cluster]
+    api: FakeApi, watch: Callable[..., Cluster[Pauses]]
 ) -> None:
     cluster = watch()
     until(says(cluster, {}))
@@ -98,7 +101,7 @@ def test_a_config_map_that_is_missing_or_deleted_pauses_nothing_as_its_volume_wo
 
 
 def test_after_a_cut_it_goes_on_from_the_last_bookmark_and_misses_nothing(
-    api: FakeApi, watch: Callable[..., Cluster]
+    api: FakeApi, watch: Callable[..., Cluster[Pauses]]
 ) -> None:
     cluster = watch()
     until(lambda: api.watching)
@@ -114,7 +117,9 @@ def test_after_a_cut_it_goes_on_from_the_last_bookmark_and_misses_nothing(
     assert api.lists == 1
 
 
-def test_a_watch_that_the_api_ends_is_opened_again_and_stays_fresh(api: FakeApi, watch: Callable[..., Cluster]) -> None:
+def test_a_watch_that_the_api_ends_is_opened_again_and_stays_fresh(
+    api: FakeApi, watch: Callable[..., Cluster[Pauses]]
+) -> None:
     cluster = watch(Patience(watch=(1.0, 1.0), first=0.02, look=0.02))
     until(lambda: len(api.watches) >= 3)
     assert api.lists == 1
@@ -122,7 +127,7 @@ def test_a_watch_that_the_api_ends_is_opened_again_and_stays_fresh(api: FakeApi,
 
 
 def test_a_version_that_expired_is_listed_again_whether_told_inside_a_200_or_as_a_status(
-    api: FakeApi, watch: Callable[..., Cluster]
+    api: FakeApi, watch: Callable[..., Cluster[Pauses]]
 ) -> None:
     cluster = watch()
     until(lambda: api.watching)
@@ -140,8 +145,25 @@ def test_a_version_that_expired_is_listed_again_whether_told_inside_a_200_or_as_
     assert api.lists == 3
 
 
+def test_a_version_that_expired_in_an_outage_is_listed_without_a_second_wait(
+    api: FakeApi, watch: Callable[..., Cluster[Pauses]], tmp_path: Path
+) -> None:
+    cluster = watch(Patience(first=600.0, longest=600.0, look=0.02))  # a wait is far longer than this test
+    until(lambda: api.watching)
+    api.stop()
+    until(lambda: cluster._away_since)
+    api.data = {"y": "changed while away"}
+    api.version += 7
+    api.forgotten = api.version - 1
+    api.token = "token-2"  # noqa: S105 of a server that exists for a second
+    api.start()
+    (tmp_path / "credentials" / "token").write_text("token-2")  # which ends the first wait, and none but that
+    until(says(cluster, {"y": "changed while away"}))
+    assert api.lists == 2
+
+
 def test_while_the_api_is_away_the_last_word_stays_and_is_known_to_be_old_and_it_catches_up(
-    api: FakeApi, watch: Callable[..., Cluster], caplog: pytest.LogCaptureFixture
+    api: FakeApi, watch: Callable[..., Cluster[Pauses]], caplog: pytest.LogCaptureFixture
 ) -> None:
     api.put({"x": "why"})
     cluster = watch()
@@ -161,7 +183,7 @@ def test_while_the_api_is_away_the_last_word_stays_and_is_known_to_be_old_and_it
 
 @pytest.mark.parametrize("code", [401, 403])
 def test_a_refusal_is_loud_once_and_slow(
-    api: FakeApi, watch: Callable[..., Cluster], caplog: pytest.LogCaptureFixture, code: int
+    api: FakeApi, watch: Callable[..., Cluster[Pauses]], caplog: pytest.LogCaptureFixture, code: int
 ) -> None:
     api.fails = code
     cluster = watch(Patience(first=0.01, longest=0.02, refused=600.0, look=0.01))
@@ -177,7 +199,7 @@ def test_a_refusal_is_loud_once_and_slow(
 
 
 def test_a_new_token_is_tried_at_once_and_read_at_every_connection(
-    api: FakeApi, watch: Callable[..., Cluster], tmp_path: Path
+    api: FakeApi, watch: Callable[..., Cluster[Pauses]], tmp_path: Path
 ) -> None:
     cluster = watch(Patience(refused=600.0, first=0.02, look=0.02))
     until(lambda: api.watching)
@@ -190,7 +212,7 @@ def test_a_new_token_is_tried_at_once_and_read_at_every_connection(
 
 
 @pytest.mark.parametrize("code", [429, 500, 503])
-def test_an_api_in_trouble_is_asked_again_later(api: FakeApi, watch: Callable[..., Cluster], code: int) -> None:
+def test_an_api_in_trouble_is_asked_again_later(api: FakeApi, watch: Callable[..., Cluster[Pauses]], code: int) -> None:
     api.fails = code
     cluster = watch()
     until(lambda: len(api.tokens) >= 3)
@@ -198,7 +220,7 @@ def test_an_api_in_trouble_is_asked_again_later(api: FakeApi, watch: Callable[..
     until(says(cluster, {}))
 
 
-def test_an_api_that_takes_too_long_is_away(api: FakeApi, watch: Callable[..., Cluster]) -> None:
+def test_an_api_that_takes_too_long_is_away(api: FakeApi, watch: Callable[..., Cluster[Pauses]]) -> None:
     api.slow = 30.0
     cluster = watch(Patience(answer=0.1, first=0.02, longest=0.05, look=0.02, said=0.0))
     until(lambda: cluster.heard.problem)
@@ -206,7 +228,7 @@ def test_an_api_that_takes_too_long_is_away(api: FakeApi, watch: Callable[..., C
     until(says(cluster, {}))
 
 
-def test_a_connection_that_died_unnoticed_is_given_up(api: FakeApi, watch: Callable[..., Cluster]) -> None:
+def test_a_connection_that_died_unnoticed_is_given_up(api: FakeApi, watch: Callable[..., Cluster[Pauses]]) -> None:
     cluster = watch(Patience(silence=0.3, first=0.02, longest=0.05, look=0.02))
     until(lambda: api.watching)
     api.is_deaf = True
@@ -215,7 +237,7 @@ def test_a_connection_that_died_unnoticed_is_given_up(api: FakeApi, watch: Calla
     until(says(cluster, {"x": "unheard"}))
 
 
-def test_who_doubts_is_told_by_a_new_list(api: FakeApi, watch: Callable[..., Cluster]) -> None:
+def test_who_doubts_is_told_by_a_new_list(api: FakeApi, watch: Callable[..., Cluster[Pauses]]) -> None:
     cluster = watch(Patience())
     until(lambda: api.watching)
     api.is_deaf = True
@@ -241,7 +263,7 @@ def test_who_doubts_is_told_by_a_new_list(api: FakeApi, watch: Callable[..., Clu
     ids=lambda line: line[:40].decode("latin-1"),
 )
 def test_garbage_changes_nothing_and_is_recovered_from(
-    api: FakeApi, watch: Callable[..., Cluster], line: bytes
+    api: FakeApi, watch: Callable[..., Cluster[Pauses]], line: bytes
 ) -> None:
     api.put({"x": "why"})
     cluster = watch()
@@ -253,7 +275,7 @@ def test_garbage_changes_nothing_and_is_recovered_from(
     until(says(cluster, {}))
 
 
-def test_blank_lines_and_other_config_maps_are_passed_over(api: FakeApi, watch: Callable[..., Cluster]) -> None:
+def test_blank_lines_and_other_config_maps_are_passed_over(api: FakeApi, watch: Callable[..., Cluster[Pauses]]) -> None:
     cluster = watch()
     until(lambda: api.watching)
     api.say(
@@ -265,7 +287,7 @@ def test_blank_lines_and_other_config_maps_are_passed_over(api: FakeApi, watch: 
 
 
 def test_credentials_that_are_not_there_yet_are_waited_for(
-    api: FakeApi, watch: Callable[..., Cluster], tmp_path: Path
+    api: FakeApi, watch: Callable[..., Cluster[Pauses]], tmp_path: Path
 ) -> None:
     cluster = watch(credentials=tmp_path / "later")
     until(lambda: cluster.heard.problem)
@@ -273,7 +295,7 @@ def test_credentials_that_are_not_there_yet_are_waited_for(
     until(says(cluster, {}))
 
 
-def test_only_the_authority_of_the_cluster_is_trusted(tmp_path: Path, watch: Callable[..., Cluster]) -> None:
+def test_only_the_authority_of_the_cluster_is_trusted(tmp_path: Path, watch: Callable[..., Cluster[Pauses]]) -> None:
     for name in ("ours", "theirs"):
         subject = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
         files = ["-keyout", str(tmp_path / f"{name}.key"), "-out", str(tmp_path / f"{name}.crt")]
@@ -293,7 +315,7 @@ def test_only_the_authority_of_the_cluster_is_trusted(tmp_path: Path, watch: Cal
         secure.end()
 
 
-def test_closing_ends_the_thread_at_once_whatever_it_does(api: FakeApi, watch: Callable[..., Cluster]) -> None:
+def test_closing_ends_the_thread_at_once_whatever_it_does(api: FakeApi, watch: Callable[..., Cluster[Pauses]]) -> None:
     for is_away in (False, True):
         cluster = watch()
         until(lambda: api.watching)

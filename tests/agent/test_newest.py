@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from abside_agent.sources.heard import Heard, Word
 from abside_agent.sources.mounted import Mounted
-from abside_agent.sources.newest import Heard, Known, Newest, Watched, Word
+from abside_agent.sources.newest import Known, Newest, Watched
 from abside_agent.tree import flaw
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class World:
 
     now: float = 0.0
     volume: Pauses | None = field(default_factory=dict)
-    word: Word | None = None
+    word: Word[Pauses] | None = None
     newest: Newest = field(init=False)
 
     def __post_init__(self) -> None:
@@ -134,7 +135,7 @@ def test_losing_the_api_lifts_no_pause_but_what_the_volume_itself_has_lifted_sin
 class Ear:
     """A watch that hears what a test says."""
 
-    heard: Heard = field(default_factory=lambda: Heard(None))
+    heard: Heard[Pauses] = field(default_factory=lambda: Heard(None))
     doubts: int = 0
 
     def doubt(self) -> None:

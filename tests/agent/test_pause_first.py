@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from abside.snapshot import decode
-from abside_agent.loop import Agent, News, in_cluster
+from abside_agent.fast_watch import News, in_cluster
+from abside_agent.loop import Agent
 from abside_agent.pause import MAX_QUICK_BYTES, over
 from abside_agent.settings import AgentSettings
 from abside_agent.sources.mounted import Mounted

@@ -1,10 +1,14 @@
-"""The component that lets the agent watch the pauses by the API: who may read what, with which token, from where."""
+"""The components that let the agent watch by the API: who may read what, with which token, from where."""
 
 from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml  # noqa: TID251 a patch in the README is Kubernetes' YAML, not a PM's
 
 from abside_agent.settings import AgentSettings
 
@@ -17,12 +21,39 @@ LABEL = {"abside.dev/sidecar": "enabled"}
 TOKEN_SECONDS = 600  # the least an API server grants
 
 
-def readers(rendered: Rendered) -> list[Object]:
-    """Give whom the Role is bound to."""
-    binding = rendered.of("RoleBinding")["abside-paused-reader"]
-    assert binding["roleRef"]["name"] == "abside-paused-reader"
-    subjects: list[Object] = binding["subjects"]
-    return subjects
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A component, the ConfigMap it has watched, and where that is said and mounted."""
+
+    component: str
+    config_map: str
+    variable: str
+    directory: str
+
+    @property
+    def role(self) -> str:
+        return f"{self.config_map}-reader"
+
+    def readers(self, rendered: Rendered) -> list[Object]:
+        """Give whom the Role is bound to."""
+        binding = rendered.of("RoleBinding")[self.role]
+        assert binding["roleRef"]["name"] == self.role
+        subjects: list[Object] = binding["subjects"]
+        return subjects
+
+
+PAUSES = Watch("fast-watch", "abside-paused", "ABSIDE_FAST_WATCH", "ABSIDE_PAUSED")
+EXPERIMENTS = Watch("fast-watch-experiments", "abside-experiments", "ABSIDE_FAST_WATCH_CONFIG", "ABSIDE_CONFIG")
+each = pytest.mark.parametrize("watch", [PAUSES, EXPERIMENTS], ids=lambda watch: watch.component)
+# what is listed: either component alone, and both in either order
+LISTED = [["fast-watch"], ["fast-watch-experiments"]]
+LISTED += [["fast-watch", "fast-watch-experiments"], ["fast-watch-experiments", "fast-watch"]]
+
+
+def config_maps_of(volume: Object) -> list[str]:
+    """Give the names of the ConfigMaps a volume shows, in its order."""
+    sources = [volume] if "configMap" in volume else volume["projected"]["sources"]
+    return [source["configMap"]["name"] for source in sources]
 
 
 def volume_of_token(workload: Workload) -> str:
@@ -35,49 +66,55 @@ def volume_of_token(workload: Workload) -> str:
     return name
 
 
-def test_the_role_allows_to_list_and_watch_the_pauses_and_nothing_else(everything: Rendered) -> None:
-    (rule,) = everything.of("Role")["abside-paused-reader"]["rules"]
+@each
+def test_the_role_allows_to_list_and_watch_that_config_map_and_nothing_else(everything: Rendered, watch: Watch) -> None:
+    (rule,) = everything.of("Role")[watch.role]["rules"]
     assert rule == {
         "apiGroups": [""],
         "resources": ["configmaps"],
-        "resourceNames": ["abside-paused"],
+        "resourceNames": [watch.config_map],
         "verbs": ["list", "watch"],
     }
 
 
-def test_what_is_watched_is_what_the_paused_directory_mounts_and_the_role_allows(everything: Rendered) -> None:
+@each
+def test_what_is_watched_is_what_the_directory_mounts_and_the_role_allows(everything: Rendered, watch: Watch) -> None:
     recs = everything.role("rec-service", "abside-agent")
-    name = recs.variables["ABSIDE_FAST_WATCH"]
-    mounted = recs.workload.volumes[recs.mount_of(recs.variables["ABSIDE_PAUSED"])["name"]]
-    assert mounted["configMap"]["name"] == name
-    assert everything.of("Role")["abside-paused-reader"]["rules"][0]["resourceNames"] == [name]
+    names = recs.variables[watch.variable].split()
+    assert config_maps_of(recs.workload.volumes[recs.mount_of(recs.variables[watch.directory])["name"]]) == names
+    assert everything.of("Role")[watch.role]["rules"][0]["resourceNames"] == names
 
 
+@each
 def test_it_is_one_service_account_of_the_overlays_namespace_that_may_read_and_no_group_of_them(
-    overlay: Callable[..., Rendered], existing: Callable[..., Object]
+    overlay: Callable[..., Rendered], existing: Callable[..., Object], watch: Watch
 ) -> None:
-    rendered = overlay([existing("recs", labels=LABEL)], "sidecar", "fast-watch", namespace="shop")
+    rendered = overlay([existing("recs", labels=LABEL)], "sidecar", watch.component, namespace="shop")
     assert rendered.workload("recs").object["metadata"]["namespace"] == "shop"
     for kind in ("Role", "RoleBinding"):
-        assert rendered.of(kind)["abside-paused-reader"]["metadata"]["namespace"] == "shop"
-    assert readers(rendered) == [{"kind": "ServiceAccount", "name": "default", "namespace": "shop"}]
+        assert rendered.of(kind)[watch.role]["metadata"]["namespace"] == "shop"
+    assert watch.readers(rendered) == [{"kind": "ServiceAccount", "name": "default", "namespace": "shop"}]
 
 
+@pytest.mark.parametrize("listed", LISTED, ids="+".join)
 def test_a_workload_with_an_account_of_its_own_is_let_in_by_a_patch(
-    overlay: Callable[..., Rendered], existing: Callable[..., Object], root: Any
+    overlay: Callable[..., Rendered], existing: Callable[..., Object], root: Any, listed: list[str]
 ) -> None:
     readme = (root / "k8s" / "README.md").read_text()
-    (patch,) = re.findall(r"patch: '(.+/subjects/0.+)'", readme)
-    patches = [{"target": {"kind": "RoleBinding", "name": "abside-paused-reader"}, "patch": patch}]
+    ((target, patch),) = re.findall(r"target: (.+reader})\n +patch: '(.+/subjects/0.+)'", readme)
+    patches = [{"target": yaml.safe_load(target), "patch": patch}]
     recs = existing("recs", labels=LABEL, serviceAccountName="recs")
-    rendered = overlay([recs], "sidecar", "fast-watch", patches=patches, namespace="shop")
-    assert readers(rendered) == [{"kind": "ServiceAccount", "name": "recs", "namespace": "shop"}]
+    rendered = overlay([recs], "sidecar", *listed, patches=patches, namespace="shop")
+    for watch in (PAUSES, EXPERIMENTS):
+        if watch.component in listed:
+            assert watch.readers(rendered) == [{"kind": "ServiceAccount", "name": "recs", "namespace": "shop"}]
 
 
+@pytest.mark.parametrize("listed", LISTED, ids="+".join)
 def test_the_token_is_the_agents_alone_and_lasts_an_hour(
-    overlay: Callable[..., Rendered], existing: Callable[..., Object]
+    overlay: Callable[..., Rendered], existing: Callable[..., Object], listed: list[str]
 ) -> None:
-    rendered = overlay([existing("recs", labels=LABEL)], "sidecar", "fast-watch")
+    rendered = overlay([existing("recs", labels=LABEL)], "sidecar", *listed)
     recs = rendered.workload("recs")
     name = volume_of_token(recs)
     assert [
@@ -100,4 +137,18 @@ def test_without_the_component_no_pod_has_a_token(
 ) -> None:
     recs = overlay([existing("recs", labels=LABEL)], "sidecar").workload("recs")
     assert "serviceAccountToken" not in json.dumps(recs.object)
-    assert "ABSIDE_FAST_WATCH" not in recs.variables("abside-agent")
+    assert not [name for name in recs.variables("abside-agent") if name.startswith("ABSIDE_FAST_WATCH")]
+
+
+@pytest.mark.parametrize("listed", LISTED, ids="+".join)
+def test_each_component_brings_its_own_watch_and_no_other(
+    overlay: Callable[..., Rendered], existing: Callable[..., Object], listed: list[str]
+) -> None:
+    rendered = overlay([existing("recs", labels=LABEL)], "sidecar", *listed)
+    recs = rendered.workload("recs")
+    agent = recs.container("abside-agent")
+    for watch in (PAUSES, EXPERIMENTS):
+        is_listed = watch.component in listed
+        assert recs.variables("abside-agent").get(watch.variable) == (watch.config_map if is_listed else None)
+        assert (watch.role in rendered.of("Role")) == (watch.role in rendered.of("RoleBinding")) == is_listed
+    assert agent["resources"]["requests"]["memory"] == "64Mi"

@@ -58,6 +58,17 @@ def test_a_pause_is_one_key_and_both_its_figures_stand_there(readme: str) -> Non
     assert "below 1 s" in readme
 
 
+def test_an_edit_has_both_its_figures_and_what_the_faster_one_costs(readme: str) -> None:
+    section = readme.partition("## Change an experiment")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| the (.+?) \| (.+?) \|$", section, re.MULTILINE)
+    assert [(way.split("(")[0].strip(), took[:12]) for way, took in rows] == [
+        ("mounted volume", "60 to 90 s, "),
+        ("API, watched by the agent", "below 1 s: 0"),
+    ]
+    assert "It is an option, and off" in section
+    assert f"to 10,000 pods they are {200 * 2**10 * 10_000 / 1e9:.0f} GB" in section
+
+
 def test_what_a_pm_types_runs(readme: str, root: Path, tmp_path: Path) -> None:
     (snapshot,) = re.findall(r"--snapshot (\S+) --once", readme)
     for line in re.findall(r"^abside .+$", readme, re.MULTILINE):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 LABEL = {"abside.dev/sidecar": "enabled"}
 SIDECARS = ["abside-agent", "abside-sidecar"]
-PRODUCT = ["sidecar", "fast-watch", "upstream-token", "upstream-tls", "podmonitor"]
+PRODUCT = ["sidecar", "fast-watch", "fast-watch-experiments", "upstream-token", "upstream-tls", "podmonitor"]
 
 
 class NothingPatchedError(AssertionError):
@@ -75,13 +75,13 @@ def test_an_existing_workload_keeps_all_it_had(
     assert rest == before
 
 
+@pytest.mark.parametrize("count", range(1, len(PRODUCT) + 1))
 def test_agent_then_sidecar_then_the_apps_own_init_containers(
-    overlay: Callable[..., Rendered], existing: Callable[..., Object]
+    overlay: Callable[..., Rendered], existing: Callable[..., Object], count: int
 ) -> None:
-    for components in (PRODUCT[:1], PRODUCT[:2], PRODUCT[:3], PRODUCT[:4], PRODUCT):
-        (after,) = sidecars_of(overlay([existing("recs", labels=LABEL)], *components))
-        assert [one["name"] for one in after.containers] == [*SIDECARS, "fetch-models", "recs"]
-        assert [one.get("restartPolicy") for one in after.containers] == ["Always", "Always", None, None]
+    (after,) = sidecars_of(overlay([existing("recs", labels=LABEL)], *PRODUCT[:count]))
+    assert [one["name"] for one in after.containers] == [*SIDECARS, "fetch-models", "recs"]
+    assert [one.get("restartPolicy") for one in after.containers] == ["Always", "Always", None, None]
 
 
 def test_a_workload_without_the_label_is_left_alone(

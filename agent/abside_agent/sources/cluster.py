@@ -1,6 +1,7 @@
-"""Watches one ConfigMap by the Kubernetes API, in a thread: a pause is heard within milliseconds.
+"""Watches one ConfigMap by the Kubernetes API, in a thread: what changes there is heard within milliseconds.
 
-Whatever the API does, the agent goes on: what was heard last is kept, and newest.py decides what it is worth.
+Whatever the API does, the agent goes on: what was heard last is kept, and newest.py (pauses) and trust.py (documents)
+decide what it is worth.
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """
 
@@ -12,7 +13,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import Event, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import aiohttp
 
@@ -21,7 +22,7 @@ from abside.log import Log
 from abside.supervise import Supervisor
 from abside_agent.sources.api import lines
 from abside_agent.sources.config_map import ExpiredError, GarbageError, RefusedError, State, event, listed
-from abside_agent.sources.newest import Heard, Word
+from abside_agent.sources.heard import Heard, Word
 from abside_agent.tree import flaw
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
     from abside.snapshot import Problem
     from abside_agent.sources.api import Access, Question
+    from abside_agent.sources.topic import Topic
+
+Said = TypeVar("Said")
 
 log = Log("abside.agent")
 FOR_A_PERSON = frozenset({401, 403})  # a Role that is missing, a token that is not ours
@@ -49,20 +53,27 @@ class Patience:
     said: float = 60.0  # away for longer than this, log and status say so: an upgrade of the API takes less
 
 
-class Cluster:
+class Cluster(Generic[Said]):
     """Follows the ConfigMap `name`. `changed` is called in its thread whenever there is something new to hear."""
 
     def __init__(
-        self, access: Access, name: str, changed: Callable[[], object], patience: Patience | None = None
+        self,
+        access: Access,
+        name: str,
+        topic: Topic[Said],
+        changed: Callable[[], object],
+        patience: Patience | None = None,
     ) -> None:
         self._access = access
         self._name = name
+        self._topic = topic
         self._changed = changed
         self._patience = patience or Patience()
         self._chance = random.Random()
         self._backoff = Backoff(self._patience.first, self._patience.longest, self._chance)
         self._thread = Thread(target=lambda: asyncio.run(self._run()), name="fast-watch", daemon=True)
         self._runs = Event()
+        self._answered = Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = asyncio.Event()
         self._version = ""  # to go on from
@@ -70,12 +81,16 @@ class Cluster:
         self._response: aiohttp.ClientResponse | None = None  # of the watch that stands
         self._stood_since: float | None = None
         self._away_since: float | None = time.monotonic()
-        self.heard = Heard(None)  # replaced whole, so that another thread may read it
+        self.heard: Heard[Said] = Heard(None)  # replaced whole, so that another thread may read it
 
     def start(self) -> None:
         """Begin to follow."""
         self._thread.start()
         self._runs.wait()
+
+    def await_answer(self, seconds: float) -> None:
+        """Wait until the API has said something for the first time, or is known not to, for so long at most."""
+        self._answered.wait(seconds)
 
     def close(self) -> None:
         """End the watch and its thread."""
@@ -128,7 +143,8 @@ class Cluster:
         patience = self._patience
         connection = self._access.connect(token, self._name, answer=patience.answer, silence=patience.silence)
         async with connection as question:
-            if self._must_list:
+            is_listed = self._must_list
+            if is_listed:
                 asked_at = time.monotonic()
                 self._must_list = False
                 try:
@@ -137,7 +153,12 @@ class Cluster:
                     self._must_list = True
                     raise
             begun = time.monotonic()
-            await self._watch(question)
+            try:
+                await self._watch(question)
+            except ExpiredError:
+                if is_listed or time.monotonic() - begun > patience.answer:
+                    raise
+                self._must_list = True  # it is the version of before an outage, whose wait is over: list at once
         brief = time.monotonic() - begun < patience.first
         return self._next_seconds() if brief and not self._must_list else 0.0
 
@@ -158,8 +179,9 @@ class Cluster:
 
     def _tell(self, state: State, at: float) -> None:
         self._version = state.version
-        if state.pauses is not None:
-            self._say(Heard(Word(state.pauses, at, is_fresh=True), self.heard.problem))
+        if state.keys is not None:
+            self._say(Heard(Word(self._topic.read(state.keys), at, is_fresh=True), self.heard.problem))
+            self._answered.set()
 
     def _stands(self) -> None:
         """Note that the watch stands: from here on, no news is good news."""
@@ -177,17 +199,26 @@ class Cluster:
         needs_person = refusal is not None and refusal.status in FOR_A_PERSON
         problem = self.heard.problem
         if problem is None and (needs_person or now - self._away_since >= self._patience.said):
-            problem = _problem(self._name, why if needs_person else "the Kubernetes API is away")
-            log.error("fast_watch_lost", why=why, then="pauses come by the volume; none is lifted for this")
+            problem = self._problem(why if needs_person else "the Kubernetes API is away")
+            then = f"{self._topic.what} come by the volume; {self._topic.meanwhile}"
+            log.error("fast_watch_lost", config_map=self._name, why=why, then=then)
         log.debug("fast_watch_away", why=why)
         word = self.heard.word
         self._say(Heard(word and replace(word, is_fresh=False), problem))
+        self._answered.set()
         if needs_person:
             return self._chance.uniform(self._patience.refused / 2, self._patience.refused)
         asked = min(refusal.retry_seconds, self._patience.longest) if refusal is not None else 0.0
         return max(self._next_seconds(), asked)
 
-    def _say(self, heard: Heard) -> None:
+    def _problem(self, why: str) -> Problem:
+        message = (
+            f"this ConfigMap cannot be watched ({why}): {self._topic.what} come by the mounted volume, 60 to 90 s later"
+        )
+        remedy = f"see the Role {self._topic.role}, and that the pod can reach the API"
+        return flaw(self._name, "FAST_WATCH", (), message, remedy, severity="warning").problem
+
+    def _say(self, heard: Heard[Said]) -> None:
         if heard != self.heard:
             self.heard = heard
             self._changed()
@@ -207,9 +238,3 @@ class Cluster:
             with suppress(OSError, ValueError):
                 if self._access.read("token") != token:
                     return
-
-
-def _problem(name: str, why: str) -> Problem:
-    message = f"this ConfigMap cannot be watched ({why}): pauses come by the mounted volume, 60 to 90 s later"
-    remedy = "see the Role abside-paused-reader, and that the pod can reach the API"
-    return flaw(name, "FAST_WATCH", (), message, remedy, severity="warning").problem

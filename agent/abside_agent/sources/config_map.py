@@ -1,4 +1,4 @@
-"""Reads what the Kubernetes API says of one ConfigMap: lists, watch events, and the pauses as its volume shows them."""
+"""Reads what the Kubernetes API says of one ConfigMap: lists, watch events, and the keys as its volume shows them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,9 @@ import base64
 import binascii
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
-
-from abside_agent.sources.mounted import reason_of
-
-if TYPE_CHECKING:
-    from abside_agent.sources.newest import Pauses
 
 MAX_ANSWER_BYTES = 8 * 2**20  # a ConfigMap has 1 MiB; JSON may write a byte as six, and there is metadata
 
@@ -48,20 +43,20 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The ConfigMap at one version; `pauses` is None where only the version is told (a bookmark)."""
+    """The ConfigMap at one version: each key's bytes, in order; None where only the version is told (a bookmark)."""
 
     version: str
-    pauses: Pauses | None
+    keys: dict[str, bytes] | None
 
 
 def listed(body: bytes, name: str) -> State:
-    """Read a list; a ConfigMap that does not exist pauses nothing, as its volume would show. Raises GarbageError."""
+    """Read a list; a ConfigMap that does not exist has no keys, as its volume would show. Raises GarbageError."""
     entry = _map(body)
     items = entry.get("items") or []
     if entry.get("kind") != "ConfigMapList" or not isinstance(items, list):
         raise GarbageError("it is no list of ConfigMaps")
     found = [item for item in items if _metadata(item).get("name") == name]
-    return State(_version(entry), _pauses(found[0]) if found else {})
+    return State(_version(entry), _keys(found[0]) if found else {})
 
 
 def event(line: bytes, name: str) -> State | None:
@@ -81,7 +76,7 @@ def event(line: bytes, name: str) -> State | None:
         case "ADDED" | "MODIFIED" | "DELETED":
             if _metadata(content).get("name") != name:
                 return None
-            return State(_version(content), {} if kind == "DELETED" else _pauses(content))
+            return State(_version(content), {} if kind == "DELETED" else _keys(content))
     raise GarbageError(f"an event of the type {str(kind)[:40]!r}")
 
 
@@ -115,16 +110,20 @@ def _version(content: dict[str, Any]) -> str:
     return version
 
 
-def _pauses(content: dict[str, Any]) -> Pauses:
-    """Give each key and its text, as the volume's files would."""
+def _keys(content: dict[str, Any]) -> dict[str, bytes]:
+    """Give each key and its bytes, as the volume's files would."""
     found: dict[str, bytes] = {}
     for section in ("data", "binaryData"):
         entries = content.get(section) or {}
         if not isinstance(entries, dict) or not all(isinstance(value, str) for value in entries.values()):
             raise GarbageError(f"{section} is not text by key")
         try:
-            read = base64.b64decode if section == "binaryData" else str.encode
+            read = _base64 if section == "binaryData" else str.encode
             found |= {key: read(value) for key, value in entries.items() if not key.startswith(".")}
         except (binascii.Error, UnicodeEncodeError) as exc:
             raise GarbageError(f"{section} cannot be read: {exc}") from exc
-    return {key: reason_of(data) for key, data in sorted(found.items())}
+    return dict(sorted(found.items()))
+
+
+def _base64(value: str) -> bytes:
+    return base64.b64decode(value, validate=True)  # else what is not of its alphabet is passed over

@@ -14,13 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abside_agent.sources.reading import MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, File, Lost, Reading
+from abside_agent.sources.keys import READ_BYTES, Keys, is_document, odd_names
+from abside_agent.sources.reading import MAX_FILES, MAX_TOTAL_BYTES, File, Lost, Reading
 from abside_agent.tree import Severity, flaw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from abside.snapshot import Problem
+    from abside_agent.sources.followed import Followed
     from abside_agent.sources.newest import Pauses, Watched
 
 DATA = "..data"
@@ -33,13 +35,15 @@ MOUNTS = Path("/proc/self/mountinfo")
 class Mounted:
     """Reads the config and paused directories. `mounts` are this process's mount points, to tell subPath by.
 
-    `watched` knows the ConfigMap of the first paused directory sooner than the directory does.
+    `watched` knows the ConfigMap of the first paused directory sooner than the directory does, `followed` those of the
+    first config directory.
     """
 
     config: tuple[str, ...]
     paused: tuple[str, ...] = ()
     mounts: frozenset[str] = frozenset()
     watched: Watched | None = None
+    followed: Followed | None = None
     _pauses: dict[str, Pauses] = field(default_factory=dict)  # directory → what it last paused
 
     @property
@@ -50,8 +54,8 @@ class Mounted:
     def read(self) -> Reading:
         """Read everything once. Never raises for what is or is not there."""
         reader = _Reader(self.mounts)
-        for directory, label in zip(self.config, labels(self.config), strict=True):
-            reader.config(directory, label)
+        for number, (directory, label) in enumerate(zip(self.config, labels(self.config), strict=True)):
+            reader.config(directory, label, self.followed if number == 0 else None)
         for directory in self.paused:
             seen = reader.paused(directory)
             if seen is not None:
@@ -98,19 +102,22 @@ class _Reader:
         self.problems: list[Problem] = []
         self.left_bytes = MAX_TOTAL_BYTES
 
-    def config(self, directory: str, label: str) -> None:
+    def config(self, directory: str, label: str, followed: Followed | None) -> None:
         prefix = f"{label}/" if label else ""
-        try:
-            found = read_keys(directory, _is_document, MAX_FILE_BYTES + 1)
-        except OSError as exc:
-            self.lost.append(Lost(directory, prefix, exc.strerror or str(exc)))
-            return
-        if not found:
-            self.lost.append(Lost(directory, prefix))
-        for name, (data, refusal) in found.items():
-            self.files.append(self.file(prefix + name, data, refusal, label or directory))
+        keys, refusal = documents_in(directory)
+        if followed is not None:
+            keys = followed.judge(keys)
+            self.problems += followed.problems
+        if keys is None or not keys.found:
+            self.lost.append(Lost(directory, prefix, refusal if keys is None else ""))
+        if keys is not None:
+            for name, (data, why) in keys.found.items():
+                self.files.append(self.file(prefix + name, data, why, label or directory))
+            for name in keys.odd:
+                message, remedy = "only *.yaml is read", f"rename it to {Path(name).stem}.yaml"
+                self.say("FILE_NAME", prefix + name, message, remedy, severity="warning")
         with suppress(OSError):  # it vanished meanwhile: the next reading says so
-            self.odd_names(directory, prefix)
+            self.subpaths(directory, prefix)
 
     def file(self, name: str, data: bytes, refusal: str, directory: str) -> File:
         self.left_bytes -= len(data)
@@ -120,14 +127,12 @@ class _Reader:
             return File(name, b"", directory, f"more than {MAX_TOTAL_BYTES // 2**20} MiB of documents")
         return File(name, data, directory, refusal)
 
-    def odd_names(self, directory: str, prefix: str) -> None:
-        """Warn of files that will not be read, or never be read again."""
-        is_volume = Path(directory, DATA).is_symlink()
+    def subpaths(self, directory: str, prefix: str) -> None:
+        """Warn of files that will never be read again."""
+        if Path(directory, DATA).is_symlink():
+            return
         for name in _names(Path(directory)):
-            if name[0] != "." and not name.endswith(".yaml") and name.lower().endswith((".yml", ".yaml")):
-                message, remedy = "only *.yaml is read", f"rename it to {Path(name).stem}.yaml"
-                self.say("FILE_NAME", prefix + name, message, remedy, severity="warning")
-            if not is_volume and str(Path(directory, name).absolute()) in self.mounts:
+            if str(Path(directory, name).absolute()) in self.mounts:
                 message = "mounted by subPath: Kubernetes never updates it"
                 self.say("SUBPATH", prefix + name, message, "mount the ConfigMap as a directory", severity="warning")
 
@@ -143,6 +148,18 @@ class _Reader:
 
     def say(self, code: str, file: str, message: str, remedy: str, *, severity: Severity = "error") -> None:
         self.problems.append(flaw(file, code, (), message, remedy, severity=severity).problem)
+
+
+def documents_in(directory: str) -> tuple[Keys | None, str]:
+    """Give the documents a directory shows; None, and why, when it cannot be read."""
+    try:
+        found = read_keys(directory, is_document, READ_BYTES)
+    except OSError as exc:
+        return None, exc.strerror or str(exc)
+    try:
+        return Keys(found, odd_names(map(_shown, _names(Path(directory))))), ""
+    except OSError:  # it vanished meanwhile: the next reading says so
+        return Keys(found), ""
 
 
 def read_keys(directory: str, wanted: Callable[[str], bool], limit: int) -> dict[str, tuple[bytes, str]]:
@@ -170,10 +187,6 @@ def read_keys(directory: str, wanted: Callable[[str], bool], limit: int) -> dict
 def reason_of(data: bytes) -> str:
     """Give a pause's reason as text, whatever was written there."""
     return data[:MAX_REASON_BYTES].decode("utf-8", "replace").strip()
-
-
-def _is_document(name: str) -> bool:
-    return name.endswith(".yaml")
 
 
 def _names(directory: Path) -> list[str]:

@@ -14,23 +14,15 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from abside.snapshot import Problem
+    from abside_agent.sources.heard import Watch, Word
 
 Pauses = dict[str, str]  # experiment id, or `all` → reason
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """What the API said last, asked or told at `at` (seconds of a steady clock). `is_fresh`: more would be heard."""
-
-    pauses: Pauses
-    at: float
-    is_fresh: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,39 +44,22 @@ class Newest:
     _changes: int = 0
     _shown_at: float | None = None  # of the last word that the volume has shown
 
-    def judge(self, seen: Pauses | None, word: Word | None) -> Known:
+    def judge(self, seen: Pauses | None, word: Word[Pauses] | None) -> Known:
         """Give what holds now."""
         if seen != self._seen:
             self._changes += self._seen is not None
             self._seen, self._since = seen, self.steady()
         if word is None:
             return Known(seen or {}, keeps=not self._changes)
-        if seen == word.pauses:
+        if seen == word.said:
             self._shown_at = word.at
-            return Known(word.pauses)
+            return Known(word.said)
         if seen is None:
-            return Known(word.pauses)
+            return Known(word.said)
         if word.is_fresh:
             doubts = self._since > word.at
-            return Known(seen | word.pauses if doubts else word.pauses, doubts=doubts)
-        return Known(seen if self._shown_at == word.at else seen | word.pauses)
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """What a watch has to tell at one moment: its last word, and what a person must know of it."""
-
-    word: Word | None
-    problem: Problem | None = None
-
-
-class Watch(Protocol):
-    """Something that hears of a ConfigMap."""
-
-    heard: Heard
-
-    def doubt(self) -> None:
-        """Ask again."""
+            return Known(seen | word.said if doubts else word.said, doubts=doubts)
+        return Known(seen if self._shown_at == word.at else seen | word.said)
 
 
 @dataclass(slots=True)
@@ -92,7 +67,7 @@ class Watched:
     """The ConfigMap `name`, as its volume and a watch together know it."""
 
     name: str
-    watch: Watch
+    watch: Watch[Pauses]
     newest: Newest = field(default_factory=Newest)
 
     def judge(self, seen: Pauses | None) -> Known:

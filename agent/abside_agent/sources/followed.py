@@ -1,0 +1,69 @@
+"""The ConfigMaps of one directory of documents, as its volume and a watch of each together know them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from abside_agent.sources.heard import Word
+from abside_agent.sources.keys import Keys, merged
+from abside_agent.sources.trust import Trust
+from abside_agent.tree import flaw
+
+if TYPE_CHECKING:
+    from abside.snapshot import Problem
+    from abside_agent.sources.heard import Watch
+
+
+@dataclass(slots=True)
+class Followed:
+    """The ConfigMaps that one directory shows, each by its name, in the order of the projected volume's sources.
+
+    Their words are one word, because the directory does not tell whose its keys are: while one is not watched, none is.
+    One that is gone, or holds no document, counts as not watched: so neither a deletion nor a wrong name empties what
+    is in force.
+    """
+
+    watches: dict[str, Watch[Keys]]
+    trust: Trust = field(default_factory=Trust)
+    _told: tuple[float, ...] = ()  # when each said what was last taken together
+    _keys: Keys = field(default_factory=lambda: Keys({}))  # that; its bytes are the watches' own
+    _word: Word[bytes] | None = None  # its digest
+
+    def judge(self, seen: Keys | None) -> Keys | None:
+        """Give the documents that hold, when the directory shows `seen`; None where nobody knows any."""
+        word = self._together()
+        verdict = self.trust.judge(None if seen is None else seen.digest(), word)
+        if verdict.doubts:
+            for watch in self.watches.values():
+                watch.doubt()
+        return self._keys if verdict.by_api else seen
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What a person must know of the watches."""
+        found = [watch.heard.problem for watch in self.watches.values()]
+        return [problem for problem in found if problem is not None] + [
+            _without_documents(name) for name, watch in self.watches.items() if _is_void(watch.heard.word)
+        ]
+
+    def _together(self) -> Word[bytes] | None:
+        """Give the last word that all had a part in while all were watched; it is as old as its oldest part."""
+        words = [watch.heard.word for watch in self.watches.values()]
+        spoken = [word for word in words if word is not None and word.said.found and word.is_fresh]
+        is_fresh = len(spoken) == len(words)
+        told = tuple(word.at for word in spoken)
+        if is_fresh and told != self._told:
+            self._told, self._keys = told, merged(word.said for word in spoken)
+            self._word = Word(self._keys.digest(), min(told), is_fresh=True)
+        return self._word and replace(self._word, is_fresh=is_fresh)
+
+
+def _is_void(word: Word[Keys] | None) -> bool:
+    return word is not None and not word.said.found
+
+
+def _without_documents(name: str) -> Problem:
+    message = "the API knows no *.yaml in this ConfigMap, or no such ConfigMap: what was in force stays"
+    remedy = "put documents there, or take its name out of --fast-watch-config"
+    return flaw(name, "FAST_WATCH", (), message, remedy, severity="warning").problem

@@ -1,0 +1,73 @@
+"""Whose documents hold: what the Kubernetes API said last, or what the mounted volume shows. Nothing here does I/O.
+
+The rule, by what is known. Neither side is the safer one, so the newer holds; the volume is late, but never goes back.
+
+    the API said nothing yet            the volume's
+    both show the same                  that
+    the volume has shown what the API
+      said last, and then another       the volume's, and an API that is watched is asked again: the watch is deaf
+    it has not; the API is watched      the API's
+      but the volume changed since      the API's, and it is asked again: the volume is late, or the watch is deaf
+    it has not; the API is away         the API's, until the volume has been showing something new for LATE_SECONDS,
+                                        for longer than it can be late; from then on the volume's
+
+A volume that never changes is no news, however long: an API that is away is so for the kubelet as well. For the same
+reason the last row may take the last edit but one, where two came within one look of the kubelet and then the API went.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from abside_agent.sources.heard import Word
+
+# The kubelet looks every 60 to 90 s, and so shows within 90 what the API had; the rest is for a busy node.
+LATE_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whose documents hold. `doubts`: the API is to be asked again."""
+
+    by_api: bool
+    doubts: bool = False
+
+
+@dataclass(slots=True)
+class Trust:
+    """Judges each reading of the volume (None: it cannot be seen) against the API's last word, both as digests."""
+
+    steady: Callable[[], float] = time.monotonic
+    _seen: bytes | None = None  # what the volume showed when it could last be seen
+    _said: tuple[float, bytes] | None = None  # the last word
+    _news_at: float | None = None  # when the volume first changed since that word
+    _is_passed: bool = False  # the volume has shown that word, or has gone beyond it
+
+    def judge(self, seen: bytes | None, word: Word[bytes] | None) -> Verdict:
+        """Give whose documents hold now."""
+        changed = seen is not None and self._seen is not None and seen != self._seen
+        self._seen = self._seen if seen is None else seen
+        if word is None:
+            return Verdict(by_api=False)
+        self._hear(word)
+        if seen is None:
+            return Verdict(by_api=True)
+        if seen == word.said:
+            self._is_passed, self._news_at = True, None
+            return Verdict(by_api=word.is_fresh)
+        if changed and self._news_at is None:
+            self._news_at = self.steady()
+        if not word.is_fresh and self._news_at is not None:
+            self._is_passed |= self.steady() - self._news_at > LATE_SECONDS
+        return Verdict(not self._is_passed, doubts=word.is_fresh and self._news_at is not None)
+
+    def _hear(self, word: Word[bytes]) -> None:
+        """Begin anew with a new word, unless part of it is older than what the volume has shown since the last."""
+        if self._said != (word.at, word.said) and (self._news_at is None or word.at > self._news_at):
+            self._said = (word.at, word.said)
+            self._news_at, self._is_passed = None, False
