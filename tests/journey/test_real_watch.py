@@ -1,4 +1,4 @@
-"""A pause by a real Kubernetes API: its time, the Role that allows it, and what an API server that is away changes."""
+"""A pause, and an edit, by a real Kubernetes API: their time, the Roles that allow them, an API server that is away."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from real_api import RealApi
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
-FAST_WATCH = Path(__file__).resolve().parents[2] / "k8s" / "components" / "fast-watch"
+COMPONENTS = Path(__file__).resolve().parents[2] / "k8s" / "components"
 PATIENCE_SECONDS = 60.0
 ROUNDS = 50
+EDITS = 20
 WORST_SECONDS = 5.0  # a watch that is broken takes for ever; the target is 1 s, and the test prints what it took
 AWAY_SECONDS = 65.0  # beyond the minute after which log and status say so
 BACK_SECONDS = 45.0  # the longest wait between two tries is 30
@@ -53,10 +54,12 @@ class World:
         volume: ConfigMapVolume,
         config: ConfigMapVolume,
         credentials: ConfigMapVolume,
+        *more: str,
     ) -> None:
         self.api = api
         self.namespace = namespace
-        self.path = f"/api/v1/namespaces/{namespace}/configmaps/abside-paused"
+        self.config_maps = f"/api/v1/namespaces/{namespace}/configmaps"
+        self.path = f"{self.config_maps}/abside-paused"
         self.volume = volume
         self.credentials = credentials
         config.swap({"x.yaml": DOCUMENT})
@@ -66,7 +69,7 @@ class World:
         where = ["--paused", str(volume.path), "--config", str(config.path), "--snapshot", str(stage.snapshot)]
         fast = ["--fast-watch", "abside-paused", "--cluster-api", api.url, "--log-level", "debug"]
         fast += ["--cluster-credentials", str(credentials.path)]
-        self.agent: Role = stage.role("agent", *where, *fast)
+        self.agent: Role = stage.role("agent", *where, *fast, *more)
         self.sidecar: Role = stage.sidecar()
         self.connection = http.client.HTTPConnection(stage.listen, timeout=PATIENCE_SECONDS)
         self.agent.start()
@@ -134,22 +137,33 @@ class World:
 
 
 @pytest.fixture
+def components() -> tuple[str, ...]:
+    """Which components' Roles and RoleBindings there are."""
+    return ("fast-watch",)
+
+
+@pytest.fixture
 def world(
     real_api: RealApi,
     stage: Stage,
     configmap_volume: Callable[[str], ConfigMapVolume],
     tmp_path: Path,
+    components: tuple[str, ...],
 ) -> Iterator[World]:
-    """Make a namespace with the Role and RoleBinding of the component, and nothing else that allows anything."""
+    """Make a namespace with the Roles and RoleBindings of the components, and nothing else that allows anything."""
     namespace = real_api.make_namespace(f"watch-{stage.ports[0]}")
     overlay = tmp_path / "overlay"
     overlay.mkdir()
-    component = os.path.relpath(FAST_WATCH, overlay)
-    (overlay / "kustomization.yaml").write_text(f"namespace: {namespace}\ncomponents: [{component}]\n")
+    listed = ", ".join(os.path.relpath(COMPONENTS / one, overlay) for one in components)
+    (overlay / "kustomization.yaml").write_text(f"namespace: {namespace}\ncomponents: [{listed}]\n")
     real_api.kubectl("apply", "--server-side", "-k", str(overlay), namespace=namespace)
     real_api.kubectl("create", "configmap", "abside-paused", namespace=namespace)
-    volumes = [configmap_volume(name) for name in ("mounted", "config", "credentials")]
-    world = World(real_api, namespace, stage, *volumes)
+    real_api.kubectl(
+        "create", "configmap", "abside-experiments", f"--from-literal=x.yaml={DOCUMENT}", namespace=namespace
+    )
+    mounted, config, credentials = (configmap_volume(name) for name in ("mounted", "config", "credentials"))
+    more = ["--fast-watch-config", "abside-experiments"] if "fast-watch-experiments" in components else []
+    world = World(real_api, namespace, stage, mounted, config, credentials, *more)
     yield world
     world.connection.close()
 
@@ -169,6 +183,26 @@ def test_from_the_api_servers_answer_to_the_changed_answer(world: World) -> None
     print(f"\n{len(took)} changes: median {statistics.median(took):.3f} s, worst {max(took):.3f} s")
     print(f"the agent holds {world.resident / 2**20:.1f} MiB")
     assert world.resident <= RESIDENT_BYTES
+    assert world.agent.stop() == 0
+
+
+@pytest.mark.parametrize("components", [("fast-watch-experiments", "fast-watch")])
+def test_from_an_edited_experiment_to_the_changed_answer(world: World) -> None:
+    world.until("v2")
+    world.wait(lambda: world.log.count(" fast_watch ") == 2)
+    took = []
+    for number in range(EDITS):
+        time.sleep(random.uniform(0.0, 0.25))
+        edited = DOCUMENT.replace("model: v2", f"model: v2-{number}")
+        done, answer = world.api.ask("PATCH", f"{world.config_maps}/abside-experiments", {"data": {"x.yaml": edited}})
+        assert done == 200, answer
+        took.append(world.until(f"v2-{number}", within=WORST_SECONDS))
+    print(f"\n{len(took)} edits: median {statistics.median(took):.3f} s, worst {max(took):.3f} s")
+    print(f"the agent holds {world.resident / 2**20:.1f} MiB")
+    for name, status in (("abside-experiments", 200), ("abside-paused", 200), ("kube-root-ca.crt", 403)):
+        path = f"{world.config_maps}?fieldSelector=metadata.name={name}"
+        told, answer = world.api.ask("GET", path, token=world.token)
+        assert told == status, answer
     assert world.agent.stop() == 0
 
 
@@ -249,7 +283,7 @@ def test_a_version_that_was_compacted_away_is_listed_again(world: World) -> None
     print(f"\nall versions before {world.api.compact()} are forgotten")
     agent.send_signal(signal.SIGCONT)
     print(f"heard {world.until('v1', within=BACK_SECONDS):.1f} s later")
-    assert "it no longer knows the version" in world.log
+    assert "the API no longer knows the version" in world.log
     world.wait(world.is_watching)
     world.pause({"x": None})
     world.until("v2", within=WORST_SECONDS)

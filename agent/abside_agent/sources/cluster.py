@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 Said = TypeVar("Said")
 
 log = Log("abside.agent")
+EXPIRED = "the API no longer knows the version"
 FOR_A_PERSON = frozenset({401, 403})  # a Role that is missing, a token that is not ours
 CLOSE_SECONDS = 2.0  # a thread that does not end by then ends with the process
 
@@ -128,7 +129,7 @@ class Cluster(Generic[Said]):
                 wait = await self._connect(token)
             except ExpiredError:
                 self._must_list = True
-                wait = self._away("it no longer knows the version")
+                wait = self._away(EXPIRED)
             except RefusedError as exc:
                 wait = self._away(str(exc), exc)
             except (aiohttp.ClientError, OSError) as exc:  # a TimeoutError is an OSError
@@ -159,6 +160,7 @@ class Cluster(Generic[Said]):
                 if is_listed or time.monotonic() - begun > patience.answer:
                     raise
                 self._must_list = True  # it is the version of before an outage, whose wait is over: list at once
+                log.debug("fast_watch_expired", why=EXPIRED, then="listed at once")
         brief = time.monotonic() - begun < patience.first
         return self._next_seconds() if brief and not self._must_list else 0.0
 
