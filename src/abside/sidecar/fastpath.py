@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-from dataclasses import dataclass
-from email.utils import formatdate
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from abside.log import Log
-from abside.serve import INTERNAL, Answer, Refusal, problem
+from abside.serve import INTERNAL, Refusal, problem
+from abside.sidecar.heads import end_of_head, head_of, read_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from abside.serve import Listener
+    from abside.sidecar.heads import FastRoute, Head
 
 log = Log("abside.fastpath")
 MAX_HEAD_BYTES = 4096  # a client library sends 150 to 400; what is longer is aiohttp's to judge
@@ -32,24 +30,6 @@ WAIT_SECONDS = 1.0  # for the rest of a body; clients that send head and body ap
 SWEEP_SECONDS = 1.0
 # A turn of the loop that brought one request: so many more are answered at once, without waiting for a turn's end.
 DIRECT_ANSWERS = 15
-
-
-@dataclass(frozen=True, slots=True)
-class FastRoute:
-    """A hot route: a function from body to the body of its good answer, the largest body it takes, the good status."""
-
-    handle: Callable[[bytes], bytes]
-    max_body_bytes: int
-    status: int
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A request head that was read strictly and understood wholly, and the head of its good answer."""
-
-    route: FastRoute
-    body_bytes: int
-    good: bytes
 
 
 class FastDoor:
@@ -66,7 +46,7 @@ class FastDoor:
         self.answered = 0
         self.handed_over = 0
         self.connections: set[FastConnection] = set()
-        self.date = _date()
+        self.end_of_head = end_of_head()
         self.keepalive_seconds = listener.bounds.keepalive_seconds
         self._settle = settle
         self.heads: dict[bytes, Head] = {}  # those understood so far
@@ -101,7 +81,7 @@ class FastDoor:
         """Keep the date, hand over bodies that do not come, close what is idle or does not read: for ever."""
         loop = asyncio.get_running_loop()
         while True:
-            self.date = _date()
+            self.end_of_head = end_of_head()
             now = loop.time()
             for connection in list(self.connections):
                 connection.sweep(now)
@@ -266,14 +246,14 @@ class FastConnection(asyncio.Protocol):
         try:
             body = head.route.handle(body)
         except Refusal as refusal:
-            body, start = _headed(problem(refusal))
+            body, start = _told(refusal)
         except Exception as exc:  # noqa: BLE001 as on the other path: a bug is a 500, never a traceback or a hang
             log.crash("handler_failed", exc)
-            body, start = _headed(problem(INTERNAL))
+            body, start = _told(INTERNAL)
         door.answered += 1
         self._since = 0.0
         self._patience_seconds = door.keepalive_seconds
-        door.leave(self, b"%b%d%b%b" % (start, len(body), door.date, body))
+        door.leave(self, b"%b%d%b%b" % (start, len(body), door.end_of_head, body))
 
     def _hand_over(self, *segments: bytes) -> None:
         """Give the connection and all its bytes, cut as they came, to aiohttp, for good."""
@@ -289,56 +269,6 @@ class FastConnection(asyncio.Protocol):
             handler.data_received(data)
 
 
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
-_VALUE = re.compile(rb"[\t\x20-\x7e]*\Z")
-_LENGTH = re.compile(rb"(0|[1-9][0-9]{0,7})\Z")
-_JSON = re.compile(rb"application/json(; ?charset=utf-8)?\Z", re.IGNORECASE)
-# What changes how a request is framed or answered: understood here only as written below, else aiohttp's.
-_MEANINGFUL = frozenset(
-    {b"transfer-encoding", b"content-encoding", b"expect", b"upgrade", b"connection", b"te", b"trailer", b"keep-alive"}
-    | {b"proxy-connection", b"http2-settings", b"sec-websocket-key"}
-)
-
-
-def read_head(head: bytes, routes: Mapping[bytes, FastRoute]) -> Head | None:
-    """Read a request head strictly, blank line included; None for anything not plainly understood. Pure."""
-    line, *fields = head[:-4].split(b"\r\n")
-    parts = line.split(b" ")
-    if len(parts) != 3 or parts[0] != b"POST" or parts[2] != b"HTTP/1.1" or parts[1] not in routes:
-        return None
-    route = routes[parts[1]]
-    seen: dict[bytes, bytes] = {}
-    for one in fields:
-        name, colon, value = one.partition(b":")
-        name, value = name.lower(), value.strip(b" \t")
-        if not colon or not _TOKEN.match(name) or not _VALUE.match(value):
-            return None
-        if name in seen and name in _SINGLE:
-            return None
-        seen[name] = value
-    length = seen.get(b"content-length", b"")
-    if b"host" not in seen or not _LENGTH.match(length) or int(length) > route.max_body_bytes:
-        return None
-    if not _JSON.match(seen.get(b"content-type", b"application/json")):
-        return None
-    if seen.get(b"connection", b"keep-alive").lower() != b"keep-alive" or (seen.keys() & _MEANINGFUL) - {b"connection"}:
-        return None
-    return Head(route, int(length), _head_of(Answer(route.status, b"")))
-
-
-_SINGLE = frozenset({b"host", b"content-length", b"content-type", b"connection"})
-
-
-def _headed(answer: Answer) -> tuple[bytes, bytes]:
-    return answer.body, _head_of(answer)
-
-
-def _head_of(answer: Answer) -> bytes:
-    phrase = HTTPStatus(answer.status).phrase
-    lines = [f"HTTP/1.1 {answer.status} {phrase}", f"Content-Type: {answer.content_type}"]
-    lines += [f"{name}: {value}" for name, value in answer.headers]
-    return ("\r\n".join(lines) + "\r\nContent-Length: ").encode()
-
-
-def _date() -> bytes:
-    return b"\r\nDate: " + formatdate(usegmt=True).encode() + b"\r\n\r\n"
+def _told(refusal: Refusal) -> tuple[bytes, bytes]:
+    answer = problem(refusal)
+    return answer.body, head_of(answer)

@@ -9,7 +9,7 @@ import orjson
 
 from abside.serve import Answer, Refusal, Route
 from abside.sidecar import handlers, intake
-from abside.sidecar.fastpath import FastRoute
+from abside.sidecar.heads import FastRoute
 from abside.sidecar.page.draw import page
 from abside.spool.errors import SpoolFailed
 
