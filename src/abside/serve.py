@@ -28,6 +28,7 @@ PROBLEM = "application/problem+json"
 UNREAD_SECONDS = 1.0  # how long the rest of a refused body is thrown away: cut at once, the answer would be lost
 LOOK_SECONDS = 0.01  # between two looks at what is still in flight; also what a request just read needs to begin
 SHORTEST_GRACE_SECONDS = 0.1  # aiohttp takes a grace of 0 for one without end
+OTHER_PATH = "other"
 SHOWN_TYPE_CHARS = 64  # of a content type, in a refusal: no registered one in use is longer than a line
 SOCKET_MODE = 0o666  # as open as the loopback port it stands beside: the pod is the boundary, not the file mode
 
@@ -124,6 +125,7 @@ class Listener(web.Server):
         self.refused_connections = 0
         self.held_bytes = 0  # of bodies that are still coming
         self.in_flight = 0
+        self.answers: dict[tuple[str, int], int] = {}  # path (one of ours, or "other"), status → how many
         self.retiring = False  # answers close their connection, so that clients keep none that is about to be cut
         self.factory: Callable[[], asyncio.BaseProtocol] = self  # what a new connection starts in
         self._servers: list[asyncio.Server] = []
@@ -172,6 +174,11 @@ class Listener(web.Server):
         self.pre_shutdown()
         await self.shutdown(max(until - loop.time(), SHORTEST_GRACE_SECONDS))
 
+    def count(self, path: str, status: int) -> None:
+        """Count an answer. Callers make up paths: those that are none of ours are one."""
+        key = (path if path in self.routes else OTHER_PATH, status)
+        self.answers[key] = self.answers.get(key, 0) + 1
+
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         request.protocol.served = True  # type: ignore[attr-defined]
         self.in_flight += 1
@@ -190,6 +197,7 @@ class Listener(web.Server):
         except Exception as exc:  # noqa: BLE001 the one place that keeps a bug from becoming a traceback on the wire
             log.crash("handler_failed", exc, route=request.method)
             answer = problem(INTERNAL)
+        self.count(request.path, answer.status)
         response = web.Response(status=answer.status, body=answer.body, content_type=answer.content_type)
         for name, value in answer.headers:
             response.headers[name] = value
@@ -291,6 +299,7 @@ class Connection(web.RequestHandler):
         else:
             refusal = Refusal(status, "MALFORMED", "this is not an HTTP request that can be read")
         answer = problem(refusal)
+        self._listener.count(OTHER_PATH, answer.status)
         response = web.Response(status=answer.status, body=answer.body, content_type=answer.content_type)
         response.force_close()
         return response

@@ -222,7 +222,7 @@ abside is up
   store       {home / "store"}  (Parquet)
 try
   curl -s {decisions}/v1/assign -H 'content-type: application/json' -d '{body}'
-Ctrl-C stops it (about 3 s)
+Ctrl-C stops it (about 3 s; up to 25 s where events wait to be shipped)
 """
 
 

@@ -211,8 +211,9 @@ async def test_metrics_are_what_prometheus_reads_without_experiments_as_labels(s
     assert all(name.startswith("abside") for name in families)
     assert all(family.documentation for family in families.values())
     labels = {label for family in families.values() for sample in family.samples for label in sample.labels}
-    assert labels == {"version", "revision", "type"}
+    assert labels == {"version", "revision", "type", "route", "status"}
     values = await running.metrics()
+    assert values['abside_events_lost_total{type="exposure"}'] == 0
     assert values['abside_events_accepted_total{type="click"}'] == 1
     assert values['abside_events_accepted_total{type="exposure"}'] == 1
     assert values["abside_snapshot_in_force"] == 1
@@ -222,6 +223,30 @@ async def test_metrics_are_what_prometheus_reads_without_experiments_as_labels(s
     assert values["abside_connections"] >= 1
     assert "abside_upstream_retries_total" not in values
     assert "pdp-rank-2026-11" not in reply.text
+
+
+@pytest.mark.parametrize("fast_path", ["on", "off"])
+async def test_answers_are_counted_by_route_and_status_whichever_path_gave_them(start: Start) -> None:
+    running = await start()
+    for user in ("u1", "u2", "u3"):
+        await running.assign(placement="pdp", user_id=user)
+    for path, body in (
+        ("/v1/assign", {}),
+        ("/v1/assign", {"placement": "pdq", "user_id": "u1"}),
+        ("/v1/events", CLICK),
+    ):
+        await running.post(path, body)
+    for path in ("/v1/made-up", "/v1/made-up-too"):  # what callers make up is one series
+        await running.get(path)
+    values = await running.metrics()
+    counted = {name.partition("{")[2]: value for name, value in values.items() if "abside_requests_total" in name}
+    assert {name: value for name, value in counted.items() if value} == {
+        'route="/v1/assign",status="200"}': 3,
+        'route="/v1/assign",status="422"}': 1,
+        'route="/v1/assign",status="404"}': 1,
+        'route="/v1/events",status="202"}': 1,
+        'route="other",status="404"}': 2,
+    }
 
 
 async def test_metrics_name_experiments_and_variants_where_they_are_asked_to(start: Start) -> None:

@@ -79,7 +79,9 @@ def _losses(report: Report) -> str:
     account = report.ledger
     if not account.sidecars:
         return "lost: not known, no account of a sidecar is in these events"
-    ended = f"{account.sidecars:,} sidecars, {account.without_end:,} of them without a clean end"
+    ended = f"{account.sidecars:,} sidecar{'' if account.sidecars == 1 else 's'}"
+    if account.without_end:
+        ended += f", {account.without_end:,} of them running or killed: the last seconds are not in it"
     lost = ", ".join(f"{count:,} {name}" for name, count in sorted(account.lost.items()) if count)
     return f"lost: {lost or 'nothing'}, by the accounts of {ended}"
 

@@ -111,6 +111,9 @@ class Sidecar:
 
     async def start(self) -> None:
         """Take the snapshot that is there, listen, then start the background work. Raises OSError, ValueError."""
+        found = self.spool.stats
+        if found.recovered_segments:
+            log.info("spool_recovered", events=found.recovered_events, cut_bytes=found.cut_bytes)
         await self.follower.look()
         self.admin_address = await self.admin.open(self.settings.admin)
         self.addresses = [await self.decisions.open(address) for address in self.settings.listen]

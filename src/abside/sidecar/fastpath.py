@@ -245,15 +245,21 @@ class FastConnection(asyncio.Protocol):
         start = head.good
         try:
             body = head.route.handle(body)
+            head.route.good += 1
         except Refusal as refusal:
-            body, start = _told(refusal)
+            body, start = self._refused(head, refusal)
         except Exception as exc:  # noqa: BLE001 as on the other path: a bug is a 500, never a traceback or a hang
             log.crash("handler_failed", exc)
-            body, start = _told(INTERNAL)
+            body, start = self._refused(head, INTERNAL)
         door.answered += 1
         self._since = 0.0
         self._patience_seconds = door.keepalive_seconds
         door.leave(self, b"%b%d%b%b" % (start, len(body), door.end_of_head, body))
+
+    def _refused(self, head: Head, refusal: Refusal) -> tuple[bytes, bytes]:
+        answer = problem(refusal)
+        self._door.listener.count(head.route.path, answer.status)
+        return answer.body, head_of(answer)
 
     def _hand_over(self, *segments: bytes) -> None:
         """Give the connection and all its bytes, cut as they came, to aiohttp, for good."""
@@ -267,8 +273,3 @@ class FastConnection(asyncio.Protocol):
         handler.connection_made(transport)
         for data in (*held, *segments):
             handler.data_received(data)
-
-
-def _told(refusal: Refusal) -> tuple[bytes, bytes]:
-    answer = problem(refusal)
-    return answer.body, head_of(answer)

@@ -144,7 +144,8 @@ def _shelves(current: Current, request: AssignRequest) -> list[Shelf]:
     for name in request.placements:
         if name not in known:
             shown = name[:MAX_SHOWN_CHARS]
-            close = get_close_matches(shown, known, n=1)
+            folded = {one.casefold(): one for one in known}
+            close = [folded[one] for one in get_close_matches(shown.casefold(), folded, n=1)]
             hint = f"did you mean {close[0]}?" if close else "add it to the documents' placements first"
             path = "placements" if request.several else "placement"
             raise Refusal(404, "UNKNOWN_PLACEMENT", f"there is no placement {shown!r}; {hint}", path=path)

@@ -14,13 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FastRoute:
-    """A hot route: a function from body to the body of its good answer, the largest body it takes, the good status."""
+    """A hot route: a function from body to the body of its good answer, the largest body it takes, the good status.
 
+    `good` counts those answers: a plain integer, since it is raised for every request.
+    """
+
+    path: str
     handle: Callable[[bytes], bytes]
     max_body_bytes: int
     status: int
+    good: int = 0
 
 
 @dataclass(frozen=True, slots=True)

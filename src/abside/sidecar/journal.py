@@ -80,15 +80,14 @@ class Journal:
             return
         payloads, self._payloads = self._payloads, []
         taken, self._counts = self._counts, []
-        try:
-            self.spool.append(payloads)
-        except SpoolRefused as exc:
-            self._refused(exc)
-            for payload, counts in zip(payloads, taken, strict=True):
-                self._expose_alone(payload, counts)
-        else:
+        refused = self.spool.append_each(payloads)
+        if refused is None:
             for counts in taken:
                 self.accounts.accept_exposure(counts)
+            return
+        for is_in, counts in zip(refused[0], taken, strict=True):
+            (self.accounts.accept_exposure if is_in else self.accounts.lose_exposure)(counts)
+        self._refused(refused[1])
 
     def note(self, events: Sequence[EventMap]) -> bool:
         """Append events of the sidecar's own (config); say whether there was room."""
@@ -106,15 +105,6 @@ class Journal:
         if now_us >= self._quiet_until_us:
             self._quiet_until_us = now_us + QUIET_US
             log.warning("spool_refuses", reason=str(reason), lost_exposures=self.accounts.lost["exposure"])
-
-    def _expose_alone(self, payload: bytes, counts: tuple[ArmCount, ...]) -> None:
-        """Append one exposure of several that had no room together: some of them may have."""
-        try:
-            self.spool.append([payload])
-        except SpoolRefused:
-            self.accounts.lose_exposure(counts)
-        else:
-            self.accounts.accept_exposure(counts)
 
     def account(self) -> list[bytes]:
         """Give the accounts of what changed, which the spool appends at each seal; the last of all says `clean_end`."""

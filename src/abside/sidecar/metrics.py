@@ -82,8 +82,9 @@ class Metrics:
         yield counter("snapshot_swaps", "Configurations put in force.", cell.swaps)
         yield counter("snapshot_refused", "Snapshot files that could not be used.", cell.refused)
         for name, text, counts in (
-            ("events_accepted", "Events in the spool, by type.", accounts.accepted),
-            ("events_lost", "Exposures that found no room, by type.", accounts.lost),
+            ("events_accepted", "Events that are in the spool, by type.", accounts.accepted),
+            # A rate needs the zero before the first loss.
+            ("events_lost", "Exposures that found no room in the spool, by type.", {"exposure": 0, **accounts.lost}),
         ):
             by_type = CounterMetricFamily(f"abside_{name}", text, labels=["type"])
             for kind, count in counts.items():
@@ -108,10 +109,18 @@ class Metrics:
             yield gauge(
                 "upstream_needs_a_person", "1 when only a person can mend it: a token, an address.", bool(stats.loud)
             )
+        answers = CounterMetricFamily("abside_requests", "Answers, by route and status.", labels=["route", "status"])
+        for (route, status), count in sorted(self._answers().items()):
+            answers.add_metric([route, str(status)], count)
+        yield answers
         yield gauge("connections", "Open connections of the decision listener.", self._listener.open_connections)
         yield counter("connections_refused", "Connections beyond the bound.", self._listener.refused_connections)
-        yield counter("fast_answers", "Requests answered by the fast path.", self._fast.answered)
-        yield counter("fast_hand_overs", "Connections given to aiohttp for good.", self._fast.handed_over)
+        yield counter("fast_answers", "Requests answered ahead of aiohttp.", self._fast.answered)
+        yield counter(
+            "fast_hand_overs",
+            "Connections given to aiohttp for good: chunked, pipelined or other requests.",
+            self._fast.handed_over,
+        )
         deaths = CounterMetricFamily(
             "abside_task_deaths", "Background tasks that died and started anew.", labels=["task"]
         )
@@ -119,9 +128,48 @@ class Metrics:
             deaths.add_metric([task], count)
         yield deaths
 
+    def _answers(self) -> dict[tuple[str, int], int]:
+        """Put together what the two paths counted."""
+        found = dict(self._listener.answers)
+        for route in self._fast.routes.values():
+            key = (route.path, route.status)
+            found[key] = found.get(key, 0) + route.good
+        return found
+
 
 def _counters(part: str, stats: dict[str, Any], counter: Any) -> Iterator[Metric]:
     """Yield one counter for each whole number of a stats record."""
     for name, value in stats.items():
         if type(value) is int and not name.endswith("_us"):
-            yield counter(f"{part}_{name}", f"{part}: {name.replace('_', ' ')}.", value)
+            yield counter(f"{part}_{name}", TOLD[f"{part}_{name}"], value)
+
+
+TOLD = {
+    "spool_appended_events": "Events written to the spool, its own accounts among them.",
+    "spool_appended_bytes": "Bytes written to the spool.",
+    "spool_full_events": "Events refused for want of room.",
+    "spool_failed_events": "Events refused because the disk failed.",
+    "spool_oversize_events": "Events refused together with one that is too large.",
+    "spool_failures": "Disk operations that failed, whatever came of it.",
+    "spool_sealed_segments": "Batches made ready to ship.",
+    "spool_recovered_segments": "Unfinished batches found at start and made ready.",
+    "spool_recovered_events": "Events in them.",
+    "spool_cut_bytes": "Bytes cut off them: events that were being written when the process died.",
+    "spool_acknowledged_segments": "Batches the upstream has, and the spool no longer.",
+    "spool_buried_segments": "Files put into dead/.",
+    "spool_buried_events": "Events in them, as far as they could be counted.",
+    "spool_uncounted_segments": "Of those files, how many could not be counted.",
+    "spool_pruned_files": "Files removed from dead/ for its quota or their age.",
+    "upstream_acked_batches": "Batches the upstream acknowledged.",
+    "upstream_acked_events": "Events in them.",
+    "upstream_acked_bytes": "Their bytes before compression.",
+    "upstream_duplicates": "Of those batches, how many it already had.",
+    "upstream_retries": "Tries that failed and are made again.",
+    "upstream_halved": "Batches that were too large and are sent in halves.",
+    "upstream_rejected": "Answers that refuse a batch, tries included.",
+    "upstream_dead_batches": "Batches given up and put into dead/.",
+    "upstream_dead_events": "Events in them, as far as they could be counted.",
+    "upstream_uncounted_segments": "Batches given up without knowing how many events they held.",
+    "upstream_damaged_segments": "Batches whose end on disk was damaged; what stood before it was sent.",
+    "upstream_unreadable": "Tries to read a batch from disk that failed.",
+}

@@ -60,11 +60,13 @@ def decisions(desk: Desk, settings: SidecarSettings, status: Callable[[], Answer
 
 def fast(desk: Desk, settings: SidecarSettings) -> Mapping[bytes, FastRoute]:
     """Give the hot routes, by path: the same functions. What has to wait for the disk is not among them."""
-    hot = {b"/v1/assign": FastRoute(partial(handlers.assign, desk), settings.max_assign_bytes, 200)}
+    hot = [FastRoute("/v1/assign", partial(handlers.assign, desk), settings.max_assign_bytes, 200)]
     if settings.fsync != "always":
-        hot[b"/v1/events"] = FastRoute(partial(intake.events, desk), settings.max_events_bytes, 202)
-        hot[b"/v1/exposures"] = FastRoute(partial(intake.exposures, desk), settings.max_events_bytes, 202)
-    return hot
+        hot += [
+            FastRoute("/v1/events", partial(intake.events, desk), settings.max_events_bytes, 202),
+            FastRoute("/v1/exposures", partial(intake.exposures, desk), settings.max_events_bytes, 202),
+        ]
+    return {route.path.encode(): route for route in hot}
 
 
 def admin(health: Health, metrics: Metrics) -> Mapping[str, Mapping[str, Route]]:

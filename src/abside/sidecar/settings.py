@@ -14,7 +14,9 @@ class SidecarSettings:
 
     snapshot: Path = setting(MISSING, "the snapshot file the agent publishes", Path)
     spool: Path = setting(MISSING, "directory of accepted events not yet shipped", Path)
-    listen: tuple[str, ...] = setting(("127.0.0.1:7600",), "where decisions are answered; also unix:PATH", many=True)
+    listen: tuple[str, ...] = setting(
+        ("127.0.0.1:7600",), "where decisions are answered; also unix:PATH; may be given several times", many=True
+    )
     admin: str = setting("0.0.0.0:7601", "where health and metrics are answered")  # kubelet probes the pod
     upstream: str | None = setting(None, "where batches go: http(s)://…; without it events stay in the spool")
     upstream_token_file: Path | None = setting(None, "file with the upstream's bearer token", Path)

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from abside.spool.errors import PayloadSizeError, SpoolFull
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from abside.spool.errors import SpoolRefused
 
 Fsync = Literal["never", "interval", "always"]
 
@@ -69,6 +73,15 @@ class SpoolStats:
     buried_events: int = 0  # in them, as far as they could be counted
     uncounted_segments: int = 0  # of those files: how many events went with them is not known
     pruned_files: int = 0  # removed from dead/ for its quota or its age
+
+    def refused(self, why: SpoolRefused, events: int) -> None:
+        """Count events that found no way into the spool."""
+        if isinstance(why, SpoolFull):
+            self.full_events += events
+        elif isinstance(why, PayloadSizeError):
+            self.oversize_events += events
+        else:
+            self.failed_events += events
 
     def failed(self, error: object) -> None:
         """Count a disk operation that failed, and remember its words."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from abside.spool.backlog import Backlog
 from abside.spool.dead import Dead
-from abside.spool.errors import PayloadSizeError, SpoolFailed, SpoolFull
+from abside.spool.errors import PayloadSizeError, SpoolFailed, SpoolRefused
 from abside.spool.folder import claim
 from abside.spool.frame import frame
 from abside.spool.openfile import OpenFile, Settled, create, settle
@@ -125,10 +125,35 @@ class Spool:
         Raises SpoolFull, SpoolFailed, or PayloadSizeError for a payload no frame can carry: all of them SpoolRefused.
         """
         try:
-            data = b"".join([frame(payload) for payload in payloads])
-        except PayloadSizeError:
-            self.stats.oversize_events += len(payloads)
+            self._append(payloads)
+        except SpoolRefused as exc:
+            self.stats.refused(exc, len(payloads))
             raise
+
+    def append_each(self, payloads: Sequence[bytes]) -> tuple[list[bool], SpoolRefused] | None:
+        """Write all payloads in one write; where they cannot be written together, one by one.
+
+        None when all of them are in; else which are, and why the others are not.
+        """
+        try:
+            self._append(payloads)
+        except SpoolRefused as exc:
+            why = exc
+        else:
+            return None
+        is_in = []
+        for payload in payloads:
+            try:
+                self._append([payload])
+            except SpoolRefused as exc:
+                self.stats.refused(exc, 1)
+                is_in.append(False)
+            else:
+                is_in.append(True)
+        return is_in, why
+
+    def _append(self, payloads: Sequence[bytes]) -> None:
+        data = b"".join([frame(payload) for payload in payloads])
         size, events = len(data), len(payloads)
         if self._since is None:
             self._since = self._monotonic()
@@ -136,11 +161,7 @@ class Spool:
         length = 0 if opened is None else opened.length
         used = self.backlog.bytes + self._sealing_bytes + length
         if used + size > self._limit_bytes or length + size > self._max_open_bytes or size > self._room.budget:
-            try:
-                self._room.admit(size, used, length)
-            except SpoolFull:
-                self.stats.full_events += events
-                raise
+            self._room.admit(size, used, length)
         opened = self._write(data, events)
         if opened.length >= self._seal_bytes or opened.events >= self._seal_events:
             self._due.set()
@@ -237,7 +258,6 @@ class Spool:
                 self._open = self._create()
             self._open.write(data, events)
         except SpoolFailed as exc:
-            self.stats.failed_events += events
             self.stats.failed(exc)
             raise
         self._room.budget -= len(data)
@@ -255,9 +275,11 @@ class Spool:
         """Add the account, put the open file up for sealing and start the next; False when there was nothing."""
         self._owed = self._owed or self._framed(self.before_seal())
         if self._owed:
-            with suppress(SpoolFailed):  # counted; owed until it is written
+            try:
                 self._write(b"".join(self._owed), len(self._owed))
                 self._owed = []
+            except SpoolFailed as exc:  # owed until it is written
+                self.stats.refused(exc, len(self._owed))
         self._since = self._monotonic() if self._owed else None
         if self._open is None or not self._open.events:
             return False
