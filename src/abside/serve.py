@@ -29,6 +29,7 @@ UNREAD_SECONDS = 1.0  # how long the rest of a refused body is thrown away: cut 
 LOOK_SECONDS = 0.01  # between two looks at what is still in flight; also what a request just read needs to begin
 SHORTEST_GRACE_SECONDS = 0.1  # aiohttp takes a grace of 0 for one without end
 OTHER_PATH = "other"
+BACKLOG = 1024  # connections that wait to be accepted: a pool that opens all of its own at once
 SHOWN_TYPE_CHARS = 64  # of a content type, in a refusal: no registered one in use is longer than a line
 SOCKET_MODE = 0o666  # as open as the loopback port it stands beside: the pod is the boundary, not the file mode
 
@@ -131,7 +132,7 @@ class Listener(web.Server):
         self._servers: list[asyncio.Server] = []
         self._sockets: list[Path] = []
 
-    def __call__(self) -> web.RequestHandler:
+    def __call__(self) -> Connection:
         """Give the protocol of one new connection (asyncio's factory)."""
         return Connection(self, **self._options)
 
@@ -143,13 +144,13 @@ class Listener(web.Server):
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_socket():
                 path.unlink()  # a killed process leaves its socket behind
-            server = await loop.create_unix_server(self.factory, str(path), ssl=tls)
+            server = await loop.create_unix_server(self.factory, str(path), ssl=tls, backlog=BACKLOG)
             path.chmod(SOCKET_MODE)
             self._sockets.append(path)
             self._servers.append(server)
             return address
         host, port = split_address(address)
-        server = await loop.create_server(self.factory, host, port, ssl=tls, backlog=1024)
+        server = await loop.create_server(self.factory, host, port, ssl=tls, backlog=BACKLOG)
         self._servers.append(server)
         bound = server.sockets[0].getsockname()
         return f"{host}:{bound[1]}"
@@ -252,20 +253,22 @@ class Listener(web.Server):
 class Connection(web.RequestHandler):
     """One connection: bounded in number, with a deadline for its first request, errors as problem documents."""
 
-    __slots__ = ("_deadline", "_listener", "served")
+    __slots__ = ("_deadline", "_listener", "_unread", "admitted", "served")
 
     def __init__(self, listener: Listener, **options: Any) -> None:
         super().__init__(listener, loop=asyncio.get_running_loop(), **options)
         self._listener = listener
         self._deadline: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None  # the look at whether an answer is being read
         self.served = False
+        self.admitted = False  # it was counted and let in before it came here
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the connection; one too many is answered 503 and closed."""
         listener = self._listener
         super().connection_made(transport)
         listener.open_connections += 1
-        if listener.open_connections > listener.bounds.max_connections:
+        if listener.open_connections > listener.bounds.max_connections and not self.admitted:
             listener.refused_connections += 1
             transport.write(_TOO_MANY)  # type: ignore[attr-defined]
             self.force_close()
@@ -276,9 +279,33 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Count the connection out."""
         self._listener.open_connections -= 1
-        if self._deadline is not None:
-            self._deadline.cancel()
+        for timer in (self._deadline, self._unread):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Begin to watch whether the client reads: aiohttp would wait for it for ever."""
+        super().pause_writing()
+        self._look_at_reading(0)
+
+    def resume_writing(self) -> None:
+        """End that watch."""
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+
+    def _look_at_reading(self, before: int) -> None:
+        """Cut the connection where nothing was read since `before` bytes waited; else look again later."""
+        transport = self.transport
+        if transport is None:
+            return
+        left = transport.get_write_buffer_size()
+        if left == before:
+            transport.abort()
+            return
+        seconds = self._listener.bounds.keepalive_seconds
+        self._unread = asyncio.get_running_loop().call_later(seconds, self._look_at_reading, left)
 
     def handle_error(
         self,

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
+from abside.serve import Bounds, Listener
+from abside.sidecar.fastpath import DIRECT_ANSWERS, FastDoor
+from abside.sidecar.heads import FastRoute
 from abside.snapshot import Placement, encode
 
 if TYPE_CHECKING:
@@ -101,11 +104,105 @@ async def test_a_client_that_never_reads_makes_nobody_wait_and_holds_a_bounded_a
         await until(lambda: fast.answered == 1)
         for number in range(20):
             await loop.sock_sendall(far, request(f"v{number}"))
-        await running.assign(
-            placement="pdp", user_id="u1"
-        )  # another connection: answered after what was sent before it
+        # Another connection: answered after what was sent before it.
+        await running.assign(placement="pdp", user_id="u1")
         assert fast.answered == 2  # so the twenty were not even read
         assert transport.get_write_buffer_size() < 1_100_000
+
+
+@pytest.mark.parametrize("cut", [1, 20, None])
+async def test_a_connection_that_is_handed_over_with_an_answer_unread_goes_on_when_it_was_read(
+    start: Start, world: World, until: Until, cut: int | None
+) -> None:
+    running = await start(wide(world, text="x" * 1_000_000).snapshot())
+    fast = running.sidecar.fast
+    near, far = socket.socketpair()
+    with far:
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        far.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(fast, near)
+        await loop.sock_sendall(far, request("u1", "home"))  # from here on answers leave at once
+        await answers(far, 1)
+        following = b"GET /v1/nothing HTTP/1.1\r\nHost: x\r\n\r\n"
+        await loop.sock_sendall(far, request("u2")[:-5])
+        await until(lambda: any(one._missing for one in fast.connections))
+        await loop.sock_sendall(far, request("u2")[-5:] + following[:cut])
+        await until(lambda: fast.handed_over == 1)
+        if cut is not None:
+            await loop.sock_sendall(far, following[cut:])
+        first, second = [orjson.loads(body) for body in await answers(far, 2)]
+        assert (len(first["config"]["text"]), second["code"]) == (1_000_000, "NOT_FOUND")
+
+
+@pytest.mark.parametrize("fast_path", ["on", "off"])
+async def test_a_slow_reader_gets_its_whole_answer_and_one_that_stops_reading_is_cut(
+    start: Start, world: World, until: Until
+) -> None:
+    running = await start(wide(world, text="x" * 3_000_000).snapshot(), keepalive_seconds=1.0)
+    decisions = running.sidecar.decisions
+    loop = asyncio.get_running_loop()
+    for reads in (True, False):
+        near, far = socket.socketpair()
+        with far:
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+            far.setblocking(False)
+            await loop.connect_accepted_socket(decisions.factory, near)
+            await loop.sock_sendall(far, request("u1"))
+            got = await loop.sock_recv(far, 1000)
+            if reads:  # for longer than a silent connection is kept
+                async with asyncio.timeout(2 * DEADLINE_SECONDS):
+                    while len(got) < 3_000_000:
+                        await asyncio.sleep(0.1)
+                        got += await loop.sock_recv(far, 100_000)
+            else:
+                await until(lambda: not decisions.open_connections)
+
+
+async def test_a_connection_that_was_let_in_is_not_refused_when_it_is_handed_over(start: Start) -> None:
+    running = await start(max_connections=1)
+    reader, writer = await asyncio.open_connection(*running.address)
+    assert await asked(reader, writer, request("u1", "home")) == 200
+    running.sidecar.decisions.open_connections += 1  # one too many, about to be refused
+    assert await asked(reader, writer, b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n") == 200
+    running.sidecar.decisions.open_connections -= 1
+    writer.close()
+
+
+async def test_what_comes_together_is_settled_together_and_what_comes_alone_is_answered_at_once() -> None:
+    listener = Listener({"/x": {}}, Bounds())
+    settled: list[int] = []
+    handled: list[bytes] = []
+
+    def handle(body: bytes) -> bytes:
+        handled.append(body)
+        return b"{}"
+
+    door = FastDoor(listener, {b"/x": FastRoute("/x", handle, 100, 200)}, lambda: settled.append(len(handled)))
+    pairs = [socket.socketpair() for _ in range(3)]
+    sent = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+    loop = asyncio.get_running_loop()
+    connections = [(await loop.connect_accepted_socket(door, near))[1] for near, _ in pairs]
+    for connection in connections:  # one turn of the loop
+        connection.data_received(sent)
+    for _, far in pairs:
+        far.setblocking(False)
+        await answers(far, 1)
+    assert settled == [3]
+    connections[0].data_received(sent)
+    await answers(pairs[0][1], 1)
+    assert settled == [3, 4]
+    for number in range(DIRECT_ANSWERS):
+        connections[0].data_received(sent)
+        assert pairs[0][1].recv(1000).startswith(b"HTTP/1.1 200 OK"), "at once, without a turn of the loop"
+        assert settled[-1] == 5 + number
+    for connection in connections:  # and now it looks again
+        connection.data_received(sent)
+    for _, far in pairs:
+        await answers(far, 1)
+        far.close()
+    assert settled[-1] == 4 + DIRECT_ANSWERS + 3
+    assert settled[-2] == 4 + DIRECT_ANSWERS
 
 
 async def test_an_answer_to_a_connection_that_is_gone_reaches_nobody_else(start: Start, until: Until) -> None:

@@ -33,6 +33,8 @@ PAYLOADS = [b"\x81\xa1n" + bytes([number]) for number in range(8)]
 class Store:
     """An upstream that keeps what it is sent, by id, and first gives the answers it was told to give."""
 
+    takes_large = True
+
     def __init__(self, *answers: Result, takes: int = 1000) -> None:
         self.answers = list(answers)
         self.takes = takes
@@ -215,6 +217,22 @@ async def test_killed_at_any_moment_while_halving_nothing_is_lost_or_doubled(tmp
         store.takes = max(store.takes, chance.choice([1, 1, 2, 8]))
     assert lives > 2
     assert store.events == b"".join(PAYLOADS)
+
+
+@pytest.mark.parametrize("answer", [TooLarge(), Rejected("HTTP 400: what is this")])
+async def test_segments_stay_small_for_an_upstream_that_may_not_take_large_ones_or_refuses_one(
+    spool: Spool, answer: Result
+) -> None:
+    assert spool.backlog.growth > 1
+    other = Store()
+    other.takes_large = False
+    shipper_of(spool, other)
+    assert spool.backlog.growth == 1
+    spool.backlog.growth = 4
+    await sealed(spool)
+    async with running(shipper_of(spool, Store(answer))):
+        await eventually(lambda: not spool.sealed())
+    assert spool.backlog.growth == 1
 
 
 async def test_one_event_that_is_too_large_dies_alone(spool: Spool) -> None:

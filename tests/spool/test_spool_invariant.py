@@ -51,6 +51,8 @@ ANSWERS: dict[str, Result] = {
 class Door:
     """An upstream that gives the answer it was told to, and keeps what it acknowledged."""
 
+    takes_large = True
+
     def __init__(self) -> None:
         self.answer: Result = Acked()
         self.acknowledged: Counter[bytes] = Counter()

@@ -262,7 +262,7 @@ def _traffic_bp(experiment: Experiment, now_us: int) -> int:
 
 
 def _check_ranges(experiment: Experiment) -> None:
-    """Hold what `decide` trusts: ranges that follow each other from 0 to 10000, and slots with their layer."""
+    """Hold what `_split` trusts: ranges that follow each other from 0 to 10000, and slots with their layer."""
     edges = [0, *(variant.stop for variant in experiment.variants)]
     follow = edges[:-1] == [variant.start for variant in experiment.variants] and edges == sorted(edges)
     if not follow or edges[-1] != BASIS_POINTS:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 log = Log("abside.fastpath")
 MAX_HEAD_BYTES = 4096  # a client library sends 150 to 400; what is longer is aiohttp's to judge
-MAX_KNOWN_HEADS = 512  # distinct request heads kept read; a client has a handful, one for each body length
+# Distinct request heads kept read: a client has a handful, one for each body length. One that sends a trace's id with
+# each request has a new one every time, and pays some 5 µs for its reading.
+MAX_KNOWN_HEADS = 512
 MAX_AWAITED_BYTES = 16 * 1024  # of a body in several segments: a page's events; 1,024 connections hold 16 MB of them
 WAIT_SECONDS = 1.0  # for the rest of a body; clients that send head and body apart do so within a millisecond
 SWEEP_SECONDS = 1.0
@@ -122,8 +124,10 @@ class FastConnection(asyncio.Protocol):
         "_end",
         "_handle",
         "_head",
+        "_left",
         "_missing",
         "_patience_seconds",
+        "_paused",
         "_segments",
         "_since",
         "_transport",
@@ -134,13 +138,14 @@ class FastConnection(asyncio.Protocol):
         self._transport: Any = None
         self._handle = -1  # the socket's descriptor
         self._clogged = False  # what it did not take waits in the transport
+        self._paused = False  # so much waits there that nothing is read
+        self._left = 0  # bytes that waited there at the last sweep
         self._segments: list[bytes] = []  # of a request that is half here, as they came
         self._head: Head | None = None  # of the request whose body is awaited
         self._end = 0  # where that head ends
         self._missing = 0  # bytes of that body
-        self._since = (
-            0.0  # of what is waited for, in the loop's seconds; 0: something was answered since the last sweep
-        )
+        # Of what is waited for, in the loop's seconds; 0: something was answered since the last sweep.
+        self._since = 0.0
         self._patience_seconds = door.listener.bounds.header_seconds  # until the first request; then keep-alive's
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -151,7 +156,7 @@ class FastConnection(asyncio.Protocol):
         self._door.connections.add(self)
         listener.open_connections += 1
         if listener.open_connections > listener.bounds.max_connections:
-            self._hand_over()
+            self._hand_over(admitted=False)
 
     def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 asyncio's signature
         """Count the connection out."""
@@ -161,7 +166,7 @@ class FastConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer a complete plain request now; wait for the rest of a body; hand over everything else."""
         if self._head is not None:
-            self._more(data)
+            self._more(self._head, data)
             return
         end = data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES) + 4
         door, head = self._door, None
@@ -199,10 +204,12 @@ class FastConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Take nothing more from a client that does not read its answers."""
+        self._paused = True
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Go on when it has read."""
+        self._paused = False
         self._transport.resume_reading()
 
     def sweep(self, now: float) -> None:
@@ -213,7 +220,12 @@ class FastConnection(asyncio.Protocol):
             if now - self._since >= WAIT_SECONDS:
                 self._hand_over()
         elif now - self._since >= self._patience_seconds:
-            self._transport.abort()
+            left = self._transport.get_write_buffer_size()
+            if not left:
+                self._transport.close()  # what the kernel still holds reaches a slow reader
+            elif left == self._left:
+                self._transport.abort()
+            self._since, self._left = now, left
 
     def retire(self) -> None:
         """Hand over a request whose rest is awaited: aiohttp waits for it as long as a drain allows."""
@@ -224,11 +236,8 @@ class FastConnection(asyncio.Protocol):
         """Close: nothing is awaited here."""
         self._transport.close()
 
-    def _more(self, data: bytes) -> None:
+    def _more(self, head: Head, data: bytes) -> None:
         """Take a further segment of a body."""
-        head = self._head
-        if head is None:
-            return
         self._segments.append(data)
         self._missing -= len(data)
         if self._missing > 0:
@@ -261,7 +270,7 @@ class FastConnection(asyncio.Protocol):
         self._door.listener.count(head.route.path, answer.status)
         return answer.body, head_of(answer)
 
-    def _hand_over(self, *segments: bytes) -> None:
+    def _hand_over(self, *segments: bytes, admitted: bool = True) -> None:
         """Give the connection and all its bytes, cut as they came, to aiohttp, for good."""
         door, transport = self._door, self._transport
         held, self._segments, self._head = self._segments, [], None
@@ -269,7 +278,11 @@ class FastConnection(asyncio.Protocol):
         door.connections.discard(self)
         door.listener.open_connections -= 1
         handler = door.listener()
+        handler.admitted = admitted
         transport.set_protocol(handler)
         handler.connection_made(transport)
+        if self._paused:  # aiohttp reads on, and holds its answers back until the client has read ours
+            handler.pause_writing()
+            transport.resume_reading()
         for data in (*held, *segments):
             handler.data_received(data)

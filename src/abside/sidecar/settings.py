@@ -26,8 +26,10 @@ class SidecarSettings:
     spool_limit: int = setting("256MiB", "spool quota; beyond it events are refused and exposures counted lost", size)
     spool_floor: int = setting("64MiB", "free disk space that is left alone", size)
     seal_seconds: float = setting("5", "a segment older than this is sealed: what a dying pod can lose", seconds)
-    seal_bytes: int = setting("512KiB", "a segment of this size is sealed", size)
-    seal_events: int = setting("4000", "a segment of this many events is sealed", integer)
+    seal_bytes: int = setting(
+        "512KiB", "a segment of this size is sealed; while some wait for our collector, up to four times", size
+    )
+    seal_events: int = setting("4000", "a segment of this many events is sealed; as above", integer)
     fsync: str = setting("interval", "when the open segment is forced to disk", one_of("never", "interval", "always"))
 
     poll_seconds: float = setting("0.25", "how often the snapshot file is looked at", seconds)

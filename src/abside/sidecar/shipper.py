@@ -82,6 +82,8 @@ class Shipper:
     def __init__(self, spool: Spool, upstream: Upstream, settings: ShipperSettings, now_us: Callable[[], int]) -> None:
         self.stats = ShipperStats()
         self._backlog = spool.backlog
+        if not upstream.takes_large:
+            self._backlog.growth = 1
         self._upstream = upstream
         self._settings = settings
         self._now_us = now_us
@@ -167,6 +169,8 @@ class Shipper:
         self, result: Result, batch: Batch, segment: Segment, contents: Contents, payloads: list[bytes]
     ) -> float:
         """Do what the upstream's answer asks for; give the seconds to wait."""
+        if isinstance(result, TooLarge | Rejected):
+            self._backlog.growth = 1  # its size may be why: what is begun from now on is small again
         match result:
             case Acked(duplicate):
                 self._succeeded(batch, duplicate=duplicate)

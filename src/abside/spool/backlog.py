@@ -17,13 +17,18 @@ if TYPE_CHECKING:
 
 
 class Backlog:
-    """Sealed segments, oldest first; each leaves by being acknowledged or buried. `bytes` is what they hold."""
+    """Sealed segments, oldest first; each leaves by being acknowledged or buried. `bytes` is what they hold.
 
-    def __init__(self, found: Iterable[Segment], dead: Dead, stats: SpoolStats) -> None:
+    `growth` is how many times its usual size the open segment may reach while segments wait: the shipper makes it 1
+    for an upstream that is not known to take large batches, or refuses one.
+    """
+
+    def __init__(self, found: Iterable[Segment], dead: Dead, stats: SpoolStats, growth: int = 1) -> None:
         self._segments: dict[tuple[int, str], Segment] = {}
         self._stats = stats
         self._news = asyncio.Event()
         self.dead = dead
+        self.growth = growth
         self.bytes = 0
         for segment in found:
             self.add(segment)

@@ -16,10 +16,12 @@ Fsync = Literal["never", "interval", "always"]
 
 LIMIT_BYTES = 256 * 2**20  # hours of a busy pod's events; the emptyDir's sizeLimit is 1.25 times this
 FLOOR_BYTES = 64 * 2**20  # left free on the node's disk, for its other tenants' logs
-SEAL_BYTES = 512 * 2**10  # one batch: a few hundred KiB compress and send within one timeout
+SEAL_BYTES = (
+    512 * 2**10
+)  # one batch: it compresses and is sent within one timeout, and fits a proxy's usual 1 MB as JSON
 SEAL_EVENTS = 4_000  # a batch of small events is bounded by the receiver's work, not by its bytes
-# While segments wait, the open one may grow so many times larger: a receiver that acknowledges once a second, as ours
-# does, then takes 16,000 events a second. Four, because 2 MiB are 3 MB as JSON, and a log collector's usual bound is 4.
+# While segments wait for a receiver that takes large batches, the open one may grow so many times larger: our collector
+# acknowledges once a second, and then takes 2 MiB in it, some 5,000 exposures. More would hold up its memory and ours.
 SEAL_GROWTH = 4
 SEAL_SECONDS = 5.0  # what a pod's death can take with it, and how old the newest event upstream is
 FSYNC_SECONDS = 1.0

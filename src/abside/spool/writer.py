@@ -102,7 +102,15 @@ class Spool:
         dead = Dead(folder.dead, settings, stats, now_us)
         seq = max(highest_seq(folder), now_us())
         sealed = recover(folder, dead, stats, durable=settings.fsync != "never")
-        return cls(settings, folder, Backlog(sealed, dead, stats), stats, boot=boot, seq=seq, monotonic=monotonic)
+        return cls(
+            settings,
+            folder,
+            Backlog(sealed, dead, stats, settings.seal_growth),
+            stats,
+            boot=boot,
+            seq=seq,
+            monotonic=monotonic,
+        )
 
     @property
     def used_bytes(self) -> int:
@@ -301,10 +309,11 @@ class Spool:
     def _start(self) -> None:
         """Start the next file now, so that no append has to; where that fails, the next append tries again.
 
-        The more segments wait, the larger it may grow: fewer, larger batches catch up with what comes in.
+        The more segments wait, the larger it may grow: fewer, larger batches catch up with what comes in. But not near
+        the bound beyond which appends are refused: a seal takes its time.
         """
         settings = self.settings
-        growth = min(settings.seal_growth, 1 + len(self.backlog))
+        growth = min(self.backlog.growth, 1 + len(self.backlog))
         self._seal_bytes = max(settings.seal_bytes, min(growth * settings.seal_bytes, settings.max_open_bytes // 2))
         self._seal_events = growth * settings.seal_events
         try:

@@ -48,7 +48,9 @@ Result = Acked | Retry | TooLarge | Rejected
 
 
 class Upstream(Protocol):
-    """Where batches go. One caller at a time."""
+    """Where batches go. One caller at a time. `takes_large`: known to take batches of several MiB."""
+
+    takes_large: bool
 
     async def send(self, batch: Batch) -> Result:
         """Deliver one batch. Network trouble is an answer (Retry), never an exception."""

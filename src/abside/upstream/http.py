@@ -66,6 +66,7 @@ class HttpUpstream:
     ) -> None:
         self._url = url / BATCHES_PATH if form == "msgpack" else url
         self._format: Format = form
+        self.takes_large = form == "msgpack"  # our collector; another's bound may be a proxy's 1 MB
         self._token = token
         self._now_us = now_us
         self._encoding: Encoding = encoding or (best_encoding() if form == "msgpack" else "identity")
