@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "k8s"
-FOLDERS = sorted(path.parent.relative_to(K8S).as_posix() for path in K8S.rglob("kustomization.yaml"))
+MINE = "mine"  # the overlay that the README has a person make: theirs, and none of these tests'
+FOLDERS = sorted(
+    path.parent.relative_to(K8S).as_posix() for path in K8S.rglob("kustomization.yaml") if path.parent.name != MINE
+)
 
 Object = dict[str, Any]
 

@@ -44,11 +44,17 @@ def test_it_speaks_of_this_version(readme: str) -> None:
     assert set(re.findall(r"abside:(\d+\.\d+\.\d+)", readme)) == {__version__}
 
 
-def test_the_line_that_finds_sidecars_finds_two_for_a_workload(readme: str, render: Callable[[str], Rendered]) -> None:
-    (pattern,) = re.findall(r"kubectl kustomize k8s/overlays/example \| grep -E '(.+)'", readme)
-    lines = [line for line in render("overlays/example").text.splitlines() if re.search(pattern, line)]
-    gateway = 1
-    assert len(lines) == 2 + gateway
+def test_the_line_that_finds_sidecars_names_workload_and_containers(
+    readme: str, render: Callable[[str], Rendered]
+) -> None:
+    (line,) = re.findall(r"kubectl kustomize k8s/overlays/mine \|\n +(awk .+)", readme)
+    given = render("overlays/example").text
+    done = subprocess.run(["bash", "-c", line], input=given, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "Deployment experiment-gateway abside-sidecar",
+        "Deployment rec-service abside-agent",
+        "Deployment rec-service abside-sidecar",
+    ]
 
 
 def test_a_pause_is_one_key_and_both_its_figures_stand_there(readme: str) -> None:

@@ -104,7 +104,7 @@ class Overlay:
         self.app = app
         self.k8s = folder / "k8s"
         self.mine = self.k8s / "overlays" / "mine"
-        shutil.copytree(root / "k8s", self.k8s)
+        shutil.copytree(root / "k8s", self.k8s, ignore=shutil.ignore_patterns(self.mine.name))
         self.mine.mkdir()
         lines = {"namespace": namespace, "resources": ["app.yaml"], "components": ["../../components/sidecar"]}
         (self.mine / "kustomization.yaml").write_text(yaml.safe_dump(lines))
