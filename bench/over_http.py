@@ -22,7 +22,7 @@ SECONDS = 2
 CONNECTIONS = (1, 16, 64)
 UNDER_SECONDS = 6  # of a disturbance: several reloads fall into it
 RATE = 500
-PACED_SECONDS = 8
+PACED_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -125,11 +125,19 @@ def alongside(work: Callable[[int], None]) -> Iterator[None]:
         thread.join()
 
 
-def paced(stage: Stage, snapshot: Path, upstream: str) -> Table:
-    """Ask 500 times a second (bench/paced.c) while a neighbour burns the other core; the floor too, in turns."""
+def paced(stage: Stage, snapshot: Path, upstream: str) -> dict[str, Table]:
+    """Ask 500 times a second (bench/paced.c), in quiet and while a neighbour burns a core; the floor too, in turns."""
     _, port, _ = stage.sidecar(snapshot, "--upstream", upstream)
     servers = {"floor": stage.floor(), "fast": port}
+    quiet = _paced(stage, servers)
     burner = stage.start(sys.executable, "-c", "while True: pass")
+    burning = _paced(stage, servers)
+    stage.stop(burner)
+    nothing_lost(port)
+    return {"idle": quiet, "burning": burning}
+
+
+def _paced(stage: Stage, servers: dict[str, int]) -> Table:
     table: Table = {(name, 1): [] for name in servers}
     for _ in range(ROUNDS):
         for name, where in servers.items():
@@ -139,7 +147,6 @@ def paced(stage: Stage, snapshot: Path, upstream: str) -> Table:
             if wrong:
                 raise SystemExit(f"{wrong:.0f} wrong answers at port {where}")
             table[name, 1].append(Run(int(count), PACED_SECONDS, *micros))
-    stage.stop(burner)
     return table
 
 
