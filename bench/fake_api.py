@@ -43,6 +43,7 @@ class FakeApi:
     maps: dict[str, dict[str, str | bytes]] = field(default_factory=dict)  # those that exist; bytes are binaryData
     token: str = TOKEN
     fails: int = 0  # a status to answer with, whatever is asked
+    is_mute: bool = False  # a refusal's body is promised and never sent
     slow: float = 0.0  # seconds before any answer
     is_deaf: bool = False  # watches stay open and are told nothing: a connection that died unnoticed
     lists: int = 0
@@ -183,6 +184,8 @@ class FakeApi:
             return web.json_response(status(401, "Unauthorized"), status=401)
         name = request.query.get("fieldSelector", "").removeprefix(SELECTOR)
         code = 403 if name not in self.names else self.fails
+        if code and self.is_mute:
+            return await self._promise(request, code)
         if code:
             return web.json_response(status(code, FORBIDDEN.format(name)), status=code)
         if request.query.get("watch") != "1":
@@ -193,6 +196,15 @@ class FakeApi:
                 {"kind": "ConfigMapList", "apiVersion": "v1", "metadata": metadata, "items": items}
             )
         return await self._watch(request, name)
+
+    async def _promise(self, request: web.Request, code: int) -> web.StreamResponse:
+        response = web.StreamResponse(status=code, headers={"Content-Length": "100"})
+        await response.prepare(request)
+        for _ in range(600):  # 30 s, longer than any test waits
+            await asyncio.sleep(0.05)
+            if request.transport is None or not self.is_mute:
+                break
+        return response
 
     async def _watch(self, request: web.Request, name: str) -> web.StreamResponse:
         query = dict(request.query)

@@ -228,6 +228,19 @@ def test_an_api_that_takes_too_long_is_away(api: FakeApi, watch: Callable[..., C
     until(says(cluster, {}))
 
 
+def test_a_refusal_whose_body_never_comes_is_one_within_the_time_of_an_answer(
+    api: FakeApi, watch: Callable[..., Cluster[Pauses]]
+) -> None:
+    cluster = watch(Patience(watch=(1.0, 1.0), answer=0.3, silence=600.0, first=0.02, longest=0.05, said=0.0))
+    until(lambda: api.watching)
+    api.is_mute = True
+    api.fails = 503  # whatever asks next, and that is a watch, because the API ends this one
+    until(says(cluster, {}, fresh=False))
+    until(lambda: cluster.heard.problem)
+    api.fails = 0
+    until(says(cluster, {}))
+
+
 def test_a_connection_that_died_unnoticed_is_given_up(api: FakeApi, watch: Callable[..., Cluster[Pauses]]) -> None:
     cluster = watch(Patience(silence=0.3, first=0.02, longest=0.05, look=0.02))
     until(lambda: api.watching)

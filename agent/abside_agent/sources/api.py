@@ -87,13 +87,14 @@ class Question:
     async def _get(self, query: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
         """Ask for this name alone: the Role allows no more. Raises RefusedError, ExpiredError, aiohttp.ClientError."""
         params = {"fieldSelector": f"metadata.name={self.name}", **query}
-        async with asyncio.timeout(self.answer):
+        until = asyncio.get_running_loop().time() + self.answer
+        async with asyncio.timeout_at(until):
             response = await self.session.get(self.url, params=params, allow_redirects=False)
         async with response:
             if response.status == HTTPStatus.GONE:
                 raise ExpiredError
             if response.status != HTTPStatus.OK:
-                raise await _refusal(response)
+                raise await _refusal(response, until)
             yield response
 
 
@@ -111,10 +112,12 @@ async def lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
             raise GarbageError(f"a line of more than {MAX_ANSWER_BYTES} bytes")
 
 
-async def _refusal(response: aiohttp.ClientResponse) -> RefusedError:
+async def _refusal(response: aiohttp.ClientResponse, until: float) -> RefusedError:
+    """Read why; a refusal is one also when its body is late, cut or no Status."""
     try:
-        message = message_of(orjson.loads(await response.content.read(MAX_REFUSAL_BYTES)))
-    except orjson.JSONDecodeError:
+        async with asyncio.timeout_at(until):
+            message = message_of(orjson.loads(await response.content.read(MAX_REFUSAL_BYTES)))
+    except (TimeoutError, aiohttp.ClientError, orjson.JSONDecodeError):
         message = response.reason or "no reason given"
     asked = response.headers.get("Retry-After", "")
     return RefusedError(response.status, message, float(asked) if asked.isdecimal() and asked.isascii() else 0.0)
