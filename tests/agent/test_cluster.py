@@ -308,15 +308,20 @@ def test_credentials_that_are_not_there_yet_are_waited_for(
     until(says(cluster, {}))
 
 
-def test_only_the_authority_of_the_cluster_is_trusted(tmp_path: Path, watch: Callable[..., Cluster[Pauses]]) -> None:
-    for name in ("ours", "theirs"):
+def secured(tmp_path: Path, *names: str) -> FakeApi:
+    """Start a server that shows the certificate of the first name."""
+    for name in names:
         subject = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
         files = ["-keyout", str(tmp_path / f"{name}.key"), "-out", str(tmp_path / f"{name}.crt")]
         command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *subject, *files]
         subprocess.run(command, check=True, capture_output=True)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(tmp_path / "ours.crt", tmp_path / "ours.key")
-    secure = FakeApi(tls=tls).start()
+    tls.load_cert_chain(tmp_path / f"{names[0]}.crt", tmp_path / f"{names[0]}.key")
+    return FakeApi(tls=tls).start()
+
+
+def test_only_the_authority_of_the_cluster_is_trusted(tmp_path: Path, watch: Callable[..., Cluster[Pauses]]) -> None:
+    secure = secured(tmp_path, "ours", "theirs")
     try:
         wrong = secure.credentials(tmp_path / "wrong", (tmp_path / "theirs.crt").read_bytes())
         stranger = watch(url=secure.url, credentials=wrong)
@@ -324,6 +329,22 @@ def test_only_the_authority_of_the_cluster_is_trusted(tmp_path: Path, watch: Cal
         assert secure.tokens == []
         right = secure.credentials(tmp_path / "right", (tmp_path / "ours.crt").read_bytes())
         until(says(watch(url=secure.url, credentials=right), {}))
+    finally:
+        secure.end()
+
+
+@pytest.mark.parametrize("bundle", [b"", b"\n", b"\xff", b"no certificate"])
+def test_without_an_authority_nothing_is_sent_not_even_to_whom_the_system_trusts(
+    tmp_path: Path, watch: Callable[..., Cluster[Pauses]], monkeypatch: pytest.MonkeyPatch, bundle: bytes
+) -> None:
+    secure = secured(tmp_path, "system")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "system.crt"))
+    try:
+        cluster = watch(url=secure.url, credentials=secure.credentials(tmp_path / "credentials", bundle))
+        until(lambda: cluster.heard.problem)
+        assert secure.tokens == []
+        assert cluster.heard.problem is not None
+        assert "ca.crt holds no authority to trust: " in cluster.heard.problem.message
     finally:
         secure.end()
 

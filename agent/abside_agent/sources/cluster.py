@@ -201,7 +201,7 @@ class Cluster(Generic[Said]):
         needs_person = refusal is not None and refusal.status in FOR_A_PERSON
         problem = self.heard.problem
         if problem is None and (needs_person or now - self._away_since >= self._patience.said):
-            problem = self._problem(why if needs_person else "the Kubernetes API is away")
+            problem = self._problem(why if needs_person else f"the Kubernetes API is away: {why}")
             then = f"{self._topic.what} come by the volume; {self._topic.meanwhile}"
             log.error("fast_watch_lost", config_map=self._name, why=why, then=then)
         log.debug("fast_watch_away", why=why)
