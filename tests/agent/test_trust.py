@@ -143,6 +143,17 @@ def test_a_word_with_a_part_older_than_what_the_volume_shows_does_not_count_agai
     assert world.says(b"c1 c2").verdict() == API
 
 
+def test_a_volume_that_was_newer_and_cannot_be_seen_any_more_brings_back_no_word() -> None:
+    world = World().says(b"b").shows(b"b")
+    world.verdict()
+    assert world.shows(None).verdict() == API, "which the volume has shown as its last"
+    assert world.away().verdict() == VOLUME, "of which nobody knows whether it is the last: what is in force stays"
+    assert world.shows(b"c").verdict() == VOLUME
+    assert world.shows(None).verdict() == VOLUME
+    assert world.back().verdict() == VOLUME
+    assert world.says(b"c").verdict() == API
+
+
 def test_a_volume_that_cannot_be_seen_says_nothing_and_forgets_nothing() -> None:
     world = World().says(b"b")
     world.verdict()
@@ -151,7 +162,9 @@ def test_a_volume_that_cannot_be_seen_says_nothing_and_forgets_nothing() -> None
 
 
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["edit", "sync", "look", "lose", "list", "resume", "deaf", "wait"]), st.integers(0, 9)),
+    st.tuples(
+        st.sampled_from(["edit", "sync", "look", "lose", "list", "resume", "deaf", "wait", "unseen"]), st.integers(0, 9)
+    ),
     max_size=60,
 )
 
@@ -160,6 +173,7 @@ STEPS = st.lists(
 @given(STEPS)
 @example([("list", 0), ("lose", 0), ("edit", 0), ("sync", 1), ("resume", 0)])
 @example([("list", 0), ("edit", 0), ("edit", 0), ("lose", 0), ("sync", 1), ("wait", 7)])
+@example([("list", 0), ("lose", 0), ("edit", 0), ("sync", 1), ("unseen", 0)])
 def test_nothing_in_force_is_ever_replaced_by_something_older(steps: list[tuple[str, int]]) -> None:
     """Versions are numbers; the kubelet shows any that is not older than KUBELET_SECONDS, and never goes back."""
     world = World(volume=b"0")
@@ -195,8 +209,9 @@ def test_nothing_in_force_is_ever_replaced_by_something_older(steps: list[tuple[
                 world.after(number * 10.0)
         late = [version for version, at in enumerate(written) if at < world.now - KUBELET_SECONDS]
         shown = max([shown, *late[-1:]])
-        verdict = world.shows(b"%d" % shown).verdict()
-        now = told if verdict.by_api else shown
+        is_seen = step != "unseen"
+        verdict = world.shows(b"%d" % shown if is_seen else None).verdict()
+        now = told if verdict.by_api else shown if is_seen else held
         assert now >= held, f"{held} was in force"
         assert not verdict.by_api or world.word is not None
         held = now

@@ -10,6 +10,7 @@ The rule, by what is known. Neither side is the safer one, so the newer holds; t
       but the volume changed since      the API's, and it is asked again: the volume is late, or the watch is deaf
     it has not; the API is away         the API's, until the volume has been showing something new for LATE_SECONDS,
                                         for longer than it can be late; from then on the volume's
+    the volume cannot be seen           the API's; where the volume had gone beyond it, what is in force stays
 
 A volume that never changes is no news, however long: an API that is away is so for the kubelet as well. For the same
 reason the last row may take the last edit but one, where two came within one look of the kubelet and then the API went.
@@ -55,8 +56,8 @@ class Trust:
         if word is None:
             return Verdict(by_api=False)
         self._hear(word)
-        if seen is None:
-            return Verdict(by_api=True)
+        if seen is None:  # the word, unless the volume has gone beyond it: else by neither, and the last good stays
+            return Verdict(not self._is_passed or (word.is_fresh and self._news_at is None))
         if seen == word.said:
             self._is_passed, self._news_at = True, None
             return Verdict(by_api=word.is_fresh)
