@@ -38,10 +38,12 @@ def by_directory(reading: Reading, last: Snapshot | None) -> dict[str, Pauses]:
         shown = reading.pauses
         known = {name: one.pause for name, one in last.experiments.items() if one.pause and name not in shown}
         remembered = dict.fromkeys(reading.keeps, known)
-    return {
-        label: remembered.get(label, {}) | shows if label in reading.keeps else shows
-        for label, shows in reading.paused.items()
+    lifted = reading.lifted
+    kept = {
+        label: {name: why for name, why in remembered.get(label, {}).items() if name not in lifted.get(label, ())}
+        for label in reading.keeps
     }
+    return {label: kept.get(label, {}) | shows for label, shows in reading.paused.items()}
 
 
 def over(snapshot: bytes, shown: Mapping[str, Pauses], now_us: int) -> tuple[bytes, str]:

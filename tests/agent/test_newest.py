@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from abside_agent.sources.heard import Heard, Word
 from abside_agent.sources.mounted import Mounted
 from abside_agent.sources.newest import Known, Newest, Watched
+from abside_agent.sources.trust import LATE_SECONDS
 from abside_agent.tree import flaw
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ class World:
 
     def shows(self, pauses: Pauses | None) -> World:
         self.volume = pauses
+        return self
+
+    def after(self, seconds: float) -> World:
+        self.now += seconds
         return self
 
     def known(self) -> Known:
@@ -98,12 +103,22 @@ def test_a_volume_that_showed_the_same_long_ago_has_not_caught_up_with_a_new_wor
     assert world.says(Y).away().known() == Known(X | Y)
 
 
-def test_before_the_first_word_what_was_paused_before_a_restart_stays_until_the_volume_changes() -> None:
+def test_before_the_first_word_what_was_paused_before_a_restart_stays_until_no_change_can_be_a_late_one() -> None:
     world = World()
-    assert world.known() == Known(NONE, keeps=True)
-    assert world.shows(X).known() == Known(X)
-    assert world.shows(NONE).known() == Known(NONE), "as it was at first, but now that is news"
+    assert world.after(10 * LATE_SECONDS).known() == Known(NONE, keeps=True)
+    assert world.shows(Y).known() == Known(Y, keeps=True), "perhaps the pause before the last"
+    world.shows(NONE)
+    assert world.known() == Known(NONE, keeps=True, lifted=("y",)), "which it has shown before, so that is news"
+    assert world.after(LATE_SECONDS - 5.0).shows(X | Y).known() == Known(X | Y, keeps=True)
+    assert world.after(5.0).shows(NONE).known() == Known(NONE), "counted from the first change: none is kept for ever"
     assert world.says(NONE).known() == Known(NONE)
+
+
+def test_a_volume_that_vanishes_before_the_first_word_lifts_nothing_of_before_a_restart() -> None:
+    world = World()
+    world.known()
+    world.shows(None).known()
+    assert world.after(2 * LATE_SECONDS).known() == Known(NONE, keeps=True)
 
 
 def test_a_volume_that_cannot_be_seen_says_nothing() -> None:

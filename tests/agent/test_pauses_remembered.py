@@ -126,6 +126,14 @@ def test_a_directory_the_snapshot_never_heard_of_has_paused_nothing(pod: Pod, do
     assert decode(pod.published).experiments["x"].pause is None
 
 
+def test_of_a_directory_that_may_be_late_what_it_has_shown_and_lifted_is_not_kept(pod: Pod, doc: type[Doc]) -> None:
+    files = {"g": doc.GROUND, "x": doc.one("x"), "y": doc.one("y", variants=doc.setting("count"))}
+    pod.sees(files, {"x": "stop", "y": "slow"})
+    after = pod.sees(files, keeps=("paused",), lifted={"paused": ("y",)})
+    assert after is not None
+    assert {name: one.pause for name, one in after.experiments.items()} == {"x": "stop", "y": None}
+
+
 @pytest.mark.parametrize(("shown", "kept"), [({}, "carts broken"), ({"x": "slow"}, "slow")])
 def test_of_a_snapshot_that_does_not_say_where_from_all_pauses_stay(
     pod: Pod, doc: type[Doc], shown: dict[str, str], kept: str

@@ -63,15 +63,17 @@ class Mounted:
         called = [label or Path(self.paused[0]).name for label in labels(self.paused)] if self.paused else []
         known = {label: self._pauses.get(directory) for directory, label in zip(self.paused, called, strict=True)}
         keeps: list[str] = []
+        lifted: dict[str, tuple[str, ...]] = {}
         if self.watched is not None:
             first = called[0] if called else self.watched.name
             judged = self.watched.judge(known.get(first))
             known = {**known, first: judged.pauses}
             keeps += [first] if judged.keeps else []
+            lifted |= {first: judged.lifted} if judged.lifted else {}
             reader.problems += self.watched.problems
         keeps += [label for label, found in known.items() if found is None]
         paused = {label: found or {} for label, found in known.items()}
-        return Reading(tuple(reader.files), tuple(reader.lost), tuple(reader.problems), paused, tuple(keeps))
+        return Reading(tuple(reader.files), tuple(reader.lost), tuple(reader.problems), paused, tuple(keeps), lifted)
 
 
 def labels(directories: tuple[str, ...]) -> list[str]:

@@ -2,11 +2,14 @@
 
 The rule, by what is known. It errs on the paused side: losing the API, or a restart without it, lifts no pause.
 
-    the API said nothing yet        the volume's, and what was paused before a restart until the volume changes
+    the API said nothing yet        the volume's, and of what was paused before a restart what it has not shown since,
+                                    until LATE_SECONDS after its first change, which may be a late one
     both show the same              that
     the API is being watched        the API's
       but the volume changed since  both, and the API is asked again: the volume is late, or the watch is deaf
     the API is away                 both, until the volume has shown what the API said last; from then on the volume's
+
+A limit: a pause lifted before the volume ever showed it to this agent is lifted so much later without the API.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ import math
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from abside_agent.sources.trust import LATE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,11 +32,12 @@ Pauses = dict[str, str]  # experiment id, or `all` → reason
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What holds. `keeps`: what was paused before stays as well. `doubts`: the API is to be asked again."""
+    """What holds. `keeps`: what was paused before, too, but not `lifted`. `doubts`: the API is to be asked again."""
 
     pauses: Pauses
     keeps: bool = False
     doubts: bool = False
+    lifted: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -41,16 +47,21 @@ class Newest:
     steady: Callable[[], float] = time.monotonic
     _seen: Pauses | None = None  # what the volume shows
     _since: float = -math.inf  # when it was first seen to show this
-    _changes: int = 0
+    _changed_at: float = math.inf  # when it first changed
+    _shown: set[str] = field(default_factory=set)  # what it paused at any time before the first word
     _shown_at: float | None = None  # of the last word that the volume has shown
 
     def judge(self, seen: Pauses | None, word: Word[Pauses] | None) -> Known:
         """Give what holds now."""
+        now = self.steady()
         if seen != self._seen:
-            self._changes += self._seen is not None
-            self._seen, self._since = seen, self.steady()
+            if self._seen is not None and seen is not None:
+                self._changed_at = min(self._changed_at, now)
+            self._seen, self._since = seen, now
         if word is None:
-            return Known(seen or {}, keeps=not self._changes)
+            self._shown |= seen.keys() if seen else set()
+            keeps = now - self._changed_at <= LATE_SECONDS
+            return Known(seen or {}, keeps, lifted=tuple(sorted(self._shown - (seen or {}).keys())) if keeps else ())
         if seen == word.said:
             self._shown_at = word.at
             return Known(word.said)

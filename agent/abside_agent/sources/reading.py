@@ -45,7 +45,7 @@ class Reading:
     """Everything read at one moment.
 
     `paused`: what each paused directory shows, or showed last, by its label. `keeps`: labels of those of which this
-    agent cannot know it, so what the snapshot in force has of them stays paused as well.
+    agent cannot know it, so what the snapshot in force has of them stays paused as well, but for the ids in `lifted`.
     """
 
     files: tuple[File, ...] = ()
@@ -53,6 +53,7 @@ class Reading:
     problems: tuple[Problem, ...] = ()
     paused: dict[str, Pauses] = field(default_factory=dict)
     keeps: tuple[str, ...] = ()
+    lifted: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def pauses(self) -> Pauses:
@@ -73,6 +74,7 @@ class Reading:
                 "problems": [problem_to_map(problem) for problem in self.problems],
                 "paused": self.paused,
                 "keeps": self.keeps,
+                "lifted": self.lifted,
             }
         )
         return packed
@@ -87,6 +89,7 @@ class Reading:
             tuple(Problem(**problem) for problem in entry["problems"]),
             entry["paused"],
             tuple(entry["keeps"]),
+            {label: tuple(names) for label, names in entry["lifted"].items()},
         )
 
 
