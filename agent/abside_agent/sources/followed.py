@@ -33,7 +33,9 @@ class Followed:
     def judge(self, seen: Keys | None) -> Keys | None:
         """Give the documents that hold, when the directory shows `seen`; None where nobody knows any."""
         word = self._together()
-        verdict = self.trust.judge(None if seen is None else seen.digest(), word)
+        own = [watch.heard.word for watch in self.watches.values()]
+        is_watched = all(one is not None and one.is_fresh for one in own)  # also where one is gone
+        verdict = self.trust.judge(None if seen is None else seen.digest(), word, is_watched=is_watched)
         if verdict.doubts:
             for watch in self.watches.values():
                 watch.doubt()

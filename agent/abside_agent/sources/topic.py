@@ -33,5 +33,8 @@ def pauses_of(keys: Mapping[str, bytes]) -> Pauses:
 
 PAUSES: Topic[Pauses] = Topic(pauses_of, "pauses", "none is lifted for this", "abside-paused-reader")
 EXPERIMENTS: Topic[Keys] = Topic(
-    documents_of, "experiments", "what was said last stays until it has caught up", "abside-experiments-reader"
+    documents_of,
+    "experiments",
+    "what was said last stays until it has caught up, two minutes at most",
+    "abside-experiments-reader",
 )

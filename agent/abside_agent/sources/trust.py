@@ -9,11 +9,14 @@ The rule, by what is known. Neither side is the safer one, so the newer holds; t
     it has not; the API is watched      the API's
       but the volume changed since      the API's, and it is asked again: the volume is late, or the watch is deaf
     it has not; the API is away         the API's, until the volume has been showing something new for LATE_SECONDS,
-                                        for longer than it can be late; from then on the volume's
+                                        or the API has been away for as long, which is longer than the volume can be
+                                        late: what it shows was written since; from then on the volume's
+    it has not; the ConfigMap is gone   the API's, until the volume has been showing something new for LATE_SECONDS
     the volume cannot be seen           the API's; where the volume had gone beyond it, what is in force stays
 
-A volume that never changes is no news, however long: an API that is away is so for the kubelet as well. For the same
-reason the last row may take the last edit but one, where two came within one look of the kubelet and then the API went.
+A volume that did not change may be news as well: an API that is away for the agent alone (a Role, an egress policy)
+must not freeze an edit that was rolled back before the kubelet looked. Where the API went for the kubelet too, within
+one look of it after an edit, the edit before holds until the API is back: nobody in the pod can tell the two apart.
 """
 
 from __future__ import annotations
@@ -47,24 +50,30 @@ class Trust:
     _seen: bytes | None = None  # what the volume showed when it could last be seen
     _said: tuple[float, bytes] | None = None  # the last word
     _news_at: float | None = None  # when the volume first changed since that word
+    _away_at: float | None = None  # since when more would not be heard
     _is_passed: bool = False  # the volume has shown that word, or has gone beyond it
 
-    def judge(self, seen: bytes | None, word: Word[bytes] | None) -> Verdict:
-        """Give whose documents hold now."""
+    def judge(self, seen: bytes | None, word: Word[bytes] | None, *, is_watched: bool = False) -> Verdict:
+        """Give whose documents hold now. `is_watched`: the API is not away, also where the word is not fresh."""
         changed = seen is not None and self._seen is not None and seen != self._seen
         self._seen = self._seen if seen is None else seen
         if word is None:
             return Verdict(by_api=False)
         self._hear(word)
+        if word.is_fresh or is_watched:
+            self._away_at = None
+        elif self._away_at is None:
+            self._away_at = self.steady()
         if seen is None:  # the word, unless the volume has gone beyond it: else by neither, and the last good stays
             return Verdict(not self._is_passed or (word.is_fresh and self._news_at is None))
         if seen == word.said:
             self._is_passed, self._news_at = True, None
             return Verdict(by_api=word.is_fresh)
-        if changed and self._news_at is None:
-            self._news_at = self.steady()
-        if not word.is_fresh and self._news_at is not None:
-            self._is_passed |= self.steady() - self._news_at > LATE_SECONDS
+        now = self.steady()
+        if self._news_at is None and (changed or _is_over(self._away_at, now)):
+            self._news_at = now
+        if not word.is_fresh:
+            self._is_passed |= _is_over(self._news_at, now) or _is_over(self._away_at, now)
         return Verdict(not self._is_passed, doubts=word.is_fresh and self._news_at is not None)
 
     def _hear(self, word: Word[bytes]) -> None:
@@ -72,3 +81,8 @@ class Trust:
         if self._said != (word.at, word.said) and (self._news_at is None or word.at > self._news_at):
             self._said = (word.at, word.said)
             self._news_at, self._is_passed = None, False
+
+
+def _is_over(since: float | None, now: float) -> bool:
+    """Say whether the volume has had the time to show what there was then."""
+    return since is not None and now - since > LATE_SECONDS
