@@ -220,6 +220,13 @@ def test_a_doubt_is_told_to_each_and_their_problems_are_read(world: Callable[...
     both.volume.swap({"a.yaml": "2"})
     both.files()
     assert [ear.doubts for ear in both.ears.values()] == [1, 1]
+    both.says("one", {"a.yaml": b"2"})
+    for _ in range(5):
+        both.files()
+    assert [ear.doubts for ear in both.ears.values()] == [1, 6], "who has answered is not asked again"
+    both.says("two", {"b.yaml": b"1"})
+    both.files()
+    assert [ear.doubts for ear in both.ears.values()] == [1, 6]
     problem = flaw("two", "FAST_WATCH", (), "away", "wait", severity="warning").problem
     both.ears["two"].heard = replace(both.ears["two"].heard, problem=problem)
     assert problem in both.source.read().problems

@@ -37,8 +37,9 @@ class Followed:
         is_watched = all(one is not None and one.is_fresh for one in own)  # also where one is gone
         verdict = self.trust.judge(None if seen is None else seen.digest(), word, is_watched=is_watched)
         if verdict.doubts:
-            for watch in self.watches.values():
-                watch.doubt()
+            for watch, said in zip(self.watches.values(), own, strict=True):
+                if said is not None and self.trust.is_behind(said.at):  # else it has answered since
+                    watch.doubt()
         return self._keys if verdict.by_api else seen
 
     @property

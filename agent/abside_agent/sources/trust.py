@@ -76,6 +76,10 @@ class Trust:
             self._is_passed |= _is_over(self._news_at, now) or _is_over(self._away_at, now)
         return Verdict(not self._is_passed, doubts=word.is_fresh and self._news_at is not None)
 
+    def is_behind(self, at: float) -> bool:
+        """Say whether what was said at that time cannot know what the volume shows since."""
+        return self._news_at is not None and at <= self._news_at
+
     def _hear(self, word: Word[bytes]) -> None:
         """Begin anew with a new word, unless part of it is older than what the volume has shown since the last."""
         if self._said != (word.at, word.said) and (self._news_at is None or word.at > self._news_at):
