@@ -19,9 +19,12 @@ def instant(value: str) -> int:
     return at_us
 
 
+_LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+
+
 def object_name(value: str) -> str:
     """Read the name of a Kubernetes object: a DNS subdomain (RFC 1123). Raises ValueError."""
-    if len(value) > 253 or not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", value):
+    if len(value) > 253 or not re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", value):
         raise ValueError(f"{value!r} is not a ConfigMap's name: lower-case letters, digits, '-' and '.', at most 253")
     return value
 
@@ -33,7 +36,9 @@ class AgentSettings:
     config: tuple[str, ...] = setting(MISSING, "directory of *.yaml documents; may be given several times", many=True)
     snapshot: str = setting(MISSING, "the file to publish, which the sidecar follows")
     paused: tuple[str, ...] = setting((), "directory whose keys are paused experiments", many=True)
-    fast_watch: str | None = setting(None, "ConfigMap of --paused, watched by the Kubernetes API as well; absent: not")
+    fast_watch: str | None = setting(
+        None, "ConfigMap of --paused, watched by the Kubernetes API as well; absent: not", object_name
+    )
     fast_watch_config: tuple[str, ...] = setting(
         (), "every ConfigMap of the one --config, in its order, watched by the API as well", object_name, many=True
     )

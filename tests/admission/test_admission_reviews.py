@@ -185,7 +185,7 @@ def test_what_cannot_be_checked_in_time_or_memory_is_allowed_with_a_warning(
     start: Callable[..., Webhook], documents: Callable[..., Data]
 ) -> None:
     for limits, why in (
-        (("--check-seconds", "0.01"), "it took longer"),
+        (("--check-seconds", "0.01"), "it took longer than 0.01 s"),
         (("--check-memory", "20MiB"), "it needed more"),
     ):
         response = start(*limits).review(documents(TYPO))

@@ -42,10 +42,17 @@ def test_what_does_not_go_together_is_refused_and_says_so(given: dict[str, Any],
     assert says in str(raised.value)
 
 
-@pytest.mark.parametrize("name", ["", "Upper", "under_score", "-a", "a.", "a/b", "a" * 254])
+@pytest.mark.parametrize(
+    "name", ["", "Upper", "under_score", "-a", "a.", "a/b", "a..b", "a.-b", "a-.b", "a\n", "a" * 254]
+)
 def test_a_name_that_no_config_map_can_have_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="is not a ConfigMap's name"):
         object_name(name)
+
+
+@pytest.mark.parametrize("name", ["a", "0", "abside-paused", "a.b-c.9", "a--b", "a" * 253])
+def test_a_name_that_a_config_map_can_have_is_taken(name: str) -> None:
+    assert object_name(name) == name
 
 
 def test_the_command_refuses_before_it_touches_anything(tmp_path: Path) -> None:
@@ -59,4 +66,7 @@ def test_the_command_refuses_before_it_touches_anything(tmp_path: Path) -> None:
     done = subprocess.run([*command, "Experiments"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "'Experiments' is not a ConfigMap's name" in done.stderr
+    done = subprocess.run([*command[:-1], "--fast-watch", "a..b"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "'a..b' is not a ConfigMap's name" in done.stderr
     assert not snapshot.parent.exists()

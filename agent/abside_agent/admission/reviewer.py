@@ -12,7 +12,7 @@ from abside.snapshot import Problem
 from abside_agent.admission.exchange import COMMAND, ONE_OF_SEVERAL
 from abside_agent.admission.review import ReviewUnreadable, answer, read
 from abside_agent.child.exchange import Order
-from abside_agent.child.spawn import ChildError, run
+from abside_agent.child.spawn import ChildError, ChildLateError, run
 from abside_agent.sources.reading import EVERY_EXPERIMENT, File, Reading
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ class Reviewer:
             raise ChildError("other changes were being checked all the time") from exc
         try:
             return (await asyncio.to_thread(run, order, until - loop.time(), self._stop, command)).problems
+        except ChildLateError as exc:  # it was given what the wait had left, which is nothing a person knows
+            raise ChildLateError(self._settings.check_seconds) from exc
         finally:
             self._one.release()
 

@@ -31,8 +31,15 @@ class ChildError(Exception):
         return f"the documents could not be compiled: {self.reason}"
 
 
+class ChildLateError(ChildError):
+    """The child took longer than it was given."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"it took longer than {seconds:g} s")
+
+
 def run(order: Order, seconds: float, stop: Event, command: Sequence[str] = COMMAND) -> Outcome:
-    """Have an order answered within `seconds`, or until stopped. Raises ChildError."""
+    """Have an order answered within `seconds`, or until stopped. Raises ChildLateError, ChildError."""
     try:
         # A session of its own: Ctrl-C in a terminal is the agent's to handle.
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)  # noqa: S603 our own command
@@ -70,7 +77,7 @@ def _answer(child: subprocess.Popen[bytes], seconds: float, stop: Event) -> byte
             if stop.is_set():
                 raise ChildError("the agent was stopped") from exc
             if time.monotonic() >= deadline:
-                raise ChildError(f"it took longer than {seconds:g} s") from exc
+                raise ChildLateError(seconds) from exc
 
 
 def _why(code: int, order: Order) -> str:
