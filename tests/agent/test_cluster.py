@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import subprocess
 import time
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -14,14 +16,13 @@ import watchers
 from abside_agent.sources.api import Access
 from abside_agent.sources.cluster import Cluster, Patience
 from abside_agent.sources.config_map import MAX_ANSWER_BYTES
+from abside_agent.sources.newest import Pauses
 from abside_agent.sources.topic import PAUSES
 from fake_api import FakeApi
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
-
-    from abside_agent.sources.newest import Pauses
 
 DEADLINE_SECONDS = 20.0
 HASTE = Patience(watch=(60.0, 60.0), answer=1.0, silence=5.0, first=0.02, longest=0.1, refused=0.2, look=0.02, said=0.3)
@@ -347,6 +348,56 @@ def test_without_an_authority_nothing_is_sent_not_even_to_whom_the_system_trusts
         assert "ca.crt holds no authority to trust: " in cluster.heard.problem.message
     finally:
         secure.end()
+
+
+class Dead(Cluster[Pauses]):
+    """One whose thread ends before it has begun, as where no descriptor is left, or does not come to it for a while."""
+
+    lingers = 0.0
+
+    async def _run(self) -> None:
+        await asyncio.sleep(self.lingers)
+        raise OSError(24, "Too many open files")
+
+
+@pytest.mark.parametrize(("lingers", "why"), [(0.0, "Too many open files"), (0.5, "its thread does not begin")])
+def test_a_thread_that_does_not_live_leaves_the_volume_alone_and_says_so(
+    api: FakeApi, tmp_path: Path, caplog: pytest.LogCaptureFixture, lingers: float, why: str
+) -> None:
+    rings: SimpleQueue[None] = SimpleQueue()
+    access = Access(api.url, api.credentials(tmp_path / "credentials"))
+    cluster = Dead(access, "abside-paused", PAUSES, lambda: rings.put(None), Patience(start=0.1))
+    cluster.lingers = lingers
+    cluster.start()
+    problem = cluster.heard.problem
+    assert problem is not None
+    assert why in problem.message
+    assert cluster.heard.word is None
+    rings.get(timeout=DEADLINE_SECONDS)
+    begun = time.monotonic()
+    cluster.await_answer(DEADLINE_SECONDS)
+    assert time.monotonic() - begun < DEADLINE_SECONDS / 2
+    cluster.close()
+    assert "fast_watch_died" in caplog.text
+
+
+def test_what_could_not_be_read_is_told_again(api: FakeApi, tmp_path: Path) -> None:
+    left = ["a mistake of ours"]
+
+    def read(keys: Mapping[str, bytes]) -> Pauses:
+        if keys and left:
+            raise LookupError(left.pop())
+        return PAUSES.read(keys)
+
+    access = Access(api.url, api.credentials(tmp_path / "credentials"))
+    cluster = Cluster(access, "abside-paused", replace(PAUSES, read=read), int, HASTE)
+    cluster.start()
+    try:
+        until(lambda: api.watching)
+        api.put({"x": "why"})
+        until(says(cluster, {"x": "why"}))
+    finally:
+        cluster.close()
 
 
 def test_closing_ends_the_thread_at_once_whatever_it_does(api: FakeApi, watch: Callable[..., Cluster[Pauses]]) -> None:

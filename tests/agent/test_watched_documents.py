@@ -249,6 +249,8 @@ def test_a_new_token_is_tried_at_once(world: World) -> None:
         b'{"type": "MODIFIED", "object": {"metadata": {"name": "abside-experiments"}, "data": {}}}\n',
         CHANGED % b'"data": ["a.yaml"]',
         CHANGED % b'"data": {"a.yaml": 1}',
+        CHANGED % b'"data": {"": "x"}',
+        CHANGED % b'"binaryData": {"": "eA=="}',
         CHANGED % b'"data": {"a.yaml": "\\ud800"}',
         CHANGED % b'"binaryData": {"a.yaml": "%%%"}',
         b'{"type": "ERROR", "object": {"code": 500, "message": "etcd"}}\n',

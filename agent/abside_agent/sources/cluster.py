@@ -51,6 +51,7 @@ class Patience:
     longest: float = 30.0
     refused: float = 60.0  # after 401 and 403; jittered
     look: float = 1.0  # how often a new token is looked for while waiting
+    start: float = 5.0  # for a thread to begin: the volume must not wait for it
     said: float = 60.0  # away for longer than this, log and status say so: an upgrade of the API takes less
 
 
@@ -72,7 +73,7 @@ class Cluster(Generic[Said]):
         self._patience = patience or Patience()
         self._chance = random.Random()
         self._backoff = Backoff(self._patience.first, self._patience.longest, self._chance)
-        self._thread = Thread(target=lambda: asyncio.run(self._run()), name="fast-watch", daemon=True)
+        self._thread = Thread(target=self._live, name="fast-watch", daemon=True)
         self._runs = Event()
         self._answered = Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -85,9 +86,10 @@ class Cluster(Generic[Said]):
         self.heard: Heard[Said] = Heard(None)  # replaced whole, so that another thread may read it
 
     def start(self) -> None:
-        """Begin to follow."""
+        """Begin to follow; where that takes too long, the volume stands alone for now and a person is told."""
         self._thread.start()
-        self._runs.wait()
+        if not self._runs.wait(self._patience.start):
+            self._give_up("its thread does not begin")
 
     def await_answer(self, seconds: float) -> None:
         """Wait until the API has said something for the first time, or is known not to, for so long at most."""
@@ -111,6 +113,21 @@ class Cluster(Generic[Said]):
         self._must_list = True
         if self._response is not None:
             self._response.close()
+
+    def _live(self) -> None:
+        try:
+            asyncio.run(self._run())
+        except Exception as exc:  # noqa: BLE001 a thread's death must be seen, and nobody else would
+            log.crash("fast_watch_died", exc, config_map=self._name)
+            self._give_up(str(exc) or type(exc).__name__)
+        finally:
+            self._runs.set()
+
+    def _give_up(self, why: str) -> None:
+        """Go on by the volume: nothing more is heard of the API, and a person is told."""
+        word = self.heard.word
+        self._say(Heard(word and replace(word, is_fresh=False), self._problem(why)))
+        self._answered.set()
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -180,10 +197,10 @@ class Cluster(Generic[Said]):
                 self._response = None
 
     def _tell(self, state: State, at: float) -> None:
-        self._version = state.version
         if state.keys is not None:
             self._say(Heard(Word(self._topic.read(state.keys), at, is_fresh=True), self.heard.problem))
             self._answered.set()
+        self._version = state.version  # last: what could not be read is told again
 
     def _stands(self) -> None:
         """Note that the watch stands: from here on, no news is good news."""

@@ -117,6 +117,8 @@ def _keys(content: dict[str, Any]) -> dict[str, bytes]:
         entries = content.get(section) or {}
         if not isinstance(entries, dict) or not all(isinstance(value, str) for value in entries.values()):
             raise GarbageError(f"{section} is not text by key")
+        if "" in entries:
+            raise GarbageError(f"{section} has a key without a name")
         try:
             read = _base64 if section == "binaryData" else str.encode
             found |= {key: read(value) for key, value in entries.items() if not key.startswith(".")}
