@@ -43,6 +43,10 @@ class FakeApi:
     maps: dict[str, dict[str, str | bytes]] = field(default_factory=dict)  # those that exist; bytes are binaryData
     token: str = TOKEN
     fails: int = 0  # a status to answer with, whatever is asked
+    retry_after: str = ""  # what a refusal asks for
+    elsewhere: str = ""  # where everything is redirected to
+    ends_at_once: bool = False  # watches are ended as soon as they stand
+    padding: int = 0  # bytes of metadata in each list
     is_mute: bool = False  # a refusal's body is promised and never sent
     slow: float = 0.0  # seconds before any answer
     is_deaf: bool = False  # watches stay open and are told nothing: a connection that died unnoticed
@@ -180,6 +184,8 @@ class FakeApi:
         await asyncio.sleep(self.slow)
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         self.tokens.append(token)
+        if self.elsewhere:
+            raise web.HTTPTemporaryRedirect(self.elsewhere + str(request.rel_url))
         if token != self.token:
             return web.json_response(status(401, "Unauthorized"), status=401)
         name = request.query.get("fieldSelector", "").removeprefix(SELECTOR)
@@ -187,11 +193,12 @@ class FakeApi:
         if code and self.is_mute:
             return await self._promise(request, code)
         if code:
-            return web.json_response(status(code, FORBIDDEN.format(name)), status=code)
+            asked = {"Retry-After": self.retry_after} if self.retry_after else None
+            return web.json_response(status(code, FORBIDDEN.format(name)), status=code, headers=asked)
         if request.query.get("watch") != "1":
             self.lists += 1
             items = [self._object(name)] if name in self.maps else []
-            metadata = {"resourceVersion": str(self.version)}
+            metadata = {"resourceVersion": str(self.version), "padding": "x" * self.padding}
             return web.json_response(
                 {"kind": "ConfigMapList", "apiVersion": "v1", "metadata": metadata, "items": items}
             )
@@ -217,6 +224,8 @@ class FakeApi:
         for version, of, line in self._history:
             if version > since and of == name and not self.is_deaf:
                 await response.write(line)
+        if self.ends_at_once:
+            return response
         self._open[response] = name
         try:
             for _ in range(int(query["timeoutSeconds"]) * 20):

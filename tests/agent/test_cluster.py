@@ -221,6 +221,60 @@ def test_an_api_in_trouble_is_asked_again_later(api: FakeApi, watch: Callable[..
     until(says(cluster, {}))
 
 
+def test_how_long_a_refusal_asks_to_wait_is_waited_up_to_the_longest(
+    api: FakeApi, watch: Callable[..., Cluster[Pauses]]
+) -> None:
+    api.fails, api.retry_after = 429, "600"
+    watch(Patience(first=0.01, longest=0.5, look=0.02))
+    until(lambda: len(api.tokens) >= 1)
+    time.sleep(0.35)  # time for many tries, were they to come
+    assert len(api.tokens) == 1
+    until(lambda: len(api.tokens) >= 2)
+
+
+def test_a_watch_that_ends_at_once_is_waited_after(api: FakeApi, watch: Callable[..., Cluster[Pauses]]) -> None:
+    api.ends_at_once = True
+    cluster = watch(Patience(first=0.5, longest=0.5, look=0.02))
+    until(lambda: len(api.watches) >= 2)
+    time.sleep(0.5)
+    assert len(api.watches) < 30, "a quarter of a second apart in the middle; hundreds, were there no wait"
+    api.ends_at_once = False
+    until(lambda: api.watching)
+    assert api.lists == 1
+    assert cluster.heard.problem is None
+
+
+def test_a_redirect_is_a_refusal_and_takes_the_token_nowhere(
+    api: FakeApi, watch: Callable[..., Cluster[Pauses]]
+) -> None:
+    other = FakeApi().start()
+    api.elsewhere = other.url
+    try:
+        cluster = watch()
+        until(lambda: cluster.heard.problem)
+        assert cluster.heard.problem is not None
+        assert "answered 307" in cluster.heard.problem.message
+        assert other.tokens == []
+    finally:
+        other.end()
+
+
+def test_a_list_beyond_its_bound_is_garbage(api: FakeApi, watch: Callable[..., Cluster[Pauses]]) -> None:
+    api.padding = MAX_ANSWER_BYTES
+    cluster = watch(Patience(first=0.02, longest=0.1, look=0.02, said=0.0))
+    until(lambda: cluster.heard.problem)
+    assert cluster.heard.problem is not None
+    assert f"more than {MAX_ANSWER_BYTES} bytes" in cluster.heard.problem.message
+    assert cluster.heard.word is None
+    api.padding = MAX_ANSWER_BYTES // 2
+    until(says(cluster, {}))
+
+
+def test_keys_that_begin_with_a_dot_are_no_pauses(api: FakeApi, watch: Callable[..., Cluster[Pauses]]) -> None:
+    api.put({"..data": "", ".all": "", "x": "why"})
+    until(says(watch(), {"x": "why"}))
+
+
 def test_an_api_that_takes_too_long_is_away(api: FakeApi, watch: Callable[..., Cluster[Pauses]]) -> None:
     api.slow = 30.0
     cluster = watch(Patience(answer=0.1, first=0.02, longest=0.05, look=0.02, said=0.0))
