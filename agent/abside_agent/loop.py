@@ -63,9 +63,8 @@ def main(settings: AgentSettings) -> int:
         return 0 if agent.is_clean else 1
     waits: Hints | FastWatch  # first watch, then read: nothing falls in between
     if watched:
-        waits = FastWatch(
-            settings, source, news
-        )  # and no hints: what the volume brings has been under way for a minute
+        # No hints besides: what the volume brings has been under way for a minute.
+        waits = FastWatch(settings, source, news)
         waits.start()
     else:
         waits = Hints((*settings.config, *settings.paused), stop)

@@ -281,9 +281,8 @@ def _syntax(text: str, exc: yaml.MarkedYAMLError) -> _Unreadable:
         mark = exc.context_mark  # where it opened: there is nothing to see behind the last line
     place = (min(mark.line + 1, len(lines) or 1), mark.column + 1)
     line = lines[mark.line] if mark.line < len(lines) else ""
-    if (
-        "nesting depth" in said
-    ):  # libyaml 0.2.6 has a bound of its own, and may meet it before we are told the first value
+    # libyaml 0.2.6 has a bound of its own, and may meet it before we are told the first value.
+    if "nesting depth" in said:
         return _too_deep(place)
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return _Unreadable("TAB", (place[0], line.index("\t") + 1), "a tab cannot indent", "use spaces")
