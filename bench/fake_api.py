@@ -179,6 +179,13 @@ class FakeApi:
     async def _end(self) -> None:
         if left := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(left, timeout=3.0)  # each watch looks every second whether it is still wanted
+        # A connection whose other end went hears of it in a turn of its own; the loop must not end before.
+        loop: Any = self._loop
+        until = loop.time() + 3.0
+        while any(one._sock is not None for one in list(loop._transports.values())):  # noqa: SLF001 asyncio has no list
+            if loop.time() > until:
+                break
+            await asyncio.sleep(0.01)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(self.slow)

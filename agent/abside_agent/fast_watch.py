@@ -24,7 +24,7 @@ MAX_CONFIG_MAPS = 16  # full ones are as much as is read of all directories; eac
 FIRST_WORD_SECONDS = 2.0
 
 
-class SettingWrongError(Exception):
+class SettingWrongError(ValueError):
     """Settings that do not go together."""
 
     def __init__(self, option: str, why: str) -> None:
@@ -74,7 +74,7 @@ def names_watched(settings: AgentSettings) -> tuple[str, ...]:
 class FastWatch:
     """The watches of one agent. What they need is imported here: 15 MB that nobody else pays for."""
 
-    def __init__(self, settings: AgentSettings, source: Mounted, news: News) -> None:
+    def __init__(self, settings: AgentSettings, source: Mounted) -> None:
         from abside_agent.sources.api import Access  # noqa: PLC0415 see above
         from abside_agent.sources.cluster import Cluster  # noqa: PLC0415 see above
         from abside_agent.sources.topic import EXPERIMENTS, PAUSES  # noqa: PLC0415 see above
@@ -84,7 +84,7 @@ class FastWatch:
             told.get("KUBERNETES_SERVICE_HOST"), told.get("KUBERNETES_SERVICE_PORT")
         )
         access = Access(url, Path(settings.cluster_credentials))
-        self._news = news
+        self.news = news = News()
         self._documents = {name: Cluster(access, name, EXPERIMENTS, news.ring) for name in settings.fast_watch_config}
         self._clusters: list[Cluster[Keys] | Cluster[Pauses]] = [*self._documents.values()]
         if self._documents:
@@ -104,7 +104,7 @@ class FastWatch:
 
     def wait(self, seconds: float) -> None:
         """Wait for news, or the end of the time."""
-        self._news.wait(seconds)
+        self.news.wait(seconds)
 
     def close(self) -> None:
         """End the watches."""

@@ -18,7 +18,6 @@ from abside.log import Log, setup
 from abside.snapshot import Problem
 from abside_agent.child.exchange import Order, Outcome
 from abside_agent.child.spawn import ChildError, run
-from abside_agent.fast_watch import FastWatch, News, SettingWrongError, names_watched
 from abside_agent.memory import give_back
 from abside_agent.pause import over
 from abside_agent.publish import publish, read_published, remove_leftovers
@@ -29,6 +28,7 @@ from abside_agent.sources.reading import Reading, digest_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from abside_agent.fast_watch import FastWatch
     from abside_agent.settings import AgentSettings
 
 log = Log("abside.agent")
@@ -42,30 +42,31 @@ RETRY_LONGEST_SECONDS = 1800.0  # if it is the documents, each try costs `compil
 def main(settings: AgentSettings) -> int:
     """Run the agent until SIGTERM or SIGINT, or once. Give the exit code."""
     setup("agent", settings.log_level)
-    stop, news = Event(), News()
+    mounts = mount_points(MOUNTS.read_text()) if MOUNTS.exists() else frozenset()
+    source = Mounted(settings.config, settings.paused, mounts)
+    try:
+        watch = _fast_watch(settings, source)
+    except ValueError as exc:
+        log.error("cannot_start", reason=str(exc))
+        return 1
+    stop = Event()
 
     def end(*_: object) -> None:
         stop.set()
-        news.ring()
+        if watch is not None:
+            watch.news.ring()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    try:
-        watched = names_watched(settings)
-    except SettingWrongError as exc:
-        log.error("cannot_start", reason=str(exc))
-        return 1
-    mounts = mount_points(MOUNTS.read_text()) if MOUNTS.exists() else frozenset()
-    source = Mounted(settings.config, settings.paused, mounts)
     agent = Agent(settings, source, stop)
     if settings.once:
         agent.turn()
         return 0 if agent.is_clean else 1
     waits: Hints | FastWatch  # first watch, then read: nothing falls in between
-    if watched:
+    if watch is not None:
         # No hints besides: what the volume brings has been under way for a minute.
-        waits = FastWatch(settings, source, news)
-        waits.start()
+        waits = watch
+        watch.start()
     else:
         waits = Hints((*settings.config, *settings.paused), stop)
     log.info(
@@ -80,6 +81,16 @@ def main(settings: AgentSettings) -> int:
         waits.close()
     log.info("stopped")
     return 0
+
+
+def _fast_watch(settings: AgentSettings, source: Mounted) -> FastWatch | None:
+    """Make the watches that are asked for. Raises ValueError for settings that do not go together."""
+    if settings.fast_watch is None and not settings.fast_watch_config:
+        return None
+    from abside_agent.fast_watch import FastWatch, names_watched  # noqa: PLC0415 a megabyte the others do without
+
+    names_watched(settings)
+    return None if settings.once else FastWatch(settings, source)
 
 
 @dataclass(slots=True)
