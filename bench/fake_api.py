@@ -181,8 +181,10 @@ class FakeApi:
             await asyncio.wait(left, timeout=3.0)  # each watch looks every second whether it is still wanted
         # A connection whose other end went hears of it in a turn of its own; the loop must not end before.
         loop: Any = self._loop
+        for one in list(loop._transports.values()):  # noqa: SLF001 asyncio has no list of them
+            one.abort()
         until = loop.time() + 3.0
-        while any(one._sock is not None for one in list(loop._transports.values())):  # noqa: SLF001 asyncio has no list
+        while any(one._sock is not None for one in list(loop._transports.values())):  # noqa: SLF001 as above
             if loop.time() > until:
                 break
             await asyncio.sleep(0.01)
