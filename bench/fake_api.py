@@ -167,12 +167,15 @@ class FakeApi:
         app.router.add_get(PATH, self._answer)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self.tls, reuse_address=True, backlog=2048)
-        await site.start()
+        self._listening = socket.create_server(("127.0.0.1", self.port), backlog=2048)
+        await web.SockSite(self._runner, self._listening, ssl_context=self.tls, backlog=2048).start()
 
     async def _stop(self) -> None:
         await self._cut(whole=True)
         if self._runner is not None:
+            # asyncio drops a connection, unclosed, whose server closes between its accept and its transport: a turn.
+            self._loop.remove_reader(self._listening)
+            await asyncio.sleep(0)
             await self._runner.cleanup()
             self._runner = None
 
@@ -181,10 +184,8 @@ class FakeApi:
             await asyncio.wait(left, timeout=3.0)  # each watch looks every second whether it is still wanted
         # A connection whose other end went hears of it in a turn of its own; the loop must not end before.
         loop: Any = self._loop
-        for one in list(loop._transports.values()):  # noqa: SLF001 asyncio has no list of them
-            one.abort()
         until = loop.time() + 3.0
-        while any(one._sock is not None for one in list(loop._transports.values())):  # noqa: SLF001 as above
+        while any(one._sock is not None for one in list(loop._transports.values())):  # noqa: SLF001 asyncio has no list
             if loop.time() > until:
                 break
             await asyncio.sleep(0.01)

@@ -345,12 +345,24 @@ async def test_closing_lets_what_is_in_flight_finish_and_takes_nothing_new() -> 
         async with asyncio.TaskGroup() as group:
             group.create_task(listener.close(DEADLINE_SECONDS))
             await asyncio.sleep(0)
+            await asyncio.sleep(0)  # a turn for what was accepted, then the port is closed
             with pytest.raises(OSError):  # noqa: PT011 refused or reset, by platform
                 await connect()
             desk.let_go.set()
             assert (await busy.answer())[::2] == (202, b"{}")
         assert await idle.end() == b""
         assert listener.open_connections == 0
+
+
+async def test_a_connection_accepted_in_the_turn_before_closing_is_closed_too() -> None:
+    async with listening(Desk()) as (listener, _):
+        port = listener._servers[0].sockets[0].getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as late:
+            late.setblocking(False)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # accepted, and not yet given its transport
+            await listener.close(0.1)
+            assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(late, 1), DEADLINE_SECONDS) == b""
 
 
 async def test_closing_waits_for_the_rest_of_a_body() -> None:

@@ -155,8 +155,15 @@ class Listener(web.Server):
         bound = server.sockets[0].getsockname()
         return f"{host}:{bound[1]}"
 
-    def stop_accepting(self) -> None:
+    async def stop_accepting(self) -> None:
         """Close the listening sockets; open connections go on."""
+        # A connection gets its transport a turn of the loop after its accept. When its server closes in between,
+        # asyncio leaves it open and unheard, and its client waits: so what has been accepted gets that turn.
+        loop = asyncio.get_running_loop()
+        for server in self._servers:
+            for listening in server.sockets:
+                loop.remove_reader(listening.fileno())
+        await asyncio.sleep(0)
         for server in self._servers:
             server.close()
         for path in self._sockets:
@@ -167,7 +174,7 @@ class Listener(web.Server):
         loop = asyncio.get_running_loop()
         until = loop.time() + grace_seconds
         self.retiring = True
-        self.stop_accepting()
+        await self.stop_accepting()
         # First of all the bodies that are still coming: told to close, aiohttp hears no more of them.
         await asyncio.sleep(min(LOOK_SECONDS, grace_seconds))
         while self.in_flight and loop.time() < until:  # noqa: ASYNC110 once in a life; an event would cost each request

@@ -466,9 +466,6 @@ def test_closing_ends_the_thread_at_once_whatever_it_does(api: FakeApi, watch: C
         assert not cluster._thread.is_alive()
 
 
-# Of all tests this one allocates most, and so collects what an earlier one left in a cycle: an unclosed transport with
-# a low descriptor, in some whole runs and in none of this test by itself.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_two_hundred_watchers_hear_every_change_and_all_come_back() -> None:
     took = await watchers.main(200, back_seconds=1.0)  # python bench/watchers.py does it with 1,000
     print({what: round(seconds, 2) for what, seconds in took.items()})

@@ -71,12 +71,10 @@ async def admission(settings: AdmissionSettings) -> AsyncIterator[str]:
     try:
         supervisor.start("certificate", lambda: certificate.follow(settings.tls_poll_seconds))
         yield await listener.open(settings.listen, certificate.context)
-        listener.stop_accepting()
-        listener.retiring = True
         await listener.close(settings.check_seconds + CLOSE_SECONDS)
     finally:
         reviewer.stop()
-        listener.stop_accepting()
+        await listener.stop_accepting()
         await supervisor.stop()
 
 

@@ -112,7 +112,7 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
         supervisor.start("grouper", grouper.run)
         supervisor.start("upkeep", upkeep.run)
         yield await listener.open(settings.listen, tls)
-        listener.stop_accepting()
+        await listener.stop_accepting()
         listener.retiring = True
         grouper.hurry()
         with suppress(TimeoutError):
@@ -122,7 +122,7 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
         await listener.close(CLOSE_SECONDS)
         await grouper.finish()
     finally:
-        listener.stop_accepting()
+        await listener.stop_accepting()
         await supervisor.stop()
         writer.close()
 
