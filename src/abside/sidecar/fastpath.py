@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from abside.log import Log
 from abside.serve import INTERNAL, Refusal, problem
-from abside.sidecar.heads import end_of_head, head_of, read_head
+from abside.sidecar.heads import Heads, end_of_head, head_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 log = Log("abside.fastpath")
 MAX_HEAD_BYTES = 4096  # a client library sends 150 to 400; what is longer is aiohttp's to judge
-# Distinct request heads kept read: a client has a handful, one for each body length. One that sends a trace's id with
-# each request has a new one every time, and pays some 5 µs for its reading.
-MAX_KNOWN_HEADS = 512
 MAX_AWAITED_BYTES = 16 * 1024  # of a body in several segments: a page's events; 1,024 connections hold 16 MB of them
 WAIT_SECONDS = 1.0  # for the rest of a body; clients that send head and body apart do so within a millisecond
 SWEEP_SECONDS = 1.0
@@ -35,7 +32,7 @@ DIRECT_ANSWERS = 15
 
 
 class FastDoor:
-    """What the connections of one listener share. A head is read once: the same bytes mean the same thing for ever.
+    """What the connections of one listener share.
 
     `settle` is called before answers leave. Under load it is called once for all that one turn of the loop brought:
     exposures of requests that arrived together are written to the spool together. Where turns bring one request each,
@@ -44,29 +41,21 @@ class FastDoor:
 
     def __init__(self, listener: Listener, routes: Mapping[bytes, FastRoute], settle: Callable[[], None]) -> None:
         self.listener = listener
-        self.routes = routes
         self.answered = 0
         self.handed_over = 0
         self.connections: set[FastConnection] = set()
+        self.routes = routes
+        self.heads = Heads(routes)
+        self.known = self.heads.known  # beside the hot path, not behind two names
         self.end_of_head = end_of_head()
         self.keepalive_seconds = listener.bounds.keepalive_seconds
         self._settle = settle
-        self.heads: dict[bytes, Head] = {}  # those understood so far
         self._leaving: list[tuple[FastConnection, bytes]] = []
         self._direct = 0  # answers that may leave at once
 
     def __call__(self) -> FastConnection:
         """Give the protocol of one new connection (asyncio's factory)."""
         return FastConnection(self)
-
-    def head(self, head: bytes) -> Head | None:
-        """Read a request head that is not in `heads`, blank line included; None: not plainly understood."""
-        found = read_head(head, self.routes)
-        if found is not None:
-            if len(self.heads) >= MAX_KNOWN_HEADS:
-                self.heads.clear()
-            self.heads[head] = found
-        return found
 
     def leave(self, connection: FastConnection, answer: bytes) -> None:
         """Let an answer leave: at once, or at the end of this turn of the loop."""
@@ -171,7 +160,7 @@ class FastConnection(asyncio.Protocol):
         end = data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES) + 4
         door, head = self._door, None
         if end > 3:
-            head = door.heads.get(data[:end]) or door.head(data[:end])
+            head = door.known.get(data[:end]) or door.heads.read(data[:end])
         if head is None or door.listener.retiring:  # who retires says so in the answer, as aiohttp does
             self._hand_over(data)
             return

@@ -6,12 +6,15 @@ import re
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from abside.serve import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+MAX_KNOWN = 512  # heads, and header lines: at most 2 MB of each
+_Known = TypeVar("_Known")
 
 
 @dataclass(slots=True)
@@ -37,30 +40,68 @@ class Head:
     good: bytes
 
 
-def read_head(head: bytes, routes: Mapping[bytes, FastRoute]) -> Head | None:
-    """Read a request head strictly, blank line included; None for anything not plainly understood. Pure."""
-    line, *fields = head[:-4].split(b"\r\n")
-    parts = line.split(b" ")
-    if len(parts) != 3 or parts[0] != b"POST" or parts[2] != b"HTTP/1.1" or parts[1] not in routes:
-        return None
-    route = routes[parts[1]]
-    seen: dict[bytes, bytes] = {}
-    for one in fields:
-        name, colon, value = one.partition(b":")
-        name, value = name.lower(), value.strip(b" \t")
-        if not colon or not _TOKEN.match(name) or not _VALUE.match(value):
+class Field(NamedTuple):
+    """One header line, understood: `name` is empty where it changes nothing of framing or answer."""
+
+    name: bytes
+    body_bytes: int = 0
+
+
+class Heads:
+    """Request heads, read strictly and remembered: the same bytes mean the same thing for ever.
+
+    A client has a handful of heads, one for each length of its bodies, all of them in `known`. One that sends a trace's
+    id has a new head every time, and of that only the lines are known: so lines are remembered too, and a head only
+    when none of its lines was new.
+    """
+
+    def __init__(self, routes: Mapping[bytes, FastRoute]) -> None:
+        self.known: dict[bytes, Head] = {}
+        self._routes = {
+            b"POST %b HTTP/1.1" % path: (route, head_of(Answer(route.status, b""))) for path, route in routes.items()
+        }
+        self._fields: dict[bytes, Field] = {}
+
+    def read(self, head: bytes) -> Head | None:
+        """Read a head, blank line included; None for anything not plainly understood."""
+        line, *lines = head[:-4].split(b"\r\n")
+        found = self._routes.get(line)
+        if found is None:
             return None
-        if name in seen and name in _SINGLE:
+        fields, is_new = self._fields, False
+        seen: dict[bytes, int] = {}
+        for one in lines:
+            field = fields.get(one)
+            if field is None:
+                field = read_field(one)
+                if field is None:
+                    return None
+                is_new = True
+                _remember(fields, one, field)
+            if field.name:
+                if field.name in seen:
+                    return None
+                seen[field.name] = field.body_bytes
+        route, good = found
+        if b"host" not in seen or not 0 <= seen.get(b"content-length", -1) <= route.max_body_bytes:
             return None
-        seen[name] = value
-    length = seen.get(b"content-length", b"")
-    if b"host" not in seen or not _LENGTH.match(length) or int(length) > route.max_body_bytes:
+        read = Head(route, seen[b"content-length"], good)
+        if not is_new:
+            _remember(self.known, head, read)
+        return read
+
+
+def read_field(line: bytes) -> Field | None:
+    """Read a header line strictly; None for anything not plainly understood. Pure."""
+    name, colon, value = line.partition(b":")
+    name, value = name.lower(), value.strip(b" \t")
+    if not colon or not _TOKEN.match(name) or not _VALUE.match(value):
         return None
-    if not _JSON.match(seen.get(b"content-type", b"application/json")):
-        return None
-    if seen.get(b"connection", b"keep-alive").lower() != b"keep-alive" or (seen.keys() & _MEANINGFUL) - {b"connection"}:
-        return None
-    return Head(route, int(length), head_of(Answer(route.status, b"")))
+    if name in _ONLY:
+        return Field(name) if _ONLY[name].match(value) else None
+    if name == b"content-length":
+        return Field(name, int(value)) if _LENGTH.match(value) else None
+    return None if name in _MEANINGFUL else Field(b"")
 
 
 def head_of(answer: Answer) -> bytes:
@@ -79,10 +120,20 @@ def end_of_head() -> bytes:
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _VALUE = re.compile(rb"[\t\x20-\x7e]*\Z")
 _LENGTH = re.compile(rb"(0|[1-9][0-9]{0,7})\Z")
-_JSON = re.compile(rb"application/json(; ?charset=utf-8)?\Z", re.IGNORECASE)
-# What changes how a request is framed or answered: understood here only as written below, else aiohttp's.
+# Those that may stand once, with what may stand in them.
+_ONLY = {
+    b"host": _VALUE,
+    b"content-type": re.compile(rb"application/json(; ?charset=utf-8)?\Z", re.IGNORECASE),
+    b"connection": re.compile(rb"keep-alive\Z", re.IGNORECASE),
+}
+# What else changes how a request is framed or answered is aiohttp's.
 _MEANINGFUL = frozenset(
-    {b"transfer-encoding", b"content-encoding", b"expect", b"upgrade", b"connection", b"te", b"trailer", b"keep-alive"}
+    {b"transfer-encoding", b"content-encoding", b"expect", b"upgrade", b"te", b"trailer", b"keep-alive"}
     | {b"proxy-connection", b"http2-settings", b"sec-websocket-key"}
 )
-_SINGLE = frozenset({b"host", b"content-length", b"content-type", b"connection"})
+
+
+def _remember(table: dict[bytes, _Known], key: bytes, value: _Known) -> None:
+    if len(table) >= MAX_KNOWN:
+        table.clear()
+    table[key] = value

@@ -1,0 +1,90 @@
+"""Request heads: what is understood, and that what was read before changes nothing of it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from abside.sidecar.heads import MAX_KNOWN, FastRoute, Heads
+
+
+def route(path: str) -> FastRoute:
+    return FastRoute(path, bytes, 1000, 200)
+
+
+ROUTES = {b"/a": route("/a"), b"/b": route("/b")}
+LINES = [
+    b"Host: x",
+    b"host:y",
+    b"Content-Length: 10",
+    b"content-length: 0",
+    b"Content-Length: 1000",
+    b"Content-Length: 1001",
+    b"Content-Length: +5",
+    b"Content-Length: 5, 5",
+    b"Content-Type: application/json",
+    b"Content-Type: APPLICATION/JSON; charset=UTF-8",
+    b"Content-Type: text/plain",
+    b"Connection: keep-alive",
+    b"Connection: close",
+    b"Transfer-Encoding: chunked",
+    b"Expect: 100-continue",
+    b"Accept: */*",
+    b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    b"X-A:",
+    b" folded: line",
+    b"no colon",
+    b"X-A: \x00",
+    b"",
+]
+STARTS = [b"POST /a HTTP/1.1", b"POST /b HTTP/1.1", b"POST /c HTTP/1.1", b"GET /a HTTP/1.1", b"POST /a HTTP/1.0"]
+HEADS = st.builds(
+    lambda start, lines: b"\r\n".join([start, *lines, b"", b""]),
+    st.sampled_from(STARTS),
+    st.lists(st.sampled_from(LINES), max_size=7),
+)
+GOOD = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nContent-Type: application/json\r\n"
+
+
+@given(st.lists(HEADS, max_size=20), HEADS)
+def test_what_was_read_before_changes_nothing(before: list[bytes], head: bytes) -> None:
+    heads = Heads(ROUTES)
+    for one in before:
+        heads.read(one)
+    assert heads.read(head) == heads.read(head) == heads.known.get(head) == Heads(ROUTES).read(head)
+
+
+@given(st.permutations([*GOOD[:-2].split(b"\r\n")[1:], b"Connection: keep-alive", b"X-A: 1", b"X-A: 2"]))
+def test_the_order_of_lines_means_nothing(lines: list[bytes]) -> None:
+    read = Heads(ROUTES).read(b"\r\n".join([b"POST /a HTTP/1.1", *lines, b"", b""]))
+    assert read is not None
+    assert (read.route, read.body_bytes) == (ROUTES[b"/a"], 10)
+
+
+@pytest.mark.parametrize("line", [b"Host: x", b"Content-Length: 10", b"Content-Type: application/json"])
+def test_what_may_stand_once_stands_once(line: bytes) -> None:
+    assert Heads(ROUTES).read(GOOD + b"\r\n") is not None
+    assert Heads(ROUTES).read(GOOD + line + b"\r\n\r\n") is None
+    assert Heads(ROUTES).read(GOOD + line.lower() + b"\r\n\r\n") is None
+
+
+def test_a_head_with_a_new_line_is_not_remembered_so_that_traces_push_out_nothing() -> None:
+    heads = Heads(ROUTES)
+    plain = GOOD + b"\r\n"
+    assert heads.read(plain) is not None
+    assert plain not in heads.known
+    assert heads.read(plain) is not None
+    assert plain in heads.known
+    for number in range(5 * MAX_KNOWN):
+        assert heads.read(GOOD + b"traceparent: %032x\r\n\r\n" % number) is not None
+    assert list(heads.known) == [plain]
+    assert len(heads._fields) <= MAX_KNOWN
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    heads = Heads({b"/a": FastRoute("/a", bytes, 10**7, 200)})
+    for number in range(3 * MAX_KNOWN):
+        head = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % number
+        assert heads.read(head) == heads.read(head)
+    assert 0 < len(heads.known) <= MAX_KNOWN
