@@ -1,18 +1,26 @@
--- Every request asks for a shopper nobody asked for before.
-local base, number = 0, 0
+-- Every request asks for a shopper nobody asked for before. `traced` behind wrk's own arguments: it also has the headers
+-- of a client library, and a trace id that nobody sent before.
+local base, number, traced = 0, 0, false
 local threads = 0
 function setup(thread)
   thread:set("base", threads * 100000000)
   threads = threads + 1
 end
 function init(args)
-  number = 0
+  number, traced = 0, args[1] == "traced"
 end
 function request()
   number = number + 1
   local id = base + number
   local body = '{"placement":"pdp","user_id":"u' .. id .. '","session_id":"s' .. id .. '","attributes":{"country":"DE"}}'
-  return wrk.format("POST", "/v1/assign", {["Content-Type"] = "application/json"}, body)
+  local headers = {["Content-Type"] = "application/json"}
+  if traced then
+    headers["Accept"] = "*/*"
+    headers["Accept-Encoding"] = "gzip, deflate"
+    headers["User-Agent"] = "python-httpx/0.28.1"
+    headers["traceparent"] = string.format("00-%032x-%016x-01", id, id)
+  end
+  return wrk.format("POST", "/v1/assign", headers, body)
 end
 function done(summary, latency)
   local wrong = summary.errors.status + summary.errors.read + summary.errors.write + summary.errors.timeout

@@ -41,10 +41,11 @@ class Run:
         return self.requests / self.seconds
 
 
-def wrk(port: int, connections: int, seconds: int) -> Run:
-    """Ask with a fresh id in every request (bench/fresh.lua). wrk is a Debian package: apt-get install wrk."""
+def wrk(port: int, connections: int, seconds: int, client: str = "plain") -> Run:
+    """Ask with a fresh id in every request, as bench/fresh.lua says. A Debian package: apt-get install wrk."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--latency", "-s", str(HERE / "fresh.lua")]
-    done = subprocess.run([*command, f"http://127.0.0.1:{port}/v1/assign"], capture_output=True, text=True, check=True)
+    command += [f"http://127.0.0.1:{port}/v1/assign", "--", client]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     numbers = [int(one) for one in done.stdout.partition("RESULT ")[2].split()[:7]]
     if numbers[6]:
         raise SystemExit(f"{numbers[6]} wrong answers at port {port}: {done.stdout}")
@@ -62,6 +63,7 @@ def compare(stage: Stage, snapshot: Path, upstream: str) -> tuple[Table, float]:
     servers = {
         "floor": stage.floor(),
         "fast": fast_port,
+        "traced": fast_port,
         "aiohttp": slow_port,
         "bare": stage.bare(),
         "alone": alone_port,
@@ -72,7 +74,7 @@ def compare(stage: Stage, snapshot: Path, upstream: str) -> tuple[Table, float]:
         for count in CONNECTIONS:
             for name, port in servers.items():
                 before = cpu_seconds(fast)
-                table[name, count].append(run := wrk(port, count, SECONDS))
+                table[name, count].append(run := wrk(port, count, SECONDS, client=name))
                 if name == "fast" and count == 16:
                     cpu += (cpu_seconds(fast) - before) / run.requests / ROUNDS
     for port in (fast_port, slow_port, alone_port):

@@ -119,19 +119,20 @@ def compared(table: over_http.Table) -> Iterator[str]:
     yield "## Over HTTP"
     yield from OVER_HTTP.format(rounds=over_http.ROUNDS).splitlines()
     yield ""
-    yield "| connections | | fast ÷ floor | fast ÷ aiohttp path | fast ÷ bare aiohttp | unshipped ÷ floor |"
-    yield "|---:|---|---:|---:|---:|---:|"
-    for count in over_http.CONNECTIONS:
-        for what in ("p50", "p99", "p999", "a_second"):
-            shown = [ratio(table, "fast", under, count, what) for under in ("floor", "aiohttp", "bare")]
-            shown.append(ratio(table, "alone", "floor", count, what))
-            yield f"| {count} | {NAMES[what]} | " + " | ".join(f"{one:.2f}" for one in shown) + " |"
-    yield ""
-    yield "| connections | | floor | fast | aiohttp path | bare aiohttp | unshipped |"
+    by = ("fast ÷ floor", "fast ÷ aiohttp path", "fast ÷ bare aiohttp", "traced ÷ floor", "unshipped ÷ floor")
+    yield f"| connections | | {' | '.join(by)} |"
     yield "|---:|---|---:|---:|---:|---:|---:|"
     for count in over_http.CONNECTIONS:
         for what in ("p50", "p99", "p999", "a_second"):
-            figures = [median(table, name, count, what) for name in ("floor", "fast", "aiohttp", "bare", "alone")]
+            shown = [ratio(table, "fast", under, count, what) for under in ("floor", "aiohttp", "bare")]
+            shown += [ratio(table, name, "floor", count, what) for name in ("traced", "alone")]
+            yield f"| {count} | {NAMES[what]} | " + " | ".join(f"{one:.2f}" for one in shown) + " |"
+    yield ""
+    yield "| connections | | floor | fast | traced | aiohttp path | bare aiohttp | unshipped |"
+    yield "|---:|---|---:|---:|---:|---:|---:|---:|"
+    for count in over_http.CONNECTIONS:
+        for what in ("p50", "p99", "p999", "a_second"):
+            figures = [median(table, name, count, what) for name in SERVERS]
             yield f"| {count} | {NAMES[what]} | " + " | ".join(f"{one:,.0f}" for one in figures) + " |"
     yield ""
 
@@ -143,9 +144,11 @@ none of it was made before. Best of interleaved rounds."""
 OVER_HTTP = """\
 `POST /v1/assign`, 3 experiments at the placement, exposures spooled and shipped to a running collector, wrk with a
 fresh id in every request, medians of {rounds} interleaved rounds. At 16 and 64 connections wrk asks as fast as it is
-answered: times are mostly of waiting in line there. `fast` is this sidecar as it comes, `unshipped` the same without an
-upstream, `aiohttp path` what chunked and other odd requests get (`--fast-path off`), `bare aiohttp` a handler that does
-nothing, `floor` a C epoll server that does nothing. Ratios: below 1 is better for µs, above 1 for requests/s."""
+answered: times are mostly of waiting in line there. `fast` is this sidecar as it comes, `traced` the same asked by a
+client that sends seven headers, a fresh trace id among them, `unshipped` without an upstream, `aiohttp path` what
+chunked and other odd requests get (`--fast-path off`), `bare aiohttp` a handler that does nothing, `floor` a C epoll
+server that does nothing. Ratios: below 1 is better for µs, above 1 for requests/s."""
+SERVERS = ("floor", "fast", "traced", "aiohttp", "bare", "alone")
 NAMES = {"p50": "p50 µs", "p99": "p99 µs", "p999": "p99.9 µs", "a_second": "requests/s"}
 
 if __name__ == "__main__":
