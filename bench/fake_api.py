@@ -173,21 +173,21 @@ class FakeApi:
     async def _stop(self) -> None:
         await self._cut(whole=True)
         if self._runner is not None:
-            # asyncio drops a connection, unclosed, whose server closes between its accept and its transport: a turn.
+            # As `Listener.stop_accepting`: what was accepted gets the turn in which it is given its transport.
             self._loop.remove_reader(self._listening)
             await asyncio.sleep(0)
             await self._runner.cleanup()
             self._runner = None
 
     async def _end(self) -> None:
-        if left := asyncio.all_tasks() - {asyncio.current_task()}:
-            await asyncio.wait(left, timeout=3.0)  # each watch looks every second whether it is still wanted
-        # A connection whose other end went hears of it in a turn of its own; the loop must not end before.
         loop: Any = self._loop
-        until = loop.time() + 3.0
-        while any(one._sock is not None for one in list(loop._transports.values())):  # noqa: SLF001 asyncio has no list
-            if loop.time() > until:
+        until = loop.time() + 5.0
+        while loop.time() < until:  # each watch looks every second whether it is still wanted
+            left = [one for one in list(loop._transports.values()) if one._sock is not None]  # noqa: SLF001 no list of them
+            if not left and len(asyncio.all_tasks()) == 1:
                 break
+            for one in left:
+                one.abort()
             await asyncio.sleep(0.01)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:

@@ -1,5 +1,5 @@
--- Every request asks for a shopper nobody asked for before. `traced` behind wrk's own arguments: it also has the headers
--- of a client library, and a trace id that nobody sent before.
+-- Every request asks for a shopper nobody asked for before. `traced` behind wrk's own arguments: it also has the
+-- headers of a client library, and a trace id that nobody sent before.
 local base, number, traced = 0, 0, false
 local threads = 0
 function setup(thread)

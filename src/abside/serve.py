@@ -128,6 +128,7 @@ class Listener(web.Server):
         self.in_flight = 0
         self.answers: dict[tuple[str, int], int] = {}  # path (one of ours, or "other"), status → how many
         self.retiring = False  # answers close their connection, so that clients keep none that is about to be cut
+        self.closed = False  # a connection that still comes, out of a long handshake, is closed at once
         self.factory: Callable[[], asyncio.BaseProtocol] = self  # what a new connection starts in
         self._servers: list[asyncio.Server] = []
         self._sockets: list[Path] = []
@@ -157,17 +158,20 @@ class Listener(web.Server):
 
     async def stop_accepting(self) -> None:
         """Close the listening sockets; open connections go on."""
-        # A connection gets its transport a turn of the loop after its accept. When its server closes in between,
-        # asyncio leaves it open and unheard, and its client waits: so what has been accepted gets that turn.
+        # asyncio gives a connection its transport a turn of the loop after its accept; where its server closes in
+        # between, it stays open and unheard, and its client waits. So accepting ends first, and what was accepted gets
+        # that turn. uvloop needs no such care, and accepts in that turn too.
         loop = asyncio.get_running_loop()
         for server in self._servers:
             for listening in server.sockets:
                 loop.remove_reader(listening.fileno())
-        await asyncio.sleep(0)
-        for server in self._servers:
-            server.close()
-        for path in self._sockets:
-            path.unlink(missing_ok=True)
+        try:
+            await asyncio.sleep(0)
+        finally:
+            for server in self._servers:
+                server.close()
+            for path in self._sockets:
+                path.unlink(missing_ok=True)
 
     async def close(self, grace_seconds: float) -> None:
         """Stop accepting, let what is in flight finish within `grace_seconds`, then cut what is left."""
@@ -180,6 +184,7 @@ class Listener(web.Server):
         while self.in_flight and loop.time() < until:  # noqa: ASYNC110 once in a life; an event would cost each request
             await asyncio.sleep(LOOK_SECONDS)
         self.pre_shutdown()
+        self.closed = True
         await self.shutdown(max(until - loop.time(), SHORTEST_GRACE_SECONDS))
 
     def count(self, path: str, status: int) -> None:
@@ -275,6 +280,9 @@ class Connection(web.RequestHandler):
         listener = self._listener
         super().connection_made(transport)
         listener.open_connections += 1
+        if listener.closed:
+            self.force_close()
+            return
         if listener.open_connections > listener.bounds.max_connections and not self.admitted:
             listener.refused_connections += 1
             transport.write(_TOO_MANY)  # type: ignore[attr-defined]

@@ -184,7 +184,7 @@ def test_of_several_config_maps_what_another_may_declare_is_only_warned_of(
 def test_what_cannot_be_checked_in_time_or_memory_is_allowed_with_a_warning(
     start: Callable[..., Webhook], documents: Callable[..., Data]
 ) -> None:
-    long = "experiments:\n" + "".join(f"  e{number}: {{status: running}}\n" for number in range(10_000))  # some 60 MiB
+    long = "experiments:\n" + "".join(f"  e{number}: {{status: running}}\n" for number in range(10_000))  # some 50 MiB
     for limits, data, why in (
         (("--check-seconds", "0.01"), documents(TYPO), "it took longer than 0.01 s"),
         (("--check-memory", "32MiB"), {"long.yaml": long}, "it needed more than 32 MiB"),

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import struct
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from abside.serve import Bounds, Listener
+from abside.serve import Bounds, Listener, split_address
+from abside.sidecar.app import _new_loop
 from abside.sidecar.fastpath import DIRECT_ANSWERS, FastDoor
 from abside.sidecar.heads import FastRoute
 from abside.snapshot import Placement, encode
@@ -203,6 +205,32 @@ async def test_what_comes_together_is_settled_together_and_what_comes_alone_is_a
         far.close()
     assert settled[-1] == 4 + DIRECT_ANSWERS + 3
     assert settled[-2] == 4 + DIRECT_ANSWERS
+
+
+@pytest.mark.parametrize("turns", range(5))
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, _new_loop])
+def test_a_connection_that_comes_as_a_drain_closes_the_door_is_closed_with_it(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop], turns: int
+) -> None:
+    async def drain() -> None:
+        listener = Listener({"/x": {}}, Bounds())
+        door = FastDoor(listener, {}, lambda: None)
+        listener.factory = door
+        _, port = split_address(await listener.open("127.0.0.1:0"))
+        listener.retiring = True
+        door.retire()
+        with socket.create_connection(("127.0.0.1", port)) as late:
+            late.setblocking(False)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            door.close()
+            await listener.close(0.1)
+            with suppress(ConnectionResetError):
+                assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(late, 1), DEADLINE_SECONDS) == b""
+        assert listener.open_connections == 0
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(drain())
 
 
 async def test_an_answer_to_a_connection_that_is_gone_reaches_nobody_else(start: Start, until: Until) -> None:

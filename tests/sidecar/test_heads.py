@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abside.sidecar.heads import MAX_KNOWN, FastRoute, Heads
+from abside.sidecar.heads import MAX_KNOWN, MAX_LINES, FastRoute, Heads
 
 
 def route(path: str) -> FastRoute:
@@ -69,6 +69,63 @@ def test_what_may_stand_once_stands_once(line: bytes) -> None:
     assert Heads(ROUTES).read(GOOD + line.lower() + b"\r\n\r\n") is None
 
 
+def test_a_head_is_its_route_its_length_and_the_head_of_its_answer() -> None:
+    heads = Heads({b"/a": route("/a"), b"/e": FastRoute("/e", bytes, 1000, 202)})
+    for path, status in ((b"/a", b"200 OK"), (b"/e", b"202 Accepted")):
+        head = heads.read(b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: 7\r\n\r\n" % path)
+        assert head is not None
+        assert (head.route.path.encode(), head.body_bytes) == (path, 7)
+        assert head.good == b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: " % status
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_understood"),
+    [
+        ([b"Host: x", b"Content-Length: 1000"], True),
+        ([b"Host: x", b"Content-Length: 1001"], False),  # more than the route takes
+        ([b"Host: x", b"Content-Length: 05"], False),
+        ([b"Host: x", b"Content-Length: 000000010"], False),
+        ([b"Host: x", b"Content-Length: +5"], False),
+        ([b"Host: x", b"Content-Length: 5, 5"], False),
+        ([b"Host: x", b"Content-Length:"], False),
+        ([b"Host: x"], False),
+        ([b"Content-Length: 5"], False),
+        *(
+            ([b"Host: x", b"Content-Length: 5", line], is_understood)
+            for line, is_understood in (
+                (b"Connection: Keep-Alive", True),
+                (b"Connection: close", False),
+                (b"Content-Type: Application/JSON; charset=utf-8", True),
+                (b"Content-Type: text/plain", False),
+                (b"Transfer-Encoding: chunked", False),
+                (b"Expect: 100-continue", False),
+                (b"Upgrade: h2c", False),
+                (b"TE: trailers", False),
+                (b"X-A:", True),
+                (b"X-A: \t b", True),
+                (b" X-A: b", False),
+                (b"X-A : b", False),
+                (b": b", False),
+                (b"X-A", False),
+                (b"X-A: \x80", False),
+                (b"X-A: \x00", False),
+                (b"X-A: a\nb", False),
+                (b"X-A: a\rb", False),
+            )
+        ),
+        ([b"Host: x", b"Content-Length: 5", b"User-Agent: a", b"user-agent: a"], False),
+        ([b"Host: x", b"Content-Length: 5", b"ETag: a", b"ETag: b"], False),
+        ([b"Host: x", b"Content-Length: 5", *[b"X-A: b"] * (MAX_LINES - 2)], True),
+        ([b"Host: x", b"Content-Length: 5", *[b"X-A: b"] * (MAX_LINES - 1)], False),
+    ],
+)
+def test_what_is_not_plainly_understood_is_not_read_at_all(lines: list[bytes], is_understood: bool) -> None:
+    heads = Heads(ROUTES)
+    head = heads.read(b"\r\n".join([b"POST /a HTTP/1.1", *lines, b"", b""]))
+    assert (head is not None) == is_understood
+    assert bool(heads._fields) == is_understood, "what is refused leaves nothing behind"
+
+
 def test_a_head_with_a_new_line_is_not_remembered_so_that_traces_push_out_nothing() -> None:
     heads = Heads(ROUTES)
     plain = GOOD + b"\r\n"
@@ -87,4 +144,5 @@ def test_what_is_remembered_is_bounded() -> None:
     for number in range(3 * MAX_KNOWN):
         head = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % number
         assert heads.read(head) == heads.read(head)
-    assert 0 < len(heads.known) <= MAX_KNOWN
+        assert len(heads.known) <= MAX_KNOWN
+    assert head in heads.known

@@ -112,8 +112,8 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
         supervisor.start("grouper", grouper.run)
         supervisor.start("upkeep", upkeep.run)
         yield await listener.open(settings.listen, tls)
-        await listener.stop_accepting()
         listener.retiring = True
+        await listener.stop_accepting()
         grouper.hurry()
         with suppress(TimeoutError):
             # Before the listener closes: from then on aiohttp reads no further byte, not even of a body half-read.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from abside.log import Log
 from abside.serve import INTERNAL, Refusal, problem
-from abside.sidecar.heads import Heads, end_of_head, head_of
+from abside.sidecar.heads import MAX_HEAD_BYTES, Heads, end_of_head, head_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from abside.sidecar.heads import FastRoute, Head
 
 log = Log("abside.fastpath")
-MAX_HEAD_BYTES = 4096  # a client library sends 150 to 400; what is longer is aiohttp's to judge
 MAX_AWAITED_BYTES = 16 * 1024  # of a body in several segments: a page's events; 1,024 connections hold 16 MB of them
 WAIT_SECONDS = 1.0  # for the rest of a body; clients that send head and body apart do so within a millisecond
 SWEEP_SECONDS = 1.0
@@ -46,7 +45,7 @@ class FastDoor:
         self.connections: set[FastConnection] = set()
         self.routes = routes
         self.heads = Heads(routes)
-        self.known = self.heads.known  # beside the hot path, not behind two names
+        self.known = self.heads.known  # the same table, beside the hot path and not behind two names
         self.end_of_head = end_of_head()
         self.keepalive_seconds = listener.bounds.keepalive_seconds
         self._settle = settle
@@ -138,13 +137,13 @@ class FastConnection(asyncio.Protocol):
         self._patience_seconds = door.listener.bounds.header_seconds  # until the first request; then keep-alive's
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count the connection; one too many is aiohttp's to refuse."""
+        """Count the connection; one too many is aiohttp's to refuse, and a late one its to close with the listener."""
         self._transport = transport
         self._handle = transport.get_extra_info("socket").fileno()
         listener = self._door.listener
         self._door.connections.add(self)
         listener.open_connections += 1
-        if listener.open_connections > listener.bounds.max_connections:
+        if listener.retiring or listener.open_connections > listener.bounds.max_connections:
             self._hand_over(admitted=False)
 
     def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 asyncio's signature

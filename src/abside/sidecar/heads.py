@@ -1,4 +1,4 @@
-"""Heads of HTTP messages, as bytes: a request's read strictly and wholly, or not at all; an answer's written. Pure."""
+"""Heads of HTTP messages, as bytes: a request's read strictly and wholly, or not at all; an answer's written."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from abside.serve import Answer
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+MAX_HEAD_BYTES = 4096  # a client library sends 150 to 400; what is longer is aiohttp's to judge
+MAX_LINES = 64  # a client library sends 5 to 10, aiohttp takes twice as many as this
 MAX_KNOWN = 512  # heads, and header lines: at most 2 MB of each
 _Known = TypeVar("_Known")
 
@@ -50,9 +52,9 @@ class Field(NamedTuple):
 class Heads:
     """Request heads, read strictly and remembered: the same bytes mean the same thing for ever.
 
-    A client has a handful of heads, one for each length of its bodies, all of them in `known`. One that sends a trace's
-    id has a new head every time, and of that only the lines are known: so lines are remembered too, and a head only
-    when none of its lines was new.
+    A client has a handful of heads, one for each length of its bodies, all of them in `known`, which is cleared when it
+    is full. One that sends a trace's id has a new head every time, and of that only the lines are known: so lines are
+    remembered too, and a head only when none of its lines was new. What is not understood leaves nothing behind.
     """
 
     def __init__(self, routes: Mapping[bytes, FastRoute]) -> None:
@@ -66,9 +68,10 @@ class Heads:
         """Read a head, blank line included; None for anything not plainly understood."""
         line, *lines = head[:-4].split(b"\r\n")
         found = self._routes.get(line)
-        if found is None:
+        if found is None or len(lines) > MAX_LINES:
             return None
-        fields, is_new = self._fields, False
+        fields = self._fields
+        new: list[tuple[bytes, Field]] = []
         seen: dict[bytes, int] = {}
         for one in lines:
             field = fields.get(one)
@@ -76,8 +79,7 @@ class Heads:
                 field = read_field(one)
                 if field is None:
                     return None
-                is_new = True
-                _remember(fields, one, field)
+                new.append((one, field))
             if field.name:
                 if field.name in seen:
                     return None
@@ -86,7 +88,9 @@ class Heads:
         if b"host" not in seen or not 0 <= seen.get(b"content-length", -1) <= route.max_body_bytes:
             return None
         read = Head(route, seen[b"content-length"], good)
-        if not is_new:
+        for one, field in new:
+            _remember(fields, one, field)
+        if not new:
             _remember(self.known, head, read)
         return read
 
@@ -121,9 +125,11 @@ def end_of_head() -> bytes:
 
 _OTHER = Field(b"")
 _LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e]*\Z")
-# Those that may stand once, with what may stand in them.
+_ANY = re.compile(rb"")
+# Those that may stand once (aiohttp's list, and connection), with what may stand in them.
 _ONLY = {
-    b"host": re.compile(rb""),
+    **dict.fromkeys((b"host", b"user-agent", b"server", b"etag", b"max-forwards"), _ANY),
+    **dict.fromkeys((b"content-location", b"content-range"), _ANY),
     b"content-length": re.compile(rb"(0|[1-9][0-9]{0,7})\Z"),
     b"content-type": re.compile(rb"application/json(; ?charset=utf-8)?\Z", re.IGNORECASE),
     b"connection": re.compile(rb"keep-alive\Z", re.IGNORECASE),
