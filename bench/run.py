@@ -147,7 +147,7 @@ fresh id in every request, medians of {rounds} interleaved rounds. At 16 and 64 
 answered: times are mostly of waiting in line there. `fast` is this sidecar as it comes, `traced` the same asked by a
 client that sends seven headers, a fresh trace id among them, `unshipped` without an upstream, `aiohttp path` what
 chunked and other odd requests get (`--fast-path off`), `bare aiohttp` a handler that does nothing, `floor` a C epoll
-server that does nothing. Ratios: below 1 is better for µs, above 1 for requests/s."""
+server that does nothing. Ratios: the median of each round's; below 1 is better for µs, above 1 for requests/s."""
 SERVERS = ("floor", "fast", "traced", "aiohttp", "bare", "alone")
 NAMES = {"p50": "p50 µs", "p99": "p99 µs", "p999": "p99.9 µs", "a_second": "requests/s"}
 

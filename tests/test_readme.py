@@ -70,8 +70,8 @@ def test_every_command_is_named_on_the_settings_page_and_every_link_leads_to_a_f
 
 
 @pytest.fixture
-def up(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """Run the README's `abside up` in an empty folder, on free ports; give the decision address and the folder."""
+def up(tmp_path: Path) -> Iterator[tuple[str, str, Path]]:
+    """Run the README's `abside up` in an empty folder; give the addresses of decisions and health, and the folder."""
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
     listen, admin, collect = (f"127.0.0.1:{one.getsockname()[1]}" for one in held)
     for one in held:
@@ -81,7 +81,7 @@ def up(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         process = subprocess.Popen(command, cwd=tmp_path, stderr=log)
     try:
         wait_for(lambda: json.load(urllib.request.urlopen(f"http://{listen}/v1/status", timeout=5))["revision"])
-        yield listen, tmp_path
+        yield listen, admin, tmp_path
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
@@ -107,12 +107,12 @@ def block(after: str) -> list[str]:
     return [line for line in found[1].splitlines() if line and not line.startswith("#")]
 
 
-def test_the_readmes_first_steps_do_what_it_says(up: tuple[str, Path]) -> None:
-    listen, folder = up
+def test_the_readmes_first_steps_do_what_it_says(up: tuple[str, str, Path]) -> None:
+    listen, admin, folder = up
     start, *steps = block("Try it")
     assert start.split("#")[0].strip() == "abside up"
-    steps = [step.replace("localhost:7600", listen) for step in steps]
-    first, event, pause, paused, resume, resumed, crowd, report = steps
+    steps = [step.replace("localhost:7600", listen).replace("localhost:7601", admin) for step in steps]
+    first, event, pause, _, paused, resume, _, resumed, crowd, metrics, report = steps  # here it is awaited instead
     shown = json.loads(run(first, folder))
     assert {**shown, "exposure_id": ""} == {**answer_shown(), "exposure_id": ""}
     assert json.loads(run(event, folder)) == {"accepted": 1}
@@ -122,6 +122,9 @@ def test_the_readmes_first_steps_do_what_it_says(up: tuple[str, Path]) -> None:
     run(resume, folder)
     wait_for(lambda: when(json.loads(run(resumed, folder)), lambda answer: answer["config"] == shown["config"]))
     run(crowd, folder)
+    counted = dict(line.rsplit(" ", 1) for line in run(metrics, folder).splitlines())
+    assert float(counted['abside_events_accepted_total{type="exposure"}']) >= 100
+    assert float(counted['abside_requests_total{route="/v1/assign",status="200"}']) >= 103
     page = wait_for(lambda: when(run(report, folder), lambda text: "sample ratio" in text), 60)
     assert "first-experiment" in page
 

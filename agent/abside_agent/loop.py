@@ -231,3 +231,5 @@ class Agent:
         self._summary["problems"] = len(outcome.problems)
         if not outcome.revision:
             log.warning("nothing_published", problems=len(outcome.problems))
+        elif self.settings.once and not outcome.snapshot:
+            log.info("unchanged", **self._summary)

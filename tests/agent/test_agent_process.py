@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -165,6 +166,21 @@ def test_once_says_by_its_exit_code_whether_anything_was_rejected(
     with agent("--config", str(tmp_path), "--snapshot", str(snapshot), "--once") as process:
         assert process.wait(PATIENCE_SECONDS) == code
     assert snapshot.exists() == published
+
+
+def test_once_says_the_revision_also_where_nothing_changed(
+    tmp_path: Path, doc: type[Doc], capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "g.yaml").write_text(doc.GROUND)
+    said = []
+    for _ in range(2):
+        options = ("--config", str(tmp_path / "config"), "--snapshot", str(tmp_path / "snapshot"), "--once")
+        with agent(*options) as process:
+            assert process.wait(PATIENCE_SECONDS) == 0
+        said += re.findall(r" (published|unchanged) revision=(\w+)", capfd.readouterr().err)
+    assert [what for what, _ in said] == ["published", "unchanged"]
+    assert said[0][1] == said[1][1]
 
 
 def test_once_with_nothing_to_read_publishes_nothing_and_fails(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -75,13 +76,45 @@ def test_an_edit_has_both_its_figures_and_what_the_faster_one_costs(readme: str)
     assert f"to 10,000 pods they are {200 * 2**10 * 10_000 / 1e9:.0f} GB" in section
 
 
-def test_what_a_pm_types_runs(readme: str, root: Path, tmp_path: Path) -> None:
-    (snapshot,) = re.findall(r"--snapshot (\S+) --once", readme)
-    for line in re.findall(r"^abside .+$", readme, re.MULTILINE):
-        words = line.partition("#")[0].replace(snapshot, str(tmp_path / "s")).split()
+def test_what_a_pm_types_runs(readme: str, root: Path) -> None:
+    for line in re.findall(r"^abside (?!agent).+$", readme, re.MULTILINE):
+        words = line.partition("#")[0].split()
         done = subprocess.run([sys.executable, "-m", *words], cwd=root, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     assert "-l abside.dev/documents=experiments" in readme
+
+
+KUBECTL = """\
+#!/bin/sh
+case "$*" in
+  "get configmap "*) cat "$0.$3" ;;
+  "get pods "*) printf 'shop/pods/rec-1 shop/pods/rec-2 ' ;;
+  *rec-1*) echo 'abside_info{revision="a"} 1.0' ;;
+  *rec-2*) echo 'abside_info{revision="b"} 1.0' ;;
+esac
+"""
+
+
+def test_whether_it_is_live_is_answered_by_the_block_as_it_stands(readme: str, root: Path, tmp_path: Path) -> None:
+    block = readme.partition("## Is it live?")[2].partition("```sh\n")[2].partition("```")[0]
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    documents = {path.name: path.read_text() for path in (root / "k8s" / "experiments" / "config").glob("*.yaml")}
+    for name, data in (("abside-experiments", documents), ("abside-paused", {"pdp-reranker": "broken\nsee INC=1\n"})):
+        (tools / f"kubectl.{name}").write_text(json.dumps({"data": data}))
+    for name, text in (("kubectl", KUBECTL), ("abside", f'#!/bin/sh\nexec {sys.executable} -m abside "$@"\n')):
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    script = block.replace("/tmp/abside", str(tmp_path / "live"))  # noqa: S108 the text of the page
+    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}  # noqa: TID251 a child's own, made from ours
+    for _ in range(2):  # and again
+        done = subprocess.run(["bash", "-euc", script], env=environment, capture_output=True, text=True, check=True)
+        assert re.search(r" published revision=\w+ .*problems=0$", done.stderr, re.MULTILINE), done.stderr
+        assert done.stdout.splitlines() == [
+            'abside_info{revision="a"} 1.0 shop/pods/rec-1',
+            'abside_info{revision="b"} 1.0 shop/pods/rec-2',
+        ]
+    assert (tmp_path / "live" / "paused" / "pdp-reranker").read_text() == "broken\nsee INC=1\n"
 
 
 def test_the_label_that_selects_the_documents_selects_them_alone(render: Callable[[str], Rendered]) -> None:

@@ -239,3 +239,51 @@ def test_what_somebody_edited_in_place_is_not_overwritten_unasked(recs: RealApi,
     assert "margin: 0.4" in held(recs, "abside-experiments")["pdp.yaml"]
     recs.kubectl(*words, "--force-conflicts", namespace="recs", token=PM)
     assert "margin: 0.3" in held(recs, "abside-experiments")["pdp.yaml"]
+
+
+def test_an_upgrade_by_the_readmes_lines_leaves_the_documents_and_taking_abside_out_leaves_nothing(
+    recs: RealApi, root: Path, tmp_path: Path
+) -> None:
+    k8s = tmp_path / "k8s"
+    shutil.copytree(root / "k8s", k8s, ignore=shutil.ignore_patterns("mine"))
+    mine = shutil.copytree(k8s / "overlays" / "example", k8s / "overlays" / "mine")
+    readme = (root / "k8s" / "README.md").read_text()
+
+    def types(line: str) -> str:
+        return recs.shell(["sh", "-c", line], namespace="recs", cwd=tmp_path).stdout
+
+    def images() -> dict[str, str]:
+        found = recs.kubectl("get", "deployments,statefulsets", "-o", "json", namespace="recs").stdout
+        pods = {one["metadata"]["name"]: one["spec"]["template"]["spec"] for one in json.loads(found)["items"]}
+        return {
+            name: container["image"]
+            for name, pod in pods.items()
+            for container in [*pod.get("initContainers", []), *pod["containers"]]
+            if container["name"] in {"abside-sidecar", "abside-collector"}
+        }
+
+    recs.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(mine), namespace="recs")
+    document = k8s / "experiments" / "config" / "pdp.yaml"
+    older = document.read_text()
+    document.write_text(older.replace("traffic: 50%", "traffic: 90%"))
+    recs.kubectl("apply", "--server-side", *DOCUMENTS, "-k", str(k8s / "experiments"), namespace="recs")
+    document.write_text(older)  # a checkout that does not know of it
+    overlay = mine / "kustomization.yaml"
+    overlay.write_text(overlay.read_text().replace("newTag: 0.1.0", "newTag: 0.2.0"))
+
+    receivers, workloads = re.findall(r"^kubectl apply --server-side -k k8s/overlays/mine -l .+$", readme, re.MULTILINE)
+    assert "rec-service" not in types(receivers)
+    assert images() == {
+        "rec-service": "abside:0.1.0",
+        "experiment-gateway": "abside:0.2.0",
+        "experiment-collector": "abside:0.2.0",
+    }
+    assert "abside-experiments" not in types(workloads)
+    assert set(images().values()) == {"abside:0.2.0"}
+    assert "traffic: 90%" in held(recs, "abside-experiments")["pdp.yaml"]
+
+    block = readme.partition("To take abside out:")[2].partition("```sh\n")[2].partition("```")[0]
+    types(f"set -e\n{block}")
+    kinds = "deployments,statefulsets,services,networkpolicies,poddisruptionbudgets,configmaps,roles,rolebindings"
+    left = recs.kubectl("get", kinds, "-o", "name", namespace="recs").stdout.split()
+    assert [one for one in left if "rec-service" not in one and "kube-root-ca" not in one] == []

@@ -163,7 +163,8 @@ async def test_a_second_sidecar_on_the_same_spool_says_so_in_one_line_and_exits_
     [
         (("--listen", "127.0.0.1"), "'127.0.0.1' is not an address: write host:port"),
         (("--admin", "127.0.0.1:http"), "'127.0.0.1:http' is not an address"),
-        (("--listen", "192.0.2.1:7600"), "192.0.2.1"),
+        (("--listen", "192.0.2.1:7600"), "--listen 192.0.2.1:7600 cannot be had: "),
+        (("--admin", "192.0.2.1:7601"), "give --admin another"),
         (("--upstream", "ftp://collector"), "the scheme ftp is not known; write http:// or https://"),
         (("--spool", "/dev/null/spool"), "could not prepare the directory /dev/null/spool"),
     ],

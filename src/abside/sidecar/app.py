@@ -115,8 +115,8 @@ class Sidecar:
         if found.recovered_segments:
             log.info("spool_recovered", events=found.recovered_events, cut_bytes=found.cut_bytes)
         await self.follower.look()
-        self.admin_address = await self.admin.open(self.settings.admin)
-        self.addresses = [await self.decisions.open(address) for address in self.settings.listen]
+        self.admin_address = await _open(self.admin, "--admin", self.settings.admin)
+        self.addresses = [await _open(self.decisions, "--listen", address) for address in self.settings.listen]
         self.supervisor.start("follow", self.follower.run)
         self.supervisor.start("spool", self.spool.run)
         self.supervisor.start("tell", self._tell)
@@ -169,6 +169,14 @@ class Sidecar:
         log.error("fatal", task=name)
         self.failed = True
         self.stopping.set()
+
+
+async def _open(listener: Listener, option: str, address: str) -> str:
+    """Listen; name the option whose address cannot be had. Raises OSError, ValueError."""
+    try:
+        return await listener.open(address)
+    except OSError as exc:
+        raise OSError(f"{option} {address} cannot be had: {exc.strerror or exc}; give {option} another") from exc
 
 
 async def _run(settings: SidecarSettings) -> int:

@@ -30,7 +30,11 @@ class SidecarSettings:
         "512KiB", "a segment of this size is sealed; while some wait for our collector, up to four times", size
     )
     seal_events: int = setting("4000", "a segment of this many events is sealed; as above", integer)
-    fsync: str = setting("interval", "when the open segment is forced to disk", one_of("never", "interval", "always"))
+    fsync: str = setting(
+        "interval",
+        "when the open segment is forced to disk: never, each second (interval), before outcomes are answered (always)",
+        one_of("never", "interval", "always"),
+    )
 
     poll_seconds: float = setting("0.25", "how often the snapshot file is looked at", seconds)
     startup_seconds: float = setting(
