@@ -8,19 +8,21 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stage import HERE, Stage, cpu_seconds, nothing_lost, publish, resident_mb, snapshot_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 ROUNDS = 5
 SECONDS = 2
 CONNECTIONS = (1, 16, 64)
 UNDER_SECONDS = 6  # of a disturbance: several reloads fall into it
+UNDER_ROUNDS = 3
 RATE = 500
 PACED_SECONDS = 5
 
@@ -82,25 +84,31 @@ def compare(stage: Stage, snapshot: Path, upstream: str) -> tuple[Table, float]:
     return table, cpu * 1e6
 
 
-def disturbed(stage: Stage, folder: Path, upstream: str) -> dict[str, Run]:
-    """Run the fast path with 1,000 experiments: quiet, reloading every second, upstream away, neighbours that fsync."""
+def disturbed(stage: Stage, folder: Path, upstream: str) -> Iterator[tuple[str, Run]]:
+    """Run the fast path with 1,000 experiments: quiet, reloading every second, upstream away, neighbours that fsync.
+
+    Give the medians of interleaved rounds, and the worst of all.
+    """
     snapshot = folder / "thousand"
     publish(snapshot_of(1000, 3), snapshot)
     _, port, _ = stage.sidecar(snapshot, "--upstream", upstream)
     _, away, _ = stage.sidecar(snapshot, "--upstream", "http://127.0.0.1:9")
-    found = {"quiet": wrk(port, 16, UNDER_SECONDS)}
-    with_reloads = alongside(lambda generation: publish(snapshot_of(1000, 3, generation=generation), snapshot))
-    next(with_reloads)
-    found["reloading every second"] = wrk(port, 16, UNDER_SECONDS)
-    with_reloads.close()
-    found["upstream away"] = wrk(away, 16, UNDER_SECONDS)
-    writers = [stage.start(sys.executable, "-c", FSYNCING, str(folder / f"neighbour-{n}")) for n in range(4)]
-    found["four neighbours fsync"] = wrk(port, 16, UNDER_SECONDS)
-    stage.stop(*writers)
-    found["quiet again"] = wrk(port, 16, UNDER_SECONDS)
+    found: dict[str, list[Run]] = {"quiet": [], "reloading every second": [], "upstream away": []}
+    found["four neighbours fsync"] = []
+    for number in range(UNDER_ROUNDS):
+        found["quiet"].append(wrk(port, 16, UNDER_SECONDS))
+        with reloads(snapshot, number):
+            found["reloading every second"].append(wrk(port, 16, UNDER_SECONDS))
+        found["upstream away"].append(wrk(away, 16, UNDER_SECONDS))
+        writers = [stage.start(sys.executable, "-c", FSYNCING, str(folder / f"neighbour-{n}")) for n in range(4)]
+        found["four neighbours fsync"].append(wrk(port, 16, UNDER_SECONDS))
+        stage.stop(*writers)
     for one in (port, away):
         nothing_lost(one)
-    return found
+    for name, runs in found.items():
+        middle = {what: statistics.median(getattr(run, what) for run in runs) for what in ("p50", "p99", "p999")}
+        requests, seconds = sum(run.requests for run in runs), sum(run.seconds for run in runs)
+        yield name, Run(requests, seconds, **middle, worst=max(run.worst for run in runs))
 
 
 FSYNCING = (
@@ -108,15 +116,16 @@ FSYNCING = (
 )
 
 
-def alongside(work: Callable[[int], None]) -> Iterator[None]:
-    """Do something every second in a thread, while the caller has the generator."""
+@contextmanager
+def reloads(snapshot: Path, number: int) -> Iterator[None]:
+    """Publish another configuration every second, in a thread."""
     stopping = threading.Event()
 
     def loop() -> None:
-        generation = 0
+        generation = 1000 * (1 + number)
         while not stopping.wait(1.0):
             generation += 1
-            work(generation)
+            publish(snapshot_of(1000, 3, generation=generation), snapshot)
 
     thread = threading.Thread(target=loop)
     thread.start()
