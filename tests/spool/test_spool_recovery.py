@@ -175,4 +175,7 @@ def test_killed_at_any_moment_every_append_that_returned_is_recovered(
     assert expected <= set(found)
     assert len(found) == len(set(found)), "nothing is there twice"
     assert len(found) - len(expected) <= 4 * 7, "only the append under way at each kill may be more"
-    assert spool.backlog.dead.files == 0
+    # A kill may cut a write where its next page begins: of that append, never told, the last frame is a part of one.
+    torn = list((open_spool.directory / "dead").glob("*.tail"))
+    assert spool.backlog.dead.files == len(torn) <= 4
+    assert all(path.stat().st_size < len(frame(b"boot0 999999")) for path in torn)
