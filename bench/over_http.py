@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -93,8 +94,7 @@ def disturbed(stage: Stage, folder: Path, upstream: str) -> Iterator[tuple[str, 
     publish(snapshot_of(1000, 3), snapshot)
     _, port, _ = stage.sidecar(snapshot, "--upstream", upstream)
     _, away, _ = stage.sidecar(snapshot, "--upstream", "http://127.0.0.1:9")
-    found: dict[str, list[Run]] = {"quiet": [], "reloading every second": [], "upstream away": []}
-    found["four neighbours fsync"] = []
+    found: defaultdict[str, list[Run]] = defaultdict(list)
     for number in range(UNDER_ROUNDS):
         found["quiet"].append(wrk(port, 16, UNDER_SECONDS))
         with reloads(snapshot, number):

@@ -368,6 +368,29 @@ async def test_a_connection_that_comes_as_the_listener_closes_is_closed_with_it(
         assert listener.open_connections == 0
 
 
+async def test_a_connection_out_of_a_handshake_that_outlasts_the_listener_is_closed_at_once() -> None:
+    async with listening(Desk()) as (listener, _):
+        await listener.close(0.0)
+        near, far = socket.socketpair()
+        with far:
+            far.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.connect_accepted_socket(listener.factory, near)
+            assert await asyncio.wait_for(loop.sock_recv(far, 1), DEADLINE_SECONDS) == b""
+        assert listener.open_connections == 0
+
+
+async def test_a_close_that_is_cancelled_has_closed_the_port() -> None:
+    async with listening(Desk()) as (listener, connect):
+        closing = asyncio.get_running_loop().create_task(listener.close(DEADLINE_SECONDS))
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        with pytest.raises(OSError):  # noqa: PT011 refused or reset, by platform
+            await connect()
+
+
 async def test_closing_waits_for_the_rest_of_a_body() -> None:
     desk = Desk()
     async with listening(desk) as (listener, connect):

@@ -40,10 +40,10 @@ class FastDoor:
 
     def __init__(self, listener: Listener, routes: Mapping[bytes, FastRoute], settle: Callable[[], None]) -> None:
         self.listener = listener
+        self.routes = routes
         self.answered = 0
         self.handed_over = 0
         self.connections: set[FastConnection] = set()
-        self.routes = routes
         self.heads = Heads(routes)
         self.known = self.heads.known  # the same table, beside the hot path and not behind two names
         self.end_of_head = end_of_head()
