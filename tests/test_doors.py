@@ -18,6 +18,7 @@ GROUND = frozenset(
         "abside.log",
         "abside.supervise",
         "abside.serve",
+        "abside.files",
     }
 )
 VERSION = frozenset({"abside"})  # abside/__init__.py holds the version and imports nothing
@@ -30,18 +31,19 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.environ": frozenset(),
     "abside.backoff": frozenset(),
     "abside.log": frozenset(),
+    "abside.files": frozenset(),
     "abside.serve": frozenset({"abside.log"}),
     "abside.supervise": frozenset({"abside.backoff", "abside.log"}),
     "abside.assignment": frozenset({"abside.snapshot"}),
-    "abside.spool": frozenset({"abside.event"}),
-    "abside.upstream": frozenset({"abside.event", "abside.backoff", "abside.log"}),
+    "abside.spool": frozenset({"abside.event", "abside.files"}),
+    "abside.upstream": frozenset({"abside.event", "abside.backoff", "abside.log", "abside.files"}),
     "abside.sidecar": GROUND | VERSION | {"abside.assignment", "abside.spool", "abside.upstream"},
     "abside.collector": ((GROUND | VERSION) - {"abside.snapshot"}) | {"abside.collector.store"},
     "abside.client": frozenset(),  # importable beside a rec service with nothing else of ours loaded
     "abside.report": VERSION
-    | {"abside.snapshot", "abside.event", "abside.collector.store", "abside.environ", "abside.log"},
+    | {"abside.snapshot", "abside.event", "abside.collector.store", "abside.environ", "abside.files", "abside.log"},
     "abside.collector.store": frozenset(),  # what stands on disk: the one part of a collector that a reader may know
-    "abside.up": frozenset({"abside.environ", "abside.log", "abside.child"}),
+    "abside.up": frozenset({"abside.environ", "abside.files", "abside.log", "abside.child"}),
     "abside.child": frozenset({"abside.backoff", "abside.log"}),
     "abside.cli": frozenset({"abside.environ"}) | VERSION,
     "abside.__main__": frozenset({"abside.cli"}),
