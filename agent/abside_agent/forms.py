@@ -20,7 +20,7 @@ WINDOW_PATTERN = r"^[1-9][0-9]{0,3}[hdw]$"
 MAX_WINDOW_SECONDS = (
     90 * 86_400
 )  # an outcome a quarter later has no link to what was shown; the join's cost grows with it
-MAX_UNIT_BYTES = 256  # assignment.md: a longer id is refused at the door, so forcing it would never match
+MAX_UNIT_BYTES = 256  # docs/bucketing.md: a longer id is refused at the door, so forcing it would never match
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NUMBER = re.compile(r"[-+]?[0-9]{0,9}\.?[0-9]{1,9}")

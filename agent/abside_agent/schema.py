@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from abside.assignment.condition import LIST_OPS, MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, OPS, PRESENCE
+from abside.assignment.condition import LIST_OPS, MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, PRESENCE
+from abside.assignment.operators import OPERATORS
 from abside_agent.document import Document
 from abside_agent.forms import ID_PATTERN
 
@@ -60,13 +61,12 @@ def _widened(part: Any) -> Any:
 
 
 def _conditions() -> dict[str, Any]:
-    ops = list(dict.fromkeys(op for known in OPS.values() for op in known))
     group = {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/Condition"}}
     leaf = {
         "type": "object",
         "properties": {
             "attribute": {"type": "string", "description": "A declared attribute, or placement, or logged_in."},
-            "op": {"enum": ops},
+            "op": {"enum": list(OPERATORS)},
             "value": {},
             "or_missing": {"type": "boolean", "description": "Whether it holds where the attribute is not known."},
         },

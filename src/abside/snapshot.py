@@ -129,7 +129,7 @@ class Experiment:
 
     @property
     def salt(self) -> str:
-        """The salt of its traffic and variant buckets (assignment.md): the id, and the phase when above 1."""
+        """The salt of its traffic and variant buckets (docs/bucketing.md): the id, and the phase when above 1."""
         return self.id if self.phase == 1 else f"{self.id}#{self.phase}"
 
 

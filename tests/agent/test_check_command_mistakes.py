@@ -209,6 +209,8 @@ def test_an_e_mail_address_as_forced_id_is_a_warning(tmp_path: Path, capsys: pyt
         ("[{attribute: country, op: eq, value: DE}, {attribute: country, op: missing}]", True),
         ("[{attribute: country, op: ne, value: DE, or_missing: true}, {attribute: country, op: missing}]", False),
         ("[{attribute: country, op: starts_with, value: D}, {attribute: country, op: contains, value: Z}]", False),
+        ("[{attribute: country, op: ends_with, value: Z}, {attribute: country, op: starts_with, value: D}]", False),
+        ("[{attribute: country, op: ends_with, value: EX}, {attribute: country, op: in, value: [DE, AT]}]", True),
         ("[{attribute: age, op: gt, value: 5}, {attribute: age, op: lt, value: 6}]", False),
         ("[{attribute: age, op: gt, value: 6}, {attribute: age, op: lt, value: 5}]", True),
         ("[{attribute: app, op: gt, value: 1.0.0}, {attribute: app, op: lt, value: 1.0.1}]", False),

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from abside.assignment.attribute import READERS
 from abside.assignment.condition import (
     MAX_CONDITIONS,
     MAX_VALUES,
-    OPS,
     ConditionError,
     compile_eligibility,
 )
+from abside.assignment.operators import OPERATORS
 from abside.assignment.target import build
 from abside.snapshot import Attribute, digest
 
@@ -221,8 +222,8 @@ PLAIN = st.recursive(
 )  # fmt: skip
 LEAF = st.fixed_dictionaries(
     {
-        "attribute": st.sampled_from(sorted(OPS)),
-        "op": st.sampled_from(sorted({op for ops in OPS.values() for op in ops})),
+        "attribute": st.sampled_from(sorted(READERS)),
+        "op": st.sampled_from(sorted(OPERATORS)),
     },
     optional={"value": PLAIN, "or_missing": st.booleans()},
 )
@@ -230,7 +231,7 @@ LEAF = st.fixed_dictionaries(
 
 @given(st.one_of(PLAIN, st.lists(LEAF, max_size=3)))
 def test_any_plain_tree_is_either_usable_or_has_mistakes_that_can_be_shown(tree: object) -> None:
-    conditions, found = compile_eligibility(tree, {kind: Attribute(kind) for kind in OPS})
+    conditions, found = compile_eligibility(tree, {kind: Attribute(kind) for kind in READERS})
 
     for mistake in found:
         json.dumps([mistake.code, mistake.value, mistake.message]).encode()

@@ -137,7 +137,7 @@ def test_a_shoppers_window_and_bots_and_logins_are_what_the_shop_made(
     assert counted == int((~people.bot & ~people.qa).sum())
     crossed = sum(arm.crossed for arm in page.arms)
     share = crossed / int((people.kind == LOGS_IN).sum())
-    assert share == pytest.approx(2 * 0.8 * 0.2, abs=0.05)  # assignment.md: 2p(1-p) of those who log in
+    assert share == pytest.approx(2 * 0.8 * 0.2, abs=0.05)  # docs/bucketing.md: 2p(1-p) of those who log in
     assert page.left_out["bots"].units == int(people.bot.sum())
     assert page.left_out["forced"].units == int((people.qa & ~people.bot).sum())
     assert page.copies > 0

@@ -1,7 +1,7 @@
 """The joint distribution of what a unit gets before and after, from the ranges of independent hashes. Pure.
 
-Layer, traffic and variant buckets of different salts are independent hashes (assignment.md), so the probability of a
-combination is a product of widths of bucket ranges. Where both versions ask one hash, it is asked once.
+Layer, traffic and variant buckets of different salts are independent hashes (docs/bucketing.md), so the probability of
+a combination is a product of widths of bucket ranges. Where both versions ask one hash, it is asked once.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
 from abside.assignment.attribute import FIRST_SECOND, LAST_SECOND, date_text
+from abside.assignment.operators import OPERATORS
 from abside.assignment.target import build
 from abside.assignment.unit import Subject
 
@@ -79,8 +80,12 @@ def _operands(asked: list[Any], *ops: str) -> list[Any]:
 
 
 def _strings(asked: list[Any]) -> list[Any]:
-    longest = max(_operands(asked, "starts_with"), key=len, default="")
-    return [*_operands(asked), longest + "\x01".join(["", *_operands(asked, "contains"), "\x01"])]
+    found: dict[str, list[str]] = {"start": [], "middle": [], "end": []}
+    for leaf in asked:
+        if where := OPERATORS[leaf["op"]].within:
+            found[where].append(leaf["value"])
+    first, last = (max(found[where], key=len, default="") for where in ("start", "end"))
+    return [*_operands(asked), first + "\x01".join(["", *found["middle"], "\x01"]) + last]
 
 
 def _numbers(asked: list[Any]) -> list[Any]:

@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from abside.assignment.operand import OperandError, normal
+from abside.assignment.operators import OPERATORS, of_type, taking
 from abside.snapshot import Attribute
 
 if TYPE_CHECKING:
@@ -30,20 +31,11 @@ MAX_VALUES = 10_000  # a list of ids; a longer one belongs into an attribute of 
 MAX_VALUE_CHARS = 80  # of a wrong value shown in an error
 MAX_SHOWN_BITS = 256  # Python refuses to print integers of several thousand digits
 
-ORDERED = ("lt", "lte", "gt", "gte")
-PRESENCE = ("exists", "missing")
-OPS: dict[AttributeType, tuple[str, ...]] = {
-    "string": ("eq", "ne", "in", "not_in", "starts_with", "contains", *PRESENCE),
-    "number": ("eq", "ne", "in", "not_in", *ORDERED, *PRESENCE),
-    "boolean": ("eq", "ne", *PRESENCE),
-    "version": ("eq", "ne", "in", "not_in", *ORDERED, *PRESENCE),
-    "date": (*ORDERED, *PRESENCE),
-    "list": ("has_any", "has_none", *PRESENCE),
-}
-LIST_OPS = frozenset({"in", "not_in", "has_any", "has_none"})
+PRESENCE = taking("none")
+LIST_OPS = taking("many")
 BUILT_IN: dict[str, Attribute] = {"placement": Attribute("string"), "logged_in": Attribute("boolean")}
 
-_ALL_OPS = tuple(dict.fromkeys(op for ops in OPS.values() for op in ops))
+_ALL_OPS = tuple(OPERATORS)
 _SYMBOLS = {"=": "eq", "==": "eq", "!=": "ne", "<>": "ne", "<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
 _FIELDS = ("attribute", "op", "value", "or_missing")
 _GROUPS = ("any", "all")
@@ -171,7 +163,7 @@ class _Compiling:
             remedy = _did_you_mean(op, _ALL_OPS) or f"write one of {_listed(declared)}"
             self.wrong(where, "UNKNOWN_OP", op, "there is no such op", remedy)
             return None
-        if declared is not None and op not in OPS[declared]:
+        if declared is not None and declared not in OPERATORS[op].types:
             message = f"{op} does not compare a {declared}"
             self.wrong(where, "OP_NOT_FOR_TYPE", op, message, f"a {declared} has {_listed(declared)}")
             return None
@@ -228,7 +220,7 @@ def _did_you_mean(given: object, known: Sequence[str]) -> str:
 
 
 def _listed(declared: AttributeType | None) -> str:
-    return ", ".join(_ALL_OPS if declared is None else OPS[declared])
+    return ", ".join(_ALL_OPS if declared is None else of_type(declared))
 
 
 def _shown(value: object) -> str:

@@ -6,13 +6,12 @@ unless it says `or_missing`. There is no general NOT, so this holds at every dep
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from abside.assignment.attribute import READERS, date_text
+from abside.assignment.operators import OPERATORS
 from abside.assignment.unit import Subject
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def _leaf(node: Node) -> Condition:
     if op == "missing":
         return Condition(text, lambda subject: saw(subject) is None, saw)
     read = _BUILT_IN.get(name) or _typed_attribute(name, READERS[declared])
-    test = _present if op == "exists" else _TESTS[op](_comparable(declared, node["value"]))
+    test = OPERATORS[op].test(_comparable(declared, node.get("value")))
     or_missing = node.get("or_missing", False)
 
     def check(subject: Subject) -> bool:
@@ -81,39 +80,9 @@ def _leaf(node: Node) -> Condition:
     return Condition(text, check, saw)
 
 
-# Tests are C functions where there is one: they run on every request. A flipped comparison is not a slip:
-# partial(gt, operand)(value) asks operand > value, which is value < operand.
-_TESTS: dict[str, Callable[[Any], Callable[[Any], bool]]] = {
-    "eq": lambda operand: partial(operator.eq, operand),
-    "ne": lambda operand: partial(operator.ne, operand),
-    "lt": lambda operand: partial(operator.gt, operand),
-    "lte": lambda operand: partial(operator.ge, operand),
-    "gt": lambda operand: partial(operator.lt, operand),
-    "gte": lambda operand: partial(operator.le, operand),
-    "in": lambda operand: frozenset(operand).__contains__,
-    "not_in": lambda operand: _none_of(frozenset(operand)),
-    "starts_with": lambda operand: lambda value: value.startswith(operand),
-    "contains": lambda operand: lambda value: operand in value,
-    "has_any": lambda operand: _shares(frozenset(operand)),
-    "has_none": lambda operand: frozenset(operand).isdisjoint,
-}
-
-
-def _none_of(operands: frozenset[Any]) -> Callable[[Any], bool]:
-    return lambda value: value not in operands
-
-
-def _shares(operands: frozenset[Any]) -> Callable[[Any], bool]:
-    return lambda values: not operands.isdisjoint(values)
-
-
-def _present(_: object) -> bool:
-    return True
-
-
 def _comparable(declared: AttributeType, operand: Any) -> Any:
     """Give the operand as its reader gives values; dates are stored as such, versions as text."""
-    if declared != "version":
+    if declared != "version" or operand is None:
         return operand
     read = READERS["version"]
     return [read(item) for item in operand] if isinstance(operand, list) else read(operand)
