@@ -292,13 +292,11 @@ async def test_a_connection_that_says_nothing_is_closed_and_one_that_spoke_is_ke
 
 async def test_an_idle_connection_is_closed_after_its_time_also_in_the_middle_of_a_second_head() -> None:
     async with listening(Desk(), keepalive_seconds=0.1) as (_, connect):
-        idle, halfway = await connect(), await connect()
-        for wire in (idle, halfway):
-            wire.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
+        for rest in (b"", b"POST /echo HTT"):  # with the first request: what comes after the close would reset it
+            wire = await connect()
+            wire.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}" + rest)
             assert (await wire.answer())[0] == 200
-        halfway.writer.write(b"POST /echo HTT")
-        assert await idle.end() == b""
-        assert await halfway.end() == b""
+            assert await wire.end() == b""
 
 
 async def test_half_a_body_is_answered_408_and_the_others_are_served_meanwhile() -> None:
