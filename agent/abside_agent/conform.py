@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import NODEFAULT, UNSET, inspect
 
 from abside_agent.document import Document
-from abside_agent.forms import FormError
+from abside_agent.forms import FormError, identifier, unit_id
 from abside_agent.tree import Bad, Mapping, Node, Path, Scalar, Sequence, Tree
 
 if TYPE_CHECKING:
@@ -49,18 +49,28 @@ class _Walk:
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
 
-    def value(self, node: Node, kind: Any, path: Path) -> Any:
-        """Read one node as `kind`; UNSET when it is not that."""
+    def value(self, node: Node, kind: Any, path: Path, *, is_required: bool = False) -> Any:
+        """Read one node as `kind`; UNSET when it is not that. `is_required`: its key cannot be left out."""
         if isinstance(node, Bad):
             return UNSET
+        if isinstance(node, Scalar) and node.value is None:
+            return self.empty(node, kind, path, is_required=is_required)
         return _READERS[type(kind)](self, node, kind, path)
+
+    def empty(self, node: Scalar, kind: Any, path: Path, *, is_required: bool) -> Any:
+        """Refuse a key or a list entry without a value: nobody can know which default was meant."""
+        thing = "entry" if path and isinstance(path[-1], int) else "key"
+        message = f"{node.text} is not a value" if node.text else f"there is nothing behind this {thing}"
+        remedy = f"write {_example(kind)}" if is_required else f"write {_example(kind)}, or delete the {thing}"
+        self.tree.note("NULL", path, message, remedy)
+        return UNSET
 
     def metadata(self, node: Node, kind: inspect.Metadata, path: Path) -> Any:
         form = (kind.extra or {}).get("form")
         return self.value(node, kind.type, path) if form is None else self.form(node, form, path)
 
     def form(self, node: Node, reader: Callable[[Scalar], Any], path: Path) -> Any:
-        if not isinstance(node, Scalar) or node.value is None:
+        if not isinstance(node, Scalar):
             return self.wrong(node, "one value", path)
         try:
             return reader(node)
@@ -70,8 +80,6 @@ class _Walk:
 
     def union(self, node: Node, kind: inspect.UnionType, path: Path) -> Any:
         """Read an optional value: the only unions a document has."""
-        if isinstance(node, Scalar) and node.value is None:
-            return None
         wanted = next(part for part in kind.types if not isinstance(part, inspect.NoneType))
         return self.value(node, wanted, path)
 
@@ -116,16 +124,12 @@ class _Walk:
         return node.value
 
     def sequence(self, node: Node, kind: inspect.ListType, path: Path) -> Any:
-        if isinstance(node, Scalar) and node.value is None:
-            return []
         if not isinstance(node, Sequence):
             return self.wrong(node, "a list", path)
         items = [self.value(item, kind.item_type, (*path, index)) for index, item in enumerate(node.items)]
         return self.measured(items, kind, "entries", path)
 
     def mapping(self, node: Node, kind: inspect.DictType, path: Path) -> Any:
-        if isinstance(node, Scalar) and node.value is None:
-            return {}
         if not isinstance(node, Mapping):
             return self.wrong(node, "a mapping", path)
         read = {}
@@ -144,20 +148,22 @@ class _Walk:
             self.tree.note(exc.code, path, str(exc), exc.remedy, at_key=True, value=name)
 
     def struct(self, node: Node, kind: inspect.StructType, path: Path) -> Any:
-        if isinstance(node, Scalar) and node.value is None:
-            node = Mapping({}, {}, node.place)
         if not isinstance(node, Mapping):
             return self.wrong(node, "a mapping", path)
         known = {field.encode_name: field for field in kind.fields}
+        further = [name for name in node.items if name not in known]
         if kind.forbid_unknown_fields:
-            self.unknown([name for name in node.items if name not in known], known, path)
+            self.unknown(further, known, path)
+        else:
+            for name in further:
+                self.value(node.items[name], _ANY, (*path, name))
         values = {field.name: self.field(node, name, field, path) for name, field in known.items()}
         return kind.cls(**{name: value for name, value in values.items() if value is not NODEFAULT})
 
     def field(self, node: Mapping, name: str, field: inspect.Field, path: Path) -> Any:
         """Read one field; NODEFAULT where the record's own default stands."""
         if name in node.items:
-            return self.value(node.items[name], field.type, (*path, name))
+            return self.value(node.items[name], field.type, (*path, name), is_required=field.required)
         if not field.required:
             return NODEFAULT
         self.tree.note("MISSING_FIELD", (*path, name), f"{name} is missing", f"add {name}: …")
@@ -187,6 +193,43 @@ class _Walk:
         remedy = f'write "{node.text}" in quotes' if quote and isinstance(node, Scalar) else f"write {wanted}"
         self.tree.note("WRONG_TYPE", path, f"must be {wanted}, this is {got}", remedy)
         return UNSET
+
+
+def _example(kind: Any) -> str:
+    """Give what can stand where a value of this kind is missing; `…` is what only the writer knows."""
+    match kind:
+        case inspect.Metadata():
+            examples = (kind.extra_json_schema or {}).get("examples", ())
+            form = (kind.extra or {}).get("form")
+            if form in _IDS:
+                return "an id"  # an example of ours would only mislead
+            return _example(kind.type) if form is None else str(examples[0])
+        case inspect.UnionType():
+            return _example(next(part for part in kind.types if not isinstance(part, inspect.NoneType)))
+        case inspect.LiteralType():
+            return f"one of {', '.join(map(str, kind.values))}"
+        case inspect.IntType():
+            return "a whole number"
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.ListType():
+            return f"[{_within(kind.item_type)}]"
+        case inspect.DictType():
+            return f"{{…: {_within(kind.value_type)}}}"
+        case inspect.StructType():
+            fields = [field for field in kind.fields if field.required] or kind.fields[:1]
+            return f"{{{', '.join(f'{field.encode_name}: {_within(field.type)}' for field in fields)}}}"
+        case _:
+            return "a value" if isinstance(kind, inspect.AnyType) else "text"
+
+
+def _within(kind: Any) -> str:
+    """Give an example that stands inside another: a word where several could stand is left open."""
+    example = _example(kind)
+    return example if example[0] in "[{" or example[0].isdigit() else "…"
+
+
+_IDS = frozenset({identifier, unit_id})
 
 
 def _scalar(node: Node) -> Any:

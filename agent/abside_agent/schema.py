@@ -26,7 +26,7 @@ def schema() -> dict[str, Any]:
     experiment = definitions["Experiment"]["properties"]
     experiment["eligibility"] = {
         "description": "Who may be in: all conditions must hold. A shopper of whom one is not known is not in.",
-        "type": ["array", "null"],
+        "type": "array",
         "items": {"$ref": "#/$defs/Condition"},
         "maxItems": MAX_CONDITIONS,
     }
@@ -34,12 +34,23 @@ def schema() -> dict[str, Any]:
         {"not": {"required": ["traffic", "steps"], "properties": {"traffic": _WORD, "steps": _LIST}}},
     ]
     definitions["Experiment"]["dependentRequired"] = {"layer": ["slots"], "slots": ["layer"]}
+    for place in (definitions["Placement"]["properties"]["parameters"], definitions["Metric"]):
+        place["additionalProperties"] = _VALUE
+    definitions["Variant"]["properties"]["parameters"]["additionalProperties"]["additionalProperties"] = _VALUE
     definitions.update(_conditions())
+    definitions["Value"] = _ANY_VALUE
     return {"$schema": DIALECT, "title": "abside document", "$ref": "#/$defs/Document", "$defs": definitions}
 
 
 _WORD = {"type": "string"}
 _LIST = {"type": "array"}
+_VALUE = {"$ref": "#/$defs/Value"}
+_ANY_VALUE = {
+    "description": "Any value that is one: a key with nothing behind it is an error at every depth.",
+    "type": ["string", "number", "boolean", "array", "object"],
+    "items": _VALUE,
+    "additionalProperties": _VALUE,
+}
 
 
 def _widened(part: Any) -> Any:
@@ -51,10 +62,9 @@ def _widened(part: Any) -> Any:
     if "pattern" in part:
         kind = _AS_WRITTEN if part["pattern"] in _ID_FORMS else "string"
         return {"type": kind, "pattern": part["pattern"], "examples": part.get("examples", [])}
+    if "anyOf" in part:  # a field that may be left out, which is not the same as an empty one
+        return _widened(next(kind for kind in part["anyOf"] if kind.get("type") != "null"))
     found = {key: _widened(value) for key, value in part.items() if key != "default"}
-    is_optional = not (part.get("required") or part.get("minProperties") or part.get("minItems"))
-    if found.get("type") in ("object", "array") and is_optional:
-        found["type"] = [found["type"], "null"]  # a key with nothing behind it is an empty mapping or list
     if "propertyNames" in part:
         found["propertyNames"] = {"pattern": part["propertyNames"]["pattern"]}
     return found
@@ -67,7 +77,7 @@ def _conditions() -> dict[str, Any]:
         "properties": {
             "attribute": {"type": "string", "description": "A declared attribute, or placement, or logged_in."},
             "op": {"enum": list(OPERATORS)},
-            "value": {},
+            "value": {"type": ["string", "number", "boolean", "array"], "items": {"not": {"type": "null"}}},
             "or_missing": {"type": "boolean", "description": "Whether it holds where the attribute is not known."},
         },
         "required": ["attribute", "op"],

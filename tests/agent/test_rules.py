@@ -69,7 +69,7 @@ def test_a_good_document_has_no_problem(problems_of: Callable[..., list[Problem]
         ("    status: running", "    status: runing", f"19:13 {X}.status UNKNOWN_VALUE"),
         ("    status: running", "    status: [running]", f"19:13 {X}.status UNKNOWN_VALUE"),
         ("    name: Re-ranker", "    name: 12", f"17:11 {X}.name WRONG_TYPE"),
-        ("    name: Re-ranker", "    name:", f"17:5 {X}.name WRONG_TYPE"),
+        ("    name: Re-ranker", "    name:", f"17:5 {X}.name NULL"),
         ("    name: Re-ranker", "    name: ''", f"17:11 {X}.name OUT_OF_RANGE"),
         ("    placements: [pdp]", "    placements: pdp", f"20:17 {X}.placements WRONG_TYPE"),
         ("{type: version}", "{type: version, log: NO}", "3:33 attributes.version.log WRONG_TYPE"),

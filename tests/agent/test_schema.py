@@ -56,7 +56,7 @@ def test_what_check_takes_is_valid(doc: type[Doc]) -> None:
         " {all: [{attribute: country, op: missing}]}]}]"
     )
     more = {"traffic": "2.5%", "layer": "ranking", "slots": "0%-50%", "eligibility": eligibility, "force": "{b: [42]}"}
-    assert is_valid(doc.GROUND + doc.one("x", **more) + "retired: [007]\nmetrics:\n")
+    assert is_valid(doc.GROUND + doc.one("x", **more) + "retired: [007]\nmetrics: {}\n")
     assert is_valid(doc.GROUND + doc.one("x", steps='[{from: "2026-12-01T09:00:00Z", traffic: 5%}]', owner="me"))
 
 

@@ -34,7 +34,7 @@ experiments:
       control:   {weight: 50%}
       b:    {weight: 50%,  parameters: {pdp: {model: b}}}   # odd   spaces
     force: {}
-    analysis:
+    analysis: {}
 
 
 # The end.
@@ -69,7 +69,7 @@ def change(tmp_path: Path, *changes: str, name: str = "idea") -> int:
         ("variants.b.parameters.pdp.model=c", "{model: b}", "{model: c}"),
         ("placements=[pdp]", "placements:\n      - pdp   # only here", "placements: [pdp]   # only here"),
         ("hypothesis=No", ">-\n      It lifts\n      a lot", None),
-        ("analysis={window: 3d}", "analysis:\n", "analysis: {window: 3d}\n"),
+        ("analysis={window: 3d}", "analysis: {}\n", "analysis: {window: 3d}\n"),
     ],
 )
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
@@ -83,6 +83,13 @@ def test_nothing_but_the_value_changes(
     wanted = text if new is None else text.replace(old.replace("\n", line_end), new.replace("\n", line_end))
     assert code == int(new is None), capsys.readouterr()
     assert path.read_bytes().decode() == wanted
+
+
+def test_a_key_with_nothing_behind_it_is_mended(tmp_path: Path) -> None:
+    text = BLOCK.replace("analysis: {}", "analysis:")
+    path = world(tmp_path, text)
+    assert change(tmp_path, "analysis={window: 3d}") == 0
+    assert path.read_text() == text.replace("analysis:\n", "analysis: {window: 3d}\n")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["ground.yaml", "idea.yaml"]
 
 

@@ -28,9 +28,6 @@ def hold(tree: Tree, document: Document) -> None:
         if name in BUILT_IN:
             remedy = "delete it: conditions may use it without a declaration"
             tree.note("BUILT_IN_ATTRIBUTE", ("attributes", name), "this attribute is built in", remedy, at_key=True)
-    for name, placement in document.placements.items():
-        if known(placement, getattr(placement, "parameters", UNSET)):
-            _not_null(tree, ("placements", name, "parameters"), placement.parameters)
     for name, experiment in document.experiments.items():
         if name == EVERY_EXPERIMENT:
             message = f"in the paused directory, {name} means every experiment"
@@ -109,32 +106,23 @@ def _placements(tree: Tree, path: Path, experiment: Experiment) -> None:
     for index, name in enumerate(named):
         if known(name) and name in named[:index]:
             tree.note("TWICE", (*path, "placements", index), "this placement stands twice", "keep one")
-    for arm, placement, where in _parameters(path, experiment):
+    for placement, where in _parameters(path, experiment):
         if placement not in named and known(*named):
             remedy = f"add {placement} to placements, or {did_you_mean(placement, named) or 'delete it here'}"
             message = "this placement is not among the experiment's placements"
             tree.note("NOT_ITS_PLACEMENT", where, message, remedy, at_key=True, value=placement)
-        values = experiment.variants[arm].parameters[placement]
-        if known(values):
-            _not_null(tree, where, values)
 
 
-def _parameters(path: Path, experiment: Experiment) -> list[tuple[str, str, Path]]:
-    """List (variant, placement, path) of all parameters that could be read."""
+def _parameters(path: Path, experiment: Experiment) -> list[tuple[str, Path]]:
+    """List (placement, path) of all parameters that could be read."""
     if not known(experiment.variants):
         return []
     return [
-        (arm, placement, (*path, "variants", arm, "parameters", placement))
+        (placement, (*path, "variants", arm, "parameters", placement))
         for arm, variant in experiment.variants.items()
         if known(variant) and known(variant.parameters)
         for placement in variant.parameters
     ]
-
-
-def _not_null(tree: Tree, path: Path, values: dict[str, object]) -> None:
-    for name, value in values.items():
-        if value is None:
-            tree.note("NULL", (*path, name), "a parameter needs a value, null has no type", "write one, or delete it")
 
 
 def _force(tree: Tree, path: Path, experiment: Experiment) -> None:

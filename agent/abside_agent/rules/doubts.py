@@ -13,6 +13,7 @@ from abside.snapshot import BASIS_POINTS
 from abside_agent.rules.alone import known, shown_percent
 from abside_agent.rules.conflicts import LIVE
 from abside_agent.rules.eligible import can_hold
+from abside_agent.tree import Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -78,7 +79,7 @@ def _over(candidate: Candidate[Experiment], now_us: int) -> None:
 
 def _steep(candidate: Candidate[Experiment]) -> None:
     """Look at steps only: one `traffic` says nothing of what was before."""
-    if candidate.tree.node((*candidate.path, "steps")) is None:
+    if not isinstance(candidate.tree.node((*candidate.path, "steps")), Sequence):
         return
     before = 0
     for index, step in enumerate(candidate.record.steps):
