@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from abside_agent.document import Document
 
 WARN_DIRECTORY_BYTES = 200 * 1024  # client-side `kubectl apply` fails above 256 KiB: say so while there is room
+SHOWN_PLACES = 5  # of an id that stands in several: a thousand files may have it
 # Source: report.md. A metric is only read by the report, so an unknown one is a warning and stops no experiment.
 METRICS = (
     "add_to_cart_rate",
@@ -153,8 +154,12 @@ def _clashes(
             others.append(kept[section][name].source)
         if len(others) > 1:
             yield path
+        places = {id(one): _at(one, path) for one in group[: SHOWN_PLACES + 1]} if len(others) > 1 else {}
         for candidate in group if len(others) > 1 else ():
-            where = ", ".join(_at(other, path) for other in group if other is not candidate)
+            shown = [place for one, place in places.items() if one != id(candidate)][:SHOWN_PLACES]
+            where = ", ".join(shown) + (
+                f" and {len(group) - 1 - len(shown)} more" if len(group) - 1 > len(shown) else ""
+            )
             where = where or f"{others[-1]}, which cannot be read: its last good version stays"
             candidate.tree.note("DUPLICATE_ID", path, f"{name} stands in {where} too", "keep one", at_key=True)
         for candidate in group if section == "experiments" else ():

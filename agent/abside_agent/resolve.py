@@ -184,7 +184,7 @@ def _conflicting(table: _Table) -> bool:
     current = {name: table.fitted[name] for name, seat in seats.items() if seat.chosen is not None}
     settled = {name for name in current if _in_force(table, seats[name])}
     one_sided, both_new = Gathered(), Gathered()
-    for conflict in conflicts(current.values()):
+    for conflict in conflicts(current.values(), settled):
         giving_way = conflict.giving_way
         new = [experiment.id for experiment in giving_way if experiment.id not in settled]
         if len(giving_way) == 1:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from abside_agent.sources.newest import Pauses
 
+MOST_NAMES = 10_000  # compared with a pause's key: whoever pauses is in a hurry, and such keys are few
 MAX_HEAD_PROBLEMS = 100  # a status page and a log show no more; 100 of them keep the head below 50 KB
 
 
@@ -140,7 +141,7 @@ def _paused(
             "PAUSED_UNKNOWN",
             (),
             f"no experiment is called {name}: this pauses nothing",
-            did_you_mean(name, known) or "delete the key",
+            did_you_mean(name, known, MOST_NAMES) or "delete the key",
             severity="warning",
             value=name,
         ).problem

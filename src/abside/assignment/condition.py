@@ -28,6 +28,7 @@ Path: TypeAlias = "tuple[str | int, ...]"
 MAX_DEPTH = 3  # groups within groups: what a person can still read
 MAX_CONDITIONS = 50  # about 8 µs a request at worst
 MAX_VALUES = 10_000  # a list of ids; a longer one belongs into an attribute of its own
+MOST_COMPARED = 200  # names that a wrong one is compared with, 3 µs each: there may be thousands of both
 MAX_VALUE_CHARS = 80  # of a wrong value shown in an error
 MAX_SHOWN_BITS = 256  # Python refuses to print integers of several thousand digits
 
@@ -212,7 +213,7 @@ class _Compiling:
 
 
 def _did_you_mean(given: object, known: Sequence[str]) -> str:
-    if not isinstance(given, str):
+    if not isinstance(given, str) or len(known) > MOST_COMPARED:
         return ""
     close = [_SYMBOLS[given]] if given in _SYMBOLS and _SYMBOLS[given] in known else []
     close = close or get_close_matches(given.lower().replace(" ", "_").replace("-", "_"), known, 1)
