@@ -16,20 +16,23 @@ from abside.backoff import Backoff
 from abside.environ import now_us
 from abside.log import Log, setup
 from abside.snapshot import Problem
+from abside_agent.ahead import Ahead, PauseFirstError
 from abside_agent.child.exchange import Order, Outcome
 from abside_agent.child.spawn import ChildError, run
 from abside_agent.memory import give_back
-from abside_agent.pause import over
+from abside_agent.pause import MAX_QUICK_BYTES, over
 from abside_agent.publish import publish, read_published, remove_leftovers
+from abside_agent.said import Said
 from abside_agent.sources.hints import Hints
 from abside_agent.sources.mounted import MOUNTS, Mounted, mount_points
-from abside_agent.sources.reading import Reading, digest_of
+from abside_agent.sources.reading import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from abside_agent.fast_watch import FastWatch
     from abside_agent.settings import AgentSettings
+    from abside_agent.sources.reading import Reading
 
 log = Log("abside.agent")
 SETTLE_SECONDS = 0.1  # a plain directory must read alike twice, this far apart: an editor may be in mid-write
@@ -105,16 +108,18 @@ class Agent:
     is_clean: bool = False  # the last turn rejected nothing, and its snapshot is in force
     _digest: bytes = b""
     _last: bytes = b""
-    _paused: dict[str, str] | None = None  # what the last reading paused
+    _ahead: Ahead = field(init=False)
+    _came: Reading | None = None  # the pauses that came while the documents were read and compiled
     _pending: bytes = b""  # to be written; it stays here while the disk refuses it
     _summary: dict[str, object] = field(default_factory=dict)  # what is said once it is written
-    _said: frozenset[str] = frozenset()
+    _said: Said = field(default_factory=Said)
     _backoff: Backoff = field(default_factory=lambda: Backoff(RETRY_FIRST_SECONDS, RETRY_LONGEST_SECONDS))
     _retry_at: float | None = None
     _beat_at: float = -math.inf
 
     def __post_init__(self) -> None:
         self._last = read_published(self._path)
+        self._ahead = Ahead(self.source.read_pauses)
         if removed := remove_leftovers(self._path):
             log.info("leftovers_removed", files=removed)
 
@@ -124,12 +129,13 @@ class Agent:
 
     def turn(self) -> bool:
         """Look once, act when there is something new, and say whether there was."""
-        packed = self._settled()
+        reading = self._settled()
+        packed = reading.pack()
         digest = digest_of(packed)
         is_new = digest != self._digest or (self._retry_at is not None and self.steady() >= self._retry_at)
         if is_new:
-            self._digest, self._retry_at = digest, None
-            self._pause_first(Reading.unpack(packed))
+            self._digest, self._retry_at, self._came = digest, None, None
+            self._pause_first(self._ahead.due(reading, is_certain=True))
             self._compile(packed)
         elif self._last and not self._pending and not self._path.exists():
             log.warning("snapshot_vanished", then="written again")
@@ -146,31 +152,86 @@ class Agent:
                 os.utime(self._path)
                 self._beat_at = self.steady() + BEAT_SECONDS
 
-    def _settled(self) -> bytes:
-        """Read until a new state stands still; a ConfigMap is swapped whole and is taken at once."""
-        packed = self.source.read().pack()
+    def _settled(self) -> Reading:
+        """Read until a new state stands still; a ConfigMap is swapped whole and is taken at once. Pauses never wait."""
+        reading = self.source.read()
         for _ in range(SETTLE_READINGS):
-            if digest_of(packed) == self._digest or self.source.is_atomic or self.stop.wait(SETTLE_SECONDS):
+            if digest_of(reading.pack()) == self._digest or self.source.is_atomic:
                 break
-            again = self.source.read().pack()
-            if again == packed:
+            if due := self._ahead.due(reading, is_certain=False):
+                self._digest = b""  # what only pauses is made exact by the turn that reads something certain
+                self._pause_first(due)
+            if self.stop.wait(SETTLE_SECONDS):
                 break
-            packed = again
-        return packed
+            again = self.source.read()
+            if again == reading:
+                break
+            reading = again
+        return reading
 
-    def _pause_first(self, reading: Reading) -> None:
-        """Put new pauses over what is in force at once: a child may have to wait for its CPU, a pause must not."""
-        was, self._paused = self._paused, reading.pauses
-        if was is None or was == reading.pauses or reading.keeps_pauses or self._pending:
+    def _pause_first(self, due: Reading | None) -> None:
+        """Put pauses over what is in force at once: documents may take a minute, a pause must not."""
+        if due is None or self.settings.once:
             return
-        quick, revision = over(self._last, reading.paused, self.clock_us())
+        try:
+            quick, revision = self._over(self._pending or self._last, due)
+        except ChildError as exc:
+            log.error("pause_waits", why=str(exc), then="it comes with the documents")
+            return
         if quick:
             self._pending = quick
-            self._summary = {"revision": revision, "pauses": len(reading.pauses)}
+            self._summary = {"revision": revision, "pauses": len(due.pauses)}
             self._publish()
+
+    def _over(self, snapshot: bytes, due: Reading) -> tuple[bytes, str]:
+        """Put pauses over a snapshot; in a child where it is large. Raises ChildError."""
+        if len(snapshot) <= MAX_QUICK_BYTES:
+            return over(snapshot, due, self.clock_us())
+        settings = self.settings
+        limits = (settings.compile_cpu_seconds, settings.compile_memory)
+        order = Order(due.pack(), snapshot, self.clock_us(), *limits, only_pauses=True)
+        outcome = run(order, settings.compile_seconds, self.stop)
+        return outcome.snapshot, outcome.revision
+
+    def _meanwhile(self) -> None:
+        """Look for pauses while a child compiles. Raises PauseFirstError where one takes a child too."""
+        self._beat()
+        due = None if self.settings.once else self._ahead.look()
+        if due is None:
+            return
+        self._digest, self._came = b"", due  # the next turn compiles with it
+        if len(self._last) > MAX_QUICK_BYTES:
+            raise PauseFirstError
+        self._pause_first(due)
 
     def _compile(self, packed: bytes) -> None:
         """Have a reading settled; where that fails, only its pauses over what is in force, and again later."""
+        try:
+            outcome = self._settle(packed)
+        except PauseFirstError:
+            self._pause_first(self._came)
+            return
+        if outcome is None:
+            return
+        self.is_clean = bool(outcome.revision) and not outcome.is_degraded
+        self._pending = outcome.snapshot
+        self._say(outcome)
+        if self._came is not None and self._pending:
+            self._pause_outcome(self._came)
+
+    def _pause_outcome(self, came: Reading) -> None:
+        """Put the pauses that came meanwhile over what the child made without them."""
+        try:
+            laid, revision = self._over(self._pending, came)
+        except ChildError as exc:
+            log.error("pause_waits", why=str(exc), then="what is in force stays, with its pauses")
+            self._pending = b""
+            return
+        if laid:
+            self._pending, self._summary["revision"] = laid, revision
+
+    def _settle(self, packed: bytes) -> Outcome | None:
+        """Have a reading settled by children; None where none answered. Raises PauseFirstError."""
         try:
             outcome = self._run(packed, None)
             self._backoff.reset()
@@ -179,20 +240,18 @@ class Agent:
             remedy = "run abside check on the documents; the last good stays in force"
             unread = Problem("error", "NOT_COMPILED", "documents", 0, 0, "", "", str(exc), remedy)
             try:
-                outcome = self._run(packed, unread)
+                return self._run(packed, unread)
             except ChildError as second:
                 self.is_clean = False
                 log.error("not_compiled", why=str(second), then="the last good stays in force")
-                return
-        self.is_clean = bool(outcome.revision) and not outcome.is_degraded
-        self._pending = outcome.snapshot
-        self._say(outcome)
+                return None
+        return outcome
 
     def _run(self, packed: bytes, unread: Problem | None) -> Outcome:
         settings = self.settings
         limits = (settings.compile_cpu_seconds, settings.compile_memory)
         order = Order(packed, self._last, self.clock_us(), *limits, unread)
-        return run(order, settings.compile_seconds, self.stop)
+        return run(order, settings.compile_seconds, self.stop, meanwhile=self._meanwhile)
 
     def _publish(self) -> None:
         """Write what is pending; where the disk refuses, every turn tries again and one line says so."""
@@ -200,33 +259,15 @@ class Agent:
             publish(self._path, self._pending)
         except OSError as exc:
             self.is_clean = False
-            self._once("not_published", why=str(exc), then="the last good stays in force")
+            self._said.once("not_published", why=str(exc), then="the last good stays in force")
             return
         self._last, self._pending = self._pending, b""
         log.info("published", **self._summary)
-        self._said = frozenset(line for line in self._said if not line.startswith("not_published"))
-
-    def _once(self, event: str, **fields: str) -> None:
-        line = f"{event} {fields}"
-        if line not in self._said:
-            self._said |= {line}
-            log.error(event, **fields)
+        self._said.forget("not_published")
 
     def _say(self, outcome: Outcome) -> None:
-        """Log what came into force, and each problem that was not said before."""
-        if outcome.last_refused:
-            log.warning("last_snapshot_unreadable", why=outcome.last_refused, then="going on without it")
-        lines = {}
-        for problem in outcome.problems:
-            lines[str(problem)] = log.error if problem.severity == "error" else log.warning
-        for text, say in lines.items():
-            if text not in self._said:
-                say("problem", text=text)
-        held = {f"held back {path}": (path, served) for path, served in outcome.held.items()}
-        for line, (path, served) in held.items():
-            if line not in self._said:
-                log.warning("held_back", what=path, serving=served)
-        self._said = frozenset({*lines, *held})
+        """Log what came of a reading, and keep what is said once it is in force."""
+        self._said.outcome(outcome)
         self._summary = {"revision": outcome.revision, "degraded": outcome.is_degraded, **outcome.counts}
         self._summary["problems"] = len(outcome.problems)
         if not outcome.revision:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from abside.snapshot import SnapshotError, assemble, decode, encode
+from abside.snapshot import Head, SnapshotError, assemble, decode, encode, read
 from abside_agent.sources.reading import EVERY_EXPERIMENT, together
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ def by_directory(reading: Reading, last: Snapshot | None) -> dict[str, Pauses]:
         shown = reading.pauses
         known = {name: one.pause for name, one in last.experiments.items() if one.pause and name not in shown}
         remembered = dict.fromkeys(reading.keeps, known)
+    return _kept(reading, remembered)
+
+
+def _kept(reading: Reading, remembered: Mapping[str, Pauses]) -> dict[str, Pauses]:
     lifted = reading.lifted
     kept = {
         label: {name: why for name, why in remembered.get(label, {}).items() if name not in lifted.get(label, ())}
@@ -46,19 +50,27 @@ def by_directory(reading: Reading, last: Snapshot | None) -> dict[str, Pauses]:
     return {label: kept.get(label, {}) | shows for label, shows in reading.paused.items()}
 
 
-def over(snapshot: bytes, shown: Mapping[str, Pauses], now_us: int) -> tuple[bytes, str]:
-    """Give the snapshot in force with what directories pause now, and its revision; nothing where that changes nothing.
+def only_more(reading: Reading) -> Reading:
+    """Give a reading that may be of a moment in mid-write: what it shows is paused, and nothing is resumed by it."""
+    return replace(reading, keeps=tuple(reading.paused), lifted={})
+
+
+def over(snapshot: bytes, reading: Reading, now_us: int, max_bytes: int = MAX_QUICK_BYTES) -> tuple[bytes, str]:
+    """Give the snapshot in force with the pauses of a reading, and its revision; nothing where that changes nothing.
 
     It is what the child will make of the same documents, so that only one of the two is ever written; the child knows
-    the problems too. A snapshot that cannot be read, or is large, is the child's.
+    the problems too. A snapshot that cannot be read is the child's, and so is one larger than `max_bytes`.
     """
-    if not snapshot or len(snapshot) > MAX_QUICK_BYTES:
+    if not snapshot or len(snapshot) > max_bytes:
         return b"", ""
     try:
+        if _shows(snapshot, reading):
+            return b"", ""
         last = decode(snapshot)
     except SnapshotError:
         return b"", ""
-    experiments = paused(last.experiments.values(), together(shown))
+    pauses = by_directory(reading, last)
+    experiments = paused(last.experiments.values(), together(pauses))
     if experiments == list(last.experiments.values()):
         return b"", ""
     head = last.head
@@ -69,6 +81,12 @@ def over(snapshot: bytes, shown: Mapping[str, Pauses], now_us: int) -> tuple[byt
         retired=head.retired,
         degraded=head.degraded,
         problems=head.problems,
-        pauses=dict(shown),
+        pauses=pauses,
     )
     return encode(laid), laid.head.revision
+
+
+def _shows(snapshot: bytes, reading: Reading) -> bool:
+    """Whether a snapshot says by its head alone that these pauses are in it. Raises SnapshotError."""
+    head = next(read(snapshot))[1]
+    return isinstance(head, Head) and head.pauses is not None and _kept(reading, head.pauses) == head.pauses

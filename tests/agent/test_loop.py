@@ -156,8 +156,9 @@ def test_documents_past_the_limits_change_nothing_but_the_pauses_and_are_tried_a
     hurried.turn()
     assert world.published == before, "no child can answer in no time, so nothing changed at all"
     world.settings = replace(world.settings, compile_seconds=60.0, compile_cpu_seconds=1)
-    lines = [doc.experiment(f"e{number}") for number in range(2500)]
-    world.write(h=doc.experiments(*lines))
+    for part in "hij":
+        lines = [doc.experiment(f"{part}{number}") for number in range(3000)]
+        world.write(**{part: doc.experiments(*lines)})
     (world.path / "paused" / "x").write_text("carts broken")
     agent = world.agent()
     agent.turn()
@@ -165,7 +166,8 @@ def test_documents_past_the_limits_change_nothing_but_the_pauses_and_are_tried_a
     assert after.experiments["x"].pause == "carts broken"
     assert [problem.code for problem in after.head.problems] == ["NOT_COMPILED"]
     assert "1 s of CPU" in after.head.problems[0].message
-    (world.path / "config" / "h.yaml").unlink()
+    for part in "hij":
+        (world.path / "config" / f"{part}.yaml").unlink()
     agent.turn()
     assert world.published.head.problems == ()
 

@@ -14,6 +14,7 @@ from abside_agent.loop import Agent
 from abside_agent.pause import MAX_QUICK_BYTES, over
 from abside_agent.settings import AgentSettings
 from abside_agent.sources.mounted import Mounted
+from abside_agent.sources.reading import Reading
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,19 +27,27 @@ def test_it_is_what_the_child_makes_of_the_same_documents(doc: type[Doc], pod: P
     files = {"g": doc.GROUND, "x": doc.one("x"), "y": doc.one("y", placements="[home]", variants=None)}
     files["y"] = doc.one("y", placements="[home]", variants=doc.setting("model", "h2", "home"))
     pod.sees(files)
-    quick, revision = over(pod.published, {"paused": pauses}, 1_795_000_000_000_000)
+    quick, revision = over(pod.published, Reading(paused={"paused": pauses}), 1_795_000_000_000_000)
     assert pod.sees(files, pauses) == decode(quick)
     assert decode(quick).head.revision == revision
-    back, _ = over(quick, {"paused": {}}, 1_795_000_000_000_000)
+    back, _ = over(quick, Reading(paused={"paused": {}}), 1_795_000_000_000_000)
     assert pod.sees(files) == decode(back)
 
 
 def test_what_changes_nothing_or_cannot_be_read_is_left_to_the_child(doc: type[Doc], pod: Pod) -> None:
     pod.sees({"g": doc.GROUND, "x": doc.one("x")})
     nothing = (b"", "")
-    assert over(pod.published, {}, 1) == over(pod.published, {"paused": {"nobody": "why"}}, 1) == nothing
-    assert over(b"", {"paused": {"x": "why"}}, 1) == over(b"junk", {"paused": {"x": "why"}}, 1) == nothing
-    assert over(pod.published + bytes(MAX_QUICK_BYTES), {"paused": {"x": "why"}}, 1) == nothing
+    assert (
+        over(pod.published, Reading(paused={}), 1)
+        == over(pod.published, Reading(paused={"paused": {"nobody": "why"}}), 1)
+        == nothing
+    )
+    assert (
+        over(b"", Reading(paused={"paused": {"x": "why"}}), 1)
+        == over(b"junk", Reading(paused={"paused": {"x": "why"}}), 1)
+        == nothing
+    )
+    assert over(pod.published + bytes(MAX_QUICK_BYTES), Reading(paused={"paused": {"x": "why"}}), 1) == nothing
 
 
 def test_a_pause_is_in_force_although_no_child_ever_answers(tmp_path: Path, doc: type[Doc]) -> None:

@@ -14,7 +14,10 @@ EXIT_MEMORY = 3  # of a child out of memory; a bug ends with 1 and a traceback
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to compile. `last`: the snapshot file in force, empty for none. `unread`: see settle.py."""
+    """What to compile. `last`: the snapshot file in force, empty for none. `unread`: see settle.py.
+
+    `only_pauses`: put the reading's pauses over `last`, and look at nothing else.
+    """
 
     reading: bytes
     last: bytes
@@ -22,19 +25,20 @@ class Order:
     cpu_seconds: int
     memory_bytes: int
     unread: Problem | None = None
+    only_pauses: bool = False
 
     def pack(self) -> bytes:
         """Give the order as msgpack."""
         unread = None if self.unread is None else problem_to_map(self.unread)
-        fields = [self.reading, self.last, self.now_us, self.cpu_seconds, self.memory_bytes, unread]
+        fields = [self.reading, self.last, self.now_us, self.cpu_seconds, self.memory_bytes, unread, self.only_pauses]
         return bytes(msgpack.packb(fields))
 
     @classmethod
     def unpack(cls, data: bytes) -> Order:
         """Read what `pack` gave."""
-        reading, last, now_us, cpu_seconds, memory_bytes, unread = msgpack.unpackb(data)
+        reading, last, now_us, cpu_seconds, memory_bytes, unread, only_pauses = msgpack.unpackb(data)
         problem = None if unread is None else Problem(**unread)
-        return cls(reading, last, now_us, cpu_seconds, memory_bytes, problem)
+        return cls(reading, last, now_us, cpu_seconds, memory_bytes, problem, only_pauses)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 
-from abside.snapshot import Snapshot, SnapshotError, decode, encode
+from abside.snapshot import HEADER, MAX_SNAPSHOT_BYTES, Snapshot, SnapshotError, decode, encode
 from abside_agent.child.exchange import EXIT_MEMORY, Order, Outcome
+from abside_agent.pause import over
 from abside_agent.settle import bounded, settle
 from abside_agent.sources.reading import Reading
 
@@ -30,6 +31,8 @@ def main() -> int:
 
 def answer(order: Order) -> Outcome:
     """Settle an order. The snapshot is given only when it says something else than the one in force."""
+    if order.only_pauses:
+        return Outcome(*over(order.last, Reading.unpack(order.reading), order.now_us, HEADER.size + MAX_SNAPSHOT_BYTES))
     last, last_refused = _last(order.last)
     settled = settle(Reading.unpack(order.reading), last, order.now_us, unread=order.unread)
     snapshot = settled.snapshot

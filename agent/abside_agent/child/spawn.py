@@ -13,11 +13,11 @@ from typing import IO, TYPE_CHECKING
 from abside_agent.child.exchange import EXIT_MEMORY, Order, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from threading import Event
 
 COMMAND = (sys.executable, "-P", "-m", "abside_agent.child.inside")  # -P: the working directory is no place to import
-LOOK_SECONDS = 0.2  # how soon a stop is noticed while a child runs
+LOOK_SECONDS = 0.2  # how soon a stop, or a pause, is noticed while a child runs
 
 
 class ChildError(Exception):
@@ -38,8 +38,17 @@ class ChildLateError(ChildError):
         super().__init__(f"it took longer than {seconds:g} s")
 
 
-def run(order: Order, seconds: float, stop: Event, command: Sequence[str] = COMMAND) -> Outcome:
-    """Have an order answered within `seconds`, or until stopped. Raises ChildLateError, ChildError."""
+def run(
+    order: Order,
+    seconds: float,
+    stop: Event,
+    command: Sequence[str] = COMMAND,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Have an order answered within `seconds`, or until stopped. Raises ChildLateError, ChildError.
+
+    `meanwhile` is called every LOOK_SECONDS; what it raises ends the child.
+    """
     try:
         # A session of its own: Ctrl-C in a terminal is the agent's to handle.
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)  # noqa: S603 our own command
@@ -51,7 +60,7 @@ def run(order: Order, seconds: float, stop: Event, command: Sequence[str] = COMM
     asking.start()
     with child:
         try:
-            answer = _answer(child, seconds, stop)
+            answer = _answer(child, seconds, stop, meanwhile)
         finally:
             child.kill()
             asking.join()
@@ -68,7 +77,7 @@ def _ask(question: IO[bytes], order: bytes) -> None:
         question.write(order)
 
 
-def _answer(child: subprocess.Popen[bytes], seconds: float, stop: Event) -> bytes:
+def _answer(child: subprocess.Popen[bytes], seconds: float, stop: Event, meanwhile: Callable[[], None]) -> bytes:
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -78,6 +87,7 @@ def _answer(child: subprocess.Popen[bytes], seconds: float, stop: Event) -> byte
                 raise ChildError("the agent was stopped") from exc
             if time.monotonic() >= deadline:
                 raise ChildLateError(seconds) from exc
+        meanwhile()
 
 
 def _why(code: int, order: Order) -> str:

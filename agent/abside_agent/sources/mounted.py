@@ -56,6 +56,13 @@ class Mounted:
         reader = _Reader(self.mounts)
         for number, (directory, label) in enumerate(zip(self.config, labels(self.config), strict=True)):
             reader.config(directory, label, self.followed if number == 0 else None)
+        return self._with_pauses(reader)
+
+    def read_pauses(self) -> Reading:
+        """Read the paused directories alone: a reading without files, for its pauses."""
+        return self._with_pauses(_Reader(self.mounts))
+
+    def _with_pauses(self, reader: _Reader) -> Reading:
         for directory in self.paused:
             seen = reader.paused(directory)
             if seen is not None:
