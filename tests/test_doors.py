@@ -35,7 +35,7 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.serve": frozenset({"abside.log"}),
     "abside.supervise": frozenset({"abside.backoff", "abside.log"}),
     "abside.assignment": frozenset({"abside.snapshot"}),
-    "abside.spool": frozenset({"abside.event", "abside.files"}),
+    "abside.spool": frozenset({"abside.event", "abside.files", "abside.log"}),
     "abside.upstream": frozenset({"abside.event", "abside.backoff", "abside.log", "abside.files"}),
     "abside.sidecar": GROUND | VERSION | {"abside.assignment", "abside.spool", "abside.upstream"},
     "abside.collector": ((GROUND | VERSION) - {"abside.snapshot"}) | {"abside.collector.store"},

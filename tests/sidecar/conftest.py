@@ -19,7 +19,7 @@ from abside import event, snapshot
 from abside.sidecar.app import Sidecar
 from abside.sidecar.settings import SidecarSettings
 from abside.snapshot import Attribute, Experiment, Placement, Snapshot, Variant
-from abside.spool.frame import good_prefix
+from abside.spool.frame import good_frames
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -203,7 +203,7 @@ def publish(path: Path, published: Snapshot | bytes) -> None:
 
 def spooled(spool: Path, kind: str | None = None) -> list[event.EventMap]:
     paths = sorted(path for path in (spool / "q").iterdir() if path.suffix in {".open", ".seg"})
-    payloads = [payload for path in paths for payload in good_prefix(path.read_bytes()).payloads]
+    payloads = [payload for path in paths for payload in good_frames(path.read_bytes()).payloads]
     events = [event.decode(payload) for payload in payloads]
     return [one for one in events if kind is None or one["type"] == kind]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from abside import event, snapshot
 from abside.sidecar.accounts import MAX_ARMS, MAX_KEPT_ARMS, MAX_TYPES, OTHER_TYPES, Accounts, ArmCount
 from abside.snapshot import Experiment, Placement, Variant, assemble
-from abside.spool.frame import good_prefix
+from abside.spool.frame import good_frames
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -136,7 +136,7 @@ async def test_an_account_stands_at_the_end_of_each_segment_cumulative_and_with_
     await running.sidecar.spool.seal()  # nothing happened: nothing is said, and nothing sealed
     first, second = running.spooled("account")
     for path in running.sidecar.spool.sealed():
-        assert event.decode(good_prefix(path.path.read_bytes()).payloads[-1])["type"] == "account"
+        assert event.decode(good_frames(path.path.read_bytes()).payloads[-1])["type"] == "account"
     assert first["boot"] == second["boot"] == running.sidecar.desk.journal.accounts.boot
     assert first["source"] == SOURCE
     assert first["accepted"] == {"config": 3, "exposure": 3, "click": 2}

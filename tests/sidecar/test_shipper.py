@@ -14,7 +14,7 @@ import pytest
 from abside.backoff import Backoff
 from abside.sidecar.shipper import Shipper, ShipperSettings, host_in_ids, wait_after
 from abside.sidecar.unreadable import MEDIUM_TRIES, TABLE, row_of
-from abside.spool.frame import good_prefix
+from abside.spool.frame import good_frames
 from abside.spool.settings import SpoolSettings
 from abside.spool.writer import Spool
 from abside.upstream.contract import Acked, Rejected, Retry, TooLarge
@@ -106,7 +106,7 @@ def left(spool: Spool) -> list[str]:
 
 def dead(spool: Spool) -> dict[str, list[bytes]]:
     files = (spool.settings.directory / "dead").glob("*.seg")
-    return {path.name: good_prefix(path.read_bytes()).payloads for path in sorted(files)}
+    return {path.name: good_frames(path.read_bytes()).payloads for path in sorted(files)}
 
 
 def reasons(spool: Spool) -> str:
@@ -291,20 +291,21 @@ async def test_a_wrong_token_is_retried_for_ever_and_says_so(spool: Spool) -> No
     assert dead(spool) == {}
 
 
-async def test_a_damaged_segment_ships_its_good_beginning_and_then_lies_in_dead(spool: Spool) -> None:
+async def test_a_damaged_event_lies_in_dead_and_costs_none_of_its_neighbours(spool: Spool) -> None:
     await sealed(spool)
     await sealed(spool, PAYLOADS[:1])
     path = spool.sealed()[0].path
     data = bytearray(path.read_bytes())
-    data[-20] ^= 1
+    data[80] ^= 1
     path.write_bytes(data)
     store = Store()
     shipper = shipper_of(spool, store)
     async with running(shipper):
         await eventually(lambda: not spool.sealed())
-    assert store.events == b"".join(PAYLOADS[:6]) + PAYLOADS[0]
-    assert list(dead(spool)) == ["00001700000000000001-boot1.seg"]
-    assert "checksum is wrong at byte 80; the 6 events before it were handled" in reasons(spool)
+    assert store.events == b"".join(PAYLOADS[:6] + PAYLOADS[7:]) + PAYLOADS[0]
+    rest = spool.settings.directory / "dead" / "00001700000000000001-boot1.damaged"
+    assert rest.read_bytes() == data[80:92]
+    assert "checksum is wrong at byte 80; the 7 good events of the segment were handled" in reasons(spool)
     assert shipper.stats.damaged_segments == 1
 
 
@@ -373,7 +374,7 @@ async def test_what_the_medium_does_not_give_back_is_buried_after_a_named_number
     await sealed(spool, PAYLOADS[:1])
     segment = spool.backlog.advance(spool.sealed()[0], part) if part else spool.sealed()[0]
     segment.path.unlink()
-    segment.path.mkdir()  # opens and cannot be read
+    segment.path.mkdir()  # no file any more
     store = Store()
     shipper = shipper_of(spool, store)
     for _ in range(MEDIUM_TRIES - 1):
@@ -384,7 +385,7 @@ async def test_what_the_medium_does_not_give_back_is_buried_after_a_named_number
     assert store.events == PAYLOADS[0]
     stats = shipper.stats
     assert (stats.unreadable, stats.dead_batches, stats.dead_events) == (MEDIUM_TRIES, 1, lost)
-    assert f"could not be read, tried {MEDIUM_TRIES} times: [Errno 21] Is a directory" in reasons(spool)
+    assert f"could not be read, tried {MEDIUM_TRIES} times: [Errno 22] is a directory" in reasons(spool)
     assert reasons(spool).strip() == stats.last_error
     assert spool.stats.buried_events == lost
 

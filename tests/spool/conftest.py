@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from abside.spool.frame import good_prefix
+from abside.spool.frame import good_frames
 from abside.spool.settings import SpoolSettings
 from abside.spool.writer import Spool
 
@@ -74,7 +74,7 @@ def payloads_in() -> Callable[[Path], list[bytes]]:
 
     def read(directory: Path) -> list[bytes]:
         files = sorted(path for path in directory.glob("*") if path.suffix in {".open", ".seg"})
-        return [payload for path in files for payload in good_prefix(path.read_bytes()).payloads]
+        return [payload for path in files for payload in good_frames(path.read_bytes()).payloads]
 
     return read
 

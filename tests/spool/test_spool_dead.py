@@ -6,7 +6,7 @@ import pytest
 
 from abside.spool.dead import BLOCK_BYTES
 from abside.spool.errors import SpoolFailed
-from abside.spool.frame import MAGIC, frame, good_prefix
+from abside.spool.frame import MAGIC, frame, good_frames
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ async def test_a_buried_segment_lies_in_dead_with_its_reason_beside_it(open_spoo
     spool.backlog.bury(segment, "HTTP 422: nobody wants it")
     assert files(open_spool.directory) == [f"{segment.name}.seg", f"{segment.name}.seg.reason"]
     kept = open_spool.directory / "dead" / f"{segment.name}.seg"
-    assert good_prefix(kept.read_bytes()).payloads == [b"one"]
+    assert good_frames(kept.read_bytes()).payloads == [b"one"]
     assert kept.with_name(kept.name + ".reason").read_text() == "HTTP 422: nobody wants it\n"
     assert spool.sealed() == []
     assert spool.backlog.bytes == 0

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from abside.sidecar.shipper import Shipper, ShipperSettings
 from abside.spool.errors import SpoolFailed, SpoolFull
-from abside.spool.frame import good_prefix
+from abside.spool.frame import good_frames
 from abside.spool.segment import OPEN, SEALED, listed, share
 from abside.spool.settings import SpoolSettings
 from abside.spool.writer import Spool
@@ -137,7 +137,7 @@ def to_send(queue: Path) -> Counter[bytes]:
     """Count what is on disk, of a segment in halves only what stands at its cursor and behind it."""
     found: Counter[bytes] = Counter()
     for segment in (*listed(queue, OPEN), *listed(queue, SEALED)):
-        payloads = good_prefix(segment.path.read_bytes()).payloads
+        payloads = good_frames(segment.path.read_bytes()).payloads
         found.update(payloads[share(segment.part, len(payloads)).start :])
     return found
 

@@ -155,6 +155,7 @@ TOLD = {
     "spool_recovered_segments": "Unfinished batches found at start and made ready.",
     "spool_recovered_events": "Events in them.",
     "spool_cut_bytes": "Bytes cut off them: events that were being written when the process died.",
+    "spool_stranger_files": "Files named like batches that are none, found at start and left alone.",
     "spool_acknowledged_segments": "Batches the upstream has, and the spool no longer.",
     "spool_buried_segments": "Files put into dead/.",
     "spool_buried_events": "Events in them, as far as they could be counted.",

@@ -202,7 +202,12 @@ class Shipper:
         elif contents.damage:
             handled = len(contents.payloads)
             lost = None if segment.events is None else segment.events - handled
-            self._backlog.bury(segment, f"{contents.damage}; the {handled} events before it were handled", lost)
+            reason = f"{contents.damage}; the {handled} good events of the segment were handled"
+            if handled:
+                self._backlog.bury_rest(segment, contents.rest, reason, lost)
+                await self._backlog.acknowledge(segment)
+            else:
+                self._backlog.bury(segment, reason, lost)
             self._count_dead(lost)
             self.stats.damaged_segments += 1
             log.error("segment_damaged", segment=segment.name, damage=contents.damage, lost_events=lost)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from abside.spool.frame import MAGIC, frame
-from abside.spool.segment import SEALED, Segment
+from abside.spool.segment import DAMAGED, SEALED, Segment, stem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -96,6 +96,10 @@ class Backlog:
         except FileNotFoundError as exc:  # someone removed it: there is nothing left to keep
             self._stats.failed(exc)
         self.forget(segment)
+
+    def bury_rest(self, segment: Segment, rest: bytes, reason: str, events: int | None = None) -> None:
+        """Write what of a segment is damaged to dead/, `events` in it (None: not known). Raises SpoolFailed."""
+        self.dead.keep(stem(segment.seq, segment.boot) + DAMAGED, rest, reason, events)
 
     def bury_part(self, segment: Segment, payloads: Sequence[bytes], reason: str) -> None:
         """Write a part of a segment to dead/, under the part's own name. Raises SpoolFailed."""

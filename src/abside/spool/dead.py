@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -109,12 +110,19 @@ class Dead:
 
 
 def _found(directory: Path) -> list[Buried]:
-    paths = [path for path in directory.iterdir() if path.suffix not in {REASON, UNFINISHED} and path.is_file()]
-    return [Buried(path.stat().st_mtime_ns // 1000, path, _charge(path)) for path in paths]
+    found = []
+    for path in directory.iterdir():
+        if path.suffix in {REASON, UNFINISHED}:
+            continue
+        with suppress(OSError):  # a person took it away meanwhile
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode):
+                found.append(Buried(status.st_mtime_ns // 1000, path, _charge(path)))
+    return found
 
 
 def _charge(path: Path) -> int:
     try:
-        return max(BLOCK_BYTES, path.stat().st_size)
+        return max(BLOCK_BYTES, path.lstat().st_size)
     except OSError:
         return BLOCK_BYTES

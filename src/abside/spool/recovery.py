@@ -7,10 +7,12 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from abside.files import read_regular
+from abside.log import Log
 from abside.spool.errors import SpoolFailed
 from abside.spool.folder import move, sync
-from abside.spool.frame import MAGIC, good_prefix
-from abside.spool.segment import OPEN, SEALED, UNFINISHED, Segment, listed
+from abside.spool.frame import MAGIC, MAX_SEGMENT_BYTES, good_frames
+from abside.spool.segment import MAX_SEQ, OPEN, SEALED, UNFINISHED, Segment, listed, strangers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,20 +22,25 @@ if TYPE_CHECKING:
     from abside.spool.settings import SpoolStats
 
 TAIL = ".tail"
+SHOWN_STRANGERS = 5  # in the log line: of a directory full of them nobody reads more
+
+log = Log("abside.spool")
 
 
 def recover(folder: Folder, dead: Dead, stats: SpoolStats, *, durable: bool) -> list[Segment]:
-    """Seal what was left open, cut at its last good frame, and list all that is sealed, oldest first.
+    """Seal what was left open, cut behind its last good frame, and list all that is sealed, oldest first.
 
-    Never refuses to start because of what a file holds: what cannot be read is buried, what cannot be moved stays.
+    Damage between good frames stays where it is: who reads the segment puts it into dead/. Never refuses to start
+    because of what a file holds: what cannot be read is buried, what cannot be moved stays.
     """
     directories = [folder.queue] if folder.open == folder.queue else [folder.queue, folder.open]
     for directory in directories:
+        _tell_of_strangers(directory, stats)
         for copy in listed(directory, SEALED + UNFINISHED):
             with suppress(OSError):
                 copy.path.unlink()
     known = {(segment.seq, segment.boot) for directory in directories for segment in listed(directory, SEALED)}
-    counts: dict[tuple[int, str], int] = {}
+    counts: dict[tuple[int, str], int | None] = {}
     for directory in directories:
         for segment in listed(directory, OPEN):
             try:
@@ -51,34 +58,50 @@ def recover(folder: Folder, dead: Dead, stats: SpoolStats, *, durable: bool) -> 
     return sorted(sealed, key=lambda segment: (segment.seq, segment.boot))
 
 
+def _tell_of_strangers(directory: Path, stats: SpoolStats) -> None:
+    names = strangers(directory)
+    if names:
+        stats.stranger_files += len(names)
+        log.warning(
+            "spool_strangers",
+            directory=str(directory),
+            files=len(names),
+            first=names[:SHOWN_STRANGERS],
+            consequence="no segments of ours by name, kind or size: they are not shipped and stay where they are",
+        )
+
+
 def highest_seq(folder: Folder) -> int:
-    """Give the highest sequence number in use anywhere, 0 when there is none."""
+    """Give the highest sequence number in use anywhere, 0 when there is none. One nobody counted up to is no number."""
     directories = (folder.queue, folder.open, folder.dead)
-    found = [segment for where in directories for kind in (OPEN, SEALED) for segment in listed(where, kind)]
-    return max((segment.seq for segment in found), default=0)
+    found = [segment.seq for where in directories for kind in (OPEN, SEALED) for segment in listed(where, kind)]
+    return max((seq for seq in found if seq < MAX_SEQ), default=0)
 
 
-def _seal(segment: Segment, queue: Path, dead: Dead, stats: SpoolStats, *, durable: bool) -> int:
-    """Seal one file, and give how many events it holds. Raises OSError, SpoolFailed."""
-    data = segment.path.read_bytes()
-    prefix = good_prefix(data)
-    tail = data[prefix.good_bytes :]
-    worthless = not tail.strip(b"\0") or (prefix.good_bytes == 0 and MAGIC.startswith(tail))
-    if not prefix.payloads:
+def _seal(segment: Segment, queue: Path, dead: Dead, stats: SpoolStats, *, durable: bool) -> int | None:
+    """Seal one file, and give how many events it holds, None where damage hides it. Raises OSError, SpoolFailed."""
+    data = read_regular(segment.path, MAX_SEGMENT_BYTES)
+    frames = good_frames(data)
+    last = frames.damage[-1] if frames.damage else None
+    end = last.offset if last and last.stop == len(data) else len(data)
+    tail = data[end:]
+    worthless = not tail.strip(b"\0") or (end == 0 and MAGIC.startswith(tail))
+    if not frames.payloads:
         if worthless:
             segment.path.unlink()
         else:
-            dead.take(segment.path, segment.name + SEALED, f"found open at start; {prefix.damage}")
+            dead.take(segment.path, segment.name + SEALED, f"found open at start; {last}")
         return 0
     if not worthless:  # not a torn append for certain: a flipped length hides good frames
         with suppress(SpoolFailed):
-            dead.keep(segment.name + TAIL, tail, f"cut off an open segment at start; {prefix.damage}")
+            dead.keep(segment.name + TAIL, tail, f"cut off an open segment at start; {last}")
     if tail:
-        os.truncate(segment.path, prefix.good_bytes)
+        os.truncate(segment.path, end)
         stats.cut_bytes += len(tail)
     if durable:
         sync(segment.path)
     move(segment.path, queue / (segment.name + SEALED), durable=durable)
     stats.recovered_segments += 1
-    stats.recovered_events += len(prefix.payloads)
-    return len(prefix.payloads)
+    stats.recovered_events += len(frames.payloads)
+    inside = frames.damage[:-1] if tail else frames.damage
+    return None if inside else len(frames.payloads)

@@ -8,8 +8,11 @@ first half of that. The name is a cursor, moved by one rename: whatever dies, th
 from __future__ import annotations
 
 import re
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from abside.spool.frame import MAX_SEGMENT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +20,9 @@ if TYPE_CHECKING:
 
 OPEN = ".open"
 SEALED = ".seg"
+DAMAGED = ".damaged"  # in dead/: the bytes of a segment that no checksum vouches for
 UNFINISHED = ".tmp"  # a copy that was being made
+MAX_SEQ = 10**19  # microseconds come nowhere near: beyond it a number could not be counted on in its 20 digits
 BOOT = re.compile(r"[A-Za-z0-9_-]{1,32}\Z")
 _NAME = re.compile(r"(\d{20})-([A-Za-z0-9_-]{1,32})((?:\.[01])*)((?:\.[a-z]+)+)\Z")
 
@@ -49,16 +54,39 @@ def stem(seq: int, boot: str) -> str:
 
 
 def listed(directory: Path, suffix: str) -> list[Segment]:
-    """List the segments with this suffix, oldest first. Other files are not ours and are left alone."""
+    """List the segments with this suffix, oldest first; nothing where there is no directory.
+
+    Other files are not ours and are left alone: other names, links, directories, FIFOs, and what is too large to have
+    been written here.
+    """
     return sorted(_segments(directory, suffix), key=lambda segment: (segment.seq, segment.boot))
 
 
+def strangers(directory: Path) -> list[str]:
+    """Name what ends as a segment does and is none of ours: it stays where it is, and somebody should know."""
+    ours = {segment.path.name for suffix in (OPEN, SEALED) for segment in listed(directory, suffix)}
+    return sorted(name for name in _names(directory) if name.endswith((OPEN, SEALED)) and name not in ours)
+
+
 def _segments(directory: Path, suffix: str) -> Iterator[Segment]:
-    for path in directory.iterdir():
-        match = _NAME.match(path.name)
-        if match and match[4] == suffix and path.is_file():
-            status = path.stat()
+    for name in _names(directory):
+        match = _NAME.match(name)
+        if not match or match[4] != suffix:
+            continue
+        path = directory / name
+        try:
+            status = path.lstat()
+        except OSError:  # gone meanwhile
+            continue
+        if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_SEGMENT_BYTES:
             yield Segment(int(match[1]), match[2], match[3], path, status.st_size, status.st_mtime_ns // 1000)
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return [path.name for path in directory.iterdir()]
+    except OSError:
+        return []
 
 
 def share(part: str, count: int) -> range:

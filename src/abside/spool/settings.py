@@ -70,6 +70,7 @@ class SpoolStats:
     recovered_segments: int = 0
     recovered_events: int = 0
     cut_bytes: int = 0  # cut off unfinished segments at start
+    stranger_files: int = 0  # found at start, named like segments: no files of ours, left alone
     acknowledged_segments: int = 0
     buried_segments: int = 0  # files moved or written to dead/
     buried_events: int = 0  # in them, as far as they could be counted
