@@ -18,6 +18,7 @@ GROUND = frozenset(
         "abside.log",
         "abside.supervise",
         "abside.serve",
+        "abside.crowd",
         "abside.files",
     }
 )
@@ -32,7 +33,8 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.backoff": frozenset(),
     "abside.log": frozenset(),
     "abside.files": frozenset(),
-    "abside.serve": frozenset({"abside.log"}),
+    "abside.crowd": frozenset({"abside.log"}),
+    "abside.serve": frozenset({"abside.log", "abside.environ", "abside.crowd"}),
     "abside.supervise": frozenset({"abside.backoff", "abside.log"}),
     "abside.assignment": frozenset({"abside.snapshot"}),
     "abside.spool": frozenset({"abside.event", "abside.files", "abside.log"}),

@@ -51,6 +51,7 @@ class Desk:
             "/slow": {"POST": Route(self.slow, 1000)},
             "/bug": {"POST": Route(self.bug, 1000)},
             "/refuse": {"POST": Route(self.refuse, 1000)},
+            "/alive": {"GET": Route(self.echo, probe=True)},
         }
 
 
@@ -309,26 +310,96 @@ async def test_half_a_body_is_answered_408_and_the_others_are_served_meanwhile()
         assert (status, orjson.loads(body)["detail"]) == (408, "the body did not arrive within 0.1 s")
 
 
-async def test_connections_are_counted_in_and_out() -> None:
+async def test_beyond_the_bound_a_newcomer_is_served_and_who_waited_longest_gives_way() -> None:
     async with listening(Desk(), max_connections=3) as (listener, connect):
         wires = [await connect() for _ in range(3)]
-        for wire in wires:
+        for wire in reversed(wires):  # the last to come is the first to be idle
             wire.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
             assert (await wire.answer())[0] == 200
-        assert (listener.open_connections, listener.refused_connections) == (3, 0)
-        surplus = await connect()
-        surplus.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
-        assert (await surplus.answer())[0] == 503
-        await surplus.end()
-        assert listener.refused_connections == 1
-        for wire in wires:
-            await wire.close()
+        assert (listener.open_connections, listener.crowd.gave_way) == (3, 0)
+        newcomer = await connect()
+        newcomer.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
+        assert (await newcomer.answer())[0] == 200
+        assert await wires[2].end() == b""
+        assert (listener.open_connections, listener.crowd.gave_way) == (3, 1)
+        for wire in (wires[0], wires[1], newcomer):
+            wire.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
+            assert (await wire.answer())[0] == 200
+
+
+SILENCES = {
+    "nothing": b"",
+    "half a head": b"POST /echo HTTP/1.1\r\nHost: x\r\nX-",
+    "half a body": b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{",
+    "a refused body": b"POST /alive HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n{",
+}
+
+
+@pytest.mark.parametrize("sent", SILENCES.values(), ids=SILENCES)
+async def test_nobody_who_is_silent_or_slow_keeps_a_probe_or_a_request_waiting(sent: bytes) -> None:
+    async with listening(Desk(), max_connections=4) as (listener, connect):
+        crowd = [await connect() for _ in range(12)]
+        for wire in crowd:
+            wire.writer.write(sent)
+        for _ in range(6):
+            probe = await connect()
+            probe.send("GET /alive HTTP/1.1")
+            assert (await probe.answer())[0] == 200
+            await asyncio.sleep(0.3)
+        request = await connect()
+        request.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
+        assert (await request.answer())[0] == 200
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while listener.open_connections:  # noqa: ASYNC110 the listener tells no one
+            while listener.open_connections > 4:  # noqa: ASYNC110 the listener tells no one
+                await asyncio.sleep(0.01)
+
+
+async def test_a_client_that_feeds_its_head_byte_by_byte_is_no_less_silent() -> None:
+    async with listening(Desk(), max_connections=1) as (listener, connect):
+        loris = await connect()
+        newcomer = await connect()
+        newcomer.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
+        assert (await newcomer.answer())[0] == 200
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while listener.open_connections > 1:
+                loris.writer.write(b"P")
+                await asyncio.sleep(0.01)
+        newcomer.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
+        assert (await newcomer.answer())[0] == 200
+
+
+async def test_beyond_the_bound_on_requests_at_once_a_request_is_refused_and_a_probe_is_answered() -> None:
+    desk = Desk()
+    async with listening(desk, max_connections=2) as (listener, connect):
+        busy = [await connect() for _ in range(2)]
+        for wire in busy:
+            wire.send("POST /slow HTTP/1.1", "Content-Length: 2", body=b"{}")
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while listener.in_flight < 2:  # noqa: ASYNC110 the listener tells no one
                 await asyncio.sleep(0.005)
-        again = await connect()
-        again.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
-        assert (await again.answer())[0] == 200
+        surplus, probe = await connect(), await connect()
+        surplus.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
+        status, headers, body = await surplus.answer()
+        assert (status, headers["retry-after"], orjson.loads(body)["code"]) == (503, "1", "BUSY")
+        assert listener.refused_requests == 1
+        probe.send("GET /alive HTTP/1.1")
+        assert (await probe.answer())[0] == 200
+        await asyncio.sleep(1.2)  # longer than two looks: who is worked for is not cut
+        desk.let_go.set()
+        assert [(await wire.answer())[0] for wire in busy] == [202, 202]
+
+
+async def test_a_door_of_one_answer_closes_after_it_whatever_was_sent_behind() -> None:
+    desk = Desk()
+    async with listening(desk, one_answer=True) as (_, connect):
+        wire = await connect()
+        for _ in range(50):
+            wire.send("GET /echo HTTP/1.1")
+        status, headers, _ = await wire.answer()
+        assert (status, headers["connection"]) == (200, "close")
+        with suppress(ConnectionResetError):
+            assert await wire.end() == b""
+        assert len(desk.seen) == 1
 
 
 async def test_closing_lets_what_is_in_flight_finish_and_takes_nothing_new() -> None:

@@ -129,7 +129,9 @@ class AdmissionSettings:
     # Old and new object, each up to 1 MiB of data, twice where the client's last-applied annotation holds it too; JSON
     # escapes add some.
     max_review_bytes: int = setting("8MiB", "largest AdmissionReview", size)
-    max_connections: int = setting("256", "most open connections: a descriptor and about 50 KB each", integer)
+    max_connections: int = setting(
+        "256", "connections kept (beyond it the one idle longest gives way) and requests at once: 50 KB each", integer
+    )
     header_seconds: float = setting("5", "how long a connection's first headers may take", seconds)
     body_seconds: float = setting("5", "how long a body may take", seconds)
     keepalive_seconds: float = setting("75", "how long an idle connection is kept", seconds)

@@ -42,12 +42,19 @@ def raise_descriptor_limit() -> int:
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
-RESERVED_DESCRIPTORS = 256  # files, locks, the upstream, name look-ups, 64 of the admin door, and a burst of accepts
+RESERVED_DESCRIPTORS = 256  # files, locks, the upstream, name look-ups, 64 of the admin door, and bursts of accepts
+BURST_SHARE = 16  # of the limit, for each door's connections beyond its bound: with 1,024 it is 64 for each of two
 
 
 def connections_within(limit: int, wanted: int) -> int:
     """Give how many connections may be open, so that a limit on descriptors leaves enough for everything else."""
     return max(1, min(wanted, limit - min(RESERVED_DESCRIPTORS, limit // 2)))
+
+
+def burst_within(wanted: int) -> int:
+    """Give how many connections beyond its bound a door may have for a moment, by this process's limit."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft // BURST_SHARE))
 
 
 def text(value: str) -> str:

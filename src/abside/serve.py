@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 from aiohttp import HttpVersion11, hdrs, web
 
+from abside.crowd import BURST, Crowd, Wait
+from abside.environ import burst_within
 from abside.log import Log
 
 if TYPE_CHECKING:
@@ -38,11 +40,12 @@ SOCKET_MODE = 0o666  # as open as the loopback port it stands beside: the pod is
 class Bounds:
     """What a listener will put up with; each is a setting of its process."""
 
-    max_connections: int = 1024  # a descriptor and ~50 KB each: 50 MB at worst
+    max_connections: int = 1024  # a descriptor and ~50 KB each: 50 MB at worst; also requests at once
     header_seconds: float = 10.0  # a client on the same machine sends its headers at once
     body_seconds: float = 10.0
     keepalive_seconds: float = 75.0  # longer than clients keep idle connections, so that they close, not we
     max_held_bytes: int = 64 * 2**20  # of bodies that are not complete, all together: half of what a pod has to spare
+    one_answer: bool = False  # each connection gets one: where strangers may ask, nobody queues up by pipelining
 
 
 class Answer(NamedTuple):
@@ -84,11 +87,15 @@ INTERNAL = Refusal(500, "INTERNAL", "the request could not be served; the reason
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One method of one path. `max_body_bytes` 0 takes no body; `types` empty takes any content type."""
+    """One method of one path. `max_body_bytes` 0 takes no body; `types` empty takes any content type.
+
+    `probe`: answered also beyond the bound on requests at once; it must not wait for anything.
+    """
 
     handle: Callable[[web.BaseRequest, bytes], Answer | Awaitable[Answer]]
     max_body_bytes: int = 0
     types: frozenset[str] = field(default=frozenset())
+    probe: bool = False
 
 
 def problem(refusal: Refusal) -> Answer:
@@ -122,8 +129,8 @@ class Listener(web.Server):
         super().__init__(self._serve, **self._options)
         self.routes = routes
         self.bounds = bounds
-        self.open_connections = 0
-        self.refused_connections = 0
+        self.crowd = Crowd(bounds.max_connections, burst_within(BURST))
+        self.refused_requests = 0  # beyond the bound on requests at once
         self.held_bytes = 0  # of bodies that are still coming
         self.in_flight = 0
         self.answers: dict[tuple[str, int], int] = {}  # path (one of ours, or "other"), status → how many
@@ -132,6 +139,11 @@ class Listener(web.Server):
         self.factory: Callable[[], asyncio.BaseProtocol] = self  # what a new connection starts in
         self._servers: list[asyncio.Server] = []
         self._sockets: list[Path] = []
+
+    @property
+    def open_connections(self) -> int:
+        """Count the open connections, of the fast path too."""
+        return len(self.crowd)
 
     def __call__(self) -> Connection:
         """Give the protocol of one new connection (asyncio's factory)."""
@@ -193,12 +205,14 @@ class Listener(web.Server):
         self.answers[key] = self.answers.get(key, 0) + 1
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        request.protocol.served = True  # type: ignore[attr-defined]
+        connection: Connection = request.protocol  # type: ignore[assignment]
+        connection.begin(request)
         self.in_flight += 1
         try:
             return await self._respond(request)
         finally:
             self.in_flight -= 1
+            connection.end()
 
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
@@ -214,7 +228,7 @@ class Listener(web.Server):
         response = web.Response(status=answer.status, body=answer.body, content_type=answer.content_type)
         for name, value in answer.headers:
             response.headers[name] = value
-        if self.retiring or (request.can_read_body and not request.content.at_eof()):
+        if self.retiring or self.bounds.one_answer or (request.can_read_body and not request.content.at_eof()):
             response.force_close()  # the rest of a refused body is not worth reading
         return response
 
@@ -227,6 +241,9 @@ class Listener(web.Server):
             allowed = ", ".join(sorted(methods))
             answer = problem(Refusal(405, "METHOD_NOT_ALLOWED", f"this path takes {allowed}"))
             return Answer(answer.status, answer.body, answer.content_type, ((hdrs.ALLOW, allowed),))
+        if self.in_flight > self.bounds.max_connections and not route.probe and not self.crowd.relieve():
+            self.refused_requests += 1
+            raise _busy("too many requests at once")
         if route.types and request.headers.get(hdrs.CONTENT_TYPE) and request.content_type not in route.types:
             raise _unsupported(request.content_type, route.types)
         body = await self._body(request, route.max_body_bytes)
@@ -265,39 +282,58 @@ class Listener(web.Server):
 class Connection(web.RequestHandler):
     """One connection: bounded in number, with a deadline for its first request, errors as problem documents."""
 
-    __slots__ = ("_deadline", "_listener", "_unread", "admitted", "served")
+    __slots__ = ("_deadline", "_listener", "_request", "_served", "_since", "_unread")
 
     def __init__(self, listener: Listener, **options: Any) -> None:
-        super().__init__(listener, loop=asyncio.get_running_loop(), **options)
+        loop = asyncio.get_running_loop()
+        super().__init__(listener, loop=loop, **options)
         self._listener = listener
         self._deadline: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None  # the look at whether an answer is being read
-        self.served = False
-        self.admitted = False  # it was counted and let in before it came here
+        self._request: web.BaseRequest | None = None  # the one that is being answered
+        self._served = False
+        self._since = loop.time()  # of its beginning; or since the last answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count the connection; one too many is answered 503 and closed."""
+        """Let it in: others give way where there are too many."""
         listener = self._listener
         super().connection_made(transport)
-        listener.open_connections += 1
+        listener.crowd.enter(self)
         if listener.closed:
-            self.force_close()
-            return
-        if listener.open_connections > listener.bounds.max_connections and not self.admitted:
-            listener.refused_connections += 1
-            transport.write(_TOO_MANY)  # type: ignore[attr-defined]
             self.force_close()
             return
         loop = asyncio.get_running_loop()
         self._deadline = loop.call_later(listener.bounds.header_seconds, self._close_if_silent)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Count the connection out."""
-        self._listener.open_connections -= 1
+        """Take it out."""
+        self._listener.crowd.leave(self)
         for timer in (self._deadline, self._unread):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
+
+    def begin(self, request: web.BaseRequest) -> None:
+        """Note that a request is worked on."""
+        self._served = True
+        self._request = request
+        self._since = asyncio.get_running_loop().time()
+
+    def end(self) -> None:
+        """Note that it is answered; from here on the client is waited for, to read and to ask again."""
+        self._request = None
+        self._since = asyncio.get_running_loop().time()
+
+    def waits(self, now: float) -> Wait | None:  # noqa: ARG002 other kinds of connection ask the time seldom
+        """Say what it waits for, as the crowd asks."""
+        if self._request is None:
+            return Wait(0, self._since)
+        return None if self._request.content.is_eof() else Wait(1, self._since)
+
+    def give_way(self) -> None:
+        """End at once: a close would first send what its client does not read."""
+        if self.transport is not None:
+            self.transport.abort()
 
     def pause_writing(self) -> None:
         """Begin to watch whether the client reads: aiohttp would wait for it for ever."""
@@ -353,7 +389,7 @@ class Connection(web.RequestHandler):
             log.error("connection_failed", error=type(error).__name__)
 
     def _close_if_silent(self) -> None:
-        if not self.served:
+        if not self._served:
             self.force_close()
 
 
@@ -385,12 +421,3 @@ def _unsupported(came: str, taken: frozenset[str]) -> Refusal:
     shown = came if len(came) <= SHOWN_TYPE_CHARS and came.isascii() and came.isprintable() else "another type"
     sentence = f"it came as {shown}; add the header Content-Type: {' or '.join(sorted(taken))}"
     return Refusal(415, "UNSUPPORTED_TYPE", sentence)
-
-
-def _plain_503() -> bytes:
-    answer = problem(_busy("too many open connections"))
-    head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Type: {PROBLEM}\r\nRetry-After: 1\r\n"
-    return f"{head}Content-Length: {len(answer.body)}\r\nConnection: close\r\n\r\n".encode() + answer.body
-
-
-_TOO_MANY = _plain_503()

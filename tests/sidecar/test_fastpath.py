@@ -161,14 +161,22 @@ async def test_a_slow_reader_gets_its_whole_answer_and_one_that_stops_reading_is
                 await until(lambda: not decisions.open_connections)
 
 
-async def test_a_connection_that_was_let_in_is_not_refused_when_it_is_handed_over(start: Start) -> None:
-    running = await start(max_connections=1)
+async def test_a_client_that_leaks_connections_does_not_lock_the_others_out(start: Start, until: Until) -> None:
+    running = await start(max_connections=4)
+    leaked = []
+    for number in range(12):  # each is asked once, and then forgotten
+        leaked.append(await asyncio.open_connection(*running.address))
+        assert await asked(*leaked[-1], request(f"u{number}", "home")) == 200
     reader, writer = await asyncio.open_connection(*running.address)
-    assert await asked(reader, writer, request("u1", "home")) == 200
-    running.sidecar.decisions.open_connections += 1  # one too many, about to be refused
-    assert await asked(reader, writer, b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n") == 200
-    running.sidecar.decisions.open_connections -= 1
-    writer.close()
+    for _ in range(20):
+        assert await asked(reader, writer, request("u1", "home")) == 200
+        await asyncio.sleep(0.1)
+    decisions = running.sidecar.decisions
+    await until(lambda: decisions.open_connections <= 4)
+    assert await asked(reader, writer, request("u1", "home")) == 200  # the one that is used was never cut
+    assert (decisions.crowd.gave_way, running.sidecar.fast.handed_over) == (9, 0)
+    for _, connection in (*leaked, (reader, writer)):
+        connection.close()
 
 
 async def test_what_comes_together_is_settled_together_and_what_comes_alone_is_answered_at_once() -> None:

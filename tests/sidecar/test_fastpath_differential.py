@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from abside.sidecar.metrics import RENDER_SECONDS
 from abside.snapshot import Attribute, Experiment, Placement, Variant, assemble, encode
 
 SILENT_SECONDS = 0.25  # neither side says a word for so long: both wait for more
@@ -35,6 +36,7 @@ class Side:
     process: subprocess.Popen[bytes]
 
     def counter(self, name: str) -> int:
+        time.sleep(RENDER_SECONDS + 0.1)  # so that the answer is rendered after all that was sent
         with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics", timeout=10) as answer:
             found = re.search(rf"^abside_{name}_total (\S+)$", answer.read().decode(), re.MULTILINE)
         assert found

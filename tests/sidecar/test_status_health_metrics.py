@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from abside import __version__
+from abside.sidecar.accounts import ArmCount
 from abside.sidecar.current import Cell
 from abside.sidecar.health import Health
+from abside.sidecar.metrics import RENDER_SECONDS, SLICE_SERIES
 from abside.snapshot import Step
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
     Start = Callable[..., Awaitable[Running]]
 
+DEADLINE_SECONDS = 20.0
 CLICK = {"type": "click", "user_id": "u1", "item_id": "a"}
 
 
@@ -256,6 +260,87 @@ async def test_metrics_name_experiments_and_variants_where_they_are_asked_to(sta
     values = await running.metrics()
     assert values['abside_exposures_total{experiment="pdp-rank-2026-11",variant="treatment"}'] == 1
     assert values['abside_exposures_total{experiment="pdp-rank-2026-11",variant="control"}'] == 2
+
+
+async def test_metrics_are_rendered_at_most_once_a_second_and_shared_by_all_who_scrape(start: Start) -> None:
+    running = await start()
+    metrics, now = running.sidecar.metrics, [1000.0]
+    metrics._monotonic = lambda: now[0]
+    first = await asyncio.gather(*(running.admin("/metrics") for _ in range(20)))
+    await running.assign(placement="pdp", user_id="u7343")
+    now[0] += RENDER_SECONDS - 0.01
+    again = await running.admin("/metrics")
+    assert {reply.body for reply in first} == {again.body}
+    assert b'abside_requests_total{route="/v1/assign",status="200"} 0' in again.body
+    now[0] += 0.01
+    assert b'abside_requests_total{route="/v1/assign",status="200"} 1' in (await running.admin("/metrics")).body
+
+
+async def test_many_series_are_rendered_in_slices_between_which_the_loop_goes_on(start: Start) -> None:
+    running = await start(metric_experiments=True)
+    accounts = running.sidecar.desk.journal.accounts
+    usual = (await running.admin("/metrics")).body
+    for number in range(10 * SLICE_SERIES):
+        accounts.arms[f"experiment-{number}", "control"] = ArmCount()
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.get_running_loop().create_task(count())
+    await asyncio.sleep(0)
+    turns = 0
+    running.sidecar.metrics.fresh_until = 0.0
+    answer = await running.sidecar.metrics.render()
+    counting.cancel()
+    (family,) = [one for one in text_string_to_metric_families(answer.body.decode()) if one.name == "abside_exposures"]
+    assert len(family.samples) == 10 * SLICE_SERIES
+    assert answer.body.count(b"# HELP abside_exposures_total") == 1
+    assert turns >= usual.count(b"# HELP") + 9
+
+
+async def test_one_connection_of_the_admin_door_gets_one_answer(start: Start) -> None:
+    running = await start()
+    host, _, port = running.sidecar.admin_address.rpartition(":")
+    for path in ("/metrics", "/livez", "/nothing"):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * 100)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            received = b""
+            with suppress(ConnectionResetError):
+                while part := await reader.read(65536):
+                    received += part
+        writer.close()
+        assert received.count(b"HTTP/1.1 ") == 1
+        assert b"Connection: close\r\n" in received
+
+
+STRANGERS = {
+    "silent": b"",
+    "half a head": b"GET /livez HTTP/1.1\r\nX-",
+    "a slow body": b"POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n",
+    "pipelined scrapes": b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 100,
+}
+
+
+@pytest.mark.parametrize("sent", STRANGERS.values(), ids=STRANGERS)
+async def test_strangers_at_the_admin_door_keep_no_probe_from_its_answer(start: Start, sent: bytes) -> None:
+    running = await start()
+    host, _, port = running.sidecar.admin_address.rpartition(":")
+    strangers = []
+    for _ in range(200):
+        strangers.append(await asyncio.open_connection(host, int(port)))
+        strangers[-1][1].write(sent)
+    for _ in range(10):
+        for path in ("/livez", "/startupz", "/readyz"):
+            assert (await running.admin(path)).status == 200
+        await asyncio.sleep(0.1)
+    assert running.sidecar.admin.refused_requests == 0
+    for _, writer in strangers:
+        writer.close()
 
 
 async def test_metrics_can_be_read_before_the_first_snapshot(start: Start) -> None:

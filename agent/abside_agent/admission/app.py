@@ -59,7 +59,7 @@ async def admission(settings: AdmissionSettings) -> AsyncIterator[str]:
     listener = Listener(
         {
             "/validate": {"POST": Route(reviewer.post, settings.max_review_bytes)},
-            "/livez": {"GET": Route(_alive)},
+            "/livez": {"GET": Route(_alive, probe=True)},
         },
         Bounds(
             max_connections=settings.max_connections,

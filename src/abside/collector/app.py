@@ -104,7 +104,7 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
         {
             "/v1/batches": {"POST": Route(intake.post)},  # no body bound here: intake reads it, after the token
             "/v1/status": {"GET": Route(status.get)},
-            "/livez": {"GET": Route(alive)},
+            "/livez": {"GET": Route(alive, probe=True)},
         },
         _bounds(settings),
     )

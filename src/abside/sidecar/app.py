@@ -82,16 +82,19 @@ class Sidecar:
         self.fast = FastDoor(self.decisions, routes.fast(self.desk, settings), journal.flush)
         if settings.fast_path == "on":
             self.decisions.factory = self.fast
-        metrics = Metrics(
+        self.metrics = Metrics(
             self.desk,
             self.shipper,
             self.supervisor,
             self.decisions,
             self.fast,
+            time.monotonic,
             by_experiment=settings.metric_experiments,
         )
-        admin_bounds = replace(_bounds(settings), max_connections=min(settings.max_connections, ADMIN_CONNECTIONS))
-        self.admin = Listener(routes.admin(self.health, metrics), admin_bounds)
+        # A part of few, where descriptors are few.
+        most = max(1, min(settings.max_connections // 4, ADMIN_CONNECTIONS))
+        admin_bounds = replace(_bounds(settings), max_connections=most, one_answer=True)
+        self.admin = Listener(routes.admin(self.health, self.metrics), admin_bounds)
         self.addresses: list[str] = []
         self.admin_address = ""
 

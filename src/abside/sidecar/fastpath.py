@@ -12,6 +12,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Any
 
+from abside.crowd import Wait
 from abside.log import Log
 from abside.serve import INTERNAL, Refusal, problem
 from abside.sidecar.heads import MAX_HEAD_BYTES, Heads, end_of_head, head_of
@@ -133,23 +134,24 @@ class FastConnection(asyncio.Protocol):
         self._end = 0  # where that head ends
         self._missing = 0  # bytes of that body
         # Of what is waited for, in the loop's seconds; 0: something was answered since the last sweep.
-        self._since = 0.0
+        self._since = asyncio.get_running_loop().time()
         self._patience_seconds = door.listener.bounds.header_seconds  # until the first request; then keep-alive's
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count the connection; one too many is aiohttp's to refuse, and a late one its to close with the listener."""
+        """Let the connection in; a late one is aiohttp's to close with the listener."""
         self._transport = transport
         self._handle = transport.get_extra_info("socket").fileno()
         listener = self._door.listener
         self._door.connections.add(self)
-        listener.open_connections += 1
-        if listener.retiring or listener.open_connections > listener.bounds.max_connections:
-            self._hand_over(admitted=False)
+        if listener.retiring:
+            self._hand_over()
+            return
+        listener.crowd.enter(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 asyncio's signature
-        """Count the connection out."""
+        """Take the connection out."""
         self._door.connections.discard(self)
-        self._door.listener.open_connections -= 1
+        self._door.listener.crowd.leave(self)
 
     def data_received(self, data: bytes) -> None:
         """Answer a complete plain request now; wait for the rest of a body; hand over everything else."""
@@ -215,6 +217,15 @@ class FastConnection(asyncio.Protocol):
                 self._transport.abort()
             self._since, self._left = now, left
 
+    def waits(self, now: float) -> Wait:
+        """Say what it waits for, as the crowd asks. Who answered lately is noted as waiting from now on."""
+        self._since = self._since or now
+        return Wait(0 if self._head is None else 1, self._since)
+
+    def give_way(self) -> None:
+        """End at once: a close would first send what its client does not read."""
+        self._transport.abort()
+
     def retire(self) -> None:
         """Hand over a request whose rest is awaited: aiohttp waits for it as long as a drain allows."""
         if self._head is not None:
@@ -258,15 +269,14 @@ class FastConnection(asyncio.Protocol):
         self._door.listener.count(head.route.path, answer.status)
         return answer.body, head_of(answer)
 
-    def _hand_over(self, *segments: bytes, admitted: bool = True) -> None:
+    def _hand_over(self, *segments: bytes) -> None:
         """Give the connection and all its bytes, cut as they came, to aiohttp, for good."""
         door, transport = self._door, self._transport
         held, self._segments, self._head = self._segments, [], None
         door.handed_over += 1
         door.connections.discard(self)
-        door.listener.open_connections -= 1
+        door.listener.crowd.leave(self)
         handler = door.listener()
-        handler.admitted = admitted
         transport.set_protocol(handler)
         handler.connection_made(transport)
         if self._paused:  # aiohttp reads on, and holds its answers back until the client has read ours

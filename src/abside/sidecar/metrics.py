@@ -5,14 +5,16 @@ Experiments are labels only where asked for: 10,000 pods with 300 series each me
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from abside import __version__
 from abside.serve import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from prometheus_client.core import Metric
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from abside.sidecar.shipper import Shipper
     from abside.supervise import Supervisor
 
+RENDER_SECONDS = 1.0  # what was rendered is answered for so long: whoever scrapes more often costs nothing more
+SLICE_SERIES = 200  # of one family, rendered at a time: about 1 ms, and then a decision may come first
 CONTENT_TYPE = "text/plain; version=0.0.4"  # which of its formats this is, Prometheus 3 wants to know
 
 
@@ -35,6 +39,7 @@ class Metrics:
         supervisor: Supervisor,
         listener: Listener,
         fast: FastDoor,
+        monotonic: Callable[[], float],
         *,
         by_experiment: bool,
     ) -> None:
@@ -43,15 +48,34 @@ class Metrics:
         self._supervisor = supervisor
         self._listener = listener
         self._fast = fast
+        self._monotonic = monotonic
         self._by_experiment = by_experiment
+        self._rendering = asyncio.Lock()
+        self._rendered = Answer(200, b"", CONTENT_TYPE)
+        self.fresh_until = float("-inf")  # monotonic seconds
 
-    def render(self) -> Answer:
-        """Give one scrape. The library is imported at the first."""
-        from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415 33 ms that start-up saves
+    async def render(self) -> Answer:
+        """Give one scrape, at most RENDER_SECONDS old: all who ask in that time share it."""
+        async with self._rendering:
+            if self._monotonic() >= self.fresh_until:
+                self._rendered = Answer(200, await self._render(), CONTENT_TYPE)
+                self.fresh_until = self._monotonic() + RENDER_SECONDS
+        return self._rendered
 
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(self)
-        return Answer(200, generate_latest(registry), CONTENT_TYPE)
+    async def _render(self) -> bytes:
+        """Render family by family, with a turn of the loop between two. The library is imported at the first."""
+        from prometheus_client import generate_latest  # noqa: PLC0415 33 ms that start-up saves
+
+        pieces: list[bytes] = []
+        last = ""
+        for family in self.collect():
+            text = generate_latest(_One(family))  # it asks for nothing but collect()
+            if family.name == last:  # a further slice of the same: its two lines of description were written
+                text = b"".join(line for line in text.splitlines(keepends=True) if not line.startswith(b"#"))
+            last = family.name
+            pieces.append(text)
+            await asyncio.sleep(0)
+        return b"".join(pieces)
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric family, as prometheus-client asks for them."""
@@ -91,10 +115,12 @@ class Metrics:
                 by_type.add_metric([kind], count)
             yield by_type
         if self._by_experiment:
-            by_arm = CounterMetricFamily("abside_exposures", "Exposures by arm.", labels=["experiment", "variant"])
-            for arm, exposures in accounts.arms.items():
-                by_arm.add_metric(list(arm), exposures.accepted)
-            yield by_arm
+            arms = iter(list(accounts.arms.items()))
+            while part := list(islice(arms, SLICE_SERIES)):
+                by_arm = CounterMetricFamily("abside_exposures", "Exposures by arm.", labels=["experiment", "variant"])
+                for arm, exposures in part:
+                    by_arm.add_metric(list(arm), exposures.accepted)
+                yield by_arm
         waiting = spool.waiting
         yield gauge("spool_used_bytes", "Bytes that count against the quota.", spool.used_bytes)
         yield gauge("spool_limit_bytes", "The spool's quota.", spool.settings.limit_bytes)
@@ -114,7 +140,12 @@ class Metrics:
             answers.add_metric([route, str(status)], count)
         yield answers
         yield gauge("connections", "Open connections of the decision listener.", self._listener.open_connections)
-        yield counter("connections_refused", "Connections beyond the bound.", self._listener.refused_connections)
+        yield counter(
+            "connections_gave_way", "Idle ones closed to make room beyond the bound.", self._listener.crowd.gave_way
+        )
+        yield counter(
+            "requests_refused", "Requests beyond the bound on those at once.", self._listener.refused_requests
+        )
         yield counter("fast_answers", "Requests answered ahead of aiohttp.", self._fast.answered)
         yield counter(
             "fast_hand_overs",
@@ -135,6 +166,16 @@ class Metrics:
             key = (route.path, route.status)
             found[key] = found.get(key, 0) + route.good
         return found
+
+
+class _One:
+    """A registry of one family, as prometheus-client takes one."""
+
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._family
 
 
 def _counters(part: str, stats: dict[str, Any], counter: Any) -> Iterator[Metric]:

@@ -72,9 +72,9 @@ def fast(desk: Desk, settings: SidecarSettings) -> Mapping[bytes, FastRoute]:
 def admin(health: Health, metrics: Metrics) -> Mapping[str, Mapping[str, Route]]:
     """Give the routes of the admin listener: health and metrics, nothing of a shopper."""
     return {
-        "/livez": {"GET": Route(lambda _request, _body: health.livez())},
-        "/startupz": {"GET": Route(lambda _request, _body: health.startupz())},
-        "/readyz": {"GET": Route(lambda _request, _body: health.readyz())},
+        "/livez": {"GET": Route(lambda _request, _body: health.livez(), probe=True)},
+        "/startupz": {"GET": Route(lambda _request, _body: health.startupz(), probe=True)},
+        "/readyz": {"GET": Route(lambda _request, _body: health.readyz(), probe=True)},
         "/metrics": {"GET": Route(lambda _request, _body: metrics.render())},
     }
 

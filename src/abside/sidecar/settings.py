@@ -48,7 +48,9 @@ class SidecarSettings:
     max_nesting: int = setting("32", "deepest JSON", integer)
     max_attributes: int = setting("64", "most attributes in a request", integer)
     max_placements: int = setting("32", "most placements in a request", integer)
-    max_connections: int = setting("1024", "most open connections: a descriptor and about 50 KB each", integer)
+    max_connections: int = setting(
+        "1024", "connections kept (beyond it the one idle longest gives way) and requests at once: 50 KB each", integer
+    )
     header_seconds: float = setting("10", "how long a connection's first headers may take", seconds)
     body_seconds: float = setting("10", "how long a body may take", seconds)
     keepalive_seconds: float = setting("75", "how long an idle connection is kept", seconds)

@@ -1,0 +1,118 @@
+"""Who is in, and who gives way: beyond the bound on connections the one that waited longest for its client is cut.
+
+A newcomer is always let in. So whoever holds connections and says nothing shuts nobody out: not the kubelet from its
+probes, and a client that leaks connections not the others from their decisions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from heapq import nsmallest
+from typing import NamedTuple, Protocol
+
+from abside.log import Log
+
+log = Log("abside.crowd")
+# Between two looks at a crowd that is too large; who waited at both is cut. A kubelet sends its request with the
+# connection, so half a second is ample; and shorter, those who come again at once would cost more than those who stay.
+LOOK_SECONDS = 0.5
+SLOW_SECONDS = 1.0  # a body may take so long before others come first: clients on the same machine need milliseconds
+BURST = 2048  # connections beyond the bound between two looks: twice what one turn of the loop accepts
+SAID_SECONDS = 60.0  # between two log lines: a flood must not become one in the log
+NEVER = float("-inf")
+
+
+class Wait(NamedTuple):
+    """What a connection waits for: a head (rank 0) or the rest of a body (rank 1), since when in the loop's seconds."""
+
+    rank: int
+    since: float
+
+
+class Guest(Protocol):
+    """One open connection."""
+
+    def waits(self, now: float) -> Wait | None:
+        """Say what it waits for; None while its request is worked on. `now` is the loop's time in seconds."""
+
+    def give_way(self) -> None:
+        """End at once."""
+
+
+class Crowd:
+    """The open connections of one listener: `most` of them, and `burst` more for as long as two looks take."""
+
+    def __init__(self, most: int, burst: int = BURST, look_seconds: float = LOOK_SECONDS) -> None:
+        self.most = most
+        self.burst = burst
+        self.look_seconds = look_seconds
+        self.gave_way = 0
+        self._guests: set[Guest] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._looked = NEVER  # the loop's seconds of the last look, while there are too many
+        self._said = NEVER
+
+    def __len__(self) -> int:
+        """Count the open connections."""
+        return len(self._guests)
+
+    def enter(self, guest: Guest) -> None:
+        """Let a connection in; whoever has to give way for it does so within two looks."""
+        self._guests.add(guest)
+        if len(self._guests) > self.most:
+            if len(self._guests) > self.most + self.burst:
+                # Half of them: who came in this turn of the loop is among the others, and is read in the next.
+                self._thin(asyncio.get_running_loop().time(), self.burst // 2 + 1)
+            self._look_soon()
+
+    def leave(self, guest: Guest) -> None:
+        """Take a connection out."""
+        self._guests.discard(guest)
+
+    def relieve(self) -> bool:
+        """Cut the slowest of the bodies that are coming in; False where none is slow."""
+        now = asyncio.get_running_loop().time()
+        slow = [one for one in self._waiting(now, now) if one[0].rank]
+        if not slow:
+            return False
+        self._cut(min(slow, key=_first)[1])
+        return True
+
+    def _look_soon(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self.look_seconds, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if len(self._guests) <= self.most:
+            self._looked = NEVER
+            return
+        before, self._looked = self._looked, asyncio.get_running_loop().time()
+        self._thin(before, len(self._guests) - self.most)
+        self._look_soon()
+
+    def _thin(self, until: float, count: int) -> None:
+        """Cut so many of those that wait since `until` or longer, the longest first."""
+        now = asyncio.get_running_loop().time()
+        for _, guest in nsmallest(count, self._waiting(now, until), key=_first):
+            self._cut(guest)
+        if self.gave_way and now - self._said >= SAID_SECONDS:
+            self._said = now
+            log.warning("connections_give_way", most=self.most, gave_way=self.gave_way)
+
+    def _waiting(self, now: float, until: float) -> list[tuple[Wait, Guest]]:
+        found = []
+        for guest in self._guests:
+            wait = guest.waits(now)
+            if wait is not None and wait.since <= (min(until, now - SLOW_SECONDS) if wait.rank else until):
+                found.append((wait, guest))
+        return found
+
+    def _cut(self, guest: Guest) -> None:
+        self.gave_way += 1
+        self._guests.discard(guest)
+        guest.give_way()
+
+
+def _first(one: tuple[Wait, Guest]) -> Wait:
+    return one[0]
