@@ -16,6 +16,8 @@ from abside.collector.app import SettingWrong, collector
 from abside.collector.settings import CollectorSettings
 from abside.collector.store import live_files, scan
 from abside.collector.token import TokenUnreadable
+from abside.upstream.choose import open_upstream
+from abside.upstream.contract import Acked, Batch, Rejected, TooLarge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +46,18 @@ async def test_a_batch_is_200_once_it_is_in_a_file_and_208_after(start: Start, s
             "duplicates": 1,
         }
     assert len(stored_ids(store)) == 3
+
+
+async def test_a_sidecar_believes_what_this_collector_answers(start: Start, views: Views) -> None:
+    payload = b"".join(map(event.encode, views("a", 3)))
+    async with start(max_batch_bytes=1000) as sender:
+        upstream = open_upstream(f"http://{sender.address}", lambda: 0)
+        assert await upstream.send(Batch("pod-1.17-ab", 3, payload)) == Acked()
+        assert await upstream.send(Batch("pod-1.17-ab", 3, payload)) == Acked(duplicate=True)
+        assert await upstream.send(Batch("pod-1.18-ab", 30, payload * 10)) == TooLarge()
+        for refused in (Batch("pod-1.19-ab", 4, payload), Batch("pod-1.19-ab", 3, b"\xc1"), Batch("", 3, payload)):
+            assert isinstance(await upstream.send(refused), Rejected)
+        await upstream.close()
 
 
 @pytest.mark.parametrize(

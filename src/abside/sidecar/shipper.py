@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 REJECTED_TRIES = 3  # a proxy that answers 404 while a receiver restarts is not the receiver's word
 REJECTED_SECONDS = 5.0  # between those tries: the three span longer than such a restart
-SLOW_SECONDS = 30.0  # 401 and 403: only a person or a token's rotation mends it
+SLOW_SECONDS = 30.0  # 401 and 403, and strangers' answers: only a person or a token's rotation mends it
+REMIND_SECONDS = 60.0  # what lasts is logged so often: a line lost in a day's log helps nobody
 MAX_RETRY_AFTER_SECONDS = 300.0  # longer is a mistake, and would fill the spool
 DRAIN_LONGEST_SECONDS = 2.0  # a process that is going has no time for the usual longest wait
 MAX_HOST_CHARS = 40  # of a batch id's 128; sequence number, boot id and halves need the rest
@@ -49,6 +50,7 @@ class ShipperSettings:
     rejected_seconds: float = REJECTED_SECONDS
     rejected_tries: int = REJECTED_TRIES
     slow_seconds: float = SLOW_SECONDS
+    remind_seconds: float = REMIND_SECONDS
     max_retry_after_seconds: float = MAX_RETRY_AFTER_SECONDS
     drain_longest_seconds: float = DRAIN_LONGEST_SECONDS
 
@@ -90,6 +92,7 @@ class Shipper:
         self._host = host_in_ids(settings.host)
         self._backoff = Backoff(settings.first_seconds, settings.longest_seconds)
         self._rejected: tuple[str, int] = ("", 0)  # the batch at hand, and how often it was rejected
+        self._said_us = 0  # when the log was last told that something fails
         self._unread: tuple[str, int] = ("", 0)  # the segment at hand, and how often in a row it could not be read
         self._turn = asyncio.Lock()
         self._draining = asyncio.Event()
@@ -142,9 +145,17 @@ class Shipper:
                 await self._leave(segment, contents)
                 return 0.0
             batch = Batch(f"{self._host}.{segment.name}", len(payloads), b"".join(payloads))
-            return await self._take(await self._upstream.send(batch), batch, segment, contents, payloads)
+            return await self._take(await self._send(batch), batch, segment, contents, payloads)
         except SpoolFailed as exc:  # dead/ did not take it: it stays, and is tried again
             return self._later(Retry(str(exc)))
+
+    async def _send(self, batch: Batch) -> Result:
+        """Deliver a batch; whatever is wrong with the answer, and with our reading of it, is a try that failed."""
+        try:
+            return await self._upstream.send(batch)
+        except Exception as exc:  # noqa: BLE001 a bug: no answer of anybody may end the shipping of all the others
+            log.crash("delivery_broke", exc, batch=batch.id)
+            return Retry(f"the delivery broke: {type(exc).__name__}, see the log", loud=True)
 
     def _unreadable(self, segment: Segment, problem: OSError) -> float:
         """Leave a segment as it is that cannot be read now; bury it when the table's patience has ended."""
@@ -178,17 +189,20 @@ class Shipper:
             case TooLarge() if batch.count > 1:
                 self.stats.halved += 1
                 self._backlog.advance(segment, halved(segment.part))
+                return self._breathe()
             case TooLarge():
                 reason = f"one event of {len(batch.payload)} bytes is more than the upstream takes"
                 await self._bury(segment, contents, payloads, reason)
+                return self._breathe()
             case Rejected(reason, final):
                 self.stats.rejected += 1
                 self.stats.last_error = reason
                 tries = self._rejected[1] + 1 if self._rejected[0] == batch.id else 1
                 self._rejected = (batch.id, tries)
                 if not final and tries < self._settings.rejected_tries:
-                    return self._settings.rejected_seconds
+                    return self._breathe(self._settings.rejected_seconds)
                 await self._bury(segment, contents, payloads, reason)
+                return 0.0 if final else self._breathe()
             case Retry():
                 return self._later(result)
         self.stats.wait_seconds = 0.0
@@ -251,15 +265,32 @@ class Shipper:
         """Count a failed try and give the wait before the next."""
         stats = self.stats
         stats.retries += 1
-        if not stats.failing_since_us:
-            stats.failing_since_us = self._now_us()
-            log.warning("upstream_failing", reason=retry.reason)
-        if retry.loud and retry.reason != stats.loud:
-            log.error("upstream_needs_a_person", reason=retry.reason)
+        self._say(retry)
         stats.last_error = retry.reason
         stats.loud = retry.reason if retry.loud else ""
         stats.wait_seconds = wait_after(retry, self._backoff, self._settings)
         return stats.wait_seconds
+
+    def _say(self, retry: Retry) -> None:
+        """Log what fails: when it begins, when it becomes a person's matter or another one, and while it lasts."""
+        stats, now_us = self.stats, self._now_us()
+        lasts = now_us - self._said_us >= self._settings.remind_seconds * 1_000_000
+        begins = not stats.failing_since_us
+        if begins:
+            stats.failing_since_us = now_us
+        for_seconds = (now_us - stats.failing_since_us) // 1_000_000
+        if retry.loud and (retry.reason != stats.loud or lasts):
+            log.error("upstream_needs_a_person", reason=retry.reason, for_seconds=for_seconds)
+        elif begins or lasts:
+            log.warning("upstream_failing", reason=retry.reason, for_seconds=for_seconds)
+        else:
+            return
+        self._said_us = now_us
+
+    def _breathe(self, least_seconds: float = 0.0) -> float:
+        """Return the wait after a refusal: it grows until something arrives, so that no refuser is asked in a rush."""
+        self.stats.wait_seconds = least_seconds + self._backoff.next_seconds()
+        return self.stats.wait_seconds
 
 
 def wait_after(retry: Retry, backoff: Backoff, settings: ShipperSettings) -> float:

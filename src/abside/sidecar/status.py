@@ -28,7 +28,9 @@ def status(desk: Desk, shipper: Shipper | None, supervisor: Supervisor, *, drain
     document: dict[str, Any] = {
         "version": __version__,
         "revision": current.revision if current else None,
-        "degraded": bool(current and current.snapshot.head.degraded) or bool(cell.refusal),
+        "degraded": bool(
+            (current and current.snapshot.head.degraded) or cell.refusal or (shipper and shipper.stats.loud)
+        ),
         "draining": draining,
         "snapshot": {
             "published_us": current.snapshot.head.written_at_us if current else None,

@@ -1,4 +1,4 @@
-"""The retry table: what each HTTP status means for a batch, and why."""
+"""The retry table: what each HTTP status means for a batch, where nothing but the status is known, and why."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from abside.upstream.contract import Acked, Rejected, Result, Retry, TooLarge
 if TYPE_CHECKING:
     from collections.abc import Container
 
+MAX_WISH_CHARS = 64  # an HTTP date has 29
 Meaning = Literal["stored", "had_it", "later", "halve", "mend", "reject"]
 
 
@@ -62,9 +63,10 @@ def verdict(status: int, detail: str = "", retry_after_seconds: float | None = N
 def retry_after(header: str | None, date: str | None, now_us: int) -> float | None:
     """Read Retry-After, seconds or an HTTP date (RFC 9110, 10.2.3); None when there is none that can be read.
 
-    A date is taken against the receiver's own `Date` where it gave one: its clock and ours need not agree.
+    A date is taken against the receiver's own `Date` where it sent one: its clock and ours need not agree. No header
+    of whatever shape makes it raise.
     """
-    if not header:
+    if not header or len(header) > MAX_WISH_CHARS or not header.isascii():
         return None
     try:
         seconds = float(header)
@@ -77,8 +79,10 @@ def retry_after(header: str | None, date: str | None, now_us: int) -> float | No
 
 
 def _moment(text: str | None) -> datetime | None:
+    if not text or len(text) > MAX_WISH_CHARS or not text.isascii():
+        return None
     try:
-        moment = parsedate_to_datetime(text or "")
-    except ValueError:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError, TypeError, IndexError):  # a year of eleven digits, a date of one word
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
