@@ -75,10 +75,12 @@ def _order(problem: Problem) -> tuple[str, int, int, str, str]:
 
 
 def _problems(read: Given, checked: Checked) -> list[Problem]:
-    found = [one.problem for one in checked.flaws()]
+    resolved = resolve(checked, None)
+    unbuilt = [one.problem for one in resolved.flaws if one.problem.code == "UNBUILDABLE"]
+    found = [*(one.problem for one in checked.flaws()), *unbuilt]
     if any(problem.severity == "error" for problem in found):
         return found  # what an agent would refuse for want of anything left follows from these
-    refusal = refuse(Reading(read.files), checked, resolve(checked, None), None)
+    refusal = refuse(Reading(read.files), checked, resolved, None)
     return [*found, refusal.problem] if refusal else found
 
 

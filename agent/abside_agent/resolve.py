@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from abside.snapshot import Attribute, Experiment, Layer, Placement, digest_of, unpaused
+from abside_agent.build import TOGETHER, Key, key_of, unbuildable
 from abside_agent.check import Checked, in_force
 from abside_agent.compile import SECTIONS
 from abside_agent.rules.conflicts import LIVE, Gathered, conflicts
@@ -71,6 +72,7 @@ class Resolved:
     retired: dict[str, str]
     held: dict[str, str]
     flaws: list[Flaw]
+    refusal: str = ""  # why no sidecar could take all of it together
 
 
 @dataclass(slots=True)
@@ -79,7 +81,9 @@ class _Table:
 
     seats: dict[str, dict[str, Seat]]
     fitted: dict[str, Experiment] = field(default_factory=dict)
+    built: dict[Key, Record] = field(default_factory=dict)  # what a sidecar could build of the last round
     flaws: list[Flaw] = field(default_factory=list)
+    refusal: str = ""
 
     def chosen(self, section: str) -> dict[str, Any]:
         return {name: seat.chosen for name, seat in self.seats[section].items() if seat.chosen is not None}
@@ -88,7 +92,7 @@ class _Table:
 def resolve(checked: Checked, last: Snapshot | None) -> Resolved:
     """Choose a version for every id. `last` is the snapshot in force; None: everything is new."""
     table = _Table({section: _seats(section, checked, last) for section in SECTIONS})
-    while _unfit(table) or _namespace(table) or _conflicting(table) or _crowded(table):
+    while _unfit(table) or _unbuilt(table) or _namespace(table) or _conflicting(table) or _crowded(table):
         pass
     kept_retired = {} if last is None else {i: s for i, s in last.head.retired.items() if s in checked.broken}
     return Resolved(
@@ -99,6 +103,7 @@ def resolve(checked: Checked, last: Snapshot | None) -> Resolved:
         dict(sorted({**kept_retired, **checked.retired}.items())),
         _held(table),
         _unique([*checked.flaws(), *table.flaws]),
+        table.refusal,
     )
 
 
@@ -163,6 +168,25 @@ def _can_hold(table: _Table, misfit: Misfit) -> Seat | None:
     section, name = str(misfit.on[0]), str(misfit.on[1])
     seat = table.seats[section].get(name)
     return seat if seat is not None and seat.force is not None and not seat.is_in_force else None
+
+
+def _unbuilt(table: _Table) -> bool:
+    """Step down what no sidecar could build, also where it is in force: an agent of before may have published it."""
+    fitted = [table.fitted[name] for name in table.chosen("experiments")]
+    chosen: list[Record] = [*table.chosen("placements").values(), *table.chosen("layers").values(), *fitted]
+    new = [one for one in chosen if table.built.get(key_of(one)) != one]
+    found = unbuildable(table.chosen("attributes"), new) if new else {}
+    table.refusal = found.pop(TOGETHER, table.refusal)
+    table.built = {key_of(one): one for one in chosen}
+    for (section, name), why in found.items():
+        seat = table.seats[section][name]
+        tree = Tree(seat.source, seat.tree.root if seat.tree else None)
+        which = "its version in force" if seat.chosen is seat.force else "this"
+        message = f"{which} passes every rule, but no sidecar could build it ({why})"
+        tree.note("UNBUILDABLE", seat.path, message, "report it, with this document", at_key=True)
+        table.flaws += tree.flaws
+        seat.step_down()
+    return bool(found)
 
 
 def _namespace(table: _Table) -> bool:

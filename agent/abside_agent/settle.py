@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from abside.snapshot import Experiment, Problem, Snapshot, assemble
+from abside_agent.build import unbuildable
 from abside_agent.check import Checked, check, sources_of
 from abside_agent.conform import did_you_mean
 from abside_agent.pause import by_directory, paused
@@ -75,6 +76,9 @@ def refuse(reading: Reading, checked: Checked, resolved: Resolved, last: Snapsho
         return flaw(where, "EMPTY", (), "no file has any content", "write placements and experiments")
     if not resolved.placements or not (placements or checked.kept["placements"]):
         return flaw(where, "NO_PLACEMENT", (), "there is no placement that can be used", "declare one: placements: …")
+    if resolved.refusal:
+        message = f"no sidecar could take all of this together ({resolved.refusal})"
+        return flaw(where, "UNBUILDABLE", (), message, "make it smaller, or report it, with these documents")
     if not resolved.experiments and last is not None and last.experiments:
         remedy = "to end the last one write status: ended, and keep it for a while"
         return flaw(where, "NO_EXPERIMENT", (), "no experiment is left of those in force", remedy)
@@ -115,8 +119,10 @@ def _refused(reading: Reading, last: Snapshot | None, now_us: int, found: list[P
     if last is None:
         return Settled(None, in_order(found))
     pauses = by_directory(reading, last)
-    experiments, odd = _paused(pauses, last.experiments, asked)
-    problems = in_order([*found, *odd])
+    unbuilt = unbuildable(last.head.attributes, [*last.records()])
+    kept = {name: one for name, one in last.experiments.items() if ("experiments", name) not in unbuilt}
+    experiments, odd = _paused(pauses, kept, {*asked, *last.experiments})
+    problems = in_order([*found, *odd, *_left_out(last, unbuilt)])
     snapshot = assemble(
         last.head.attributes,
         [*last.placements.values(), *last.layers.values(), *experiments],
@@ -127,6 +133,13 @@ def _refused(reading: Reading, last: Snapshot | None, now_us: int, found: list[P
         pauses=pauses,
     )
     return Settled(snapshot, problems, {"all": "last good"})
+
+
+def _left_out(last: Snapshot, unbuilt: Mapping[tuple[str, str], str]) -> Iterator[Problem]:
+    for name, one in last.experiments.items():
+        if why := unbuilt.get(("experiments", name)):
+            message = f"{name}, in force until now, is left out: no sidecar could build it ({why})"
+            yield flaw(one.source, "UNBUILDABLE", ("experiments", name), message, "mend the documents").problem
 
 
 def _paused(

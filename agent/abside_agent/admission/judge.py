@@ -54,7 +54,9 @@ def judge(new: Reading, old: Reading | None, now_us: int, *, one_of_several: boo
     if before is not None and old is not None:
         found = list(_inherited(found, before, _unchanged(old, new)))
     if not one_of_several and not any(one.severity == "error" for one in found):
-        refusal = refuse(new, checked, resolve(checked, last), last)
+        resolved = resolve(checked, last)
+        refusal = refuse(new, checked, resolved, last)
+        found += [one.problem for one in resolved.flaws if one.problem.code == "UNBUILDABLE"]
         found += [refusal.problem] if refusal else []
     return in_order(found)
 
