@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import NODEFAULT, UNSET, inspect
 
+from abside_agent.characters import beyond_ascii
 from abside_agent.document import Document
-from abside_agent.forms import FormError, identifier, unit_id
+from abside_agent.forms import ID_WORD, FormError, identifier, unit_id
 from abside_agent.tree import Bad, Mapping, Node, Path, Scalar, Sequence, Tree
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class _Walk:
         try:
             return reader(node)
         except FormError as exc:
-            self.tree.note(exc.code, path, str(exc), exc.remedy)
+            self.tree.note(exc.code, path, f"{exc}{beyond_ascii(node.text)}", exc.remedy)
             return UNSET
 
     def union(self, node: Node, kind: inspect.UnionType, path: Path) -> Any:
@@ -104,8 +105,9 @@ class _Walk:
         if isinstance(node, Scalar) and node.value in kind.values:
             return node.value
         known = [str(value) for value in kind.values]
-        remedy = did_you_mean(node.text, known) if isinstance(node, Scalar) else ""
-        self.tree.note("UNKNOWN_VALUE", path, f"must be one of {', '.join(known)}", remedy or f"write {known[0]}")
+        text = node.text if isinstance(node, Scalar) else ""
+        message, remedy = f"must be one of {', '.join(known)}{beyond_ascii(text)}", did_you_mean(text, known)
+        self.tree.note("UNKNOWN_VALUE", path, message, remedy or f"write {known[0]}")
         return UNSET
 
     def text(self, node: Node, kind: inspect.StrType, path: Path) -> Any:
@@ -134,6 +136,8 @@ class _Walk:
         return self.measured(items, kind, "entries", path)
 
     def mapping(self, node: Node, kind: inspect.DictType, path: Path) -> Any:
+        if isinstance(node, Sequence):
+            return self.listed(node, kind, path)
         if not isinstance(node, Mapping):
             return self.wrong(node, "a mapping", path)
         read = {}
@@ -142,6 +146,16 @@ class _Walk:
             read[name] = self.value(item, kind.value_type, (*path, name))
         return self.measured(read, kind, "entries", path)
 
+    def listed(self, node: Sequence, kind: inspect.DictType, path: Path) -> Any:
+        """Refuse a list where ids are keys, with its first entry as it would be right."""
+        first = node.items[0] if node.items else None
+        fields = first.items if isinstance(first, Mapping) else {}
+        ids = (one.text for name in ("id", "name", "key") if isinstance(one := fields.get(name), Scalar))
+        word = next((text for text in ids if ID_WORD.fullmatch(text)), "…")
+        remedy = f"write each entry under its id, without the dash: {{{word}: {_within(kind.value_type)}}}"
+        self.tree.note("WRONG_TYPE", path, "must be a mapping by id, this is a list", remedy)
+        return UNSET
+
     def key(self, name: str, node: Mapping, kind: Any, path: Path) -> None:
         form = (kind.extra or {}).get("form") if isinstance(kind, inspect.Metadata) else None
         if form is None:
@@ -149,7 +163,7 @@ class _Walk:
         try:
             form(Scalar(name, name, node.keys[name]))
         except FormError as exc:
-            self.tree.note(exc.code, path, str(exc), exc.remedy, at_key=True, value=name)
+            self.tree.note(exc.code, path, f"{exc}{beyond_ascii(name)}", exc.remedy, at_key=True, value=name)
 
     def struct(self, node: Node, kind: inspect.StructType, path: Path) -> Any:
         if not isinstance(node, Mapping):
@@ -178,9 +192,8 @@ class _Walk:
         for name in names:
             remedy = did_you_mean(name, known) or f"known here: {', '.join(known)}"
             where = (*path, name) if path else (name,)
-            self.tree.note(
-                f"UNKNOWN_{what.upper()}", where, f"there is no such {what}", remedy, at_key=True, value=name
-            )
+            message = f"there is no such {what}{beyond_ascii(name)}"
+            self.tree.note(f"UNKNOWN_{what.upper()}", where, message, remedy, at_key=True, value=name)
 
     def measured(self, value: Any, kind: Any, what: str, path: Path) -> Any:
         """Hold a length within its bounds."""

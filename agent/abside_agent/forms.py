@@ -22,7 +22,7 @@ MAX_WINDOW_SECONDS = (
 )  # an outcome a quarter later has no link to what was shown; the join's cost grows with it
 MAX_UNIT_BYTES = 256  # docs/bucketing.md: a longer id is refused at the door, so forcing it would never match
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+ID_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NUMBER = re.compile(r"[-+]?[0-9]{0,9}\.?[0-9]{1,9}")
 _SHARE = re.compile(r"([-+]?[0-9]{0,9}\.?[0-9]{1,9})\s*%")
 _SLOTS = re.compile(r"(.+%)\s*-\s*(.+%)")
@@ -98,7 +98,7 @@ def window(scalar: Scalar) -> int:
 
 def identifier(scalar: Scalar) -> str:
     """Read an id as written: `NO` and `007` are ids too."""
-    if not _ID.fullmatch(scalar.text):
+    if not ID_WORD.fullmatch(scalar.text):
         raise FormError(
             "ID",
             "this is not an id",

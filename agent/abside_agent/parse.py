@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml  # noqa: TID251 this is the one place the rule keeps it in
 
+from abside_agent.characters import LINE_SEPARATORS, Watch, as_meant, named, readable
 from abside_agent.scalar import NumberError, resolve_plain
 from abside_agent.sources.reading import MAX_FILE_BYTES
 from abside_agent.tree import Bad, Mapping, Node, Path, Place, Scalar, Sequence, Tree
@@ -19,20 +20,28 @@ from abside_agent.tree import Bad, Mapping, Node, Path, Place, Scalar, Sequence,
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
 MAX_DEPTH = 32  # the deepest document of ours needs 10; parameters may nest as deep as a request may (32)
 MAX_NODES = 200_000  # 1,000 experiments have 60,000; a full ConfigMap of one-letter values would have 500,000
 
-# libyaml ends a line at these as YAML 1.1 did; text pasted from a chat brings them in unseen.
-_LINE_SEPARATORS = "\x85\u2028\u2029"
+PROSE = frozenset({"name", "hypothesis", "owner"})  # of an experiment: text for people, with all that people type
+
 _NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is 8 times as fast; every wheel brings it
 
 
-def parse(file: str, data: bytes) -> Tree:
-    """Read one file into a tree whose flaws say all that is wrong with it as YAML. Never raises for its content."""
+def parse(file: str, data: bytes, *, is_document: bool = True) -> Tree:
+    """Read one file into a tree whose flaws say all that is wrong with it as YAML. Never raises for its content.
+
+    Of a document (not of a manifest around one) characters that look like others are flaws, but in prose and comments.
+    """
     tree = Tree(file, None)
     try:
-        _Building(tree).build(_text(data))
+        text = _text(data)
+        if is_document:
+            _Building(tree, Watch.over(text)).build(_printable(readable(text)))
+        else:
+            _Building(tree, Watch("")).build(_printable(text))
     except _Unreadable as refusal:
         tree.root = Bad(refusal.place)
         tree.note(refusal.code, (), refusal.message, refusal.remedy, place=refusal.place, value=refusal.value)
@@ -63,11 +72,15 @@ def _text(data: bytes) -> str:
         good = data[: exc.start].decode()
         byte = f"byte 0x{data[exc.start]:02x}"
         raise _Unreadable("NOT_UTF8", _end_of(good), "the file is not UTF-8", "save it as UTF-8", byte) from exc
+    return text
+
+
+def _printable(text: str) -> str:
     if odd := _NOT_PRINTABLE.search(text):
         place, name = _end_of(text[: odd.start()]), f"U+{ord(odd[0]):04X}"
-        if odd[0] in _LINE_SEPARATORS:
+        if odd[0] in LINE_SEPARATORS:
             raise _Unreadable(
-                "LINE_SEPARATOR", place, "an invisible line separator, pasted from elsewhere", "delete it", name
+                "LINE_SEPARATOR", place, f"an invisible line separator, {named(odd[0])}", "delete it", name
             )
         raise _Unreadable("CONTROL_CHARACTER", place, "a control character: this is not a text file", "remove it", name)
     return text
@@ -94,11 +107,19 @@ class _Building:
     """Builds one tree from events, without recursion."""
 
     tree: Tree
+    odd: Watch
     open: list[_Frame] = field(default_factory=list)
     nodes: int = 0
     documents: int = 0
 
     def build(self, text: str) -> None:
+        try:
+            self.take(text)
+        except _Unreadable as refusal:
+            raise self.refused(text, refusal) from refusal
+        self.between(len(text))
+
+    def take(self, text: str) -> None:
         for event in _events(text):
             kind = type(event)
             if kind is yaml.ScalarEvent:
@@ -124,6 +145,31 @@ class _Building:
                 "delete the `---`, or move what follows to a file of its own",
             )
 
+    def refused(self, text: str, refusal: _Unreadable) -> _Unreadable:
+        """Give what is odd on the line of a syntax error, or the one above, in its place: it is the likely cause."""
+        last = refusal.place[0]
+        odd = self.odd.ahead(last - 1, last) if refusal.code == "SYNTAX" else None
+        if odd is None:
+            return refusal
+        return _Unreadable(odd.code, _end_of(text[: odd.at]), odd.message, odd.remedy, odd.code_point)
+
+    def between(self, start: int) -> None:
+        """Note the first odd character between scalars, where only a comment may have it, of the whole file."""
+        if odd := self.odd.between(start):
+            self.note(odd.code, (), odd.message, odd.remedy, _end_of(self.odd.text[: odd.at]), odd.code_point)
+
+    def meant(self, event: Any, path: Path) -> str:
+        """Give a scalar's text; the first odd character in it is noted, and all are left out. `path`: () for a key."""
+        mark, text = event.start_mark, str(event.value)
+        self.between(mark.index)
+        odd = self.odd.within(event.end_mark.index)
+        if odd is None or _is_prose(path):
+            return text
+        before = _end_of(self.odd.text[mark.index : odd.at])
+        place = (mark.line + before[0], before[1] + (mark.column if before[0] == 1 else 0))
+        self.note(odd.code, path or (*self.path(), as_meant(text)), odd.message, odd.remedy, place, odd.code_point)
+        return as_meant(text)
+
     def scalar(self, event: Any) -> None:
         self.count(event)
         if self.open and self.open[-1].part is None:
@@ -132,7 +178,7 @@ class _Building:
             return
         path = self.path()
         self.properties(event, path)
-        place, text = _place(event), event.value
+        place, text = _place(event), self.meant(event, path)
         node: Node
         try:
             value = text if event.style else resolve_plain(text)
@@ -143,7 +189,7 @@ class _Building:
         self.add(node)
 
     def key(self, event: Any) -> None:
-        frame, text, place = self.open[-1], event.value, _place(event)
+        frame, text, place = self.open[-1], self.meant(event, ()), _place(event)
         mapping = frame.node
         frame.part, frame.part_place, frame.drop = text, place, True
         path = self.path()
@@ -246,6 +292,10 @@ def _events(text: str) -> Iterator[Any]:
 
 def _too_deep(place: Place) -> _Unreadable:
     return _Unreadable("TOO_DEEP", place, f"values nest deeper than {MAX_DEPTH} levels", "flatten them", "")
+
+
+def _is_prose(path: Path) -> bool:
+    return len(path) == 3 and path[0] == "experiments" and path[2] in PROSE
 
 
 def _place(event: Any) -> Place:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from abside.snapshot import Experiment, Problem, Snapshot, assemble
 from abside_agent.build import unbuildable
+from abside_agent.characters import odd_in
 from abside_agent.check import Checked, check, sources_of
 from abside_agent.conform import did_you_mean
 from abside_agent.pause import by_directory, paused
@@ -135,6 +136,11 @@ def _refused(reading: Reading, last: Snapshot | None, now_us: int, found: list[P
     return Settled(snapshot, problems, {"all": "last good"})
 
 
+def _odd(name: str) -> str:
+    odd = odd_in(name)
+    return f" ({odd.message})" if odd else ""
+
+
 def _left_out(last: Snapshot, unbuilt: Mapping[tuple[str, str], str]) -> Iterator[Problem]:
     for name, one in last.experiments.items():
         if why := unbuilt.get(("experiments", name)):
@@ -153,7 +159,7 @@ def _paused(
             next(f"{label}/{name}" for label, found in by_label.items() if name in found),
             "PAUSED_UNKNOWN",
             (),
-            f"no experiment is called {name}: this pauses nothing",
+            f"no experiment is called {name}{_odd(name)}: this pauses nothing",
             did_you_mean(name, known, MOST_NAMES) or "delete the key",
             severity="warning",
             value=name,

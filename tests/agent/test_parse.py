@@ -185,6 +185,12 @@ def test_places_are_those_of_values_and_of_keys() -> None:
         "a: " + "[],[" * 250_000,
         '"' + "\\u0041" * 170_000,
         "#" * 1_000_000,
+        "# " + "\u00a0" * 500_000,
+        "a: " + "\u00a0" * 500_000,
+        "a: " + "\u00a0\n   " * 180_000,
+        "- \u200b\n" * 160_000,
+        "\u2028" * 340_000,
+        "x\u0430" * 330_000,
     ],
 )
 def test_a_hostile_file_is_bounded_in_time_memory_and_words(text: str) -> None:

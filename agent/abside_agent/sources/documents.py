@@ -95,7 +95,7 @@ def _manifest(where: str, data: bytes) -> Tree | None:
     """Read a ConfigMap manifest; None for every other file."""
     if not _CONFIG_MAP.search(data):
         return None
-    tree = parse(where, data)
+    tree = parse(where, data, is_document=False)
     kind = tree.node(("kind",))
     return tree if isinstance(kind, Scalar) and kind.value == "ConfigMap" else None
 
