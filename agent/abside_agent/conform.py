@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import NODEFAULT, UNSET, inspect
 
+from abside.assignment.operand import AS_STRING
 from abside_agent.characters import beyond_ascii
 from abside_agent.document import Document
 from abside_agent.forms import ID_WORD, FormError, identifier, unit_id
@@ -97,7 +98,7 @@ class _Walk:
         value = node.value if isinstance(node, Scalar) else UNSET
         if type(value) is int and abs(value) > LARGEST_INTEGER:
             message = "integers beyond ±2^53 lose digits in many readers of JSON"
-            self.tree.note("INTEGER_TOO_BIG", path, message, "write it in quotes, as text")
+            self.tree.note("INTEGER_TOO_BIG", path, message, _as_text(path))
             return UNSET
         return value
 
@@ -247,6 +248,13 @@ def _within(kind: Any) -> str:
 
 
 _IDS = frozenset({identifier, unit_id})
+
+
+def _as_text(path: Path) -> str:
+    """Say how a number becomes text; in quotes alone it would only be the next mistake."""
+    if "eligibility" in path:
+        return AS_STRING
+    return "write it in quotes, as text, in the placement and in every variant"
 
 
 def _scalar(node: Node) -> Any:

@@ -126,7 +126,7 @@ def _seen(step: ExplainedStep, evaluator: Evaluator, subject: Subject) -> str:
             return f"{unit[0]} {unit[1]}" if unit is not None else f"it needs a {evaluator.kind} id, and none was given"
         case "eligibility":
             saw = "nothing" if step.saw is None else orjson.dumps(step.saw).decode()
-            return f"{step.condition}: saw {saw}"
+            return f"{step.condition}: saw {saw}" + (f", {step.note}" if step.note else "")
         case "layer":
             return f"bucket {step.bucket} of {experiment.layer}, its slots are {_range(step)}"
         case "traffic":

@@ -62,6 +62,14 @@ def text(value: str) -> str:
     return value
 
 
+def listed(value: str) -> str:
+    """Take one of several words as written. In an environment variable, commas or blanks stand between them."""
+    return value
+
+
+listed.separator = ","  # type: ignore[attr-defined]
+
+
 def integer(value: str) -> int:
     """Read a whole number ≥ 0. Raises ValueError."""
     if not re.fullmatch(r"\d{1,12}", value):

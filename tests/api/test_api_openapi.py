@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import re
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,6 +20,7 @@ from abside.sidecar.settings import SidecarSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT: dict[str, Any] = json.loads((ROOT / "docs" / "openapi.json").read_text())
+API_TEXT = (ROOT / "docs" / "api.md").read_text()
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
 NAMES = {
     "impression": "Impression",
@@ -75,9 +77,15 @@ def test_the_bounds_are_those_of_the_code() -> None:
     assert SCHEMAS["Attributes"]["maxProperties"] == rules.max_attributes
     assert SCHEMAS["Id"]["maxLength"] == unit.MAX_UNIT_BYTES
     assert (SCHEMAS["Id"]["minimum"], SCHEMAS["Id"]["maximum"]) == (unit.SMALLEST_INTEGER, unit.LARGEST_INTEGER)
-    absent = {"0", "null", "undefined", "None", "guest", "anonymous"}
-    assert absent == unit.SHARED_IDS
-    assert set(SCHEMAS["UsableId"]["not"]["enum"]) == absent | {0}
+    numbers, texts = SCHEMAS["UsableId"]["not"]["anyOf"]
+    assert numbers == {"enum": [0, -1]}
+    for one in unit.SHARED_IDS:
+        assert all(re.search(texts["pattern"], text) for text in (one, one.upper(), one.title())), one
+    assert texts["pattern"].count("|") == len(unit.SHARED_IDS)
+    assert not re.search(texts["pattern"], "guest-1")
+    listed = re.search(r"Those are, in any case of letters: (.*?);", API_TEXT)
+    assert listed is not None
+    assert {one.casefold() for one in re.findall(r"`(.*?)`", listed[1])} == unit.SHARED_IDS
     assert SCHEMAS["Text"]["maxLength"] == event.MAX_TEXT_BYTES
     assert SCHEMAS["Items"]["maxItems"] == event.MAX_ITEMS
     assert SCHEMAS["Properties"]["maxProperties"] == event.MAX_PROPERTIES

@@ -115,7 +115,17 @@ AT_LEAF = [
     (leaf("number", "lt", 1 << 20000), ["value"], "OUT_OF_RANGE", "an integer of 20001 bits", "string"),
     (leaf("boolean", "eq", "true"), ["value"], "WRONG_TYPE", '"true"', "without quotes"),
     (leaf("version", "lt", 2.1), ["value"], "NOT_A_VERSION", "2.1", "quotes"),
-    (leaf("version", "lt", "2.x"), ["value"], "NOT_A_VERSION", '"2.x"', "2.14.0"),
+    (leaf("version", "lt", "2.x"), ["value"], "NOT_A_VERSION", '"2.x"', "write one like "),
+    (leaf("number", "eq", 2**53 + 1), ["value"], "OUT_OF_RANGE", str(2**53 + 1), "declare the attribute as a string"),
+    (
+        leaf("number", "eq", str(2**53 + 1)),
+        ["value"],
+        "WRONG_TYPE",
+        f'"{2**53 + 1}"',
+        "declare the attribute as a string",
+    ),
+    (leaf("number", "eq", "9" * 41), ["value"], "WRONG_TYPE", f'"{"9" * 41}"', "declare the attribute"),
+    (leaf("boolean", "eq", "TRUE"), ["value"], "WRONG_TYPE", '"TRUE"', "write true without quotes"),
     (leaf("date", "lt", "2026-12-01"), ["value"], "NOT_A_DATE", '"2026-12-01"', "with a zone"),
     (leaf("date", "lt", 1796083200000), ["value"], "NOT_A_DATE", "1796083200000", "seconds"),
 ]

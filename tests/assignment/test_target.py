@@ -42,7 +42,9 @@ TABLE: list[tuple[str, str, Any, list[Any], list[Any]]] = [
     ("version", "lt", "2.10.0", ["2.9.9", "2.10.0-rc.1", "0"], ["2.10.0", "2.10", "10.0.0"]),
     ("version", "lte", "2.10.0", ["2.10", "2.10.0+b"], ["2.10.1-alpha"]),
     ("version", "gt", "2.10.0", ["2.10.1", "3.0.0-alpha"], ["2.10.0", "2.9"]),
-    ("version", "gte", "2.10.0", ["2.10", "11"], ["2.10.0-rc.1", "2.9"]),
+    ("version", "gte", "2.10.0", ["2.10", "11", "V2.10", "2.10.0.0.0.1", "02.010"], ["2.10.0-rc.1", "2.9", "V2.9.9.9"]),
+    ("version", "lt", "2024.08.01", ["2024.7.31", "2024.08.01-rc.1", "v2024.07.31.9"], ["2024.8.1", "2024.08.02"]),
+    ("version", "in", ["10.0.19041.0", "1.2.3.4"], ["10.0.19041", "01.02.03.04", "1.2.3.4.0.0"], ["1.2.3", "1.2.3.40"]),
     ("date", "lt", "2026-12-01T00:00:00Z", ["2026-11-30T23:59:59.999999Z", 0, 1.5], ["2026-12-01T01:00:00+01:00"]),
     ("date", "lte", "2026-12-01T00:00:00Z", ["2026-12-01T01:00:00+01:00", 1796083200], ["2026-12-01T00:00:01Z"]),
     ("date", "gt", 1796083200, ["2026-12-01t00:00:00.000001z", 1796083201], [1796083200, 1796083200.0]),
@@ -69,8 +71,10 @@ UNKNOWN: dict[str, list[Any]] = {
         "",
         "v",
         "2.",
-        "2.1.0.0",
-        "02.1.0",
+        "2.1.0.0.0.0.1",
+        "2..1",
+        "vv2.1",
+        " 2.1",
         "2.1.0-",
         "2.1.0-01",
         "2.1 ",
@@ -207,12 +211,23 @@ def test_an_explanation_tells_each_condition_what_it_saw_and_whether_it_held(sub
     )
 
     assert explain(made, subject(attributes={"country": "FR", "tags": ["x"]})) == [
-        ("country in [AT, DE]", "FR", False),
-        ("version gte 2.1.0 or missing", None, True),
-        ("any of (since lt 1970-01-01T00:00:00Z; all of (tags exists))", {"since": None, "tags": ["x"]}, True),
-        ("logged_in eq false", True, False),
-        ("country not_in [a, b, c, d, e, … 2 more]", "FR", True),
+        ("country in [AT, DE]", "FR", False, ""),
+        ("version gte 2.1.0 or missing", None, True, ""),
+        ("any of (since lt 1970-01-01T00:00:00Z; all of (tags exists))", {"since": None, "tags": ["x"]}, True, ""),
+        ("logged_in eq false", True, False, ""),
+        ("country not_in [a, b, c, d, e, … 2 more]", "FR", True, ""),
     ]
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_an_explanation_says_where_a_value_is_not_of_the_declared_type(
+    kind: str, subject: Callable[..., Subject]
+) -> None:
+    made = target([{"any": [{"attribute": "a", "op": "exists"}, {"attribute": "a", "op": "missing"}]}], a=kind)
+    for value in UNKNOWN[kind]:
+        assert "a is n" in explain(made, subject(attributes={"a": value}))[0][3]
+    for value in (*PRESENT[kind], None):
+        assert explain(made, subject(attributes={"a": value}))[0][3] == ""
 
 
 JSON = st.recursive(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from abside import snapshot
+from abside.assignment.unit import SHARED_IDS
 from abside.snapshot import Attribute
 
 if TYPE_CHECKING:
@@ -356,7 +357,7 @@ async def test_eligibility_sees_the_attributes_of_the_request(start: Start) -> N
         ({"user_id": "guest", "session_id": "s1"}, {"type": "session", "id": "s1"}),
         ({"user_id": 0, "session_id": "s1"}, {"type": "session", "id": "s1"}),
         ({"user_id": "u1", "session_id": "null"}, {"type": "user", "id": "u1"}),
-        ({"user_id": -1}, {"type": "user", "id": "-1"}),
+        ({"user_id": -2}, {"type": "user", "id": "-2"}),
         ({"user_id": 2**64 - 1}, {"type": "user", "id": "18446744073709551615"}),
         ({"user_id": "a" * 256}, {"type": "user", "id": "a" * 256}),
         ({"user_id": " u1 "}, {"type": "user", "id": " u1 "}),
@@ -391,11 +392,24 @@ async def test_null_is_absent_in_every_field(start: Start) -> None:
     assert several["placements"]["pdp"]["config"] == V2
 
 
+@pytest.mark.parametrize("shared", sorted(SHARED_IDS))
+async def test_an_id_of_nobody_falls_back_to_the_session_in_any_case(start: Start, shared: str) -> None:
+    running = await start()
+    for user_id in (shared, shared.upper(), shared.title(), shared.swapcase(), " ", "\t", 0, -1):
+        body = {"placement": "pdp", "user_id": user_id, "session_id": "s-1"}
+        for answer in (await running.assign(**body), (await running.post("/v1/explain", body)).json):
+            assert answer["unit"] == {"type": "session", "id": "s-1"}, user_id
+        reply = await running.post("/v1/assign", {"placement": "pdp", "user_id": "u1", "session_id": user_id})
+        assert reply.json["unit"] == {"type": "user", "id": "u1"}
+        assert running.spooled("exposure")[-1]["session_id"] is None
+
+
 async def test_shared_ids_are_a_setting(start: Start) -> None:
-    running = await start(shared_ids=("nobody",))
-    assert (await running.assign(placement="pdp", user_id="guest"))["unit"] == {"type": "user", "id": "guest"}
-    reply = await running.post("/v1/assign", {"placement": "pdp", "user_id": "nobody"})
-    assert (reply.status, reply.json["code"]) == (400, "NO_UNIT")
+    running = await start(shared_ids=("Nobody, KIOSK",))
+    assert (await running.assign(placement="pdp", user_id="nobody-1"))["unit"] == {"type": "user", "id": "nobody-1"}
+    for one in ("nobody", "NOBODY", "kiosk", "Kiosk", "guest"):
+        reply = await running.post("/v1/assign", {"placement": "pdp", "user_id": one})
+        assert (reply.status, reply.json["code"]) == (400, "NO_UNIT"), one
     answer = await running.assign(placement="pdp", user_id="nobody", session_id="s1")
     assert answer["unit"] == {"type": "session", "id": "s1"}
     assert running.spooled("exposure")[-1]["user_id"] is None

@@ -49,6 +49,7 @@ class ExplainedStep:
     range: tuple[int, int] | None = None  # half-open, in buckets
     condition: str | None = None
     saw: Json = None  # with a condition only; None: the attribute was missing or null
+    note: str = ""  # why what it saw is not known to the condition
 
     def to_map(self) -> dict[str, Json]:
         """Give the shape of the localhost API: without the fields this question does not have."""
@@ -64,6 +65,8 @@ class ExplainedStep:
             shown["range"] = list(self.range)
         if self.condition is not None:
             shown |= {"condition": self.condition, "saw": self.saw}
+        if self.note:
+            shown["note"] = self.note
         return shown
 
 
@@ -102,9 +105,9 @@ def _asked(
         case "force" | "status" | "unit":
             yield ExplainedStep(experiment.id, question, ok, reason)
         case "eligibility":
-            for condition, saw, holds in explain_target(evaluator.target, subject):
+            for condition, saw, holds, note in explain_target(evaluator.target, subject):
                 why = None if holds else reason
-                yield ExplainedStep(experiment.id, question, holds, why, condition=condition, saw=saw)
+                yield ExplainedStep(experiment.id, question, holds, why, condition=condition, saw=saw, note=note)
         case "layer":
             if experiment.slots is not None:
                 bucket = bucket_of(evaluator.layer_prefix, unit_id_utf8)

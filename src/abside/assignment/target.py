@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Check: TypeAlias = Callable[[Subject], bool]
 Saw: TypeAlias = Callable[[Subject], "Json"]
+Note: TypeAlias = Callable[[Subject], str]
 Node: TypeAlias = dict[str, Any]
 
 SHOWN_VALUES = 5  # of a long list, in an explanation
@@ -28,11 +29,15 @@ SHOWN_VALUES = 5  # of a long list, in an explanation
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Condition:
-    """One element of an eligibility, leaf or group: its text, whether it holds, and what it looked at."""
+    """One element of an eligibility, leaf or group: its text, whether it holds, and what it looked at.
+
+    `note`: why what it looked at is not known to it, empty where it is known or missing.
+    """
 
     text: str
     check: Check
     saw: Saw
+    note: Note
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,9 +54,12 @@ def build(conditions: Iterable[Json]) -> Target:
     return Target(_all([condition.check for condition in built]), built)
 
 
-def explain(target: Target, subject: Subject) -> list[tuple[str, Json, bool]]:
-    """Give (condition, what it saw, whether it holds) for every part, by the very closures `admits` is made of."""
-    return [(condition.text, condition.saw(subject), condition.check(subject)) for condition in target.conditions]
+def explain(target: Target, subject: Subject) -> list[tuple[str, Json, bool, str]]:
+    """Give (condition, what it saw, whether it holds, note) of every part, by the very closures `admits` is made of."""
+    return [
+        (condition.text, condition.saw(subject), condition.check(subject), condition.note(subject))
+        for condition in target.conditions
+    ]
 
 
 def _condition(node: Node) -> Condition:
@@ -59,7 +67,7 @@ def _condition(node: Node) -> Condition:
         if word in node:
             parts = [_condition(part) for part in node[word]]
             text = f"{word} of ({'; '.join(part.text for part in parts)})"
-            return Condition(text, joined([part.check for part in parts]), _saw_each(node[word], parts))
+            return Condition(text, joined([part.check for part in parts]), _saw_each(node[word], parts), _notes(parts))
     return _leaf(node)
 
 
@@ -68,7 +76,7 @@ def _leaf(node: Node) -> Condition:
     saw = _BUILT_IN.get(name) or _attribute(name)
     text = _text(node)
     if op == "missing":
-        return Condition(text, lambda subject: saw(subject) is None, saw)
+        return Condition(text, lambda subject: saw(subject) is None, saw, _note(node, saw))
     read = _BUILT_IN.get(name) or _typed_attribute(name, READERS[declared])
     test = OPERATORS[op].test(_comparable(declared, node.get("value")))
     or_missing = node.get("or_missing", False)
@@ -77,7 +85,7 @@ def _leaf(node: Node) -> Condition:
         value = read(subject)
         return or_missing if value is None else test(value)
 
-    return Condition(text, check, saw)
+    return Condition(text, check, saw, _note(node, saw))
 
 
 def _comparable(declared: AttributeType, operand: Any) -> Any:
@@ -147,6 +155,31 @@ def _saw_each(nodes: list[Node], parts: list[Condition]) -> Saw:
         return seen
 
     return saw
+
+
+_IS_NO: dict[AttributeType, str] = {
+    "string": "is no string",
+    "number": "is no number",
+    "boolean": "is neither true nor false",
+    "version": "is no version",
+    "date": "is no date: RFC 3339 with a zone, or seconds since 1970",
+    "list": "is no list of strings",
+}
+
+
+def _note(node: Node, saw: Saw) -> Note:
+    """Say where a value is there, but not of the declared type: then the condition does not know it."""
+    name, declared = node["attribute"], cast("AttributeType", node["type"])
+
+    def note(subject: Subject) -> str:
+        value = saw(subject)
+        return f"{name} {_IS_NO[declared]}" if value is not None and READERS[declared](value) is None else ""
+
+    return note
+
+
+def _notes(parts: list[Condition]) -> Note:
+    return lambda subject: "; ".join(dict.fromkeys(filter(None, (part.note(subject) for part in parts))))
 
 
 def _text(node: Node) -> str:

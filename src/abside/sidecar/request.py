@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -31,8 +31,12 @@ class Rules:
     max_nesting: int = 32
     max_attributes: int = 64
     max_placements: int = 32
-    shared_ids: frozenset[str] = SHARED_IDS
+    shared_ids: frozenset[str] = SHARED_IDS  # in lower case
     allow_force: bool = False
+    shared_lengths: frozenset[int] = field(init=False)  # in characters: most ids are told from nobody's by theirs
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shared_lengths", frozenset(map(len, self.shared_ids)))
 
 
 class AssignRequest(Subject):
@@ -82,18 +86,23 @@ def parse_assign(body: bytes, rules: Rules) -> AssignRequest:
     fields = parse_json(body, rules.max_nesting)
     if type(fields) is not dict:
         raise Refusal(422, "WRONG_TYPE", f"the body must be an object, not {kind_of(fields)}")
-    shared_ids = rules.shared_ids
+    shared_ids, lengths = rules.shared_ids, rules.shared_lengths
     user_id, session_id = fields.get("user_id"), fields.get("session_id")
     # What nearly every request is, seen without a call; everything else goes by the whole rule.
     is_plain = fields.keys() <= _PLAIN_FIELDS
     if not is_plain and not fields.keys() <= _FIELDS:
         name = next(name for name in fields if name not in _FIELDS)
         raise unknown_field(name, _FIELDS)
-    if not (type(user_id) is str and user_id.isascii() and 0 < len(user_id) <= MAX_UNIT_BYTES) or user_id in shared_ids:
+    # An id from "!" on is neither empty nor blank. Lower case is enough for ASCII, and taken where the length fits.
+    if not (type(user_id) is str and user_id.isascii() and user_id >= "!" and len(user_id) <= MAX_UNIT_BYTES) or (
+        len(user_id) in lengths and user_id.lower() in shared_ids
+    ):
         user_id = unit_id(fields, "user_id", shared_ids)
     if session_id is not None and (
-        not (type(session_id) is str and session_id.isascii() and 0 < len(session_id) <= MAX_UNIT_BYTES)
-        or session_id in shared_ids
+        not (
+            type(session_id) is str and session_id.isascii() and session_id >= "!" and len(session_id) <= MAX_UNIT_BYTES
+        )
+        or (len(session_id) in lengths and session_id.lower() in shared_ids)
     ):
         session_id = unit_id(fields, "session_id", shared_ids)
     if is_plain:

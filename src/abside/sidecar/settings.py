@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 
-from abside.environ import integer, one_of, seconds, setting, size, text
+from abside.environ import integer, listed, one_of, seconds, setting, size, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class SidecarSettings:
 
     fast_path: str = setting("on", "answer plain requests ahead of aiohttp", one_of("on", "off"))
     shared_ids: tuple[str, ...] = setting(
-        ("0", "null", "undefined", "None", "guest", "anonymous"), "user ids that mean nobody", many=True
+        (), "more ids that mean nobody, in any case of letters, besides those in api.md", listed, many=True
     )
     allow_force: bool = setting(False, "let requests force variants (flagged, left out of analysis)", flag=True)
     metric_experiments: bool = setting(False, "label metrics by experiment and variant", flag=True)
