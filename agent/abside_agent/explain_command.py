@@ -11,15 +11,19 @@ import orjson
 
 from abside.assignment.attribute import date_text
 from abside.assignment.explain import ExplainedStep, Explanation, explain
-from abside.assignment.unit import Subject, UnitError, choose_unit, parse_unit_id
+from abside.assignment.unit import SHARED_IDS, Subject, UnitError, choose_unit, nobody, parse_unit_id
 from abside.environ import now_us
+from abside_agent.attributes import read_attributes
 from abside_agent.conform import did_you_mean
-from abside_agent.in_force import InForce, NothingInForceError, UsageError, put_in_force, read_attributes
+from abside_agent.in_force import InForce, NothingInForceError, UsageError, put_in_force
 from abside_agent.rules.alone import shown_percent
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from abside.assignment.assign import Evaluator
     from abside.assignment.plan import PlacementPlan
+    from abside.snapshot import Json
     from abside_agent.settings import ExplainSettings
 
 EXIT_PROBLEMS = 1
@@ -31,7 +35,8 @@ def main(settings: ExplainSettings) -> int:
     try:
         found = put_in_force(settings.config, settings.paused, now_us() if settings.at is None else settings.at)
         plan = _plan(found, settings.placement)
-        subject = _subject(found, settings)
+        attributes, ignored = read_attributes(settings.attribute, found.snapshot.head.attributes)
+        subject = _subject(settings, attributes)
     except UsageError as exc:
         sys.stderr.write(f"abside explain: {exc}\n")
         return EXIT_USAGE
@@ -41,7 +46,7 @@ def main(settings: ExplainSettings) -> int:
     explained = explain(plan, subject)
     said = _json(found, plan, explained) if settings.json else _text(found, plan, subject, explained)
     click.echo(said, nl=False)
-    sys.stderr.writelines(f"{problem}\n" for problem in found.errors)
+    sys.stderr.writelines(f"{said}\n" for said in (*(f"abside explain: {one}" for one in ignored), *found.errors))
     return EXIT_PROBLEMS if found.errors else 0
 
 
@@ -53,17 +58,17 @@ def _plan(found: InForce, name: str) -> PlacementPlan:
     return known[name]
 
 
-def _subject(found: InForce, settings: ExplainSettings) -> Subject:
+def _subject(settings: ExplainSettings, attributes: Mapping[str, Json]) -> Subject:
+    shared_ids = SHARED_IDS | nobody(settings.shared_ids)
     ids = {}
     for option, text in (("--user-id", settings.user_id), ("--session-id", settings.session_id)):
         try:
-            ids[option] = parse_unit_id(text)
+            ids[option] = parse_unit_id(text, shared_ids)
         except UnitError as exc:
             raise UsageError(f"{option}: {exc}") from exc
     if not any(ids.values()):
         shared = "; an id that many share, as guest or 0, is none"
         raise UsageError(f"neither --user-id nor --session-id is usable: give at least one{shared}")
-    attributes = read_attributes(settings.attribute, found.snapshot.head.attributes)
     return Subject(ids["--user-id"], ids["--session-id"], attributes, settings.placement)
 
 

@@ -7,14 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abside.assignment.plan import Plans, build_plans
-from abside_agent.conform import did_you_mean
 from abside_agent.settle import settle
 from abside_agent.sources.mounted import Mounted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from abside.snapshot import Attribute, Json, Problem, Snapshot
+    from abside.snapshot import Problem, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,34 +50,3 @@ def put_in_force(config: tuple[str, ...], paused: tuple[str, ...], at_us: int) -
     if settled.snapshot is None:
         raise NothingInForceError(settled.problems)
     return InForce(settled.snapshot, build_plans(settled.snapshot, at_us), at_us, settled.problems)
-
-
-def read_attributes(words: Iterable[str], declared: Mapping[str, Attribute]) -> dict[str, Json]:
-    """Read `name=value` by the type each attribute is declared with; a list is written `a,b`. Raises UsageError."""
-    read: dict[str, Json] = {}
-    for word in words:
-        name, sign, text = word.partition("=")
-        if not sign:
-            raise UsageError(f"--attribute {word}: write name=value, for example country=DE")
-        if name not in declared:
-            hint = did_you_mean(name, declared) or f"declared are: {', '.join(declared) or 'none'}"
-            raise UsageError(f"--attribute {word}: no attribute is called {name}; {hint}")
-        read[name] = _value(word, declared[name].type, text)
-    return read
-
-
-def _value(word: str, kind: str, text: str) -> Json:
-    match kind:
-        case "number":
-            try:
-                return int(text) if text.lstrip("+-").isdecimal() else float(text)
-            except ValueError as exc:
-                raise UsageError(f"--attribute {word}: this attribute is a number, for example 3 or 2.5") from exc
-        case "boolean":
-            if text not in {"true", "false"}:
-                raise UsageError(f"--attribute {word}: this attribute is true or false")
-            return text == "true"
-        case "list":
-            return [item for item in text.split(",") if item]
-        case _:
-            return text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import MISSING, dataclass
 
-from abside.environ import integer, one_of, seconds, setting, size
+from abside.environ import integer, listed, one_of, seconds, setting, size
 from abside.snapshot import BASIS_POINTS
 
 
@@ -87,7 +87,10 @@ class ExplainSettings:
     placement: str = setting(MISSING, "the placement asked at")
     user_id: str | None = setting(None, "the shopper's user id")
     session_id: str | None = setting(None, "the shopper's session id")
-    attribute: tuple[str, ...] = setting((), "name=value, for each attribute the rec service sends", many=True)
+    attribute: tuple[str, ...] = setting(
+        (), "name=value or name:=JSON, for each attribute the rec service sends", many=True
+    )
+    shared_ids: tuple[str, ...] = setting((), "the sidecar's own --shared-ids, if it has some", listed, many=True)
     paused: tuple[str, ...] = setting((), "directory whose keys are paused experiments", many=True)
     at: int | None = setting(None, "the instant to explain; now if not given", instant)
     json: bool = setting(False, "print what POST /v1/explain answers", flag=True)
@@ -101,7 +104,7 @@ class SimulateSettings:
     units: int | None = setting(None, "how many made-up units; 100000 if not given", integer)
     ids: str | None = setting(None, "file of ids, one a line, or - for stdin")
     attribute: tuple[str, ...] = setting(
-        (), "name=value of every unit; with none, eligibility is taken as given", many=True
+        (), "name=value or name:=JSON of every unit; with none, eligibility is taken as given", many=True
     )
     paused: tuple[str, ...] = setting((), "directory whose keys are paused experiments", many=True)
     at: int | None = setting(None, "the instant to simulate; now if not given", instant)

@@ -15,7 +15,8 @@ from abside.assignment.assign import Evaluator
 from abside.assignment.attribute import date_text
 from abside.environ import now_us
 from abside.snapshot import BASIS_POINTS
-from abside_agent.in_force import InForce, NothingInForceError, UsageError, put_in_force, read_attributes
+from abside_agent.attributes import read_attributes
+from abside_agent.in_force import InForce, NothingInForceError, UsageError, put_in_force
 from abside_agent.rules.alone import shown_percent
 from abside_agent.rules.conflicts import LIVE
 from abside_agent.simulate.count import MAX_OVERLAPPING, Counted, Tally, count
@@ -38,7 +39,9 @@ def main(settings: SimulateSettings) -> int:
     skipped = Skipped()
     try:
         found = put_in_force(settings.config, settings.paused, now_us() if settings.at is None else settings.at)
-        attributes = read_attributes(settings.attribute, found.snapshot.head.attributes)
+        attributes, ignored = read_attributes(settings.attribute, found.snapshot.head.attributes)
+        if ignored:
+            raise UsageError(f"--attribute: {ignored[0]}")
         with _ids(settings, skipped) as ids:
             tally = count(_evaluators(found, attributes), ids, attributes)
     except (UsageError, OSError) as exc:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from abside.snapshot import Json, UnitKind
 
@@ -105,6 +105,11 @@ def parse_unit_id(value: object, shared_ids: frozenset[str] = SHARED_IDS) -> str
     if size > MAX_UNIT_BYTES:
         raise UnitError("a string", f"it has {size} bytes of UTF-8; an id has at most {MAX_UNIT_BYTES}")
     return None if not text or text.isspace() or text.casefold() in shared_ids else text
+
+
+def nobody(words: Iterable[str]) -> frozenset[str]:
+    """Give more shared ids as people list them, each word one or several with commas between, in lower case."""
+    return frozenset(one.strip().casefold() for word in words for one in word.split(",")) - {""}
 
 
 def choose_unit(kind: UnitKind, subject: Subject) -> UnitId | None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from abside import log as logging
-from abside.assignment.unit import SHARED_IDS
+from abside.assignment.unit import SHARED_IDS, nobody
 from abside.environ import connections_within, now_us, raise_descriptor_limit
 from abside.event import EventIds
 from abside.log import Log
@@ -220,7 +220,7 @@ def _rules(settings: SidecarSettings) -> Rules:
         max_nesting=settings.max_nesting,
         max_attributes=settings.max_attributes,
         max_placements=settings.max_placements,
-        shared_ids=SHARED_IDS.union(one.strip().casefold() for item in settings.shared_ids for one in item.split(",")),
+        shared_ids=SHARED_IDS | nobody(settings.shared_ids),
         allow_force=settings.allow_force,
     )
 
