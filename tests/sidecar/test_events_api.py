@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +154,23 @@ async def test_with_fsync_always_an_event_is_durable_before_its_answer(start: St
     reply = await running.post("/v1/events", {**EVENTS[1], "user_id": "u1"})
     spool = running.sidecar.spool
     assert (reply.status, spool._durable) == (202, spool.stats.appended_bytes)
+
+
+async def test_with_fsync_always_and_a_disk_that_fails_the_refusal_says_that_it_may_be_stored(start: Start) -> None:
+    running = await start(fsync="always")
+    spool = running.sidecar.spool
+    event = {**EVENTS[1], "user_id": "u1", "event_id": "mine"}
+    await running.post("/v1/events", {**EVENTS[1], "user_id": "u1"})
+    assert spool._open is not None
+    handle = spool._open.handle
+    kept, (pipe, far) = os.dup(handle), os.pipe()
+    os.dup2(far, handle)  # a pipe cannot be synced
+    reply = await running.post("/v1/events", event)
+    os.dup2(kept, handle)
+    for one in (kept, pipe, far):
+        os.close(one)
+    assert (reply.status, reply.json["code"]) == (503, "SPOOL_FULL")
+    assert "may be stored all the same: retry with the same event_id" in reply.json["detail"]
 
 
 async def test_an_event_as_large_as_is_allowed_is_taken_and_one_byte_more_is_not(start: Start) -> None:

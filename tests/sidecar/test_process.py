@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,15 @@ async def keep_posting(http: aiohttp.ClientSession, url: str, name: str, acked: 
         except (aiohttp.ClientError, ConnectionError):
             return
         number += 1
+
+
+async def keep_posting_for(
+    http: aiohttp.ClientSession, url: str, name: str, acked: list[str], *, seconds: float
+) -> None:
+    """Do so for a while."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await keep_posting(http, url, name, acked)
 
 
 def clicks(events: list[EventMap]) -> Counter[str]:
@@ -233,3 +243,25 @@ def cpu_seconds(pid: int) -> float:
     """Give what a process used of a processor since its start."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def test_a_removed_lock_ends_it_with_a_word_and_exit_1_and_all_it_accepted_is_on_disk(
+    sidecar_process: Spawn, http: aiohttp.ClientSession, published: Path, tmp_path: Path, read_spool: ReadSpool
+) -> None:
+    assert published.exists()
+    first = await sidecar_process("--fsync", "never")
+    acked: list[str] = []
+    posting = asyncio.gather(keep_posting(http, first.url, "a", acked), return_exceptions=True)
+    await asyncio.sleep(0.3)
+    (tmp_path / "spool" / "LOCK").unlink()
+    second = await sidecar_process("--fsync", "never")  # it waits until the first lets go
+    await keep_posting_for(http, second.url, "b", acked, seconds=0.3)
+    assert await asyncio.wait_for(first.stopped(), DEADLINE_SECONDS) == 1
+    await posting
+    assert any("spool_taken" in line and "LOCK was removed or replaced" in line for line in first.lines)
+    second.child.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(second.stopped(), DEADLINE_SECONDS) == 0
+    found = clicks(read_spool(tmp_path / "spool"))
+    assert len(acked) > 10
+    assert set(acked) <= set(found)
+    assert max(found.values()) == 1

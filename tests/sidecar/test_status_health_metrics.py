@@ -16,6 +16,7 @@ from abside.sidecar.current import Cell
 from abside.sidecar.health import Health
 from abside.sidecar.metrics import RENDER_SECONDS, SLICE_SERIES
 from abside.snapshot import Step
+from abside.spool.errors import SpoolFailed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -401,3 +402,28 @@ async def test_a_drain_ends_within_its_bound_though_a_client_holds_on(start: Sta
     assert await reader.read() == b""
     writer.close()
     assert running.spooled()[-1]["clean_end"] is True
+
+
+async def test_a_spool_in_trouble_is_degraded_and_not_ready_until_it_is_over(start: Start) -> None:
+    running = await start(seal_seconds=3600.0)
+    spool = running.sidecar.spool
+    assert spool._open is not None
+    obstacle = spool._open.path.with_suffix(".seg")
+    obstacle.mkdir()  # nothing can be sealed
+    await running.post("/v1/events", [CLICK])
+    with pytest.raises(SpoolFailed):
+        await spool.seal()
+    status = await running.status()
+    assert (status["degraded"], (await running.admin("/readyz")).status) == (True, 503)
+    assert "could not seal" in status["spool"]["trouble"]
+    metrics = await running.metrics()
+    assert (metrics["abside_spool_in_trouble"], metrics["abside_spool_failed_seals_total"]) == (1.0, 1.0)
+    obstacle.rmdir()
+    await spool.seal()
+    status = await running.status()
+    assert (status["degraded"], status["spool"]["trouble"], (await running.admin("/readyz")).status) == (
+        False,
+        None,
+        200,
+    )
+    assert (await running.metrics())["abside_spool_in_trouble"] == 0.0

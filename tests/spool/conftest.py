@@ -48,9 +48,9 @@ class Opener:
     clock: Clock = field(default_factory=Clock)
     opened: list[Spool] = field(default_factory=list)
 
-    def __call__(self, boot: str = "boot1", **changes: Any) -> Spool:
+    def __call__(self, boot: str = "boot1", now_us: Callable[[], int] | None = None, **changes: Any) -> Spool:
         chosen = SpoolSettings(**{"directory": self.directory, **ONE_DISK, **changes})
-        spool = Spool.open(chosen, boot, self.clock.now_us, self.clock.monotonic)
+        spool = Spool.open(chosen, boot, now_us or self.clock.now_us, self.clock.monotonic)
         self.opened.append(spool)
         return spool
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from abside.spool.calendar import Calendar
 from abside.spool.dead import BLOCK_BYTES
 from abside.spool.errors import SpoolFailed
 from abside.spool.frame import MAGIC, frame, good_frames
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 
     from abside.spool.segment import Segment
     from abside.spool.writer import Spool
+
+DAY_US = 86_400 * 1_000_000
 
 
 async def sealed(spool: Spool, *payloads: bytes) -> Segment:
@@ -100,3 +104,54 @@ async def test_the_same_part_buried_twice_counts_once(open_spool: Any) -> None:
     for _ in range(2):
         spool.backlog.bury_part(segment, [b"one"], "a crash came between")
     assert (spool.backlog.dead.files, spool.backlog.dead.bytes) == (1, BLOCK_BYTES)
+
+
+async def test_a_clock_that_woke_up_days_ahead_empties_nothing(
+    open_spool: Any, clock: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = open_spool()
+    first.backlog.bury(await sealed(first, b"one"), "x")
+    await first.close()
+    woken = clock.now_us() + 8 * DAY_US
+    spool = open_spool("boot2", now_us=lambda: woken)
+    spool.backlog.dead.prune()
+    assert spool.backlog.dead.files == 1
+    assert spool.calendar.jump_seconds == 8 * 86_400
+    await spool._look()
+    await spool._look()
+    assert caplog.text.count("clock_jumped") == 1
+    await spool.close()
+    third = open_spool("boot3", now_us=lambda: woken)  # a restart believes it no more
+    assert third.backlog.dead.files == 1
+    os.utime(open_spool.directory / "LOCK", ns=(woken * 1000, woken * 1000))  # a person says that it is right
+    await third._look()
+    assert (third.calendar.jump_seconds, third.backlog.dead.files) == (0, 0)
+
+
+@pytest.mark.parametrize("days", [8, -8, 3650])
+def test_a_clock_that_jumps_while_running_is_not_followed_and_believed_when_it_is_back(days: int) -> None:
+    seconds, wall_us = 0.0, 10**15
+    calendar = Calendar(lambda: wall_us, lambda: seconds, None)
+    seconds, wall_us = 60.0, wall_us + 60_000_000
+    assert calendar.now_us() == wall_us
+    right_us = wall_us
+    seconds, wall_us = 61.0, wall_us + days * DAY_US
+    assert (calendar.now_us(), calendar.jump_seconds) == (right_us + 1_000_000, days * 86_400 - 1)
+    calendar.trust(right_us)
+    assert calendar.jump_seconds, "that is not what the wall clock says"
+    seconds, wall_us = 62.0, right_us + 3_000_000
+    assert (calendar.now_us(), calendar.jump_seconds) == (wall_us, 0)
+
+
+async def test_what_cannot_be_removed_from_dead_stays_counted_until_it_can(open_spool: Any) -> None:
+    spool = open_spool(dead_limit_bytes=BLOCK_BYTES)
+    segment = await sealed(spool, b"one")
+    spool.backlog.bury(segment, "x")
+    kept = open_spool.directory / "dead" / f"{segment.name}.seg"
+    kept.unlink()
+    kept.mkdir()  # no right to unlink, as anybody but root would see it
+    spool.backlog.bury(await sealed(spool, b"two"), "x")
+    assert (spool.backlog.dead.files, spool.backlog.dead.bytes, spool.stats.pruned_files) == (2, 2 * BLOCK_BYTES, 0)
+    kept.rmdir()
+    await spool._look()
+    assert (spool.backlog.dead.files, spool.stats.pruned_files) == (1, 1)

@@ -30,7 +30,7 @@ from abside.sidecar.metrics import Metrics
 from abside.sidecar.request import Rules
 from abside.sidecar.shipper import Shipper, ShipperSettings
 from abside.sidecar.status import status
-from abside.spool.errors import SpoolBusy, SpoolFailed
+from abside.spool.errors import SpoolBusy, SpoolFailed, SpoolTaken
 from abside.spool.settings import SpoolSettings
 from abside.spool.writer import Spool
 from abside.supervise import Supervisor
@@ -77,7 +77,8 @@ class Sidecar:
         self.upstream = upstream
         self.shipper = None if upstream is None else Shipper(spool, upstream, ShipperSettings(source["pod"]), now_us)
         self.desk = Desk(cell, journal, configs, _rules(settings), now_us)
-        self.health = Health(cell, time.monotonic, time.monotonic() + settings.startup_seconds)
+        startup_until = time.monotonic() + settings.startup_seconds
+        self.health = Health(cell, time.monotonic, startup_until, lambda: spool.trouble)
         self.follower = Follower(settings.snapshot, cell, now_us, settings.poll_seconds, configs.applied)
         self.decisions = Listener(routes.decisions(self.desk, settings, self.status), _bounds(settings))
         self.fast = FastDoor(self.decisions, routes.fast(self.desk, settings), journal.flush)
@@ -122,7 +123,7 @@ class Sidecar:
         self.admin_address = await _open(self.admin, "--admin", self.settings.admin)
         self.addresses = [await _open(self.decisions, "--listen", address) for address in self.settings.listen]
         self.supervisor.start("follow", self.follower.run)
-        self.supervisor.start("spool", self.spool.run)
+        self.supervisor.start("spool", self._keep_spool)
         self.supervisor.start("tell", self._tell)
         self.supervisor.start("sweep", self.fast.sweep)
         if self.shipper is not None:
@@ -163,6 +164,13 @@ class Sidecar:
         await self.spool.close()
         await self.admin.close(0.0)
         log.info("drained", left_segments=waiting.segments, left_bytes=waiting.bytes)
+
+    async def _keep_spool(self) -> None:
+        try:
+            await self.spool.run()
+        except SpoolTaken as exc:
+            log.error("spool_taken", reason=str(exc))
+            self._fatal("spool")
 
     async def _tell(self) -> None:
         while True:

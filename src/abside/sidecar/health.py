@@ -22,6 +22,7 @@ class Health:
     cell: Cell
     monotonic: Callable[[], float]
     startup_until: float  # monotonic seconds; from then on start-up is reported done whatever was published
+    trouble: Callable[[], str] = str  # why the spool does not get its events on, empty while it does
     draining: bool = False
 
     def livez(self) -> Answer:
@@ -37,11 +38,16 @@ class Health:
         return _say(503, "waiting for the first snapshot")
 
     def readyz(self) -> Answer:
-        """Answer 200 while a snapshot is in force and the process is not draining."""
+        """Answer 200 while a snapshot is in force, the process is not draining and its spool takes events.
+
+        A full spool is no trouble: decisions go on, and only the upstream can make room.
+        """
         if self.draining:
             return _say(503, "draining")
         if self.cell.current is None:
             return _say(503, "no snapshot yet")
+        if self.trouble():
+            return _say(503, "the spool is in trouble: see /v1/status or the log")
         return _say(200, "ready")
 
 

@@ -124,6 +124,15 @@ class Metrics:
         waiting = spool.waiting
         yield gauge("spool_used_bytes", "Bytes that count against the quota.", spool.used_bytes)
         yield gauge("spool_limit_bytes", "The spool's quota.", spool.settings.limit_bytes)
+        yield gauge(
+            "spool_in_trouble", "1 when events do not get into the spool, or not on from it.", bool(spool.trouble)
+        )
+        yield gauge(
+            "spool_clock_ahead_seconds", "By how much a clock that jumped is ahead.", spool.calendar.jump_seconds
+        )
+        yield gauge(
+            "spool_undeleted_bytes", "Of batches that arrived and cannot be unlinked.", spool.backlog.undeleted_bytes
+        )
         yield gauge("spool_waiting_segments", "Sealed batches not yet shipped.", waiting.segments)
         oldest = 0 if waiting.oldest_us is None else max(0, now_us - waiting.oldest_us) / 1e6
         yield gauge("spool_oldest_age_seconds", "Age of the oldest batch that waits.", oldest)
@@ -201,6 +210,10 @@ TOLD = {
     "spool_buried_segments": "Files put into dead/.",
     "spool_buried_events": "Events in them, as far as they could be counted.",
     "spool_uncounted_segments": "Of those files, how many could not be counted.",
+    "spool_failed_seals": "Tries to make a batch ready to ship that failed.",
+    "spool_rescued_segments": "Batches whose file was removed while it was written, copied from its descriptor.",
+    "spool_lost_events": "Events of files that somebody removed, as far as they could be counted.",
+    "spool_lost_segments": "Those files.",
     "spool_pruned_files": "Files removed from dead/ for its quota or their age.",
     "upstream_acked_batches": "Batches the upstream acknowledged.",
     "upstream_acked_events": "Events in them.",

@@ -10,6 +10,7 @@ import orjson
 from abside.serve import Answer, Refusal, Route
 from abside.sidecar import handlers, intake
 from abside.sidecar.heads import FastRoute
+from abside.sidecar.journal import RETRY_AFTER_SECONDS
 from abside.sidecar.page.draw import page
 from abside.spool.errors import SpoolFailed
 
@@ -84,5 +85,8 @@ async def _durable(desk: Desk, answer: Answer) -> Answer:
     try:
         await desk.journal.spool.synced()
     except SpoolFailed as exc:
-        raise Refusal(503, "SPOOL_FULL", "the disk could not make the events durable", retry_after_seconds=5) from exc
+        detail = (
+            "the disk could not make the events durable; they may be stored all the same: retry with the same event_id"
+        )
+        raise Refusal(503, "SPOOL_FULL", detail, retry_after_seconds=RETRY_AFTER_SECONDS) from exc
     return answer

@@ -132,7 +132,7 @@ class Shipper:
         try:
             contents = await read(segment)
         except FileNotFoundError as exc:
-            self._backlog.forget(segment)
+            self._backlog.lose(segment)
             log.error("segment_gone", segment=segment.name, error=str(exc))
             return 0.0
         except OSError as exc:

@@ -28,9 +28,10 @@ def status(desk: Desk, shipper: Shipper | None, supervisor: Supervisor, *, drain
     document: dict[str, Any] = {
         "version": __version__,
         "revision": current.revision if current else None,
-        "degraded": bool(
-            (current and current.snapshot.head.degraded) or cell.refusal or (shipper and shipper.stats.loud)
-        ),
+        "degraded": bool(current and current.snapshot.head.degraded)
+        or bool(cell.refusal)
+        or bool(shipper and shipper.stats.loud)
+        or bool(desk.journal.spool.trouble or desk.journal.spool.calendar.jump_seconds),
         "draining": draining,
         "snapshot": {
             "published_us": current.snapshot.head.written_at_us if current else None,
@@ -113,6 +114,9 @@ def _spool(desk: Desk) -> dict[str, Any]:
     return {
         "used_bytes": spool.used_bytes,
         "limit_bytes": spool.settings.limit_bytes,
+        "trouble": spool.trouble or None,
+        "clock_ahead_seconds": spool.calendar.jump_seconds,
+        "undeleted_bytes": spool.backlog.undeleted_bytes,
         "waiting_segments": waiting.segments,
         "waiting_bytes": waiting.bytes,
         "oldest_age_seconds": None if waiting.oldest_us is None else _age(waiting.oldest_us, desk.clock()),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from abside.spool.frame import MAGIC, frame
-from abside.spool.segment import DAMAGED, SEALED, Segment, stem
+from abside.spool.segment import DAMAGED, SEALED, Segment, stem, unhandled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from abside.spool.dead import Dead
     from abside.spool.settings import SpoolStats
@@ -30,6 +32,9 @@ class Backlog:
         self.dead = dead
         self.growth = growth
         self.bytes = 0
+        self.undeleted_bytes = 0  # of them, what was acknowledged and cannot be unlinked
+        self._undeleted: deque[Segment] = deque()
+        self._abandoned = False
         for segment in found:
             self.add(segment)
 
@@ -65,14 +70,52 @@ class Backlog:
         if gone is not None:
             self.bytes -= gone.size
 
+    def lose(self, segment: Segment) -> None:
+        """Let go of a segment whose file somebody removed, and count what went with it."""
+        self.forget(segment)
+        self._stats.lost(unhandled(segment))
+
+    def abandon(self) -> None:
+        """Let go of everything and touch no file any more: the directory is another's."""
+        self._abandoned = True
+        self._segments.clear()
+        self._undeleted.clear()
+        self.bytes = self.undeleted_bytes = 0
+
     async def acknowledge(self, segment: Segment) -> None:
-        """Unlink a segment that arrived upstream. A file that cannot be unlinked is sent again after a restart only."""
+        """Unlink a segment that arrived upstream.
+
+        A file that cannot be unlinked is not sent again by this process; it counts against the quota, and `tidy`
+        tries again.
+        """
         self.forget(segment)
         self._stats.acknowledged_segments += 1
+        if self._abandoned:
+            return
+        if await asyncio.to_thread(self._unlink, segment.path):
+            return
+        if not self._abandoned:
+            self._undeleted.append(segment)
+            self.bytes += segment.size
+            self.undeleted_bytes += segment.size
+
+    async def tidy(self) -> None:
+        """Try again to unlink what was acknowledged and could not be unlinked, until one cannot."""
+        while self._undeleted:
+            unlinked = await asyncio.to_thread(self._unlink, self._undeleted[0].path)
+            if not unlinked or self._abandoned:  # meanwhile
+                return
+            segment = self._undeleted.popleft()
+            self.bytes -= segment.size
+            self.undeleted_bytes -= segment.size
+
+    def _unlink(self, path: Path) -> bool:
         try:
-            await asyncio.to_thread(segment.path.unlink, missing_ok=True)
+            path.unlink(missing_ok=True)
         except OSError as exc:
             self._stats.failed(exc)
+            return False
+        return True
 
     def advance(self, segment: Segment, part: str) -> Segment:
         """Move the segment's cursor to `part`, on disk first; give the segment as it now stands."""
@@ -95,6 +138,7 @@ class Backlog:
             self.dead.take(segment.path, segment.name + SEALED, reason, events)
         except FileNotFoundError as exc:  # someone removed it: there is nothing left to keep
             self._stats.failed(exc)
+            self._stats.lost(events)
         self.forget(segment)
 
     def bury_rest(self, segment: Segment, rest: bytes, reason: str, events: int | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,7 +35,10 @@ class Buried:
 
 
 class Dead:
-    """The directory dead/: takes files, and removes the oldest beyond its quota and its age."""
+    """The directory dead/: takes files, and removes the oldest beyond its quota and its age.
+
+    `now_us` is the time that is believed, not the wall clock: see abside.spool.calendar. All methods touch the disk.
+    """
 
     def __init__(self, directory: Path, settings: SpoolSettings, stats: SpoolStats, now_us: Callable[[], int]) -> None:
         self.directory = directory
@@ -42,6 +46,7 @@ class Dead:
         self._age_us = int(settings.dead_age_seconds * 1_000_000)
         self._stats = stats
         self._now_us = now_us
+        self._turn = threading.Lock()  # it is used from threads, one at a time
         self._files = deque(sorted(_found(directory), key=lambda file: file.at_us))
         self.bytes = sum(file.charged_bytes for file in self._files)
 
@@ -55,43 +60,52 @@ class Dead:
 
         Raises SpoolFailed, or FileNotFoundError when it is gone.
         """
-        self._explain(name, reason)
         target = self.directory / name
-        try:
-            move(path, target, durable=False)
-        except FileNotFoundError:
-            raise
-        except OSError as exc:
-            self._stats.failed(exc)
-            raise SpoolFailed("bury", path, exc) from exc
-        self._count(target, events)
+        with self._turn:
+            self._explain(name, reason)
+            try:
+                move(path, target, durable=False)
+            except OSError as exc:
+                if isinstance(exc, FileNotFoundError) and self.directory.is_dir():
+                    raise
+                self._stats.failed(exc)
+                raise SpoolFailed("bury", path, exc) from exc
+            self._count(target, events)
 
     def keep(self, name: str, data: bytes, reason: str, events: int | None = None) -> None:
         """Write a part of a file here under `name`, with `events` in it (None: not known). Raises SpoolFailed."""
-        self._explain(name, reason)
         target = self.directory / name
-        try:
-            write_whole(target, data)
-        except OSError as exc:
-            self._stats.failed(exc)
-            raise SpoolFailed("bury in", target, exc) from exc
-        self._count(target, events)
+        with self._turn:
+            self._explain(name, reason)
+            try:
+                write_whole(target, data)
+            except OSError as exc:
+                self._stats.failed(exc)
+                raise SpoolFailed("bury in", target, exc) from exc
+            self._count(target, events)
 
     def prune(self) -> None:
-        """Remove the oldest files until quota and age are kept."""
+        """Remove the oldest files until quota and age are kept; what cannot be removed still counts, until it can."""
+        with self._turn:
+            self._prune()
+
+    def _prune(self) -> None:
         oldest_us = self._now_us() - self._age_us
         while self._files and (self.bytes > self._limit_bytes or self._files[0].at_us < oldest_us):
-            file = self._files.popleft()
+            file = self._files[0]
+            try:
+                for path in (file.path, file.path.with_name(file.path.name + REASON)):
+                    path.unlink(missing_ok=True)
+            except OSError as exc:
+                self._stats.failed(exc)
+                return
+            self._files.popleft()
             self.bytes -= file.charged_bytes
             self._stats.pruned_files += 1
-            for path in (file.path, file.path.with_name(file.path.name + REASON)):
-                try:
-                    path.unlink(missing_ok=True)
-                except OSError as exc:
-                    self._stats.failed(exc)
 
     def _explain(self, name: str, reason: str) -> None:
         try:
+            self.directory.mkdir(parents=True, exist_ok=True)  # somebody may have removed it
             write_whole(self.directory / (name + REASON), reason.encode()[:MAX_REASON_BYTES] + b"\n")
         except OSError as exc:  # a full disk: the events matter more than the words about them
             self._stats.failed(exc)
@@ -106,7 +120,7 @@ class Dead:
         self._stats.buried_segments += 1
         self._stats.buried_events += events or 0
         self._stats.uncounted_segments += events is None
-        self.prune()
+        self._prune()
 
 
 def _found(directory: Path) -> list[Buried]:

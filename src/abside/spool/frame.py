@@ -85,7 +85,7 @@ def scan(data: bytes) -> Generator[bytes, None, tuple[Damage, ...]]:
             yield data[start : start + size]
             offset = start + size
             continue
-        stop = yield from _next_good(data, offset, start + size)
+        stop = yield from _next_good(data, offset + 1 if offset else 0, start + size)
         damage.append(Damage(offset, stop, problem))
         offset, problem = stop, ""
     return tuple(damage)
@@ -101,13 +101,13 @@ def _problem_of(data: bytes, start: int, size: int, checksum: int) -> str:
     return "" if _crc32(memoryview(data)[start : start + size]) == checksum else "a frame whose checksum is wrong"
 
 
-def _next_good(data: bytes, damaged: int, claimed_end: int) -> Generator[bytes, None, int]:
-    """Search behind a damaged frame for the next that is good; return where it begins, or the end of the data.
+def _next_good(data: bytes, offset: int, claimed_end: int) -> Generator[bytes, None, int]:
+    """Search from `offset` for the next frame that is good; return where it begins, or the end of the data.
 
     The nearest one is taken, not the one where the damaged frame claims to end: the flipped bit may be in its length.
     Only where that search becomes too dear is its claim believed, if a good frame or the end is there.
     """
-    offset, end, effort, left = damaged + 1, len(data), 0, MAX_SEARCH_BYTES
+    end, effort, left = len(data), 0, MAX_SEARCH_BYTES
     while offset + _HEADER.size < end:
         found = _LENGTH.search(data, offset, min(end, offset + SEARCH_BYTES))
         reached = found.start() if found else min(end, offset + SEARCH_BYTES - 3)  # a length may begin in its last 3

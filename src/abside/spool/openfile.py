@@ -6,27 +6,26 @@ import asyncio
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from abside.spool.errors import SpoolFailed
-from abside.spool.folder import move, sync
+from abside.spool.folder import hold, problem_of, sync
 from abside.spool.frame import MAGIC
-from abside.spool.segment import OPEN, SEALED, Segment, stem
+from abside.spool.segment import OPEN, stem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 CLOSED = -1  # no descriptor
-FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+# Readable too: a file whose name was removed is copied from its descriptor.
+FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
 
 
 @dataclass(slots=True)
 class OpenFile:
     """A file of frames open for appending. `listed`: its directory entry is durable.
 
-    `mark` and `job` are the sealing's: how far it reaches, and its thread.
+    A lock on the file itself says that we write it.
     """
 
     seq: int
@@ -37,8 +36,6 @@ class OpenFile:
     events: int = 0
     torn: bool = False
     listed: bool = False
-    mark: int = 0
-    job: asyncio.Future[Settled] | None = None
 
     def write(self, data: bytes, events: int) -> None:
         """Append whole frames in one write; what a full disk took of them is cut off again. Raises SpoolFailed."""
@@ -67,9 +64,21 @@ class OpenFile:
         self.listed = problem is None
         return problem
 
+    @property
+    def is_named(self) -> bool:
+        """Whether its name still leads to it: somebody may have removed or replaced it. For a thread."""
+        try:
+            return os.path.samestat(self.path.lstat(), os.fstat(self.handle))
+        except FileNotFoundError:
+            return False
+        except OSError:  # a disk that fails says nothing about the name
+            return True
+
     def discard(self) -> None:
         """Close the file; unlink it when it holds nothing."""
-        os.close(self.handle)
+        if self.handle != CLOSED:
+            os.close(self.handle)
+            self.handle = CLOSED
         if not self.events:
             with suppress(OSError):
                 self.path.unlink()
@@ -82,22 +91,18 @@ class OpenFile:
         self.torn = False
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What became of a file put up for sealing: its segment, or why it could not be moved; what its sync said."""
-
-    segment: Segment | None
-    move_problem: OSError | None
-    sync_problem: OSError | None
-
-
 def create(directory: Path, seq: int, boot: str) -> OpenFile:
-    """Start a new file. Raises SpoolFailed, and leaves none behind."""
+    """Start a new file, and the directory where somebody removed it. Raises SpoolFailed, and leaves none behind."""
     path = directory / (stem(seq, boot) + OPEN)
     try:
-        handle = os.open(path, FLAGS, 0o644)
+        try:
+            handle = os.open(path, FLAGS, 0o644)
+        except FileNotFoundError:
+            directory.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, FLAGS, 0o644)
     except OSError as exc:
         raise SpoolFailed("create", path, exc) from exc
+    hold(handle)
     try:
         written = os.write(handle, MAGIC)
         problem: object = "the disk is full" if written != len(MAGIC) else None
@@ -111,55 +116,10 @@ def create(directory: Path, seq: int, boot: str) -> OpenFile:
     return OpenFile(seq, boot, path, handle, len(MAGIC))
 
 
-def settle(file: OpenFile, queue: Path, durable: bool) -> Settled:
-    """Make the file durable and give it its sealed name in `queue`: the work of a thread, and safe to repeat.
-
-    A failed sync does not stop it: every checksum is checked again before anything is sent. Where the queue's disk
-    cannot take it, it is sealed where it lies. Raises OSError where even that cannot be found out.
-    """
-    sync_problem = None
-    if file.torn:
-        with suppress(OSError):  # what stays torn is found by the reader
-            os.ftruncate(file.handle, file.length)
-    if durable and file.handle != CLOSED:  # nobody else closes it: no descriptor more is needed, which might not be had
-        sync_problem = _problem(os.fdatasync, file.handle)
-    name = stem(file.seq, file.boot) + SEALED
-    for target in (queue / name, file.path.with_name(name)):
-        move_problem = _moved(file.path, target, durable=durable)
-        if move_problem is not None:
-            continue
-        if durable:
-            sync_problem = sync_problem or _problem(sync, target.parent)
-        status = target.stat() if file.handle == CLOSED else os.fstat(file.handle)
-        segment = Segment(
-            file.seq, file.boot, "", target, status.st_size, status.st_mtime_ns // 1000, events=file.events
-        )
-        handle, file.handle = file.handle, CLOSED
-        if handle != CLOSED:
-            with suppress(OSError):  # it is let go of either way
-                os.close(handle)
-        return Settled(segment, None, sync_problem)
-    return Settled(None, move_problem, sync_problem)
-
-
-def _moved(source: Path, target: Path, *, durable: bool) -> OSError | None:
-    """Give the file its name; it may bear it since an earlier try. Gives what went wrong."""
-    problem = _problem(partial(move, durable=durable), source, target)
-    return None if isinstance(problem, FileNotFoundError) and target.is_file() else problem
-
-
-def _problem(action: Callable[..., object], *subjects: object) -> OSError | None:
-    try:
-        action(*subjects)
-    except OSError as exc:
-        return exc
-    return None
-
-
 def _sync(handle: int, directory: Path | None) -> OSError | None:
     """Run fdatasync on a descriptor and close it, and make a directory's entries durable; give what went wrong."""
-    problem = _problem(os.fdatasync, handle)
+    problem = problem_of(os.fdatasync, handle)
     if problem is None and directory is not None:
-        problem = _problem(sync, directory)
-    closed = _problem(os.close, handle)
+        problem = problem_of(sync, directory)
+    closed = problem_of(os.close, handle)
     return problem or closed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from abside.spool.errors import SpoolFull
@@ -13,21 +12,20 @@ if TYPE_CHECKING:
 
     from abside.spool.settings import SpoolSettings, SpoolStats
 
-RECHECK_BYTES = 2**20  # so much may be written before the disk's free space is asked for again: others write too
+UNKNOWN_BYTES = (
+    2**20
+)  # so much may be written while the disk's free space cannot be asked for: a failing write says more
 
 
 class Room:
     """The quota, the disk's free-space floor, and the bound of one open segment.
 
-    `budget` bytes may be written before `measure` has to run again: a system call an append would double its cost.
+    `budget` bytes may be written before `note` is called with a new measurement: no append waits for a system call.
     """
 
-    def __init__(self, settings: SpoolSettings, disk: Path, stats: SpoolStats) -> None:
+    def __init__(self, settings: SpoolSettings) -> None:
         self._settings = settings
-        self._disk = disk
-        self._stats = stats
         self.budget = 0
-        self.measure()
 
     def admit(self, size: int, used: int, open_length: int) -> None:
         """Raise SpoolFull when `size` bytes have no place beside the `used` ones, `open_length` of them not sealed."""
@@ -36,17 +34,19 @@ class Room:
             raise SpoolFull(settings.directory, "quota", used, settings.limit_bytes)
         if open_length + size > settings.max_open_bytes:
             raise SpoolFull(settings.directory, "stuck", open_length, settings.max_open_bytes)
-        if size > self.budget and size > self.measure():
+        if size > self.budget:
             raise SpoolFull(settings.directory, "floor", used, settings.floor_bytes)
 
-    def measure(self) -> int:
-        """Give the bytes that may be written above the floor, and allow a part of them until this is asked again."""
-        try:
-            disk = os.statvfs(self._disk)
-        except OSError as exc:
-            self._stats.failed(exc)
-            self.budget = RECHECK_BYTES
-            return sys.maxsize  # a failing write will say more
-        room = disk.f_bavail * disk.f_frsize - self._settings.floor_bytes
-        self.budget = min(RECHECK_BYTES, room)
-        return room
+    def note(self, free_bytes: int | None) -> None:
+        """Take the disk's free bytes as `free_bytes_of` gave them."""
+        self.budget = UNKNOWN_BYTES if free_bytes is None else free_bytes - self._settings.floor_bytes
+
+
+def free_bytes_of(disk: Path, stats: SpoolStats) -> int | None:
+    """Give what a disk has free, None where it does not say. It may wait for the disk: for a thread."""
+    try:
+        state = os.statvfs(disk)
+    except OSError as exc:
+        stats.failed(exc)
+        return None
+    return state.f_bavail * state.f_frsize

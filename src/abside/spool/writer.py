@@ -1,8 +1,9 @@
 """The spool as its owner sees it: append before answering, seal into batches, hand them to the shipper.
 
-Appending is one write to a file opened for appending: no thread, no timer, no waiting. Everything slow (fdatasync,
-renames, copies to another disk) is done in a thread, at most one such job at a time, and a job that was abandoned by
-a cancelled caller is picked up by the next: the state in memory never runs ahead of the files. Append, seal and sync
+Appending is one write to a file opened for appending: no thread, no timer, no waiting but for that write. All else that
+touches the disk (fdatasync, renames, the next file, a look at the free space) is done in a thread, at most one such job
+at a time, and a job that was abandoned by a cancelled caller is picked up by the next: the state in memory never runs
+ahead of the files. Append, seal and sync
 stand in one file, long as it is: they share a handful of positions, and only side by side can they be seen to agree.
 """
 
@@ -10,29 +11,38 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
+from abside.log import Log
 from abside.spool.backlog import Backlog
+from abside.spool.calendar import Calendar
 from abside.spool.dead import Dead
-from abside.spool.errors import PayloadSizeError, SpoolFailed, SpoolRefused
+from abside.spool.errors import PayloadSizeError, SpoolFailed, SpoolRefused, SpoolTaken
 from abside.spool.folder import claim
 from abside.spool.frame import frame
-from abside.spool.openfile import OpenFile, Settled, create, settle
 from abside.spool.recovery import highest_seq, recover
-from abside.spool.room import Room
-from abside.spool.segment import BOOT
+from abside.spool.room import Room, free_bytes_of
+from abside.spool.sealing import Sealing
+from abside.spool.segment import BOOT, MAX_SEQ
 from abside.spool.settings import SpoolStats, Waiting
+from abside.spool.starting import Starting
+from abside.spool.upkeep import Upkeep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
 
     from abside.spool.folder import Folder
+    from abside.spool.openfile import OpenFile
     from abside.spool.segment import Segment
     from abside.spool.settings import SpoolSettings
 
 LONGEST_TICK_SECONDS = 1.0
 SHORTEST_TICK_SECONDS = 0.02
+STUCK_SECONDS = 30.0  # without an answer from the disk; a volume's snapshot freezes it for some seconds
+
+log = Log("abside.spool")
 
 
 def no_account() -> Sequence[bytes]:
@@ -53,6 +63,7 @@ class Spool:
         folder: Folder,
         backlog: Backlog,
         stats: SpoolStats,
+        calendar: Calendar,
         *,
         boot: str,
         seq: int,
@@ -67,12 +78,15 @@ class Spool:
         self._seal_events = settings.seal_events
         self.before_seal: Callable[[], Sequence[bytes]] = no_account
         self._folder = folder
-        self._room = Room(settings, folder.queue, stats)
-        self._boot = boot
-        self._seq = seq
+        self.calendar = calendar
+        self._upkeep = Upkeep(folder, backlog.dead, calendar, stats)
+        self._room = Room(settings)
+        self._room.note(free_bytes_of(folder.queue, stats))
+        self._starting = Starting(folder.open, boot, seq)
         self._monotonic = monotonic
         self._open: OpenFile | None = None
-        self._sealing: OpenFile | None = None
+        durable = settings.fsync != "never"
+        self._sealing = Sealing(folder.queue, backlog, stats, self._mark, monotonic, durable=durable)
         self._sealing_bytes = 0
         self._owed: list[bytes] = []  # frames of accounts a failing disk did not take
         self._since: float | None = None  # of the first event, or first refusal, that no seal has covered
@@ -81,7 +95,10 @@ class Spool:
         self._disk = asyncio.Lock()
         self._due = asyncio.Event()
         self._closed = False
-        self._start()
+        self._trouble = ""  # why there is no file to append to
+        self._write_failed: tuple[str, int] = ("", 0)  # the last one, and how much had been appended then
+        self._busy_since: float | None = None  # a thread waits for the disk since then
+        self._start(self._created())
 
     @classmethod
     def open(
@@ -99,14 +116,16 @@ class Spool:
             raise ValueError(f"boot id {boot!r} names files: it must have 1 to 32 of A-Z a-z 0-9 _ -")
         folder = claim(settings.directory, settings.open_directory)
         stats = SpoolStats()
-        dead = Dead(folder.dead, settings, stats, now_us)
-        seq = max(highest_seq(folder), now_us())
+        calendar = Calendar(now_us, monotonic, folder.aged_us)
+        dead = Dead(folder.dead, settings, stats, calendar.now_us)
+        seq = max(highest_seq(folder), min(now_us(), MAX_SEQ))
         sealed = recover(folder, dead, stats, durable=settings.fsync != "never")
         return cls(
             settings,
             folder,
             Backlog(sealed, dead, stats, settings.seal_growth),
             stats,
+            calendar,
             boot=boot,
             seq=seq,
             monotonic=monotonic,
@@ -121,7 +140,16 @@ class Spool:
     def waiting(self) -> Waiting:
         """What waits to be shipped."""
         oldest = self.backlog.oldest()
-        return Waiting(len(self.backlog), self.backlog.bytes, None if oldest is None else oldest.written_us)
+        held = self.backlog.bytes - self.backlog.undeleted_bytes
+        return Waiting(len(self.backlog), held, None if oldest is None else oldest.written_us)
+
+    @property
+    def trouble(self) -> str:
+        """Why events may not get from here to the shipper, or not into it; empty while all is well."""
+        if self._busy_since is not None and self._monotonic() - self._busy_since >= STUCK_SECONDS:
+            return f"the disk has not answered for {self._monotonic() - self._busy_since:.0f} s"
+        words, appended = self._write_failed
+        return self._trouble or self._sealing.trouble or (words if appended == self.stats.appended_events else "")
 
     def sealed(self) -> list[Segment]:
         """List the sealed segments, oldest first."""
@@ -176,7 +204,7 @@ class Spool:
 
     def seal_due(self, now: float) -> bool:
         """Tell whether the open segment should be sealed at `now` (the monotonic clock's seconds)."""
-        if self._sealing is not None:
+        if self._sealing.file is not None:
             return True
         opened = self._open
         if opened is not None and (
@@ -189,9 +217,10 @@ class Spool:
 
     async def seal(self) -> None:
         """Turn what was appended so far into a sealed segment. Raises SpoolFailed; nothing is lost by it."""
-        async with self._disk:
+        async with self._disk_turn():
             await self._settle()  # what an interrupted or failed seal left
-            if self._rotate():
+            if not self._closed and self._has_something():
+                self._rotate(await self._next_file())
                 await self._settle()
 
     async def synced(self) -> None:
@@ -207,7 +236,7 @@ class Spool:
         target = self.stats.appended_bytes
         if self._undurable < target <= self._durable:
             return
-        async with self._disk:
+        async with self._disk_turn():
             with suppress(SpoolFailed):  # it concerns an older file: what follows does not depend on it
                 await self._settle()
             if target <= self._undurable:
@@ -221,7 +250,10 @@ class Spool:
                 raise SpoolFailed("make durable", self._open.path, problem) from problem
 
     async def run(self) -> None:
-        """Seal by size, count and age, sync by interval, watch the free space, prune dead/: until cancelled."""
+        """Seal by size, count and age, sync by interval, and look after the directory: until cancelled.
+
+        Raises SpoolTaken when the directory is not ours any more: this process then owns nothing of it.
+        """
         tick = min(LONGEST_TICK_SECONDS, self.settings.seal_seconds / 4, self.settings.fsync_seconds)
         tick = max(SHORTEST_TICK_SECONDS, tick)
         synced_at = self._monotonic()
@@ -232,6 +264,7 @@ class Spool:
             self._due.clear()
             now = self._monotonic()
             try:
+                await self._look()
                 if self.seal_due(now):
                     await self.seal()
                 elif self._dirty and now - synced_at >= self.settings.fsync_seconds:
@@ -239,21 +272,74 @@ class Spool:
                     await self.sync()
             except SpoolFailed:  # counted where it happened
                 await asyncio.sleep(tick)
-            self._room.measure()
-            self.backlog.dead.prune()
+            await self.backlog.tidy()
 
     async def close(self) -> None:
         """Seal what is open and let go of the directory. What could not be sealed is recovered at the next start."""
         if self._closed:
             return
         with suppress(SpoolFailed):
-            if self._sealing is not None or (self._open is not None and self._open.events):
+            if self._sealing.file is not None or (self._open is not None and self._open.events):
                 await self.seal()
+        await self._starting.end()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close every file and the locks. What is not sealed is recovered by the next owner."""
         self._closed = True
-        last, self._open = self._open, None
-        if last is not None:
-            last.discard()
+        for file in (self._sealing.file, self._open):
+            if file is not None:
+                file.discard()
+        self._open = None
         self._folder.release()
+
+    async def _look(self) -> None:
+        """Look after what lies around the open file. Raises SpoolTaken, SpoolFailed."""
+        async with self._disk_turn():
+            opened = self._open
+            look = await asyncio.to_thread(self._upkeep.look, opened)
+        if look.lost_lock is not None:
+            await self._give_up(look.lost_lock)
+        self._room.note(look.free_bytes)
+        if look.adrift and opened is self._open:
+            log.error("open_file_removed", consequence="what it holds is copied from its descriptor")
+            await self._replace()
+
+    async def _replace(self) -> None:
+        """Leave a file whose name somebody removed: what it holds is sealed, and the next is one that has a name."""
+        if self._open is not None and self._open.events:
+            await self.seal()
+            return
+        async with self._disk_turn():
+            fresh = await self._next_file()
+            if self._open is not None and not self._open.events:
+                self._open.discard()
+                self._open = None
+            if self._open is None:
+                self._start(fresh)
+            elif fresh is not None:  # an append came meanwhile
+                fresh.discard()
+
+    async def _give_up(self, lock: Path) -> None:
+        """Save what was accepted, then touch nothing more: the directory may be another's. Raises SpoolTaken."""
+        self.before_seal = no_account
+        with suppress(SpoolFailed):  # the next owner recovers it
+            await self.seal()
+        await self._starting.end()
+        self._let_go()
+        self.backlog.abandon()
+        self._trouble = str(SpoolTaken(lock))
+        raise SpoolTaken(lock)
+
+    @asynccontextmanager
+    async def _disk_turn(self) -> AsyncIterator[None]:
+        """Let one job at a time wait for the disk, and note since when it does."""
+        async with self._disk:
+            self._busy_since = self._monotonic()
+            try:
+                yield
+            finally:
+                self._busy_since = None
 
     @property
     def _dirty(self) -> bool:
@@ -267,6 +353,7 @@ class Spool:
             self._open.write(data, events)
         except SpoolFailed as exc:
             self.stats.failed(exc)
+            self._write_failed = (str(exc), self.stats.appended_events)
             raise
         self._room.budget -= len(data)
         self.stats.appended_events += events
@@ -276,11 +363,29 @@ class Spool:
     def _create(self) -> OpenFile:
         if self._closed:
             raise SpoolFailed("append to", self._folder.open, "the spool is closed")
-        self._seq += 1
-        return create(self._folder.open, self._seq, self._boot)
+        return self._starting.now()
 
-    def _rotate(self) -> bool:
-        """Add the account, put the open file up for sealing and start the next; False when there was nothing."""
+    def _created(self) -> OpenFile | None:
+        try:
+            return self._create()
+        except SpoolFailed as exc:
+            self._cannot_begin(exc)
+            return None
+
+    async def _next_file(self) -> OpenFile | None:
+        """Let a thread make the file that comes next, so that no append has to; None where none can be made."""
+        try:
+            return await self._starting.soon()
+        except SpoolFailed as exc:
+            self._cannot_begin(exc)
+            return None
+
+    def _cannot_begin(self, problem: SpoolFailed) -> None:
+        self.stats.failed(problem)
+        self._trouble = str(problem)
+
+    def _has_something(self) -> bool:
+        """Add the account, and tell whether there is anything to seal."""
         self._owed = self._owed or self._framed(self.before_seal())
         if self._owed:
             try:
@@ -288,14 +393,18 @@ class Spool:
                 self._owed = []
             except SpoolFailed as exc:  # owed until it is written
                 self.stats.refused(exc, len(self._owed))
+        if self._open is not None and self._open.events:
+            return True
         self._since = self._monotonic() if self._owed else None
-        if self._open is None or not self._open.events:
-            return False
-        self._sealing, self._open = self._open, None
-        self._sealing.mark = self.stats.appended_bytes
-        self._sealing_bytes = self._sealing.length
-        self._start()
-        return True
+        return False
+
+    def _rotate(self, fresh: OpenFile | None) -> None:
+        """Put the open file up for sealing, and go on with a fresh one."""
+        self._since = self._monotonic() if self._owed else None
+        if self._open is not None:
+            self._sealing.put_up(self._open, self.stats.appended_bytes)
+            self._sealing_bytes = self._open.length
+        self._start(fresh)
 
     def _framed(self, payloads: Sequence[bytes]) -> list[bytes]:
         frames: list[bytes] = []
@@ -306,8 +415,8 @@ class Spool:
                 self.stats.failed(exc)
         return frames
 
-    def _start(self) -> None:
-        """Start the next file now, so that no append has to; where that fails, the next append tries again.
+    def _start(self, fresh: OpenFile | None) -> None:
+        """Append to a fresh file from now on; where there is none, the next append tries to make one.
 
         The more segments wait, the larger it may grow: fewer, larger batches catch up with what comes in. But not near
         the bound beyond which appends are refused: a seal takes its time.
@@ -316,34 +425,14 @@ class Spool:
         growth = min(self.backlog.growth, 1 + len(self.backlog))
         self._seal_bytes = max(settings.seal_bytes, min(growth * settings.seal_bytes, settings.max_open_bytes // 2))
         self._seal_events = growth * settings.seal_events
-        try:
-            self._open = self._create()
-        except SpoolFailed as exc:
-            self.stats.failed(exc)
+        self._open = fresh
+        if fresh is not None:
+            self._trouble = ""
 
     async def _settle(self) -> None:
         """Bring the file that is being sealed to its end. Raises SpoolFailed; it is then tried again later."""
-        closing = self._sealing
-        if closing is None:
-            return
-        if closing.job is None:
-            durable = self.settings.fsync != "never"
-            loop = asyncio.get_running_loop()
-            closing.job = loop.run_in_executor(None, settle, closing, self._folder.queue, durable)
-        await asyncio.wait([closing.job])  # a caller that is cancelled here leaves the job and its result to the next
-        done, closing.job = closing.job, None  # also when it failed: the next caller tries anew
-        try:
-            settled: Settled = done.result()
-        except OSError as exc:
-            self.stats.failed(exc)
-            raise SpoolFailed("seal", closing.path, exc) from exc
-        self._mark(closing.mark, settled.sync_problem)
-        if settled.segment is None:
-            self.stats.failed(settled.move_problem)
-            raise SpoolFailed("seal", closing.path, settled.move_problem) from settled.move_problem
-        self._sealing, self._sealing_bytes = None, 0
-        self.stats.sealed_segments += 1
-        self.backlog.add(settled.segment)
+        await self._sealing.settle()
+        self._sealing_bytes = 0
 
     def _mark(self, position: int, problem: OSError | None) -> None:
         """Note that everything up to `position` is durable, or that this cannot be known any more."""
