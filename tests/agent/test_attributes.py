@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from abside.assignment.condition import OPS
+from abside.assignment.operators import of_type
 from abside.assignment.target import build
 from abside.assignment.unit import SHARED_IDS, Subject, parse_unit_id
 from abside.sidecar.request import Rules, parse_assign
@@ -44,7 +44,7 @@ def requested(value: Any) -> Any:
 def decisions(kind: AttributeType, value: Any) -> list[bool]:
     """Ask every op of a type about a value."""
     found = []
-    for op in OPS[kind]:
+    for op in of_type(kind):
         operand = OPERANDS[kind]
         operand = [operand] if op in ("in", "not_in") else operand
         for or_missing in (False, True):

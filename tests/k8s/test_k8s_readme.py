@@ -132,7 +132,7 @@ def test_the_figures_it_gives_are_the_manifests(readme: str, render: Callable[[s
     cpu = sum(int(one["requests"]["cpu"].removesuffix("m")) for one in (agent, sidecar))
     memory = sum(int(one["requests"]["memory"].removesuffix("Mi")) for one in (agent, sidecar))
     assert f"{cpu}m CPU and {memory}Mi memory, {sidecar['requests']['ephemeral-storage']} of ephemeral" in readme
-    assert f"{agent['limits']['memory']} memory for each of the two" in readme
+    assert f"{agent['limits']['memory']} memory for the agent, {sidecar['limits']['memory']} for the sidecar" in readme
     assert f"becomes {recs.pod['terminationGracePeriodSeconds']}:" in readme
     drain = recs.variables("abside-sidecar")["ABSIDE_DRAIN_SECONDS"]
     assert f"for up to {drain} s" in readme

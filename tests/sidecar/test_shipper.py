@@ -372,7 +372,7 @@ async def test_what_the_medium_does_not_give_back_is_buried_after_a_named_number
 ) -> None:
     await sealed(spool)
     await sealed(spool, PAYLOADS[:1])
-    segment = spool.backlog.advance(spool.sealed()[0], part) if part else spool.sealed()[0]
+    segment = await spool.backlog.advance(spool.sealed()[0], part) if part else spool.sealed()[0]
     segment.path.unlink()
     segment.path.mkdir()  # no file any more
     store = Store()

@@ -32,7 +32,7 @@ def files(directory: Path) -> list[str]:
 async def test_a_buried_segment_lies_in_dead_with_its_reason_beside_it(open_spool: Any) -> None:
     spool = open_spool()
     segment = await sealed(spool, b"one")
-    spool.backlog.bury(segment, "HTTP 422: nobody wants it")
+    await spool.backlog.bury(segment, "HTTP 422: nobody wants it")
     assert files(open_spool.directory) == [f"{segment.name}.seg", f"{segment.name}.seg.reason"]
     kept = open_spool.directory / "dead" / f"{segment.name}.seg"
     assert good_frames(kept.read_bytes()).payloads == [b"one"]
@@ -44,8 +44,8 @@ async def test_a_buried_segment_lies_in_dead_with_its_reason_beside_it(open_spoo
 
 async def test_a_part_of_a_segment_is_buried_by_itself(open_spool: Any) -> None:
     spool = open_spool()
-    segment = spool.backlog.advance(await sealed(spool, b"one", b"two"), ".0")
-    spool.backlog.bury_part(segment, [b"one"], "too large")
+    segment = await spool.backlog.advance(await sealed(spool, b"one", b"two"), ".0")
+    await spool.backlog.bury_part(segment, [b"one"], "too large")
     kept = open_spool.directory / "dead" / f"{segment.name}.seg"
     assert kept.read_bytes() == MAGIC + frame(b"one")
     assert spool.sealed() == [segment]
@@ -57,7 +57,7 @@ async def test_dead_keeps_its_quota_by_removing_the_oldest(open_spool: Any, cloc
     for number in range(3):
         clock.seconds += 1
         segment = await sealed(spool, b"%d" % number)
-        spool.backlog.bury(segment, "x")
+        await spool.backlog.bury(segment, "x")
         names.append(f"{segment.name}.seg")
     assert files(open_spool.directory) == sorted(f"{name}{end}" for name in names[1:] for end in ("", ".reason"))
     assert spool.stats.pruned_files == 1
@@ -65,7 +65,7 @@ async def test_dead_keeps_its_quota_by_removing_the_oldest(open_spool: Any, cloc
 
 async def test_dead_forgets_after_its_age_also_what_an_earlier_process_buried(open_spool: Any, clock: Any) -> None:
     first = open_spool(dead_age_seconds=100.0)
-    first.backlog.bury(await sealed(first, b"one"), "x")
+    await first.backlog.bury(await sealed(first, b"one"), "x")
     await first.close()
     spool = open_spool("boot2", dead_age_seconds=100.0)
     clock.seconds = 99.0
@@ -82,18 +82,18 @@ async def test_what_cannot_be_buried_stays_where_it_is(open_spool: Any) -> None:
     obstacle = open_spool.directory / "dead" / f"{segment.name}.seg"
     obstacle.mkdir()
     with pytest.raises(SpoolFailed, match="could not bury"):
-        spool.backlog.bury(segment, "x")
+        await spool.backlog.bury(segment, "x")
     assert spool.sealed() == [segment]
     assert segment.path.exists()
     with pytest.raises(SpoolFailed, match="could not bury"):
-        spool.backlog.bury_part(segment, [b"one"], "x")
+        await spool.backlog.bury_part(segment, [b"one"], "x")
 
 
 async def test_a_segment_somebody_removed_is_forgotten(open_spool: Any) -> None:
     spool = open_spool()
     segment = await sealed(spool, b"one")
     segment.path.unlink()
-    spool.backlog.bury(segment, "x")
+    await spool.backlog.bury(segment, "x")
     assert spool.sealed() == []
     assert spool.stats.failures == 1
 
@@ -102,7 +102,7 @@ async def test_the_same_part_buried_twice_counts_once(open_spool: Any) -> None:
     spool = open_spool()
     segment = await sealed(spool, b"one")
     for _ in range(2):
-        spool.backlog.bury_part(segment, [b"one"], "a crash came between")
+        await spool.backlog.bury_part(segment, [b"one"], "a crash came between")
     assert (spool.backlog.dead.files, spool.backlog.dead.bytes) == (1, BLOCK_BYTES)
 
 
@@ -110,7 +110,7 @@ async def test_a_clock_that_woke_up_days_ahead_empties_nothing(
     open_spool: Any, clock: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = open_spool()
-    first.backlog.bury(await sealed(first, b"one"), "x")
+    await first.backlog.bury(await sealed(first, b"one"), "x")
     await first.close()
     woken = clock.now_us() + 8 * DAY_US
     spool = open_spool("boot2", now_us=lambda: woken)
@@ -146,11 +146,11 @@ def test_a_clock_that_jumps_while_running_is_not_followed_and_believed_when_it_i
 async def test_what_cannot_be_removed_from_dead_stays_counted_until_it_can(open_spool: Any) -> None:
     spool = open_spool(dead_limit_bytes=BLOCK_BYTES)
     segment = await sealed(spool, b"one")
-    spool.backlog.bury(segment, "x")
+    await spool.backlog.bury(segment, "x")
     kept = open_spool.directory / "dead" / f"{segment.name}.seg"
     kept.unlink()
     kept.mkdir()  # no right to unlink, as anybody but root would see it
-    spool.backlog.bury(await sealed(spool, b"two"), "x")
+    await spool.backlog.bury(await sealed(spool, b"two"), "x")
     assert (spool.backlog.dead.files, spool.backlog.dead.bytes, spool.stats.pruned_files) == (2, 2 * BLOCK_BYTES, 0)
     kept.rmdir()
     await spool._look()

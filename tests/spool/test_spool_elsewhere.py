@@ -66,7 +66,7 @@ async def test_where_the_disk_cannot_take_it_a_segment_is_sealed_and_shipped_fro
     obstacle.rmdir()
     again = open_spool("boot2", open_directory=memory)
     assert [one.name for one in again.sealed()] == [segment.name]
-    again.backlog.bury(again.sealed()[0], "to see it cross")
+    await again.backlog.bury(again.sealed()[0], "to see it cross")
     assert (open_spool.directory / "dead" / segment.path.name).exists()
     assert not segment.path.exists()
 

@@ -84,7 +84,7 @@ async def test_directories_that_were_removed_are_made_again_and_nothing_is_refus
         await spool._look()
     await spool.seal()
     assert await events_of(spool) == accepted
-    spool.backlog.bury(spool.sealed()[0], "to see that dead/ is there")
+    await spool.backlog.bury(spool.sealed()[0], "to see that dead/ is there")
     assert (spool.stats.failed_events, spool.stats.lost_events, spool.backlog.dead.files) == (0, 0, 1)
 
 
@@ -115,7 +115,7 @@ async def test_a_removed_dead_directory_never_makes_a_segment_forgotten(open_spo
     spool.append([b"one"])
     await spool.seal()
     shutil.rmtree(open_spool.directory / "dead")
-    spool.backlog.bury(spool.sealed()[0], "x")
+    await spool.backlog.bury(spool.sealed()[0], "x")
     assert len(list((open_spool.directory / "dead").glob("*.seg"))) == 1
 
 

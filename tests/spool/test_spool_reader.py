@@ -84,7 +84,7 @@ async def test_the_cursor_stands_in_the_files_name_and_outlives_the_process(open
     spool = open_spool()
     spool.append([b"one", b"two"])
     await spool.seal()
-    moved = spool.backlog.advance(spool.sealed()[0], ".1")
+    moved = await spool.backlog.advance(spool.sealed()[0], ".1")
     assert moved.path.name.endswith("-boot1.1.seg")
     await spool.close()
     again = open_spool("boot2")

@@ -22,7 +22,9 @@ class SidecarSettings:
     upstream_token_file: Path | None = setting(None, "file with the upstream's bearer token", Path)
     upstream_seconds: float = setting("10", "how long one batch may take to be answered", seconds)
 
-    spool_open: Path | None = setting(None, "directory for the open segment, for example on tmpfs", Path)
+    spool_open: Path | None = setting(
+        None, "directory for what is written before an answer: in memory, so that none waits for the disk", Path
+    )
     spool_limit: int = setting("256MiB", "spool quota; beyond it events are refused and exposures counted lost", size)
     spool_floor: int = setting("64MiB", "free disk space that is left alone", size)
     seal_seconds: float = setting("5", "a segment older than this is sealed: what a dying pod can lose", seconds)

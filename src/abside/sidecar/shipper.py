@@ -136,7 +136,7 @@ class Shipper:
             log.error("segment_gone", segment=segment.name, error=str(exc))
             return 0.0
         except OSError as exc:
-            return self._unreadable(segment, exc)
+            return await self._unreadable(segment, exc)
         self._unread = ("", 0)
         chosen = share(segment.part, len(contents.payloads))
         payloads = contents.payloads[chosen.start : chosen.stop]
@@ -157,7 +157,7 @@ class Shipper:
             log.crash("delivery_broke", exc, batch=batch.id)
             return Retry(f"the delivery broke: {type(exc).__name__}, see the log", loud=True)
 
-    def _unreadable(self, segment: Segment, problem: OSError) -> float:
+    async def _unreadable(self, segment: Segment, problem: OSError) -> float:
         """Leave a segment as it is that cannot be read now; bury it when the table's patience has ended."""
         stats = self.stats
         stats.unreadable += 1
@@ -169,7 +169,7 @@ class Shipper:
         reason = f"could not be read, tried {tries} times: {problem}; {row.why}"
         lost = unhandled(segment)
         try:
-            self._backlog.bury(segment, reason, lost)
+            await self._backlog.bury(segment, reason, lost)
         except SpoolFailed as exc:
             return self._later(Retry(str(exc)))
         stats.last_error, stats.wait_seconds = reason, 0.0
@@ -188,7 +188,7 @@ class Shipper:
                 await self._leave(segment, contents)
             case TooLarge() if batch.count > 1:
                 self.stats.halved += 1
-                self._backlog.advance(segment, halved(segment.part))
+                await self._backlog.advance(segment, halved(segment.part))
                 return self._breathe()
             case TooLarge():
                 reason = f"one event of {len(batch.payload)} bytes is more than the upstream takes"
@@ -212,16 +212,16 @@ class Shipper:
         """Go on behind the cursor: to the rest of the segment, or to its end. Raises SpoolFailed."""
         after = following(segment.part)
         if after is not None:
-            self._backlog.advance(segment, after)
+            await self._backlog.advance(segment, after)
         elif contents.damage:
             handled = len(contents.payloads)
             lost = None if segment.events is None else segment.events - handled
             reason = f"{contents.damage}; the {handled} good events of the segment were handled"
             if handled:
-                self._backlog.bury_rest(segment, contents.rest, reason, lost)
+                await self._backlog.bury_rest(segment, contents.rest, reason, lost)
                 await self._backlog.acknowledge(segment)
             else:
-                self._backlog.bury(segment, reason, lost)
+                await self._backlog.bury(segment, reason, lost)
             self._count_dead(lost)
             self.stats.damaged_segments += 1
             log.error("segment_damaged", segment=segment.name, damage=contents.damage, lost_events=lost)
@@ -231,12 +231,12 @@ class Shipper:
     async def _bury(self, segment: Segment, contents: Contents, payloads: list[bytes], reason: str) -> None:
         """Put what the cursor points at into dead/. Raises SpoolFailed."""
         if segment.part:
-            self._backlog.bury_part(segment, payloads, reason)
+            await self._backlog.bury_part(segment, payloads, reason)
             await self._leave(segment, contents)
             self._dead(segment, len(payloads), reason)
         else:
             lost = segment.events if contents.damage else len(payloads)
-            self._backlog.bury(segment, f"{reason}; {contents.damage}" if contents.damage else reason, lost)
+            await self._backlog.bury(segment, f"{reason}; {contents.damage}" if contents.damage else reason, lost)
             self._dead(segment, lost, reason)
 
     def _dead(self, segment: Segment, events: int | None, reason: str) -> None:

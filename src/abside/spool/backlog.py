@@ -22,7 +22,7 @@ class Backlog:
     """Sealed segments, oldest first; each leaves by being acknowledged or buried. `bytes` is what they hold.
 
     `growth` is how many times its usual size the open segment may reach while segments wait: the shipper makes it 1
-    for an upstream that is not known to take large batches, or refuses one.
+    for an upstream that is not known to take large batches, or refuses one. What touches the disk is done in threads.
     """
 
     def __init__(self, found: Iterable[Segment], dead: Dead, stats: SpoolStats, growth: int = 1) -> None:
@@ -117,34 +117,37 @@ class Backlog:
             return False
         return True
 
-    def advance(self, segment: Segment, part: str) -> Segment:
+    async def advance(self, segment: Segment, part: str) -> Segment:
         """Move the segment's cursor to `part`, on disk first; give the segment as it now stands."""
         moved = segment.path.with_name(replace(segment, part=part).name + SEALED)
         try:
-            segment.path.replace(moved)
+            await asyncio.to_thread(segment.path.replace, moved)
         except OSError as exc:  # this process goes on by memory; one that starts anew sends a part again
             self._stats.failed(exc)
             moved = segment.path
         now = replace(segment, part=part, path=moved)
-        self._segments[segment.seq, segment.boot] = now
+        if not self._abandoned:  # meanwhile
+            self._segments[segment.seq, segment.boot] = now
         return now
 
-    def bury(self, segment: Segment, reason: str, events: int | None = None) -> None:
+    async def bury(self, segment: Segment, reason: str, events: int | None = None) -> None:
         """Move a segment to dead/ with the reason beside it. Raises SpoolFailed: it then stays where it is.
 
         `events`: how many of its events arrived nowhere else, None where that is not known.
         """
         try:
-            self.dead.take(segment.path, segment.name + SEALED, reason, events)
+            await asyncio.to_thread(self.dead.take, segment.path, segment.name + SEALED, reason, events)
         except FileNotFoundError as exc:  # someone removed it: there is nothing left to keep
             self._stats.failed(exc)
             self._stats.lost(events)
         self.forget(segment)
 
-    def bury_rest(self, segment: Segment, rest: bytes, reason: str, events: int | None = None) -> None:
+    async def bury_rest(self, segment: Segment, rest: bytes, reason: str, events: int | None = None) -> None:
         """Write what of a segment is damaged to dead/, `events` in it (None: not known). Raises SpoolFailed."""
-        self.dead.keep(stem(segment.seq, segment.boot) + DAMAGED, rest, reason, events)
+        name = stem(segment.seq, segment.boot) + DAMAGED
+        await asyncio.to_thread(self.dead.keep, name, rest, reason, events)
 
-    def bury_part(self, segment: Segment, payloads: Sequence[bytes], reason: str) -> None:
+    async def bury_part(self, segment: Segment, payloads: Sequence[bytes], reason: str) -> None:
         """Write a part of a segment to dead/, under the part's own name. Raises SpoolFailed."""
-        self.dead.keep(segment.name + SEALED, MAGIC + b"".join(map(frame, payloads)), reason, len(payloads))
+        data = MAGIC + b"".join(map(frame, payloads))
+        await asyncio.to_thread(self.dead.keep, segment.name + SEALED, data, reason, len(payloads))
