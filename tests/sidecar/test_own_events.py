@@ -304,3 +304,26 @@ async def test_the_sidecars_own_tasks_are_supervised_by_name(start: Start) -> No
 async def test_an_upstream_that_is_none_is_refused_at_start(start: Start, upstream: str) -> None:
     with pytest.raises(ValueError, match="upstream"):
         await start(upstream=upstream)
+
+
+async def test_a_drain_ends_in_time_when_the_disk_does_not_answer(start: Start) -> None:
+    running = await start(drain_seconds=0.2, linger_seconds=0.0)
+    await running.post("/v1/events", [{"type": "click", "user_id": "u1", "item_id": "a"}])
+    sidecar = running.sidecar
+    async with asyncio.timeout(20.0), sidecar.spool._disk:  # a job that never ends has it
+        await sidecar.drain()
+    assert len(sidecar.spool.sealed()) == 0
+    assert len(running.spooled("click")) == 1
+
+
+async def test_a_clock_that_went_back_does_not_silence_the_log(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    running = await start(spool_limit=1)
+    journal = running.sidecar.desk.journal
+    now_us = 10**15
+    journal.clock = lambda: now_us
+    for _ in range(3):
+        await running.post("/v1/events", [{"type": "click", "user_id": "u1", "item_id": "a"}])
+    assert caplog.text.count("spool_refuses") == 1
+    now_us -= 86_400_000_000
+    await running.post("/v1/events", [{"type": "click", "user_id": "u1", "item_id": "a"}])
+    assert caplog.text.count("spool_refuses") == 2

@@ -8,6 +8,7 @@ import platform
 import secrets
 import signal
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
@@ -150,10 +151,13 @@ class Sidecar:
         await self.supervisor.stop("follow", "tell", "spool")
         self.desk.journal.ending = True
         try:
-            await self.spool.seal()
-        except SpoolFailed as exc:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                await self.spool.seal()
+        except (SpoolFailed, TimeoutError) as exc:
             log.error(
-                "last_seal_failed", reason=str(exc), consequence="the open segment is recovered at the next start"
+                "last_seal_failed",
+                reason=str(exc) or "the disk does not answer",
+                consequence="the open segment is recovered at the next start",
             )
         if self.shipper is not None:
             await self.shipper.drain(max(0.0, deadline - time.monotonic()))
@@ -161,7 +165,9 @@ class Sidecar:
         if self.upstream is not None:
             await self.upstream.close()
         waiting = self.spool.waiting
-        await self.spool.close()
+        with suppress(TimeoutError):  # a disk that does not answer: the locks end with the process
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.spool.close()
         await self.admin.close(0.0)
         log.info("drained", left_segments=waiting.segments, left_bytes=waiting.bytes)
 

@@ -34,7 +34,7 @@ class Journal:
         self.clock = clock
         self._payloads: list[bytes] = []  # exposures of answers that have not left yet
         self._counts: list[tuple[ArmCount, ...]] = []
-        self._quiet_until_us = 0  # the log was told of a refusal
+        self._told_us: int | None = None  # when the log was told of a refusal
         self.ending = False  # set once, when the last seal of a drain is next
         spool.before_seal = self.account
 
@@ -102,8 +102,8 @@ class Journal:
     def _refused(self, reason: SpoolRefused) -> None:
         """Say in the log that the spool refuses, and why; once a minute, however many requests meet it."""
         now_us = self.clock()
-        if now_us >= self._quiet_until_us:
-            self._quiet_until_us = now_us + QUIET_US
+        if self._told_us is None or abs(now_us - self._told_us) >= QUIET_US:  # a clock that went back silences nothing
+            self._told_us = now_us
             log.warning("spool_refuses", reason=str(reason), lost_exposures=self.accounts.lost["exposure"])
 
     def account(self) -> list[bytes]:

@@ -124,11 +124,14 @@ class Dead:
 
 
 def _found(directory: Path) -> list[Buried]:
+    """List what lies here; remove what a death left half done: copies, and reasons without their file."""
     found = []
     for path in directory.iterdir():
-        if path.suffix in {REASON, UNFINISHED}:
-            continue
         with suppress(OSError):  # a person took it away meanwhile
+            if path.suffix == UNFINISHED or (path.suffix == REASON and not os.path.lexists(path.with_suffix(""))):
+                path.unlink()
+            if path.suffix in {REASON, UNFINISHED}:
+                continue
             status = path.lstat()
             if stat.S_ISREG(status.st_mode):
                 found.append(Buried(status.st_mtime_ns // 1000, path, _charge(path)))

@@ -48,6 +48,10 @@ def _alerts(status: Mapping[str, Any], now_us: int) -> Iterator[tuple[str, str, 
         yield "bad", f"{counted(lost, 'event')} lost.", "The spool had no room or the disk failed."
     if spool["used_bytes"] >= NEARLY_FULL * spool["limit_bytes"]:
         yield "bad", "The spool is nearly full.", "Exposures that find no room are counted as lost."
+    if spool["trouble"]:
+        yield "bad", "The spool is in trouble.", spool["trouble"]
+    if spool["clock_ahead_seconds"]:
+        yield "warn", "The clock of this machine jumped.", "Nothing in dead/ is removed for its age by it."
     for task, died_of in status["degraded_tasks"].items():
         yield "warn", f"The background task “{task}” starts anew.", died_of
     if upstream is None:
