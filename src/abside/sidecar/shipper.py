@@ -219,12 +219,13 @@ class Shipper:
             reason = f"{contents.damage}; the {handled} good events of the segment were handled"
             if handled:
                 await self._backlog.bury_rest(segment, contents.rest, reason, lost)
-                await self._backlog.acknowledge(segment)
             else:
                 await self._backlog.bury(segment, reason, lost)
             self._count_dead(lost)
             self.stats.damaged_segments += 1
             log.error("segment_damaged", segment=segment.name, damage=contents.damage, lost_events=lost)
+            if handled:
+                await self._backlog.acknowledge(segment)
         else:
             await self._backlog.acknowledge(segment)
 
