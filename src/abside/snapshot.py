@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
 
 import msgpack
 import orjson
@@ -32,6 +32,8 @@ READABLE_FORMATS = frozenset({1})  # a sidecar reads n and n-1: upgrade sidecars
 HEADER = struct.Struct("<8sIQ32s")
 MAX_SNAPSHOT_BYTES = 64 * 1024 * 1024  # 60 full ConfigMaps; a longer length field is garbage, not a snapshot
 BASIS_POINTS = 10_000
+MAX_SHOWN_CHARS = 64  # of a name in a record that cannot be read: no id is longer
+MAX_REASON_CHARS = 300  # of why: it stands in the log, and in the status as often as there are such records
 ALGO = 1  # the bucketing algorithm these records are meant for
 
 
@@ -134,6 +136,23 @@ class Experiment:
 
 
 Record = Placement | Layer | Experiment
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A record that cannot be read or built, and why. The others are in force without it."""
+
+    kind: str  # of the record; "Attribute" or "Problem" for an entry of the head
+    id: str  # "" where it names none
+    reason: str
+    source: str = ""
+    record: Experiment | None = None  # where it could be read
+
+    def as_problem(self) -> Problem:
+        """Return it in the shape that status and page show."""
+        path = f"{self.kind.lower()}s.{self.id}" if self.id else f"{self.kind.lower()}s"
+        remedy = "bring sidecar and agent to one version, or change it in the documents"
+        return Problem("error", "LEFT_OUT", self.source, 0, 0, path, "", f"left out: {self.reason}", remedy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,27 +259,34 @@ def encode(snapshot: Snapshot) -> bytes:
 
 
 def decode(data: bytes) -> Snapshot:
-    """Read a whole file. Raises SnapshotError; never returns a part."""
+    """Read a whole file. Raises SnapshotError, for a record that cannot be read too; never returns a part."""
     entries = read(data)
     head = cast("Head", next(entries)[1])
     by_kind: dict[type[Any], dict[str, Any]] = {Placement: {}, Layer: {}, Experiment: {}}
     for _, record in entries:
+        if isinstance(record, LeftOut):
+            detail = f"{record.kind} {record.id} does not have format {FORMAT}'s shape: {record.reason}"
+            raise SnapshotError("content", detail)
         by_kind[type(record)][cast("Record", record).id] = record
     return Snapshot(head, by_kind[Placement], by_kind[Layer], by_kind[Experiment])
 
 
-def read(data: bytes) -> Iterator[tuple[str, Head | Record]]:
+def read(data: bytes) -> Iterator[tuple[str, Head | Record | LeftOut]]:
     """Yield ("", head), then (digest, record) one by one, after the whole body's digest was verified.
 
-    A reader may pause between two: that is how a reload never stalls the loop. Raises SnapshotError.
+    A record of another shape comes as ("", LeftOut): it costs none of the others. A reader may pause between two:
+    that is how a reload never stalls the loop. Raises SnapshotError where the file or its head cannot be read.
     """
     body = _verified_body(data)
     unpacker = msgpack.Unpacker(max_buffer_size=MAX_SNAPSHOT_BYTES, max_bin_len=0, max_ext_len=0)  # JSON has neither
     unpacker.feed(body)
     try:
-        yield "", _head_from_map(unpacker.unpack())
+        head, unread = _head_from_map(unpacker.unpack())
+        yield "", head
+        for one in unread:
+            yield "", one
         for entry in unpacker:
-            yield _record_from_map(entry)
+            yield _record_or_why(entry)
     except (msgpack.UnpackException, ValueError, KeyError, TypeError, AttributeError) as exc:
         raise SnapshotError("content", f"a record does not have format {FORMAT}'s shape: {exc!r}") from exc
 
@@ -314,16 +340,49 @@ def _to_map(record: Record) -> dict[str, Any]:
 _EXPERIMENT_PLAIN = tuple(name for name in Experiment.__slots__ if name not in {"variants", "steps"})
 
 
+_WRONG_SHAPE = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
+
+
+def _record_or_why(entry: Any) -> tuple[str, Record | LeftOut]:
+    try:
+        return _record_from_map(entry)
+    except _WRONG_SHAPE as exc:
+        named = entry if isinstance(entry, dict) else {}
+        kind, record_id, source = (
+            value[:MAX_SHOWN_CHARS] if isinstance(value := named.get(name), str) else ""
+            for name in ("kind", "id", "source")
+        )
+        return "", LeftOut(kind or "Record", record_id, _why(exc), source)
+
+
+def _why(exc: Exception) -> str:
+    """Say in words why a record has another shape; the sentence is cut, for it may repeat what the record holds."""
+    said = f"it has no {exc.args[0]}" if isinstance(exc, KeyError) else str(exc)
+    return said[:MAX_REASON_CHARS]
+
+
 def _record_from_map(entry: dict[str, Any]) -> tuple[str, Record]:
-    """Give (digest, record). Raises KeyError or TypeError for another shape: what is inside is trusted afterwards."""
+    """Give (digest, record). Raises one of _WRONG_SHAPE: what is inside is trusted afterwards."""
+    if not isinstance(entry, dict):
+        raise TypeError(f"a record is a map, not a {type(entry).__name__}")
     _check(entry, {"kind": str, "digest": str, "id": str, "source": str})
-    return entry["digest"], _FROM_MAP[entry["kind"]](entry)
+    build = _FROM_MAP.get(entry["kind"])
+    if build is None:
+        raise ValueError(f"the kind {entry['kind'][:MAX_SHOWN_CHARS]!r} is not known to this version")
+    orjson.dumps(entry)  # answers and events carry it on: it raises where a value is none of JSON, or nested too deep
+    return entry["digest"], build(entry)
 
 
 def _check(entry: dict[str, Any], shape: dict[str, Any]) -> None:
     for name, kind in shape.items():
-        if not isinstance(entry[name], kind):
-            raise TypeError(f"{name} is a {type(entry[name]).__name__}")
+        value = entry[name]
+        if not isinstance(value, kind) or (type(value) is bool and kind is not bool):  # in Python True is an int
+            raise TypeError(f"{name} is a {type(value).__name__}")
+
+
+def _check_all(name: str, values: Iterable[Any], kind: Any) -> None:
+    for value in values:
+        _check({name: value}, {name: kind})
 
 
 def _placement_from_map(entry: dict[str, Any]) -> Placement:
@@ -337,6 +396,15 @@ def _layer_from_map(entry: dict[str, Any]) -> Layer:
 
 def _experiment_from_map(entry: dict[str, Any]) -> Experiment:
     _check(entry, _EXPERIMENT_SHAPE)
+    for name, words in _EXPERIMENT_WORDS.items():
+        if entry[name] not in words:
+            raise ValueError(f"{name} is none of {', '.join(words)}")
+    _check_all("placements", entry["placements"], str)
+    _check_all("force", entry["force"].values(), str)
+    slots = (0, 0) if entry["slots"] is None else entry["slots"]
+    _check_all("slots", slots, int)
+    if len(slots) != 2:
+        raise ValueError(f"slots has {len(slots)} edges, not 2")
     plain = {name: entry[name] for name in _EXPERIMENT_PLAIN}
     plain["placements"] = tuple(plain["placements"])
     plain["eligibility"] = tuple(plain["eligibility"])
@@ -344,7 +412,7 @@ def _experiment_from_map(entry: dict[str, Any]) -> Experiment:
     return Experiment(
         **plain,
         variants=tuple(_variant(*arm) for arm in entry["variants"]),
-        steps=tuple(Step(*step) for step in entry["steps"]),
+        steps=tuple(_step(*step) for step in entry["steps"]),
     )
 
 
@@ -354,15 +422,22 @@ def _variant(arm_id: Any, start: Any, stop: Any, parameters: Any) -> Variant:
     return Variant(arm_id, start, stop, parameters)
 
 
+def _step(from_us: Any, traffic_bp: Any) -> Step:
+    _check({"from_us": from_us, "traffic_bp": traffic_bp}, {"from_us": int, "traffic_bp": int})
+    return Step(from_us, traffic_bp)
+
+
 _EXPERIMENT_SHAPE: dict[str, Any] = {
     **dict.fromkeys(("name", "hypothesis", "control", "owner"), str),
     **dict.fromkeys(("placements", "variants", "steps", "eligibility"), list),
     **dict.fromkeys(("force", "analysis"), dict),
     **dict.fromkeys(("layer", "pause"), str | None),
     **dict.fromkeys(("start_us", "end_us"), int | None),
+    **dict.fromkeys(("status", "unit"), str),
     "slots": list | None,
     "phase": int,
 }
+_EXPERIMENT_WORDS: dict[str, tuple[str, ...]] = {"status": get_args(Status), "unit": get_args(UnitKind)}
 _FROM_MAP: dict[str, Callable[[dict[str, Any]], Record]] = {
     "Placement": _placement_from_map,
     "Layer": _layer_from_map,
@@ -382,22 +457,38 @@ def _head_to_map(head: Head) -> dict[str, Any]:
     }
 
 
-def _head_from_map(entry: dict[str, Any]) -> Head:
+def _head_from_map(entry: dict[str, Any]) -> tuple[Head, list[LeftOut]]:
+    """Give the head, and what of its lists cannot be read. Raises one of _WRONG_SHAPE for the head itself."""
     _check(entry, {"revision": str, "written_at_us": int, "attributes": dict, "retired": dict, "degraded": bool})
-    return Head(
-        entry["revision"],
-        entry["written_at_us"],
-        {name: _attribute(*fields) for name, fields in entry["attributes"].items()},
-        entry["retired"],
-        entry["degraded"],
-        tuple(Problem(**problem) for problem in entry["problems"]),
-        _pauses(entry.get("pauses")),
-    )
+    _check(entry, {"problems": list})
+    attributes: dict[str, Attribute] = {}
+    problems: list[Problem] = []
+    unread: list[LeftOut] = []
+    for name, fields in entry["attributes"].items():
+        try:
+            attributes[name] = _attribute(*fields)
+        except _WRONG_SHAPE as exc:
+            unread.append(LeftOut("Attribute", name[:MAX_SHOWN_CHARS], _why(exc)))
+    for index, fields in enumerate(entry["problems"]):
+        try:
+            problems.append(_problem(fields))
+        except _WRONG_SHAPE as exc:
+            unread.append(LeftOut("Problem", str(index), _why(exc)))
+    revision, written_at_us, pauses = entry["revision"], entry["written_at_us"], _pauses(entry.get("pauses"))
+    head = Head(revision, written_at_us, attributes, entry["retired"], entry["degraded"], tuple(problems), pauses)
+    return head, unread
 
 
 def _attribute(kind: Any, log: Any, source: Any) -> Attribute:
     _check({"type": kind, "log": log, "source": source}, {"type": str, "log": bool, "source": str})
     return Attribute(kind, log, source)
+
+
+def _problem(fields: dict[str, Any]) -> Problem:
+    """Read one problem; what a newer agent adds to it does not disturb."""
+    shape = {name: int if name in {"line", "column"} else str for name in Problem.__slots__}
+    _check(fields, shape)
+    return Problem(**{name: fields[name] for name in shape})
 
 
 def _pauses(by_directory: Any) -> dict[str, dict[str, str]] | None:

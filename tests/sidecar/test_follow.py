@@ -186,12 +186,14 @@ async def test_a_file_that_cannot_be_read_is_refused_too(scene: Scene) -> None:
     assert (scene.revision, scene.cell.refusal) == (OTHER.head.revision, "")
 
 
-async def test_an_experiment_that_cannot_be_compiled_refuses_the_file_whole(scene: Scene) -> None:
+async def test_an_experiment_that_cannot_be_compiled_is_left_out_and_the_rest_is_in_force(scene: Scene) -> None:
     await scene.take(GOOD)
     gap = experiment(variants=(Variant("control", 0, 5000), Variant("b", 6000, 10_000)))
-    await scene.take(made(Placement("pdp", {"model": "z"}), gap))
-    assert (scene.revision, scene.cell.refused) == (GOOD.head.revision, 1)
-    assert "exp" in scene.cell.refusal
+    published = made(Placement("pdp", {"model": "z"}), gap)
+    await scene.take(published)
+    assert (scene.revision, scene.cell.refused, scene.cell.refusal) == (published.head.revision, 0, "")
+    assert [one.id for one in scene.current.left_out] == ["exp"]
+    assert scene.current.plans.evaluators == {}
 
 
 json_values = st.recursive(

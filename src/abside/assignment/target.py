@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from abside.assignment.attribute import READERS, date_text
+from abside.assignment.condition import BUILT_IN, LIST_OPS, PRESENCE
 from abside.assignment.operators import OPERATORS
 from abside.assignment.unit import Subject
 
@@ -49,7 +50,10 @@ class Target:
 
 
 def build(conditions: Iterable[Json]) -> Target:
-    """Make the closures of a condition tree (see condition.py). Raises KeyError where it is not one."""
+    """Make the closures of a condition tree (see condition.py). Raises KeyError, TypeError or ValueError.
+
+    What is built never raises: operations and operands are held here to the declared type.
+    """
     built = tuple(_condition(cast("Node", node)) for node in conditions)
     return Target(_all([condition.check for condition in built]), built)
 
@@ -73,6 +77,7 @@ def _condition(node: Node) -> Condition:
 
 def _leaf(node: Node) -> Condition:
     name, declared, op = node["attribute"], node["type"], node["op"]
+    _hold(node, name, declared, op)
     saw = _BUILT_IN.get(name) or _attribute(name)
     text = _text(node)
     if op == "missing":
@@ -86,6 +91,31 @@ def _leaf(node: Node) -> Condition:
         return or_missing if value is None else test(value)
 
     return Condition(text, check, saw, _note(node, saw))
+
+
+def _hold(node: Node, name: Any, declared: Any, op: Any) -> None:
+    """Hold a leaf to the table of operations: a wrong operand would raise on every request, not only here."""
+    if declared not in READERS:
+        raise ValueError(f"the attribute type {declared!r} is not known")
+    if op not in OPERATORS or declared not in OPERATORS[op].types:
+        raise ValueError(f"the operation {op!r} does not go with a {declared}")
+    if name in BUILT_IN and BUILT_IN[name].type != declared:
+        raise ValueError(f"{name} is a {BUILT_IN[name].type}, not a {declared}")
+    if type(node.get("or_missing", False)) is not bool:
+        raise TypeError(f"or_missing of {name} is neither true nor false")
+    if op in PRESENCE:
+        return
+    operand = node["value"]
+    if op in LIST_OPS and type(operand) is not list:
+        raise TypeError(f"{op} of {name} compares with a list")
+    if not all(_fits(declared, one) for one in (operand if op in LIST_OPS else [operand])):
+        raise ValueError(f"{op} of {name} compares with what is no {declared}")
+
+
+def _fits(declared: AttributeType, operand: Any) -> bool:
+    if declared == "date":
+        return type(operand) is int  # stored as µs
+    return READERS["string" if declared == "list" else declared](operand) is not None
 
 
 def _comparable(declared: AttributeType, operand: Any) -> Any:

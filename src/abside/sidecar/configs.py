@@ -9,17 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from abside import event
-from abside.sidecar.current import effective_status
+from abside.log import Log
+from abside.sidecar.current import LEFT_OUT, effective_status
+from abside.snapshot import MAX_SHOWN_CHARS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from abside.assignment.assign import Evaluator
     from abside.sidecar.current import Current
     from abside.sidecar.journal import Journal
     from abside.sidecar.outcome import Outcome, Shelf
+    from abside.snapshot import Experiment
 
-EXPERIMENTS_A_PART = 20  # of 20 variants with 64-byte names each: 40 KB, below an event's 64 KiB
+log = Log("abside.configs")
+EXPERIMENTS_A_PART = 20  # of 20 variants with 64-byte names each: 40 KB
+MAX_PART_BYTES = 60 * 1024  # of experiments: below an event's 64 KiB, with room for who says so
 MAX_TOLD = 20_000  # configurations remembered as told; beyond it they are told again
 MAX_TOLD_BYTES = 4 * 2**20  # of configurations told under one revision: a hundredth of the spool's quota
 DAY_US = 86_400_000_000
@@ -51,11 +55,10 @@ class Configs:
         if current is None:
             return
         now_us = self._journal.clock()
-        evaluators = list(current.plans.evaluators.values())
-        parts = [evaluators[at : at + EXPERIMENTS_A_PART] for at in range(0, len(evaluators), EXPERIMENTS_A_PART)]
+        parts = _parts(_experiments(current))
         events = [
-            self._event(current.revision, now_us, part=number + 1, parts=len(parts), experiments=_experiments(part))
-            for number, part in enumerate(parts or [[]])
+            self._event(current.revision, now_us, part=number + 1, parts=len(parts), experiments=part)
+            for number, part in enumerate(parts)
         ]
         if self._journal.note(events):
             self._untold = None
@@ -97,16 +100,41 @@ class Configs:
         return event.own("config", event_id=self._journal.ids.next(), now_us=now_us, **head, **fields)
 
 
-def _experiments(evaluators: list[Evaluator]) -> list[dict[str, Any]]:
-    return [
-        {
-            "experiment": one.experiment.id,
-            "status": effective_status(one.experiment, one.closed),
-            "phase": one.experiment.phase,
-            "control": one.experiment.control,
-            "traffic_bp": one.traffic_bp,
-            "weights_bp": {variant.id: variant.stop - variant.start for variant in one.experiment.variants},
-            "pause": None if one.experiment.pause is None else one.experiment.pause[:MAX_PAUSE_CHARS],
-        }
-        for one in evaluators
-    ]
+def _experiments(current: Current) -> Iterator[dict[str, Any]]:
+    """Yield what each experiment does; one that is left out, that nobody is in it."""
+    for one in current.plans.evaluators.values():
+        yield _experiment(one.experiment, effective_status(one.experiment, one.closed), one.traffic_bp)
+    for name, left in current.left_out_experiments.items():
+        if left.record is None:
+            yield {"experiment": name, "status": LEFT_OUT, "phase": None, "control": None, "traffic_bp": 0}
+        else:
+            yield _experiment(left.record, LEFT_OUT, 0)
+
+
+def _experiment(one: Experiment, status: str, traffic_bp: int) -> dict[str, Any]:
+    return {
+        "experiment": one.id,
+        "status": status,
+        "phase": one.phase,
+        "control": one.control,
+        "traffic_bp": traffic_bp,
+        "weights_bp": {variant.id: variant.stop - variant.start for variant in one.variants},
+        "pause": None if one.pause is None else one.pause[:MAX_PAUSE_CHARS],
+    }
+
+
+def _parts(experiments: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Divide them so that each part fits an event, and leave out one that fits none: it costs the others nothing."""
+    parts: list[list[dict[str, Any]]] = [[]]
+    room = MAX_PART_BYTES
+    for one in experiments:
+        size = len(event.encode(one))
+        if size > MAX_PART_BYTES:
+            log.error("config_not_told", experiment=one["experiment"][:MAX_SHOWN_CHARS], bytes=size)
+            continue
+        if size > room or len(parts[-1]) >= EXPERIMENTS_A_PART:
+            parts.append([])
+            room = MAX_PART_BYTES
+        parts[-1].append(one)
+        room -= size
+    return parts

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from abside.sidecar.outcome import Shelf
+from abside.snapshot import MAX_SHOWN_CHARS, LeftOut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from abside.assignment.plan import Plans
-    from abside.snapshot import AttributeType, Experiment, Snapshot
+    from abside.snapshot import AttributeType, Experiment, Head, Problem, Snapshot
 
+LEFT_OUT = "left_out"  # the effective status of an experiment whose record cannot be used
 Fits: TypeAlias = Callable[[Any], bool]  # whether a value has the declared type and may be logged
 
 
@@ -26,6 +28,23 @@ class Current:
     applied_us: int
     logged: tuple[tuple[str, Fits], ...]  # the attributes an exposure carries, and which of their values
     shelves: dict[str, Shelf]  # by placement: the plans with what was prepared of their answers
+    left_out: tuple[LeftOut, ...] = ()  # records of the file that cannot be used; the others are in force
+
+    @property
+    def degraded(self) -> bool:
+        """Whether something that the documents ask for is held back."""
+        return self.snapshot.head.degraded or bool(self.left_out)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """The problems of the documents, then what is left out of the file."""
+        return (*self.snapshot.head.problems, *(one.as_problem() for one in self.left_out))
+
+    @property
+    def left_out_experiments(self) -> dict[str, LeftOut]:
+        """Those experiments that are not in force because their records cannot be used, by id."""
+        found = {one.id: one for one in self.left_out if one.kind == "Experiment" and one.id}
+        return {name: one for name, one in found.items() if name not in self.plans.evaluators}
 
     @property
     def revision(self) -> str:
@@ -53,6 +72,15 @@ def logged_attributes(snapshot: Snapshot) -> tuple[tuple[str, Fits], ...]:
     """List the attributes that exposures carry; one of a type that only a newer agent knows is not logged."""
     attributes = snapshot.head.attributes.items()
     return tuple((name, _FITS[one.type]) for name, one in attributes if one.log and one.type in _FITS)
+
+
+def unknown_attributes(head: Head) -> list[LeftOut]:
+    """List the declared attributes of a type that this version does not know."""
+    return [
+        LeftOut("Attribute", name, f"its type {one.type[:MAX_SHOWN_CHARS]} is not known to this version", one.source)
+        for name, one in head.attributes.items()
+        if one.type not in _FITS
+    ]
 
 
 def shelves(revision: str, plans: Plans) -> dict[str, Shelf]:

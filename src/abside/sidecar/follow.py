@@ -6,22 +6,34 @@ A file that cannot be used changes a counter, a log line and a status, nothing e
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from abside.assignment.plan import NO_PLANS, build_in_slices
 from abside.log import Log
-from abside.sidecar.current import Current, logged_attributes, shelves
-from abside.snapshot import HEADER, MAX_SNAPSHOT_BYTES, Experiment, Head, Snapshot, SnapshotError, file_digest, read
+from abside.sidecar.current import Current, logged_attributes, shelves, unknown_attributes
+from abside.sidecar.slices import in_slices
+from abside.snapshot import (
+    HEADER,
+    MAX_SNAPSHOT_BYTES,
+    Experiment,
+    Head,
+    LeftOut,
+    Snapshot,
+    SnapshotError,
+    file_digest,
+    read,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
 
     from abside.assignment.plan import Plans
     from abside.sidecar.current import Cell
 
 log = Log("abside.follow")
-SLICE_SECONDS = 0.001  # work between two yields to the loop: far below what a request would notice
+MAX_LOGGED_LEFT_OUT = 20  # lines of one file; the status has all
 SHORTEST_WAIT_SECONDS = 0.001  # the loop's clock and the wall's do not tick together: no spinning before a change
 Signature = tuple[int, int, int]  # inode, mtime in ns, size: a rename changes the first
 
@@ -60,7 +72,7 @@ class Follower:
                 await self._take()
         current = self._cell.current
         if current is not None and not _holds(current, self._clock()):
-            self._put_in_force(await self._build(current.snapshot, current.plans.digests))
+            self._put_in_force(await self._build(current.snapshot, current.plans.digests, current.left_out))
 
     def _is_touch(self, before: Signature | None, after: Signature) -> bool:
         """Whether only the time of the file in force changed: the agent's sign of life."""
@@ -83,8 +95,8 @@ class Follower:
         try:
             # One short read of a file in memory or page cache; its sha256 releases the GIL but is under 1 ms a MB.
             data = _read_bounded(self._path)
-            snapshot, digests = await _in_slices(_decode(data))
-            current = await self._build(snapshot, digests)
+            snapshot, digests, unread = await in_slices(_decode(data))
+            current = await self._build(snapshot, digests, unread)
         except FileNotFoundError:
             self._seen = None  # replaced in between: look again
         except OSError as exc:  # descriptors or a disk that fail may come back: look again
@@ -106,58 +118,67 @@ class Follower:
         kept = self._cell.current.revision if self._cell.current else None
         log.error("snapshot_refused", reason=reason, kept=kept)
 
-    async def _build(self, snapshot: Snapshot, digests: Mapping[str, str]) -> Current:
+    async def _build(self, snapshot: Snapshot, digests: Mapping[str, str], unread: Sequence[LeftOut]) -> Current:
+        """Build what can be built; what cannot is left out, so that it costs none of the others, and no pause."""
         old = self._cell.current
         now_us = self._clock()
-        building = build_in_slices(snapshot, now_us, reuse=old.plans if old else NO_PLANS, digests=digests)
-        plans: Plans = await _in_slices(building)
-        return Current(snapshot, plans, now_us, logged_attributes(snapshot), shelves(snapshot.head.revision, plans))
+        left_out = list(unread)
+        reuse = old.plans if old else NO_PLANS
+        building = build_in_slices(snapshot, now_us, reuse=reuse, digests=digests, left_out=left_out)
+        plans: Plans = await in_slices(building)
+        usable = replace(snapshot, experiments={name: one.experiment for name, one in plans.evaluators.items()})
+        shelved = shelves(snapshot.head.revision, plans)
+        return Current(usable, plans, now_us, logged_attributes(snapshot), shelved, tuple(left_out))
 
     def _put_in_force(self, current: Current) -> None:
-        """Swap the one reference, and tell."""
-        old, head = self._cell.current, current.snapshot.head
+        """Swap the one reference, and report it."""
+        old = self._cell.current
         self._cell.current = current
         self._cell.swaps += 1
-        if old is None or old.revision != current.revision or old.snapshot.head.degraded != head.degraded:
+        self._report_left_out(current.left_out, old.left_out if old else ())
+        if old is None or old.revision != current.revision or old.degraded != current.degraded:
             log.info(
                 "snapshot_in_force",
                 revision=current.revision,
                 experiments=len(current.snapshot.experiments),
                 placements=len(current.snapshot.placements),
-                degraded=head.degraded,
+                left_out=len(current.left_out),
+                degraded=current.degraded,
             )
-        self._applied(current)
-
-
-async def _in_slices(work: Generator[None, None, Any]) -> Any:
-    """Run a generator to its end, yielding to the loop whenever a slice is used up. Gives its return value."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + SLICE_SECONDS
-    while True:
         try:
-            next(work)
-        except StopIteration as done:
-            return done.value
-        if loop.time() >= until:
-            await asyncio.sleep(0)
-            until = loop.time() + SLICE_SECONDS
+            self._applied(current)
+        except Exception as exc:  # noqa: BLE001 it is in force: a bug in reporting it must not end the following
+            log.crash("applied_failed", exc)
+
+    def _report_left_out(self, now: tuple[LeftOut, ...], before: tuple[LeftOut, ...]) -> None:
+        new = [one for one in now if one not in before]
+        for one in new[:MAX_LOGGED_LEFT_OUT]:
+            log.error("record_left_out", kind=one.kind, id=one.id, reason=one.reason, file=one.source)
+        if len(new) > MAX_LOGGED_LEFT_OUT:
+            log.error("records_left_out", more=len(new) - MAX_LOGGED_LEFT_OUT, see="/v1/status")
 
 
-def _decode(data: bytes) -> Generator[None, None, tuple[Snapshot, dict[str, str]]]:
-    """Read a snapshot file record by record. Raises SnapshotError."""
+def _decode(data: bytes) -> Generator[None, None, tuple[Snapshot, dict[str, str], list[LeftOut]]]:
+    """Read a snapshot file record by record, and list what cannot be read. Raises SnapshotError."""
     head: Head | None = None
     kinds: dict[str, dict[str, Any]] = {"Placement": {}, "Layer": {}, "Experiment": {}}
     digests: dict[str, str] = {}
+    unread: list[LeftOut] = []
     for digest, record in read(data):
         if isinstance(record, Head):
             head = record
+            unread += unknown_attributes(record)
+        elif isinstance(record, LeftOut):
+            unread.append(record)
+        elif record.id in kinds[kind := type(record).__name__]:
+            unread.append(LeftOut(kind, record.id, "the file has it twice; the first is in force", record.source))
         else:
-            kinds[type(record).__name__][record.id] = record
+            kinds[kind][record.id] = record
             if isinstance(record, Experiment):
                 digests[record.id] = digest
         yield
     snapshot = Snapshot(cast("Head", head), kinds["Placement"], kinds["Layer"], kinds["Experiment"])
-    return snapshot, digests
+    return snapshot, digests, unread
 
 
 def _holds(current: Current, now_us: int) -> bool:

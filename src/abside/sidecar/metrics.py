@@ -97,8 +97,9 @@ class Metrics:
             head = current.snapshot.head
             age = max(0, now_us - head.written_at_us) / 1e6
             yield gauge("snapshot_age_seconds", "Since the agent wrote what is in force.", age)
-            yield gauge("snapshot_degraded", "1 when something the documents ask for is held back.", head.degraded)
-            yield gauge("snapshot_problems", "Problems of the documents in force.", len(head.problems))
+            yield gauge("snapshot_degraded", "1 when something the documents ask for is held back.", current.degraded)
+            yield gauge("snapshot_problems", "Problems of the documents in force.", len(current.problems))
+            yield gauge("snapshot_left_out", "Records of the file that cannot be used.", len(current.left_out))
         yield gauge("snapshot_missing", "1 when there is no snapshot file on disk.", cell.missing)
         if cell.beat_us is not None:
             age = max(0, now_us - cell.beat_us) / 1e6

@@ -9,13 +9,15 @@ import orjson
 
 from abside import __version__
 from abside.serve import Answer
-from abside.sidecar.current import effective_status
+from abside.sidecar.current import LEFT_OUT, effective_status
+from abside.sidecar.sample import Seen
 
 if TYPE_CHECKING:
     from abside.assignment.assign import Evaluator
     from abside.sidecar.current import Current
     from abside.sidecar.handlers import Desk
     from abside.sidecar.shipper import Shipper
+    from abside.snapshot import LeftOut
     from abside.supervise import Supervisor
 
 
@@ -28,7 +30,7 @@ def status(desk: Desk, shipper: Shipper | None, supervisor: Supervisor, *, drain
     document: dict[str, Any] = {
         "version": __version__,
         "revision": current.revision if current else None,
-        "degraded": bool(current and current.snapshot.head.degraded)
+        "degraded": bool(current and current.degraded)
         or bool(cell.refusal)
         or bool(shipper and shipper.stats.loud)
         or bool(desk.journal.spool.trouble or desk.journal.spool.calendar.jump_seconds),
@@ -45,7 +47,7 @@ def status(desk: Desk, shipper: Shipper | None, supervisor: Supervisor, *, drain
             "missing": cell.missing,
             "agent_heartbeat_age_seconds": None if cell.beat_us is None else _age(cell.beat_us, now_us),
         },
-        "problems": [asdict(one) for one in current.snapshot.head.problems] if current else [],
+        "problems": [asdict(one) for one in current.problems] if current else [],
         "placements": sorted(current.plans.placements) if current else [],
         "experiments": _experiments(current, desk) if current else {},
         "events": {"boot": accounts.boot, "accepted": dict(accounts.accepted), "lost": dict(accounts.lost)},
@@ -61,7 +63,30 @@ def _age(since_us: int, now_us: int) -> float:
 
 
 def _experiments(current: Current, desk: Desk) -> dict[str, Any]:
-    return {name: _experiment(one, desk) for name, one in current.plans.evaluators.items()}
+    in_force = {name: _experiment(one, desk) for name, one in current.plans.evaluators.items()}
+    return {**in_force, **{name: _left_out(name, one) for name, one in current.left_out_experiments.items()}}
+
+
+def _left_out(name: str, one: LeftOut) -> dict[str, Any]:
+    """Say of an experiment that cannot be built why; every unit has its placements' own parameters."""
+    record = one.record
+    return {
+        "name": record.name if record else name,
+        "status": LEFT_OUT,
+        "reason": one.reason,
+        "pause": record.pause if record else None,
+        "placements": list(record.placements) if record else [],
+        "unit": record.unit if record else None,
+        "layer": record.layer if record else None,
+        "slots": list(record.slots) if record and record.slots else None,
+        "phase": record.phase if record else None,
+        "traffic_bp": 0,
+        "next_change_us": None,
+        "next": None,
+        "control": record.control if record else None,
+        "variants": {},
+        "sample": Seen((), ()).to_map(),
+    }
 
 
 def _experiment(evaluator: Evaluator, desk: Desk) -> dict[str, Any]:

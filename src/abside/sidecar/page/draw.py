@@ -119,7 +119,7 @@ def _held(one: Mapping[str, Any], in_force: Mapping[str, Any]) -> str:
     section, _, rest = one["path"].partition(".")
     if one["severity"] != "error" or section != "experiments" or not rest:
         return ""
-    for name in in_force:
+    for name in (name for name, shown in in_force.items() if shown["status"] != "left_out"):
         if rest == name or rest.startswith((f"{name}.", f"{name}[")):
             return f"Until then {name} stays as it was last good."
     return "Until then this experiment stays out."

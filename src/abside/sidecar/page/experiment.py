@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 MAX_SHOWN = 100  # cards of a page; each is about 2 KB and 40 µs, and nobody reads more
-ORDER = ("running", "not_started", "paused", "draft", "ended")  # what shoppers meet comes first
+ORDER = ("left_out", "running", "not_started", "paused", "draft", "ended")  # what shoppers meet comes first
 MANY_MISSING = 0.5  # of the sample: from here on a missing attribute is marked, not only told
 UNITS = {"user_or_session": "users or sessions", "user": "users", "session": "sessions"}
 NO_ID = {"user_or_session": "any id", "user": "a user id", "session": "a session id"}
@@ -83,6 +83,9 @@ def words(status: str) -> str:
 
 
 def _pause(one: Mapping[str, Any]) -> Html:
+    if one["status"] == "left_out":
+        text = '<p class="why">Left out: <bdi>{}</bdi>. Shoppers get what its placements have without it.</p>'
+        return html(text, one["reason"])
     if one["status"] != "paused":
         return NOTHING
     why = one["pause"]
@@ -96,11 +99,11 @@ def _facts(one: Mapping[str, Any], now_us: int) -> Iterator[Html]:
     traffic = html("<strong>{}</strong> of eligible {}", percent(one["traffic_bp"]), UNITS.get(one["unit"], "units"))
     yield html(fact, "Traffic", traffic)
     yield html(fact, "Next", _next(one, now_us))
-    yield html(fact, "Where", ", ".join(one["placements"]))
+    yield html(fact, "Where", ", ".join(one["placements"]) or "not known")
     if one["layer"] is not None:
         start, stop = one["slots"] or (0, 0)
         yield html(fact, "Layer", f"{one['layer']}, slots {percent(start)} to {percent(stop)}")
-    if one["phase"] != 1:
+    if one["phase"] not in (1, None):
         yield html(fact, "Phase", one["phase"])
 
 
