@@ -6,10 +6,12 @@ A file that cannot be used changes a counter, a log line and a status, nothing e
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from abside.assignment.plan import NO_PLANS, build_in_slices
+from abside.files import FileRefusedError, open_regular, read_regular
 from abside.log import Log
 from abside.sidecar.current import Current, logged_attributes, shelves, unknown_attributes
 from abside.sidecar.slices import in_slices
@@ -63,7 +65,7 @@ class Follower:
 
     async def look(self) -> None:
         """Look once: take a changed file, or apply a change that is due."""
-        signature = _signature(self._path)
+        signature = self._signature()
         self._cell.missing = signature is None
         self._cell.beat_us = None if signature is None else signature[1] // 1000
         if signature is not None and signature != self._seen:
@@ -79,8 +81,11 @@ class Follower:
         if before is None or (before[0], before[2]) != (after[0], after[2]):
             return False
         try:
-            with self._path.open("rb") as file:
-                return file_digest(file.read(HEADER.size)) == self._taken
+            handle, _ = open_regular(self._path, MAX_SNAPSHOT_BYTES)
+            try:
+                return file_digest(os.read(handle, HEADER.size)) == self._taken
+            finally:
+                os.close(handle)
         except (OSError, SnapshotError):
             return False
 
@@ -94,15 +99,14 @@ class Follower:
     async def _take(self) -> None:
         try:
             # One short read of a file in memory or page cache; its sha256 releases the GIL but is under 1 ms a MB.
-            data = _read_bounded(self._path)
+            data = read_regular(self._path, MAX_SNAPSHOT_BYTES)
             snapshot, digests, unread = await in_slices(_decode(data))
             current = await self._build(snapshot, digests, unread)
         except FileNotFoundError:
             self._seen = None  # replaced in between: look again
         except OSError as exc:  # descriptors or a disk that fail may come back: look again
             self._seen = None
-            if self._cell.refusal != str(exc):  # once, however often it is looked at again
-                self._refuse(str(exc))
+            self._unreadable(exc)
         except SnapshotError as exc:
             self._refuse(str(exc))
         except Exception as exc:  # noqa: BLE001 whatever else a file makes us do wrong, what is in force stays
@@ -111,6 +115,23 @@ class Follower:
             self._cell.refusal = ""
             self._taken = file_digest(data)
             self._put_in_force(current)
+
+    def _signature(self) -> Signature | None:
+        """Look what lies there; None for no file. One that cannot be looked at is said, as one that cannot be read."""
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return None
+        except OSError as exc:  # a link to itself, a directory that is closed to us
+            self._unreadable(exc)
+            return None
+        return (status.st_ino, status.st_mtime_ns, status.st_size)
+
+    def _unreadable(self, exc: OSError) -> None:
+        """Refuse what lies there, once, however often it is looked at again."""
+        reason = f"{self._path} {exc.strerror}" if isinstance(exc, FileRefusedError) else str(exc)
+        if self._cell.refusal != reason:
+            self._refuse(reason)
 
     def _refuse(self, reason: str) -> None:
         self._cell.refused += 1
@@ -187,19 +208,3 @@ def _holds(current: Current, now_us: int) -> bool:
     if due is not None and now_us >= due:
         return False
     return now_us >= current.applied_us or all(one.is_valid_at(now_us) for one in current.plans.evaluators.values())
-
-
-def _signature(path: Path) -> Signature | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return (status.st_ino, status.st_mtime_ns, status.st_size)
-
-
-def _read_bounded(path: Path) -> bytes:
-    with path.open("rb") as file:
-        data = file.read(MAX_SNAPSHOT_BYTES + 1)
-    if len(data) > MAX_SNAPSHOT_BYTES:
-        raise SnapshotError("short", f"the file has more than {MAX_SNAPSHOT_BYTES} bytes")
-    return data

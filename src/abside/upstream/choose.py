@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from yarl import URL
 
+from abside.files import read_regular
 from abside.upstream.http import CONTENT_TYPES, USUAL, HttpUpstream, TokenError
 
 if TYPE_CHECKING:
@@ -71,8 +72,7 @@ def token_reader(path: Path | None) -> Callable[[], str | None]:
         if path is None:
             return None
         try:
-            with path.open("rb") as file:
-                token = file.read(MAX_TOKEN_BYTES).strip()
+            token = read_regular(path, MAX_TOKEN_BYTES).strip()
         except OSError as exc:
             raise TokenError(f"the token file {path} cannot be read: {exc.strerror}") from exc
         if not token or not all(33 <= byte < 127 for byte in token):
