@@ -12,6 +12,8 @@ from abside.event import EventError, EventIds, Exposed
 
 NOW = datetime(2026, 11, 23, 9, 0, 0, 250_000, tzinfo=UTC)
 NOW_US = 1_795_424_400_250_000
+MICROSECONDS = "integer timestamps are microseconds since 1970, UTC"
+HOUR_US = 3_600_000_000
 DAY_US = 86_400_000_000
 MARKER = "shopper-4711"
 
@@ -35,12 +37,12 @@ GOOD: dict[str, list[dict[str, Any]]] = {
         },
         {"item_id": "a", "value": 0, "currency": "JPY"},
         {"currency": "EUR"},
-        {"quantity": 0},
+        {"quantity": 1},
     ],
     "purchase": [
         {"order_id": "o-1", "value": 99.5, "currency": "EUR", "item_id": "a", "quantity": 1},
         {"order_id": 1001},
-        {"value": -5, "currency": "EUR"},
+        {"value": 0, "currency": "EUR"},
     ],
     "page_view": [{"page_type": "pdp", "page_load_ms": 120.5}, {"page_load_ms": 0}],
     "wishlist": [
@@ -49,6 +51,7 @@ GOOD: dict[str, list[dict[str, Any]]] = {
         {"properties": {"a": 1, "b": "x", "c": None, "d": True, "e": 0.5}},
         {"properties": {}},
     ],
+    "refund": [{"value": 9.50, "currency": "EUR"}, {"value": -9.50, "currency": "EUR"}],
 }
 # (type, fields, code, path)
 WRONG: list[tuple[Any, dict[str, Any], str, str]] = [
@@ -119,6 +122,14 @@ WRONG: list[tuple[Any, dict[str, Any], str, str]] = [
     ("click", {"ts": NOW_US - 7 * DAY_US - 1}, "INVALID_EVENT", "ts"),
     ("click", {"ts": NOW_US // 1_000_000}, "INVALID_EVENT", "ts"),
     ("click", {"ts": -1}, "INVALID_EVENT", "ts"),
+    ("click", {"ts": NOW_US + HOUR_US + 1}, "INVALID_EVENT", "ts"),
+    ("click", {"ts": NOW_US * 1000}, "INVALID_EVENT", "ts"),
+    ("click", {"ts": 2**63}, "INVALID_EVENT", "ts"),
+    ("add_to_cart", {"quantity": 0}, "INVALID_EVENT", "quantity"),
+    ("add_to_cart", {"quantity": -1}, "INVALID_EVENT", "quantity"),
+    ("add_to_cart", {"value": -0.01, "currency": "EUR"}, "INVALID_EVENT", "value"),
+    ("purchase", {"quantity": 0}, "INVALID_EVENT", "quantity"),
+    ("purchase", {"value": -9.50, "currency": "EUR"}, "INVALID_EVENT", "value"),
     ("click", {"ts": 1.5e15}, "WRONG_TYPE", "ts"),
     ("click", {"ts": True}, "WRONG_TYPE", "ts"),
     ("click", {"ts": ""}, "INVALID_EVENT", "ts"),
@@ -161,6 +172,78 @@ def test_an_unknown_field_says_what_was_perhaps_meant() -> None:
         taken("click", {"itme_id": "a"})
 
 
+@pytest.mark.parametrize(
+    ("kind", "fields", "sentence"),
+    [
+        ("click", {"itemId": "a"}, "itemId: is not a field of click events; did you mean item_id?"),
+        (
+            "click",
+            {"itemId": "a", "messageId": "m", "colour": "c", "timestamp": 1},
+            "itemId: is not a field of click events; did you mean item_id? Also messageId → event_id, timestamp → ts.",
+        ),
+        (
+            "track",
+            {"event": "Product Added", "anonymousId": "a1"},
+            "event: is not a field of track events; did you mean type? Also anonymousId → session_id.",
+        ),
+        (
+            "purchase",
+            {"transactionId": "t"},
+            "transactionId: is not a field of purchase events; did you mean order_id?",
+        ),
+        ("purchase", {"price": 1}, "price: is not a field of purchase events; did you mean value?"),
+        ("page_view", {"page": "pdp"}, "page: is not a field of page_view events; did you mean page_type?"),
+        ("click", {"item_id": [1]}, "item_id: must be a string or an integer, not a list"),
+        (
+            "click",
+            {"item_id": 2.0**64},
+            "item_id: must be a string or an integer, not a number beyond 64 bits: send it as a string",
+        ),
+        ("click", {"item_id": 1.5}, "item_id: must be a string or an integer, not a number"),
+        ("add_to_cart", {"value": 1, "currency": 978}, "currency: must be a string, not a number"),
+        ("add_to_cart", {"quantity": 0}, "quantity: must be 1 or more; send no event where nothing was taken"),
+        (
+            "purchase",
+            {"value": -9.5, "currency": "EUR"},
+            "value: must be 0 or more; what is given back is an event of its own type, for example refund",
+        ),
+        (
+            "click",
+            {"ts": NOW_US // 1000},
+            f"ts: is older than 7 days; it looks like milliseconds: {MICROSECONDS}",
+        ),
+        (
+            "click",
+            {"ts": NOW_US // 1_000_000},
+            f"ts: is older than 7 days; it looks like seconds: {MICROSECONDS}",
+        ),
+        (
+            "click",
+            {"ts": NOW_US * 1000},
+            f"ts: lies more than an hour ahead; it looks like nanoseconds: {MICROSECONDS}",
+        ),
+    ],
+)
+def test_the_sentence_of_a_refusal(kind: str, fields: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(EventError) as refused:
+        taken(kind, fields)
+    assert str(refused.value) == sentence
+
+
+@pytest.mark.parametrize("callers_us", [NOW_US + 30 * DAY_US, NOW_US - 30 * DAY_US])
+def test_a_time_is_refused_only_where_the_callers_clock_refuses_it_too(callers_us: int) -> None:
+    def told(ts: int, **clocks: Any) -> Any:
+        ids: dict[str, Any] = {"user_id": "u1", "session_id": None, "event_id": lambda: "made", "now_us": NOW_US}
+        return event.from_caller({"type": "click", "ts": ts}, **ids, **clocks)["ts"]
+
+    with pytest.raises(EventError) as refused:
+        told(callers_us)
+    assert refused.value.ts_us == callers_us
+    assert told(callers_us, callers_us=callers_us) == min(callers_us, NOW_US)
+    with pytest.raises(EventError):
+        told(NOW_US // 1000, callers_us=callers_us)
+
+
 def test_a_refusal_never_repeats_a_value() -> None:
     bad: list[tuple[str, dict[str, Any]]] = [
         ("click", {"item_id": [MARKER]}),
@@ -185,7 +268,7 @@ def test_a_refusal_never_repeats_a_value() -> None:
         (NOW_US, NOW_US),
         (NOW_US - 1, NOW_US - 1),
         (NOW_US + 1, NOW_US),
-        (2**63, NOW_US),
+        (NOW_US + HOUR_US, NOW_US),
         (NOW_US - 7 * DAY_US, NOW_US - 7 * DAY_US),
         ("2026-11-23T08:59:59.5Z", NOW_US - 750_000),
         ("2026-11-23t08:59:59.500000z", NOW_US - 750_000),

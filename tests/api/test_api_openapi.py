@@ -89,7 +89,8 @@ def test_the_bounds_are_those_of_the_code() -> None:
     assert SCHEMAS["Text"]["maxLength"] == event.MAX_TEXT_BYTES
     assert SCHEMAS["Items"]["maxItems"] == event.MAX_ITEMS
     assert SCHEMAS["Properties"]["maxProperties"] == event.MAX_PROPERTIES
-    assert SCHEMAS["Money"]["exclusiveMaximum"] == event.MAX_VALUE
+    assert SCHEMAS["Money"]["exclusiveMaximum"] == SCHEMAS["Amount"]["exclusiveMaximum"] == event.MAX_VALUE
+    assert (SCHEMAS["Money"]["minimum"], SCHEMAS["Quantity"]["minimum"]) == (0, 1)
     assert SCHEMAS["Count"]["maximum"] == SCHEMAS["Quantity"]["maximum"] == event.MAX_COUNT
     for path in ("/v1/events", "/v1/exposures"):
         body = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]

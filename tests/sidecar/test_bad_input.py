@@ -60,6 +60,14 @@ def at(path: str) -> dict[str, Any]:
     return {"path": path}
 
 
+# A click in camelCase, an event of Segment, a request of Google Analytics 4.
+SHAPES = """
+[{"type": "click", "userId": "u1", "item_id": "i"},
+ {"type": "track", "event": "Product Added", "userId": "u1", "anonymousId": "a1", "messageId": "m1",
+  "timestamp": "2026-11-29T01:00:00Z", "properties": {"product_id": "p1", "price": 9.5, "quantity": 1}},
+ {"client_id": "1.2", "events": [{"name": "add_to_cart", "params": {"currency": "EUR", "value": 9.5,
+  "items": [{"item_id": "SKU"}]}}]}]
+"""
 EVENT = {"type": "click", "user_id": MARKER, "item_id": "a"}
 ASSIGN: list[Case] = [
     Case(b"", 400, "MALFORMED", words="the body is empty"),
@@ -69,13 +77,18 @@ ASSIGN: list[Case] = [
     Case(b"{'placement':'pdp'}", 400, "MALFORMED"),
     Case(b"placement=pdp&user_id=" + MARKER.encode(), 400, "MALFORMED"),
     Case(b"<html></html>", 400, "MALFORMED"),
-    Case(b"\xff\xfe{\x00}\x00", 400, "MALFORMED"),
-    Case(b'\xef\xbb\xbf{"placement":"pdp"}', 400, "MALFORMED"),
+    Case(b"\xff\xfe{\x00}\x00", 400, "MALFORMED", words="UTF-16 or UTF-32; send UTF-8"),
+    Case('{"placement":"pdp"}'.encode("utf-16-be"), 400, "MALFORMED", words="UTF-16 or UTF-32; send UTF-8"),
+    Case('{"placement":"pdp"}'.encode("utf-32"), 400, "MALFORMED", words="UTF-16 or UTF-32; send UTF-8"),
+    Case(
+        '{"placement":"Möbel"}'.encode("latin-1"), 400, "MALFORMED", words="byte 15 is not UTF-8, the text is perhaps"
+    ),
+    Case(b'\xef\xbb\xbf{"placement":"pdp"}', 400, "MALFORMED", words="a byte order mark; send UTF-8 without one"),
     Case(b'{"placement":"pdp","user_id":"\xed\xa0\x80"}', 400, "MALFORMED"),
     Case(b'{"placement":"pdp","user_id":"u1","attributes":{"a":NaN}}', 400, "MALFORMED", words="must be finite"),
-    Case(b'{"placement":"pdp","user_id":"u1","attributes":{"a":Infinity}}', 400, "MALFORMED"),
-    Case(b'{"placement":"pdp","user_id":"u1","attributes":{"a":-Infinity}}', 400, "MALFORMED"),
-    Case(b'{"placement":"pdp","user_id":"u1","attributes":{"a":1e999}}', 400, "MALFORMED"),
+    Case(b'{"placement":"pdp","user_id":"u1","attributes":{"a":Infinity}}', 400, "MALFORMED", words="no JSON"),
+    Case(b'{"placement":"pdp","user_id":"u1","attributes":{"a":-Infinity}}', 400, "MALFORMED", words="no JSON"),
+    Case(b'{"placement":"pdp","user_id":"u1","attributes":{"a":1e999}}', 400, "MALFORMED", words="must be finite"),
     Case(b'{"placement":"pdp","user_id":"\\ud800x"}', 422, "INVALID_UNIT", at("user_id"), words="lone surrogate"),
     Case(b'{"placement":"pdp","session_id":"\\udfff"}', 422, "INVALID_UNIT", at("session_id")),
     Case(b'{"placement":"pdp","user_id":"u1","attributes":{"a":"\\ud800"}}', 400, "MALFORMED", words="lone surrogate"),
@@ -116,9 +129,9 @@ ASSIGN: list[Case] = [
     Case(shopper(user_id=1.5), 422, "INVALID_UNIT", at("user_id"), words="got a float"),
     Case(shopper(user_id=[MARKER]), 422, "INVALID_UNIT", at("user_id"), words="got a list"),
     Case(shopper(session_id={"id": MARKER}), 422, "INVALID_UNIT", at("session_id"), words="got an object"),
-    Case(b'{"placement":"pdp","user_id":18446744073709551616}', 422, "INVALID_UNIT", at("user_id")),
-    Case(b'{"placement":"pdp","user_id":-9223372036854775809}', 422, "INVALID_UNIT", at("user_id")),
-    Case(b'{"placement":"pdp","user_id":1' + b"0" * 5000 + b"}", 400, "MALFORMED"),
+    Case(b'{"placement":"pdp","user_id":18446744073709551616}', 422, "INVALID_UNIT", at("user_id"), words="64 bits"),
+    Case(b'{"placement":"pdp","user_id":-9223372036854775809}', 422, "INVALID_UNIT", at("user_id"), words="64 bits"),
+    Case(b'{"placement":"pdp","user_id":1' + b"0" * 5000 + b"}", 400, "MALFORMED", words="send a long id as a string"),
     Case(shopper(attributes=[MARKER]), 422, "WRONG_TYPE", at("attributes"), words="must be an object, not a list"),
     Case(shopper(attributes=MARKER), 422, "WRONG_TYPE", at("attributes")),
     Case(
@@ -129,6 +142,11 @@ ASSIGN: list[Case] = [
     Case(shopper(bot="true"), 422, "WRONG_TYPE", at("bot")),
     Case(shopper(force={"pdp-rank-2026-11": "treatment"}), 422, "UNKNOWN_FIELD", at("force")),
     Case(shopper(userid=MARKER), 422, "UNKNOWN_FIELD", at("userid"), words="did you mean user_id?"),
+    Case({"placement": "pdp", "userId": MARKER}, 422, "UNKNOWN_FIELD", at("userId"), words="did you mean user_id?"),
+    Case(
+        {"placement": "pdp", "anonymousId": MARKER, "context": {"country": MARKER}},
+        *(422, "UNKNOWN_FIELD", at("anonymousId"), "did you mean session_id? Also context → attributes"),
+    ),
     Case(shopper(colour="red"), 422, "UNKNOWN_FIELD", at("colour"), words="there is attributes, bot"),
     Case(shopper(**{"n" * 60_000: 1}), 422, "UNKNOWN_FIELD", at("n" * 64)),
     Case(shopper(note="x" * 70_000), 413, "TOO_LARGE", words="65,536 bytes"),
@@ -165,6 +183,27 @@ EVENTS: list[Case] = [
         ([EVENT, [EVENT]], 422, "WRONG_TYPE", {"index": 1}, "not a list"),
         ({}, 400, "NO_UNIT", {}, ""),
         ({"type": "click"}, 400, "NO_UNIT", {}, ""),
+        ({"type": "click", "userId": MARKER}, 422, "UNKNOWN_FIELD", at("userId"), "did you mean user_id?"),
+        ([EVENT, {"type": "click", "anonymousId": MARKER}], 422, "UNKNOWN_FIELD", {"index": 1}, "mean session_id?"),
+        ({"type": "click", "user_id": "guest", "userId": "x"}, 400, "NO_UNIT", {}, ""),
+        *(
+            (shape, 422, "UNKNOWN_FIELD", at(path), words)
+            for shape, (path, words) in zip(
+                orjson.loads(SHAPES),
+                [("userId", "user_id?"), ("userId", "Also event → type"), ("events", "[{…}, …]")],
+                strict=True,
+            )
+        ),
+        ({"batch": [EVENT]}, 422, "UNKNOWN_FIELD", at("batch"), "send the list itself"),
+        ({**EVENT, "type": "add_to_cart", "quantity": 0}, 422, "INVALID_EVENT", at("quantity"), "1 or more"),
+        (
+            {**EVENT, "type": "purchase", "value": -9.5, "currency": "EUR"},
+            *(422, "INVALID_EVENT", at("value"), "for example refund"),
+        ),
+        ({**EVENT, "ts": 1_795_424_400}, 422, "INVALID_EVENT", at("ts"), "looks like seconds"),
+        ({**EVENT, "ts": 1_795_424_400_000}, 422, "INVALID_EVENT", at("ts"), "looks like milliseconds"),
+        ({**EVENT, "ts": 1_795_424_400_000_000_000}, 422, "INVALID_EVENT", at("ts"), "looks like nanoseconds"),
+        (b"\xef\xbb\xbf[]", 400, "MALFORMED", {}, "byte order mark"),
         ([EVENT, {"type": "click", "user_id": "guest"}], 400, "NO_UNIT", {"index": 1}, ""),
         ({"user_id": MARKER}, 422, "INVALID_EVENT", at("type"), ""),
         ([EVENT, EVENT, {**EVENT, "type": MARKER}], 422, "INVALID_EVENT", {"path": "type", "index": 2}, ""),
@@ -190,7 +229,13 @@ EVENTS: list[Case] = [
         (b'{"type":"click","user_id":"u1","position":NaN}', 400, "MALFORMED", {}, ""),
         (b'{"type":"view","user_id":"u1","value":1e400}', 400, "MALFORMED", {}, ""),
         (b'{"type":"click","user_id":18446744073709551616}', 422, "INVALID_UNIT", at("user_id"), ""),
-        (b'{"type":"click","user_id":"u1","item_id":18446744073709551616}', 422, "WRONG_TYPE", at("item_id"), ""),
+        (
+            b'{"type":"click","user_id":"u1","item_id":18446744073709551616}',
+            422,
+            "WRONG_TYPE",
+            at("item_id"),
+            "64 bits",
+        ),
         (b'{"type":"view","user_id":"u1","properties":' + b"[" * 9 + b"]" * 9 + b"}", 400, "MALFORMED", {}, "deeper"),
         (
             [{**EVENT, "event_id": f"e{n}"} for n in range(1001)],
@@ -223,6 +268,8 @@ EXPOSURES: list[Case] = [
         ([{"exposure_token": "x"}, 7], 422, "WRONG_TYPE", {"index": 1}, ""),
         ({"exposure_token": None}, 422, "WRONG_TYPE", at("exposure_token"), "without assignments has none to post"),
         ({"exposure_token": 7}, 422, "WRONG_TYPE", at("exposure_token"), ""),
+        ({"exposureToken": "x"}, 422, "UNKNOWN_FIELD", at("exposureToken"), "did you mean exposure_token?"),
+        ({"events": [{"exposure_token": "x"}]}, 422, "UNKNOWN_FIELD", at("events"), "send the list itself"),
         ({"exposure_token": "x", "bot": True}, 422, "UNKNOWN_FIELD", at("bot"), ""),
         ({"exposure_token": "x", "n" * 3_000_000: 1}, 422, "UNKNOWN_FIELD", at("n" * 64), ""),
         ({"exposure_token": MARKER}, 422, "INVALID_EVENT", at("exposure_token"), "as it came"),

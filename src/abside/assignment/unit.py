@@ -95,6 +95,8 @@ def parse_unit_id(value: object, shared_ids: frozenset[str] = SHARED_IDS) -> str
             raise UnitError("an integer", "an integer id lies between -2^63 and 2^64-1; send larger ones as a string")
         text = str(value)
     else:
+        if isinstance(value, float) and abs(value) >= LARGEST_INTEGER // 2:  # what a JSON reader makes of a longer one
+            raise UnitError("a number beyond 64 bits", "an integer id has at most 64; send longer ones as a string")
         kind = _KINDS.get(type(value), "another type")
         raise UnitError(kind, "an id is a string or an integer")
     try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from abside import event
+from abside.event import meant_field
 from abside.serve import Refusal
 from abside.sidecar import token
 from abside.sidecar.request import NO_UNIT_DETAIL, kind_of, parse_json, unit_id, unknown_field
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_EVENT_NESTING = 8
 _TOKEN_FIELD = frozenset({"exposure_token"})
+_SEND_TOKENS = 'send {"exposure_token": …}, or a list of them'
 
 
 def events(desk: Desk, body: bytes) -> bytes:
@@ -42,10 +44,14 @@ def exposures(desk: Desk, body: bytes) -> bytes:
     tokens: list[Any] = []
     for position, fields in enumerate(listed):
         index = position if several else None
-        if type(fields) is not dict or "exposure_token" not in fields:
-            raise Refusal(422, "WRONG_TYPE", 'send {"exposure_token": …}, or a list of them', index=index)
+        if type(fields) is not dict:
+            raise Refusal(422, "WRONG_TYPE", _SEND_TOKENS, index=index)
         if not fields.keys() <= _TOKEN_FIELD:
-            raise unknown_field(next(name for name in fields if name not in _TOKEN_FIELD), _TOKEN_FIELD, index)
+            raise wrapped(fields, index) or unknown_field(
+                next(name for name in fields if name not in _TOKEN_FIELD), _TOKEN_FIELD, index
+            )
+        if not fields:
+            raise Refusal(422, "WRONG_TYPE", _SEND_TOKENS, index=index)
         value = fields["exposure_token"]
         tokens += value if type(value) is list else [value]
     if len(tokens) > event.MAX_EVENTS_A_REQUEST:
@@ -72,7 +78,7 @@ def _event(desk: Desk, fields: dict[str, Any], index: int | None) -> event.Event
     user_id = unit_id(fields, "user_id", shared_ids, index)
     session_id = unit_id(fields, "session_id", shared_ids, index)
     if user_id is None and session_id is None:
-        raise Refusal(400, "NO_UNIT", NO_UNIT_DETAIL, index=index)
+        raise _no_unit(fields, index)
     try:
         return event.from_caller(
             fields,
@@ -83,6 +89,32 @@ def _event(desk: Desk, fields: dict[str, Any], index: int | None) -> event.Event
         )
     except event.EventError as exc:
         raise Refusal(422, exc.code, str(exc), path=exc.path, index=index) from exc
+
+
+def _no_unit(fields: dict[str, Any], index: int | None) -> Refusal:
+    """Refuse an event of nobody, and name what is why: an id by another name, or an object around a list."""
+    around = wrapped(fields, index)
+    if around is not None:
+        return around
+    named = next((name for name in fields if meant_field(name, _IDS) in _IDS - fields.keys()), None)
+    if named is None:
+        return Refusal(400, "NO_UNIT", NO_UNIT_DETAIL, index=index)
+    kind = fields.get("type")
+    known = event.FIELDS.get(kind if type(kind) is str else "", event.CUSTOM_FIELDS)
+    return unknown_field(named, frozenset({*known, *event.COMMON_FIELDS}), index, beside=fields)
+
+
+def wrapped(fields: dict[str, Any], index: int | None) -> Refusal | None:
+    """Return the refusal of a list with an object around it, as other collectors want it; None for anything else."""
+    name = next((name for name in fields if name in _WRAPPERS and type(fields[name]) is list), None)
+    if name is None or "type" in fields:
+        return None
+    detail = f"{name} is not a field here; send the list itself, [{{…}}, …], without an object around it"
+    return Refusal(422, "UNKNOWN_FIELD", detail, path=name, index=index)
+
+
+_IDS = frozenset({"user_id", "session_id"})
+_WRAPPERS = frozenset({"events", "batch", "data", "items", "records", "exposures", "messages"})
 
 
 def _exposure(desk: Desk, text: Any, index: int | None) -> event.EventMap:

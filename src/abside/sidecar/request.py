@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 
 from abside.assignment.unit import MAX_UNIT_BYTES, NO_FORCE, SHARED_IDS, Subject, UnitError, parse_unit_id
+from abside.event import also_meant, meant_field
 from abside.serve import Refusal
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def parse_assign(body: bytes, rules: Rules) -> AssignRequest:
     is_plain = fields.keys() <= _PLAIN_FIELDS
     if not is_plain and not fields.keys() <= _FIELDS:
         name = next(name for name in fields if name not in _FIELDS)
-        raise unknown_field(name, _FIELDS)
+        raise unknown_field(name, _FIELDS, beside=fields)
     # An id from "!" on is neither empty nor blank. Lower case is enough for ASCII, and taken where the length fits.
     if not (type(user_id) is str and user_id.isascii() and user_id >= "!" and len(user_id) <= MAX_UNIT_BYTES) or (
         len(user_id) in lengths and user_id.lower() in shared_ids
@@ -144,13 +145,23 @@ def unit_id(fields: Mapping[str, Any], name: str, shared_ids: frozenset[str], in
         raise Refusal(422, "INVALID_UNIT", f"{name}: {exc}", path=name, index=index) from None
 
 
-def unknown_field(name: str, known: frozenset[str], index: int | None = None, within: str = "") -> Refusal:
-    """Give the refusal of a field nobody declared, with the name that was perhaps meant. `within` is its object."""
-    shown = name[:MAX_SHOWN_CHARS]  # cut first: comparing megabytes of a name would stall the loop
-    close = get_close_matches(shown, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(sorted(known))}"
+def unknown_field(
+    name: str,
+    known: frozenset[str],
+    index: int | None = None,
+    within: str = "",
+    beside: Mapping[str, Any] | None = None,
+) -> Refusal:
+    """Give the refusal of a field nobody declared, with the name that was perhaps meant. `within` is its object.
+
+    `beside` are all fields of that object: others that have another name here are named too.
+    """
+    shown = name[:MAX_SHOWN_CHARS]
+    meant = meant_field(name, known)
+    hint = f"did you mean {meant}?" if meant else f"there is {', '.join(sorted(known))}"
+    others = also_meant(name, beside, known) if meant and beside else ""
     path = f"{within}.{shown}" if within else shown
-    return Refusal(422, "UNKNOWN_FIELD", f"{path} is not a field here; {hint}", path=path, index=index)
+    return Refusal(422, "UNKNOWN_FIELD", f"{path} is not a field here; {hint}{others}", path=path, index=index)
 
 
 def kind_of(value: Any) -> str:
@@ -279,9 +290,30 @@ def _refuse_unreadable(body: bytes, exc: orjson.JSONDecodeError) -> NoReturn:
                     unit_id(fields, "user_id", SHARED_IDS, place)
                     unit_id(fields, "session_id", SHARED_IDS, place)
             raise Refusal(400, "MALFORMED", "a string holds a lone surrogate, which is not text") from None
-    where = f"line {exc.lineno} column {exc.colno}" if body else "the body is empty"
-    finite = "; numbers must be finite" if b"NaN" in body or b"Infinity" in body or b"1e" in body.lower() else ""
-    raise Refusal(400, "MALFORMED", f"the body is not JSON ({where}){finite}") from None
+    raise Refusal(400, "MALFORMED", f"the body is not JSON ({_why_unreadable(body, exc)})") from None
+
+
+def _why_unreadable(body: bytes, exc: orjson.JSONDecodeError) -> str:
+    """Name the usual causes; of the body itself nothing is repeated but a place in it."""
+    if not body:
+        return "the body is empty"
+    if body.startswith(b"\xef\xbb\xbf"):
+        return "it begins with a byte order mark; send UTF-8 without one"
+    if body.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in body[:4]:
+        return "it is UTF-16 or UTF-32; send UTF-8"
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as wrong:
+        return f"byte {wrong.start} is not UTF-8, the text is perhaps Latin-1; send UTF-8"
+    where = f"line {exc.lineno} column {exc.colno}"
+    if "infinity" in exc.msg:
+        return f"{where}: numbers must be finite; send a long id as a string"
+    if _CONSTANT.match(text, exc.pos):
+        return f"{where}: NaN and Infinity are no JSON, numbers must be finite; send null, or leave it out"
+    return where
+
+
+_CONSTANT = re.compile(r"-?(NaN|nan|Inf)")
 
 
 def _no_constant(name: str) -> NoReturn:
