@@ -39,9 +39,7 @@ def main(settings: SimulateSettings) -> int:
     skipped = Skipped()
     try:
         found = put_in_force(settings.config, settings.paused, now_us() if settings.at is None else settings.at)
-        attributes, ignored = read_attributes(settings.attribute, found.snapshot.head.attributes)
-        if ignored:
-            raise UsageError(f"--attribute: {ignored[0]}")
+        attributes = _attributes(settings, found)
         with _ids(settings, skipped) as ids:
             tally = count(_evaluators(found, attributes), ids, attributes)
     except (UsageError, OSError) as exc:
@@ -55,6 +53,14 @@ def main(settings: SimulateSettings) -> int:
     sys.stdout.write(_json(report) if settings.json else _text(report))
     sys.stderr.writelines(f"{problem}\n" for problem in found.errors)
     return EXIT_PROBLEMS if found.errors else 0
+
+
+def _attributes(settings: SimulateSettings, found: InForce) -> dict[str, Json]:
+    """Read what every unit sends. Raises UsageError, also for one that is not declared: it would change nothing."""
+    attributes, ignored = read_attributes(settings.attribute, found.snapshot.head.attributes)
+    if ignored:
+        raise UsageError(f"--attribute: {ignored[0]}")
+    return attributes
 
 
 def _refused(why: str) -> int:

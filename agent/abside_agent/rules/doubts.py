@@ -9,7 +9,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from abside.assignment.condition import compile_eligibility
+from abside.assignment.unit import parse_unit_id
 from abside.snapshot import BASIS_POINTS
+from abside_agent.rules import times, values
 from abside_agent.rules.alone import known, shown_percent
 from abside_agent.rules.conflicts import LIVE
 from abside_agent.rules.eligible import can_hold
@@ -35,8 +37,11 @@ def doubt(checked: Checked, now_us: int) -> None:
             _over(candidate, now_us)
             _steep(candidate)
             _never(candidate, attributes)
+            _values(candidate, attributes)
+            _times(candidate)
             _same(candidate, placements)
             _email(candidate)
+            _nobody(candidate)
     free = free_slots(checked, now_us)
     for candidate in checked.candidates:
         if candidate.section == "layers" and free.get(candidate.id) == []:
@@ -99,6 +104,26 @@ def _never(candidate: Candidate[Experiment], attributes: Mapping[str, Attribute]
     if conditions and not mistakes and not can_hold(conditions, one.placements, one.unit):
         message = "these conditions exclude each other: nobody can ever be in"
         _note(candidate, "NEVER_ELIGIBLE", ("eligibility",), message, "change one of them, or join them with any: […]")
+
+
+def _values(candidate: Candidate[Experiment], attributes: Mapping[str, Attribute]) -> None:
+    one = candidate.record
+    for code, path, message, remedy in values.doubts(list(one.eligibility), attributes, one.placements):
+        _note(candidate, code, ("eligibility", *path), message, remedy)
+
+
+def _times(candidate: Candidate[Experiment]) -> None:
+    has_steps = candidate.tree.node((*candidate.path, "steps")) is not None
+    for code, path, message, remedy in times.doubts(candidate.record, has_steps=has_steps):
+        _note(candidate, code, path, message, remedy)
+
+
+def _nobody(candidate: Candidate[Experiment]) -> None:
+    """Look for forced ids that no request can have: those of nobody are taken for none."""
+    for unit, arm in candidate.record.force.items():
+        if parse_unit_id(unit) is None or unit != unit.strip():
+            message = "no shopper has this id: it stands for nobody, or has blanks at its ends"
+            _note(candidate, "FORCE_NOBODY", ("force", arm), message, "write the id your rec service sends", value=unit)
 
 
 def _same(candidate: Candidate[Experiment], placements: Mapping[str, Any]) -> None:
