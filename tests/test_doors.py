@@ -44,7 +44,8 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.client": frozenset(),  # importable beside a rec service with nothing else of ours loaded
     "abside.report": VERSION
     | {"abside.snapshot", "abside.event", "abside.collector.store", "abside.environ", "abside.files", "abside.log"},
-    "abside.collector.store": frozenset(),  # what stands on disk: the one part of a collector that a reader may know
+    # What stands on disk: the one part of a collector that a reader may know.
+    "abside.collector.store": frozenset({"abside.files"}),
     "abside.up": frozenset({"abside.environ", "abside.files", "abside.log", "abside.child"}),
     "abside.child": frozenset({"abside.backoff", "abside.log"}),
     "abside.cli": frozenset({"abside.environ"}) | VERSION,

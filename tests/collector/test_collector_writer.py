@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 import shutil
 from contextlib import closing
 from datetime import date
@@ -104,13 +105,27 @@ def test_what_is_not_ours_in_the_directory_is_left_alone(store: Path) -> None:
 def test_a_failed_write_leaves_nothing_and_a_later_one_works(store: Path) -> None:
     with opened(store) as writer:
         writer.write([batch("a", "e1")])
-        in_the_way = store / FOLDER / "b.parquet.tmp"
-        in_the_way.mkdir()  # a directory cannot be opened for writing
-        with pytest.raises(StoreFailed, match="is a directory"):
-            writer.write([batch("b", "e2")])
-        assert stored_ids(store) == ["e1"]
-        in_the_way.rmdir()
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+        try:
+            with pytest.raises(StoreFailed, match="File too large"):
+                writer.write([batch("b", "e2")])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert [path.name for path in (store / FOLDER).iterdir()] == ["a.parquet"]
         writer.write([batch("b", "e2")])
+    assert stored_ids(store) == ["e1", "e2"]
+
+
+def test_what_has_the_name_of_a_file_to_be_written_is_in_nobodys_way(store: Path) -> None:
+    with opened(store) as writer:
+        writer.write([batch("a", "e1")])
+        (store / FOLDER / "b.parquet.tmp").mkdir()
+        (store / FOLDER / "b@2.parquet").symlink_to("/nowhere")
+        writer.write([batch("b", "e2")])
+    assert sorted(path.name for path in (store / FOLDER).glob("b*.parquet")) == ["b@2.parquet", "b@3.parquet"]
+    with opened(store) as writer:  # the directory cannot be removed, the link leads nowhere: both are said, and left
+        assert writer.knows("b")
     assert stored_ids(store) == ["e1", "e2"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import ssl
 from contextlib import asynccontextmanager, suppress
@@ -10,23 +11,28 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from abside import log as logging
+from abside.collector.calendar import known_since
 from abside.collector.group import Grouper
 from abside.collector.intake import Intake
 from abside.collector.status import Status, alive
+from abside.collector.store import days_of
 from abside.collector.token import Token, TokenUnreadable
 from abside.collector.upkeep import Upkeep
-from abside.collector.writer import StoreOwned, Writer, days_before
+from abside.collector.writer import StoreOwned, Writer
 from abside.environ import connections_within, now_us, raise_descriptor_limit
+from abside.files import open_regular
 from abside.log import Log
 from abside.serve import Bounds, Listener, Route, split_address
 from abside.supervise import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
+    from pathlib import Path
 
     from abside.collector.settings import CollectorSettings
 
 log = Log("abside.collector")
+MAX_PEM_BYTES = 2**20  # a chain of hundreds of certificates
 CLOSE_SECONDS = 1.0  # everything is answered or given up by then
 
 
@@ -85,9 +91,11 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
     _check_address(settings.listen)
     tls = _tls(settings)
     token = Token(settings.token_file) if settings.token_file else None
+    if token is None:
+        log.warning("no_token", then="whoever reaches this port can send events", remedy="--token-file")
     # From here on the store is ours: whatever writes to it must have ended before it is given up.
-    known_since = days_before(clock(), settings.known_days)
-    writer = await asyncio.to_thread(Writer.open, settings.store, known_since=known_since)
+    known = known_since(days_of(settings.store), settings.known_days)
+    writer = await asyncio.to_thread(Writer.open, settings.store, known_since=known)
     grouper = Grouper(writer, seconds=settings.group_seconds, limit_bytes=settings.group_bytes)
     upkeep = Upkeep(writer, clock, known_days=settings.known_days, keep_days=settings.keep_days)
     intake = Intake(
@@ -124,6 +132,7 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
     finally:
         await listener.stop_accepting()
         await supervisor.stop()
+        await asyncio.to_thread(grouper.close)  # a file half written is finished
         writer.close()
 
 
@@ -139,9 +148,20 @@ def _tls(settings: CollectorSettings) -> ssl.SSLContext | None:
         return None
     if settings.tls_cert is None or settings.tls_key is None:
         raise SettingWrong("--tls-cert", "give it together with --tls-key, or neither")
+    for option, path in (("--tls-cert", settings.tls_cert), ("--tls-key", settings.tls_key)):
+        _check_file(option, path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(settings.tls_cert, settings.tls_key)
     return context
+
+
+def _check_file(option: str, path: Path) -> None:
+    """Refuse what OpenSSL would wait for or read without end."""
+    try:
+        handle, _ = open_regular(path, MAX_PEM_BYTES)
+    except OSError as exc:
+        raise SettingWrong(option, f"{path} {exc.strerror}") from exc
+    os.close(handle)
 
 
 def _bounds(settings: CollectorSettings) -> Bounds:

@@ -6,6 +6,8 @@ and appears whole; only then are they removed. Readers leave out what is named t
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,28 +15,33 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from abside.collector.store import (
+    BESIDE,
     MERGED,
     SCHEMA,
     SUFFIX,
-    FileUnreadable,
     Footer,
     StoreFailed,
+    footer_of,
     live_files_of,
-    read_footer,
+    read_metadata,
+    reading,
     superseded,
     sync,
     write_file,
 )
+from abside.log import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+log = Log("abside.collector.compact")
 SMALL_BYTES = 64 * 2**20  # a larger file scans well as it is; merging it again would only rewrite the day
 MERGED_BYTES = 512 * 2**20  # what a reader of one file may have to fetch
 MERGED_IDS = 200_000  # 20 MB of names in a footer; Parquet readers refuse one of 100 MB
 ROW_GROUP_BYTES = 64 * 2**20  # held in memory while merging
 READ_ROWS = 65_536
+NUMBER = re.compile("[0-9]{4,9}")  # of a merged file; whatever else has such a name is not counted on
 MAX_PIECES = 256  # a file of a few rows takes 100 KB as Arrow columns of its own; copied together it takes its bytes
 
 
@@ -50,11 +57,12 @@ class _Small:
 
 
 def compact(day: Path, *, stopping: Callable[[], bool] = lambda: False) -> int:
-    """Merge the small files of one day; give how many were merged away.
+    """Merge the small files of one day; give how many were merged away. A file of another schema is left as it is.
 
     `stopping` is asked between files. Raises StoreFailed, FileUnreadable, OSError or Interrupted; whichever it is,
     every row of the day counts exactly once.
     """
+    sync(day)  # before what a merged file replaces goes: its own name may not have been forced to disk
     _remove(day, superseded(day))
     merged_away = 0
     for run in _runs(_small_files(day)):
@@ -69,17 +77,35 @@ def compact(day: Path, *, stopping: Callable[[], bool] = lambda: False) -> int:
 
 
 def drop(day: Path) -> int:
-    """Remove one day with all that stands in it; give how many files. Raises OSError; what is left goes next time."""
-    files = list(day.iterdir())
-    for path in sorted(files, key=lambda path: MERGED in path.name):  # merged last: those they replace stay left out
-        path.unlink()
+    """Remove one day with all its files; give how many. Raises OSError of what stayed; that goes next time."""
+    dropped = 0
+    stayed: OSError | None = None
+    # Merged last: those they replace stay left out. One that does not go keeps none of the others.
+    for path in sorted(day.iterdir(), key=lambda path: MERGED in path.name):
+        try:
+            path.unlink()
+            dropped += 1
+        except OSError as exc:
+            stayed = exc
+    if stayed:
+        raise stayed
     day.rmdir()
-    return len(files)
+    return dropped
 
 
 def _small_files(day: Path) -> list[_Small]:
-    sized = [(path, path.stat().st_size) for path in live_files_of(day)]
-    return [_Small(path, size, read_footer(path).batches) for path, size in sized if size < SMALL_BYTES]
+    found: list[_Small] = []
+    for path in live_files_of(day):
+        metadata = read_metadata(path)
+        if (size := path.stat().st_size) >= SMALL_BYTES:
+            continue
+        with reading(path):
+            ours = metadata.schema.to_arrow_schema().equals(SCHEMA)
+        if ours:
+            found.append(_Small(path, size, footer_of(path, metadata).batches))
+        else:
+            log.warning("file_left_out", file=str(path), reason="it has another schema than ours")
+    return found
 
 
 def _runs(files: Sequence[_Small]) -> list[list[_Small]]:
@@ -120,17 +146,12 @@ def _checked(files: Iterable[Path], merged: Path, stopping: Callable[[], bool]) 
 
 
 def _rows_promised(path: Path) -> int:
-    return int(pq.read_metadata(path).num_rows)
+    return int(read_metadata(path).num_rows)
 
 
 def _pieces(path: Path) -> Iterator[pa.RecordBatch]:
-    try:
-        with pq.ParquetFile(path) as source:
-            if not source.schema_arrow.equals(SCHEMA):
-                raise FileUnreadable(path, "it has another schema than ours")
-            yield from source.iter_batches(batch_size=READ_ROWS, use_threads=False)
-    except (pa.ArrowException, OSError) as exc:
-        raise FileUnreadable(path, str(exc)) from exc
+    with reading(path), pq.ParquetFile(path) as source:
+        yield from source.iter_batches(batch_size=READ_ROWS, use_threads=False)
 
 
 def _remove(day: Path, files: Iterable[Path]) -> None:
@@ -141,5 +162,9 @@ def _remove(day: Path, files: Iterable[Path]) -> None:
 
 def _merged_path(day: Path) -> Path:
     numbers = (path.stem.rpartition(MERGED)[2] for path in day.glob(f"merged{MERGED}*{SUFFIX}"))
-    last = max((int(number) for number in numbers if number.isdecimal()), default=0)
-    return day / f"merged{MERGED}{last + 1:04d}{SUFFIX}"
+    last = max((int(number) for number in numbers if NUMBER.fullmatch(number)), default=0)
+    while True:
+        last += 1
+        path = day / f"merged{MERGED}{last:04d}{SUFFIX}"
+        if not os.path.lexists(path.with_name(path.name + BESIDE)):  # what cannot be removed is in nobody's way
+            return path

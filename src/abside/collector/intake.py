@@ -138,7 +138,7 @@ class Intake:
             self.check_sender(request)
             self._check_running()
             heading = _heading(request)
-            if self._grouper.knows(heading.batch_id):
+            if await self._grouper.knows(heading.batch_id):
                 await self._discard(request)
                 return self._acknowledge(heading, "known")
             with self.pending.lease() as hold:

@@ -24,8 +24,8 @@ class CollectorSettings:
     listen: str = setting("0.0.0.0:7700", "where batches are taken")  # sidecars of other pods send to it
     group_seconds: float = setting("1", "how long batches are gathered into one file before it is written", seconds)
     group_bytes: int = setting("64MiB", "a group of this size is written at once", size)
-    keep_days: int | None = setting(None, "days kept beside today; without it every day is kept", days)
-    known_days: int = setting("7", "days whose batch ids are known again after a restart", days)
+    keep_days: int | None = setting(None, "days kept beside the store's newest; without it every day is kept", days)
+    known_days: int = setting("7", "days beside the store's newest whose batch ids are known after a restart", days)
     token_file: Path | None = setting(None, "file with the bearer token senders must show; read again when asked", Path)
     tls_cert: Path | None = setting(None, "certificate chain, PEM; together with --tls-key", Path)
     tls_key: Path | None = setting(None, "private key, PEM", Path)

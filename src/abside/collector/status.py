@@ -45,6 +45,7 @@ class Status:
         errors = {
             "store": self._grouper.last_error,
             "upkeep": self._upkeep.last_error,
+            "clock": self._upkeep.clock_problem,
             "token": self._token.problem if self._token else None,
             **self._supervisor.degraded,
         }

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING
 
+from abside.files import read_regular
 from abside.log import Log
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 log = Log("abside.collector.token")
+MAX_TOKEN_BYTES = 64 * 2**10  # as many as the longest header a request may have, and some
 
 
 class TokenUnreadable(Exception):  # noqa: N818 read as a sentence where it is caught
@@ -37,7 +39,7 @@ class Token:
         """Say whether an Authorization header shows the token."""
         scheme, _, shown = (authorization or "").partition(" ")
         token = self._current()
-        return scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), token)
+        return scheme.lower() == "bearer" and hmac.compare_digest(_sent(shown), token)
 
     def _current(self) -> bytes:
         try:
@@ -51,9 +53,14 @@ class Token:
         return self._last
 
 
+def _sent(shown: str) -> bytes:
+    """Give a header's value as it was sent: bytes that are no UTF-8 come as surrogates."""
+    return shown.strip().encode("utf-8", "surrogateescape")
+
+
 def _read(path: Path) -> bytes:
     try:
-        token = path.read_bytes().strip()
+        token = read_regular(path, MAX_TOKEN_BYTES).strip()
     except OSError as exc:
         raise TokenUnreadable(path, f"cannot be read ({exc.strerror})") from exc
     if not token:

@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from abside.collector.aside import set_aside
+from abside.collector.calendar import isolated, known_since, receipt_day
 from abside.collector.store import (
     BESIDE,
     SCHEMA,
     SUFFIX,
     FileUnreadable,
     Footer,
+    NotSynced,
     StoreFailed,
     date_of,
     day_folders,
+    days_of,
     read_footer,
+    reason_of,
     superseded,
     sync,
     write_file,
@@ -34,7 +39,6 @@ if TYPE_CHECKING:
 log = Log("abside.collector.writer")
 LOCK = "LOCK"
 AGAIN = "@"  # before the number of a second file of one name; a batch id cannot hold one
-SET_ASIDE = ".unreadable"
 
 
 class StoreOwned(Exception):  # noqa: N818 read as a sentence where it is caught
@@ -74,6 +78,7 @@ class Writer:
         self.directory = directory
         self._lock = lock
         self._known: defaultdict[date, set[str]] = defaultdict(set)
+        self._loose: dict[Path, set[str]] = {}  # directory not forced to disk → batches in its files
 
     @classmethod
     def open(cls, directory: Path, *, known_since: date) -> Writer:
@@ -90,10 +95,11 @@ class Writer:
             raise StoreOwned(directory) from exc
         writer = cls(directory, lock)
         try:
-            for folder in day_folders(directory):
+            folders = {day: folder for folder in day_folders(directory) if (day := date_of(folder))}
+            apart = isolated(folders)
+            for day, folder in folders.items():
                 _recover(folder)
-                day = date_of(folder)
-                if day and day >= known_since:
+                if day >= known_since or day in apart:
                     writer._learn(day, folder)
         except BaseException:
             writer.close()
@@ -118,33 +124,68 @@ class Writer:
         for batch in batches:
             self._known[batch.day].add(batch.batch_id)
 
+    def forget(self, known_days: int) -> None:
+        """Let go of the ids of all but the newest days that the store holds, `known_days` and one."""
+        self.forget_before(known_since(self._known, known_days))
+
     def forget_before(self, day: date) -> None:
-        """Let go of the ids of the days before `day`."""
-        for old in [known for known in self._known if known < day]:
+        """Let go of the ids of the days before `day`, but for days that a wrong clock may have made."""
+        apart = isolated(self._known)
+        for old in [known for known in self._known if known < day and known not in apart]:
             del self._known[old]
 
-    def write(self, batches: Sequence[Batch]) -> int:
-        """Write batches of one day as one file, whole and durable; give its rows.
+    def receive(self, batches: Sequence[Batch]) -> int:
+        """Write batches of one day as `write` does; under the newest day of the store where the clock went back."""
+        try:
+            day = receipt_day(days_of(self.directory), batches[0].day)
+        except OSError as exc:
+            raise StoreFailed(self.directory, reason_of(exc)) from exc
+        if day != batches[0].day:
+            log.error("clock_behind", clock=batches[0].day.isoformat(), stored_under=day.isoformat())
+        return self.write(batches, day)
 
-        Raises StoreFailed; then none of them is in the store.
+    def write(self, batches: Sequence[Batch], day: date | None = None) -> int:
+        """Write batches of one day as one file, whole and durable; give its rows. `day` None is their date of receipt.
+
+        Raises StoreFailed; then none of them is in the store. Raises NotSynced; then all of them are.
         """
-        folder = self.directory / f"dt={batches[0].day.isoformat()}"
+        folder = self.directory / f"dt={(day or batches[0].day).isoformat()}"
         try:
             if not folder.is_dir():
                 folder.mkdir()
                 sync(self.directory)
             path = _free_path(folder, batches[0].batch_id)
         except OSError as exc:
-            raise StoreFailed(folder, exc.strerror or str(exc)) from exc
+            raise StoreFailed(folder, reason_of(exc)) from exc
         table = pa.Table.from_batches([piece for batch in batches for piece in batch.pieces], SCHEMA)
-        return write_file(path, [table], Footer(tuple(batch.batch_id for batch in batches)))
+        names = tuple(batch.batch_id for batch in batches)
+        try:
+            return write_file(path, [table], Footer(names))
+        except NotSynced:
+            self._loose.setdefault(folder, set()).update(names)
+            raise
+
+    def is_loose(self, batch_id: str) -> bool:
+        """Whether this batch is in a file whose directory could not be forced to disk."""
+        return any(batch_id in ids for ids in tuple(self._loose.values()))
+
+    def fasten(self) -> None:
+        """Force to disk what could not be before. Raises StoreFailed where it still cannot."""
+        for folder in tuple(self._loose):
+            try:
+                sync(folder)
+            except OSError as exc:
+                raise StoreFailed(folder, reason_of(exc)) from exc
+            del self._loose[folder]
 
     def _learn(self, day: date, folder: Path) -> None:
         for path in sorted(folder.glob(f"*{SUFFIX}")):
             try:
                 self._known[day].update(read_footer(path).batches)
             except FileUnreadable as exc:
-                _set_aside(exc)
+                set_aside(exc)
+            except OSError as exc:  # one bad sector; its batches may be stored once more, if they come again
+                log.error("file_not_read", file=str(path), reason=reason_of(exc))
 
 
 def day_of(us: int) -> date:
@@ -158,31 +199,37 @@ def days_before(us: int, days: int) -> date:
 
 
 def _recover(folder: Path) -> None:
-    """Finish what a crash left undone: files not yet whole, and files already merged into another."""
-    leftovers = list(folder.glob(f"*{BESIDE}"))
+    """Finish what a crash left undone: files not yet whole, and files already merged into another.
+
+    What the disk does not let go of is said and left: it keeps neither the other days nor the process.
+    """
+    leftovers = [*folder.glob(f"*{BESIDE}"), *_merged_away(folder)]
+    for path in leftovers:
+        try:
+            path.unlink()
+        except OSError as exc:
+            log.error("leftover_kept", file=str(path), reason=reason_of(exc))
+        else:
+            log.info("leftover_removed", file=str(path))
+
+
+def _merged_away(folder: Path) -> set[Path]:
     while True:
         try:
-            leftovers += superseded(folder)
-            break
+            return superseded(folder)
         except FileUnreadable as exc:
-            _set_aside(exc)
-    for path in leftovers:
-        log.info("leftover_removed", file=str(path))
-        path.unlink()
-
-
-def _set_aside(unreadable: FileUnreadable) -> None:
-    """Rename a damaged file: it would break every reader of the store, and refusing to start would stop the rest."""
-    path = unreadable.path
-    log.error("file_set_aside", file=str(path), renamed=path.name + SET_ASIDE, reason=unreadable.reason)
-    path.rename(path.with_name(path.name + SET_ASIDE))
+            if not set_aside(exc):
+                return set()
+        except OSError as exc:
+            log.error("day_not_read", day=folder.name, reason=reason_of(exc))
+            return set()
 
 
 def _free_path(folder: Path, batch_id: str) -> Path:
-    """Name a file after its first batch; never like one that stands there."""
+    """Name a file after its first batch; never like anything that stands there, whole or not."""
     path = folder / f"{batch_id}{SUFFIX}"
     number = 1
-    while path.exists():
+    while os.path.lexists(path) or os.path.lexists(path.with_name(path.name + BESIDE)):
         number += 1
         path = folder / f"{batch_id}{AGAIN}{number}{SUFFIX}"
     return path
