@@ -278,3 +278,14 @@ async def test_settings_that_do_not_fit_are_said_before_the_store_is_touched(
     with pytest.raises(SettingWrong):
         await collector(CollectorSettings(store=store, **wrong)).__aenter__()
     assert not store.exists()
+
+
+async def test_without_a_token_the_log_says_so_at_start(
+    start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "token").write_text("t")
+    async with start(token_file=tmp_path / "token"):
+        assert "no_token" not in caplog.text
+    async with start():
+        assert "no_token" in caplog.text
+        assert "--token-file" in caplog.text

@@ -132,6 +132,7 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
     finally:
         await listener.stop_accepting()
         await supervisor.stop()
+        intake.close()
         await asyncio.to_thread(grouper.close)  # a file half written is finished
         writer.close()
 

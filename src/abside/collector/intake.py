@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import orjson
 from aiohttp import hdrs, web
 
-from abside.collector.ingest import ENCODINGS, decompress, record_batches
+from abside.collector.ingest import ENCODINGS, record_batches, unpack
 from abside.collector.store import StoreFailed
 from abside.collector.writer import Batch
 from abside.serve import Answer, Refusal, problem
@@ -31,6 +33,8 @@ BATCH_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 COUNT = re.compile(r"[0-9]{1,9}\Z")
 BUSY_SECONDS = 1  # a group later there is room
 FAILED_SECONDS = 5  # a full disk is not emptied in one
+SMALL_BYTES = 3 * 2**20  # unpacked: a sidecar seals at 512 KiB, and at four times that while segments wait
+UNPACKING = 2  # batches unpacked at a time: what they hold is in nobody's account until they are done
 DISCARD_SECONDS = 5.0  # for the rest of a refused body, so that the answer is not lost in a reset connection
 
 
@@ -101,7 +105,12 @@ class Intake:
         self._token = token
         self._max_batch_bytes = max_batch_bytes
         self._body_seconds = body_seconds
-        self._decoding = asyncio.Lock()  # one batch at a time: everyone else waits for one slice, not for one each
+        # Threads of its own: whatever bodies cost to unpack, the store's thread is not kept waiting.
+        self._threads = ThreadPoolExecutor(UNPACKING, thread_name_prefix="unpack")
+        self._unpacking = asyncio.Semaphore(UNPACKING)
+        # One batch of each size at a time: everyone else waits for two slices, not for one each. Large ones have a lane
+        # of their own, so that a sidecar's segment does not wait for the seconds that sixteen hostile MiB can take.
+        self._decoding = {False: asyncio.Lock(), True: asyncio.Lock()}
         self._taking = 0  # requests that are being answered
         self._idle = asyncio.Event()
         self._idle.set()
@@ -127,6 +136,10 @@ class Intake:
         """Take no further batch, and wait until those being taken are answered."""
         self._stopping = True
         await self._idle.wait()
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def check_sender(self, request: web.BaseRequest) -> None:
         """Raise Refusal 401 unless the request shows the token."""
@@ -162,12 +175,13 @@ class Intake:
     async def _receive(self, request: web.BaseRequest, heading: Heading, hold: Callable[[int], None]) -> Batch:
         body = await self._read(request, hold)
         recv_us = self._clock()
-        if heading.encoding != "identity":
-            body = await asyncio.to_thread(decompress, body, heading.encoding, self._max_batch_bytes)
+        async with self._unpacking:
+            work = partial(unpack, max_bytes=self._max_batch_bytes, count=heading.count)
+            body = await asyncio.get_running_loop().run_in_executor(self._threads, work, body, heading.encoding)
             hold(len(body))
         pieces: list[pa.RecordBatch] = []
         size = 0
-        async with self._decoding:
+        async with self._decoding[len(body) > SMALL_BYTES]:
             # Python all the way: in slices on the loop, since a thread would hold the GIL from it just as long.
             for piece in record_batches(body, count=heading.count, batch_id=heading.batch_id, recv_us=recv_us):
                 pieces.append(piece)

@@ -23,9 +23,14 @@ Row = list[Any]  # one value per column of SCHEMA
 Check = Callable[[str, Any], Any]  # from a field's path and value to what its column holds; raises EventError
 
 BUCKETS = 1024
+MAX_EXPOSED_BYTES = 16 * 2**20  # text that one exposure's rows repeat: 256 assignments with 64 KiB each
 LAST_US = 253_402_300_799_999_999  # the last µs of the year 9999: no engine reads a later one
 MAX_SMALL = 2**15 - 1
 _CENTS = Decimal("0.0001")
+
+
+class RowsTooLargeError(EventError):
+    """An exposure whose rows would take many times its bytes."""
 
 
 def rows_of(event: EventMap, *, batch_id: str, recv_us: int) -> list[Row]:
@@ -78,6 +83,13 @@ def _exposed(row: Row, rest: dict[str, Any]) -> list[Row]:
     if len(assignments) > MAX_ASSIGNMENTS:
         detail = f"has {len(assignments)} entries, the bound is {MAX_ASSIGNMENTS}"
         raise EventError("INVALID_EVENT", "assignments", detail)
+    shared = sum(len(cell) for cell in row if type(cell) is str)
+    if rest:
+        row[AT["detail"]] = _json("detail", rest)
+        shared += len(row[AT["detail"]])
+    if shared * len(assignments) > MAX_EXPOSED_BYTES:
+        detail = f"repeats {shared:,} characters of text for each of its {len(assignments)} assignments"
+        raise RowsTooLargeError("INVALID_EVENT", "assignments", detail)
     rows = []
     for index, assignment in enumerate(assignments):
         path = f"assignments[{index}]"
@@ -91,8 +103,8 @@ def _exposed(row: Row, rest: dict[str, Any]) -> list[Row]:
                 unknown[name] = value
             elif value is not None:
                 own[column[0]] = column[1](f"{path}.{name}", value)
-        if rest or unknown:
-            own[AT["detail"]] = _json("detail", {**rest, "assignment": unknown} if unknown else rest)
+        if unknown:
+            own[AT["detail"]] = _json("detail", {**rest, "assignment": unknown})
         rows.append(own)
     return rows
 
