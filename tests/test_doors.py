@@ -19,6 +19,7 @@ GROUND = frozenset(
         "abside.supervise",
         "abside.serve",
         "abside.crowd",
+        "abside.strangers",
         "abside.files",
     }
 )
@@ -34,7 +35,8 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.log": frozenset(),
     "abside.files": frozenset(),
     "abside.crowd": frozenset({"abside.log"}),
-    "abside.serve": frozenset({"abside.log", "abside.environ", "abside.crowd"}),
+    "abside.strangers": frozenset(),
+    "abside.serve": frozenset({"abside.log", "abside.environ", "abside.crowd", "abside.strangers"}),
     "abside.supervise": frozenset({"abside.backoff", "abside.log"}),
     "abside.assignment": frozenset({"abside.snapshot"}),
     "abside.spool": frozenset({"abside.event", "abside.files", "abside.log"}),

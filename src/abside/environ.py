@@ -70,6 +70,16 @@ def listed(value: str) -> str:
 listed.separator = ","  # type: ignore[attr-defined]
 
 
+def host_name(value: str) -> str:
+    """Read the name of a host, for example `shop.example`, without scheme and port. Raises ValueError."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?", value):
+        raise ValueError(f"{value!r} is not the name of a host: write it without scheme and port, as in shop.example")
+    return value.lower().rstrip(".")
+
+
+host_name.separator = ","  # type: ignore[attr-defined]
+
+
 def integer(value: str) -> int:
     """Read a whole number ≥ 0. Raises ValueError."""
     if not re.fullmatch(r"\d{1,12}", value):

@@ -8,6 +8,7 @@ included. Routes are plain functions from (request, body) to an Answer.
 from __future__ import annotations
 
 import asyncio
+import platform
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -19,12 +20,14 @@ from aiohttp import HttpVersion11, hdrs, web
 from abside.crowd import BURST, Crowd, Wait
 from abside.environ import burst_within
 from abside.log import Log
+from abside.strangers import SHOWN_NAME_CHARS, Hosts, foreign_page, is_loopback, name_of
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 log = Log("abside.serve")
+SITE = "Sec-Fetch-Site"
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 UNREAD_SECONDS = 1.0  # how long the rest of a refused body is thrown away: cut at once, the answer would be lost
@@ -118,9 +121,12 @@ def problem(refusal: Refusal) -> Answer:
 
 
 class Listener(web.Server):
-    """One set of routes behind any number of sockets; `open` one or more, `close` once."""
+    """One set of routes behind any number of sockets; `open` one or more, `close` once.
 
-    def __init__(self, routes: Mapping[str, Mapping[str, Route]], bounds: Bounds) -> None:
+    `names` are those it may be asked by over loopback, beside this machine's own and what nobody can register.
+    """
+
+    def __init__(self, routes: Mapping[str, Mapping[str, Route]], bounds: Bounds, names: Iterable[str] = ()) -> None:
         self._options: dict[str, Any] = {
             "keepalive_timeout": bounds.keepalive_seconds,
             "access_log": None,
@@ -129,6 +135,7 @@ class Listener(web.Server):
         super().__init__(self._serve, **self._options)
         self.routes = routes
         self.bounds = bounds
+        self.hosts = Hosts((platform.node(), *names))
         self.crowd = Crowd(bounds.max_connections, burst_within(BURST))
         self.refused_requests = 0  # beyond the bound on requests at once
         self.held_bytes = 0  # of bodies that are still coming
@@ -233,6 +240,7 @@ class Listener(web.Server):
         return response
 
     async def _answer(self, request: web.BaseRequest) -> Answer:
+        self._check_stranger(request)
         methods = self.routes.get(request.path)
         if methods is None:
             raise Refusal(404, "NOT_FOUND", f"nothing is served here; there is {', '.join(sorted(self.routes))}")
@@ -249,6 +257,17 @@ class Listener(web.Server):
         body = await self._body(request, route.max_body_bytes)
         result = route.handle(request, body)
         return result if isinstance(result, Answer) else await result
+
+    def _check_stranger(self, request: web.BaseRequest) -> None:
+        """Raise Refusal 403 for what a page of another site sends, or a browser that was misled by a name."""
+        headers = request.headers
+        host = headers.get(hdrs.HOST)
+        if hdrs.ORIGIN in headers or SITE in headers:
+            origins, sites = headers.getall(hdrs.ORIGIN, ()), headers.getall(SITE, ())
+            if (header := foreign_page(sites, origins, host, self.hosts)) is not None:
+                raise _foreign_page(header)
+        if host is not None and not self.hosts.knows(host) and is_loopback(_sockname(request)):
+            raise _foreign_name(host)
 
     async def _body(self, request: web.BaseRequest, max_bytes: int) -> bytes:
         """Read a body up to its bound and deadline."""
@@ -406,6 +425,22 @@ async def _continue(request: web.BaseRequest) -> None:
     if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # the answer itself has not begun
+
+
+def _sockname(request: web.BaseRequest) -> object:
+    return None if request.transport is None else request.transport.get_extra_info("sockname")
+
+
+def _foreign_page(header: str) -> Refusal:
+    sentence = f"{header} names another site's page, and none may ask here"
+    return Refusal(403, "FOREIGN_ORIGIN", f"{sentence}; a service that passes requests on leaves this header out")
+
+
+def _foreign_name(host: str) -> Refusal:
+    name = name_of(host)
+    shown = name if name is not None and len(name) <= SHOWN_NAME_CHARS else "another name"
+    remedy = "ask by localhost or by an address, or list the name with --allow-name"
+    return Refusal(403, "FOREIGN_HOST", f"Host says {shown}, which is no name of this process; {remedy}")
 
 
 def _too_large(max_bytes: int) -> Refusal:

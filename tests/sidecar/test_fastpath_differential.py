@@ -237,6 +237,24 @@ ODD = {
     "an empty type": GOOD.replace(b"application/json", b""),
     "no host": GOOD.replace(b"Host: localhost\r\n", b""),
     "two hosts": post(b"/v1/assign", BODY, b"Host: other"),
+    "a page of another site": post(b"/v1/assign", BODY, b"Sec-Fetch-Site: cross-site", b"Origin: https://a.example"),
+    "a beacon of another site": post(b"/v1/events", EVENT, b"Sec-Fetch-Site: cross-site"),
+    "a page of the same site": post(b"/v1/assign", BODY, b"Sec-Fetch-Site: same-site"),
+    "our own page": post(b"/v1/assign", BODY, b"Sec-Fetch-Site: same-origin", b"Origin: http://localhost"),
+    "an address bar": post(b"/v1/assign", BODY, b"Sec-Fetch-Site: none"),
+    "a site that is not known": post(b"/v1/assign", BODY, b"Sec-Fetch-Site: "),
+    "a site twice": post(b"/v1/assign", BODY, b"Sec-Fetch-Site: none", b"sec-fetch-site: cross-site"),
+    "an origin of another port": post(b"/v1/assign", BODY, b"Origin: http://localhost:3000"),
+    "an origin of nobody": post(b"/v1/assign", BODY, b"Origin: null"),
+    "a name of a stranger": GOOD.replace(b"Host: localhost", b"Host: rebind.a.example:7600"),
+    "a name in capitals": GOOD.replace(b"Host: localhost", b"HOST: LOCALHOST:7600"),
+    "an address": GOOD.replace(b"Host: localhost", b"Host: 127.0.0.1:7600"),
+    "an address of version 6": GOOD.replace(b"Host: localhost", b"Host: [::1]:7600"),
+    "a host that is none": GOOD.replace(b"Host: localhost", b"Host: a b"),
+    "an empty host": GOOD.replace(b"Host: localhost", b"Host:"),
+    "a page of another site, to another route": GOOD.replace(b"/v1/assign", b"/").replace(
+        b"Content-Type", b"Sec-Fetch-Site: cross-site\r\nContent-Type"
+    ),
     "folded header": post(b"/v1/assign", BODY, b"X-Folded: a\r\n b"),
     "space before the colon": post(b"/v1/assign", BODY, b"X-Odd : a"),
     "no colon": post(b"/v1/assign", BODY, b"X-Odd"),
@@ -288,6 +306,42 @@ def test_plain_requests_on_one_connection_stay_on_the_fast_path(pair: Pair) -> N
                 pass
             assert received.startswith(b"HTTP/1.1 200 OK\r\n")
     assert pair.fast.counter("fast_hand_overs") == before
+
+
+HOSTS = [
+    b"localhost",
+    b"127.0.0.1:7600",
+    b"x",
+    b"a.example",
+    b"LOCALHOST.",
+    b"a.localhost",
+    b"[::1]",
+    b"a@localhost",
+    b"",
+]
+SITES = [None, b"none", b"same-origin", b"same-site", b"cross-site", b"None", b" none ", b"none, none"]
+ORIGINS = [
+    None,
+    b"null",
+    b"http://localhost",
+    b"http://127.0.0.1:7600",
+    b"https://localhost",
+    b"http://a.example",
+    b"x",
+]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_who_asks_is_judged_alike_on_both_paths_and_again_when_the_head_is_known(pair: Pair, host: bytes) -> None:
+    for site, origin in itertools.product(SITES, ORIGINS):
+        extra = [b"Sec-Fetch-Site: " + site] if site is not None else []
+        extra += [b"Origin: " + origin] if origin is not None else []
+        asked = post(b"/v1/assign", BODY, *extra).replace(b"Host: localhost", b"Host: " + host)
+        (first,) = pair.compare(asked)
+        assert pair.compare(asked) == pair.compare(asked) == [first]
+        is_foreign = site in {b"same-site", b"cross-site"} or origin in {b"null", b"http://a.example", b"x"}
+        if is_foreign or host == b"a.example":
+            assert first[0] == [b"403"]
 
 
 HOWS = st.sampled_from(["drop", "insert", "replace", "repeat"])

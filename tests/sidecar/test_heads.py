@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abside.sidecar.heads import MAX_KNOWN, MAX_LINES, FastRoute, Heads
+from abside.strangers import Hosts
 
 
 def route(path: str) -> FastRoute:
@@ -146,3 +147,37 @@ def test_what_is_remembered_is_bounded() -> None:
         assert heads.read(head) == heads.read(head)
         assert len(heads.known) <= MAX_KNOWN
     assert head in heads.known
+
+
+def test_a_line_of_a_stranger_is_read_by_nobody_and_not_remembered() -> None:
+    heads = Heads(ROUTES, Hosts(["shop.example"]))
+    for name, is_understood in (
+        (b"localhost:7600", True),
+        (b"shop.example", True),
+        (b"127.0.0.1", True),
+        (b"a.example", False),
+        (b"", False),
+    ):
+        head = GOOD.replace(b"Host: x", b"Host: " + name) + b"\r\n"
+        for _ in range(3):
+            assert (heads.read(head) is not None) == is_understood
+        assert (head in heads.known) == is_understood
+    anyone = Heads(ROUTES)
+    assert anyone.read(GOOD.replace(b"Host: x", b"Host: a.example") + b"\r\n") is not None
+
+
+@pytest.mark.parametrize(
+    ("line", "is_understood"),
+    [
+        (b"Sec-Fetch-Site: none", True),
+        (b"Sec-Fetch-Site: same-origin", True),
+        (b"Sec-Fetch-Site: same-site", False),
+        (b"Sec-Fetch-Site: cross-site", False),
+        (b"Sec-Fetch-Site:", False),
+        (b"Origin: http://x", False),
+        (b"Origin: null", False),
+        (b"Sec-Fetch-Mode: cors", True),
+    ],
+)
+def test_what_only_a_browser_sends_is_understood_where_it_is_plainly_ours(line: bytes, is_understood: bool) -> None:
+    assert (Heads(ROUTES).read(GOOD + line + b"\r\n\r\n") is not None) == is_understood

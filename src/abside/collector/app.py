@@ -26,7 +26,7 @@ from abside.serve import Bounds, Listener, Route, split_address
 from abside.supervise import Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
     from pathlib import Path
 
     from abside.collector.settings import CollectorSettings
@@ -51,8 +51,8 @@ class SettingWrong(Exception):  # noqa: N818 read as a sentence where it is caug
 class BatchListener(Listener):
     """A listener that hands bodies over as they were sent: the intake bounds what they unpack to."""
 
-    def __init__(self, routes: Mapping[str, Mapping[str, Route]], bounds: Bounds) -> None:
-        super().__init__(routes, bounds)
+    def __init__(self, routes: Mapping[str, Mapping[str, Route]], bounds: Bounds, names: Iterable[str] = ()) -> None:
+        super().__init__(routes, bounds, names)
         self._options["auto_decompress"] = False
 
 
@@ -115,6 +115,7 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
             "/livez": {"GET": Route(alive, probe=True)},
         },
         _bounds(settings),
+        settings.allow_name,
     )
     try:
         supervisor.start("grouper", grouper.run)

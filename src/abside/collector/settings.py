@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 
-from abside.environ import integer, one_of, seconds, setting, size
+from abside.environ import host_name, integer, one_of, seconds, setting, size
 
 
 def days(value: str) -> int:
@@ -22,6 +22,12 @@ class CollectorSettings:
 
     store: Path = setting(MISSING, "directory of the Parquet files; one collector owns it", Path)
     listen: str = setting("0.0.0.0:7700", "where batches are taken")  # sidecars of other pods send to it
+    allow_name: tuple[str, ...] = setting(
+        (),
+        "a further name it may be asked by over loopback, as a proxy beside it does; may be given several times",
+        host_name,
+        many=True,
+    )
     group_seconds: float = setting("1", "how long batches are gathered into one file before it is written", seconds)
     group_bytes: int = setting("64MiB", "a group of this size is written at once", size)
     keep_days: int | None = setting(None, "days kept beside the store's newest; without it every day is kept", days)

@@ -81,7 +81,9 @@ class Sidecar:
         startup_until = time.monotonic() + settings.startup_seconds
         self.health = Health(cell, time.monotonic, startup_until, lambda: spool.trouble)
         self.follower = Follower(settings.snapshot, cell, now_us, settings.poll_seconds, configs.applied)
-        self.decisions = Listener(routes.decisions(self.desk, settings, self.status), _bounds(settings))
+        self.decisions = Listener(
+            routes.decisions(self.desk, settings, self.status), _bounds(settings), settings.allow_name
+        )
         self.fast = FastDoor(self.decisions, routes.fast(self.desk, settings), journal.flush)
         if settings.fast_path == "on":
             self.decisions.factory = self.fast
@@ -97,7 +99,7 @@ class Sidecar:
         # A part of few, where descriptors are few.
         most = max(1, min(settings.max_connections // 4, ADMIN_CONNECTIONS))
         admin_bounds = replace(_bounds(settings), max_connections=most, one_answer=True)
-        self.admin = Listener(routes.admin(self.health, self.metrics), admin_bounds)
+        self.admin = Listener(routes.admin(self.health, self.metrics), admin_bounds, settings.allow_name)
         self.addresses: list[str] = []
         self.admin_address = ""
 

@@ -16,6 +16,7 @@ from abside.crowd import Wait
 from abside.log import Log
 from abside.serve import INTERNAL, Refusal, problem
 from abside.sidecar.heads import MAX_HEAD_BYTES, Heads, end_of_head, head_of
+from abside.strangers import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,7 +47,7 @@ class FastDoor:
         self.handed_over = 0
         self.connections: set[FastConnection] = set()
         self.heads = Heads(routes)
-        self.known = self.heads.known  # the same table, beside the hot path and not behind two names
+        self.loopback_heads = Heads(routes, listener.hosts)  # where a browser may have been misled by a name
         self.end_of_head = end_of_head()
         self.keepalive_seconds = listener.bounds.keepalive_seconds
         self._settle = settle
@@ -113,6 +114,8 @@ class FastConnection(asyncio.Protocol):
         "_end",
         "_handle",
         "_head",
+        "_heads",
+        "_known",
         "_left",
         "_missing",
         "_patience_seconds",
@@ -126,6 +129,8 @@ class FastConnection(asyncio.Protocol):
         self._door = door
         self._transport: Any = None
         self._handle = -1  # the socket's descriptor
+        self._heads = door.loopback_heads
+        self._known = self._heads.known  # the same table, beside the hot path and not behind two names
         self._clogged = False  # what it did not take waits in the transport
         self._paused = False  # so much waits there that nothing is read
         self._left = 0  # bytes that waited there at the last sweep
@@ -141,6 +146,9 @@ class FastConnection(asyncio.Protocol):
         """Let the connection in; a late one is aiohttp's to close with the listener."""
         self._transport = transport
         self._handle = transport.get_extra_info("socket").fileno()
+        if not is_loopback(transport.get_extra_info("sockname")):
+            self._heads = self._door.heads
+            self._known = self._heads.known
         listener = self._door.listener
         self._door.connections.add(self)
         if listener.retiring:
@@ -161,7 +169,7 @@ class FastConnection(asyncio.Protocol):
         end = data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES) + 4
         door, head = self._door, None
         if end > 3:
-            head = door.known.get(data[:end]) or door.heads.read(data[:end])
+            head = self._known.get(data[:end]) or self._heads.read(data[:end])
         if head is None or door.listener.retiring:  # who retires says so in the answer, as aiohttp does
             self._hand_over(data)
             return

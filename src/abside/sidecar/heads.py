@@ -13,6 +13,8 @@ from abside.serve import Answer
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from abside.strangers import Hosts
+
 MAX_HEAD_BYTES = 4096  # a client library sends 150 to 400; what is longer is aiohttp's to judge
 MAX_LINES = 64  # a client library sends 5 to 10, aiohttp takes twice as many as this
 MAX_KNOWN = 512  # heads, and header lines: at most 2 MB of each
@@ -57,7 +59,8 @@ class Heads:
     remembered too, and a head only when none of its lines was new. What is not understood leaves nothing behind.
     """
 
-    def __init__(self, routes: Mapping[bytes, FastRoute]) -> None:
+    def __init__(self, routes: Mapping[bytes, FastRoute], hosts: Hosts | None = None) -> None:
+        self._hosts = hosts  # whom a Host line may name; None: anyone
         self.known: dict[bytes, Head] = {}
         self._routes = {
             b"POST %b HTTP/1.1" % path: (route, head_of(Answer(route.status, b""))) for path, route in routes.items()
@@ -77,7 +80,7 @@ class Heads:
             field = fields.get(one)
             if field is None:
                 field = read_field(one)
-                if field is None:
+                if field is None or (field.name == b"host" and not self._may_name(one)):
                     return None
                 new.append((one, field))
             if field.name:
@@ -93,6 +96,9 @@ class Heads:
         if not new:
             _remember(self.known, head, read)
         return read
+
+    def _may_name(self, line: bytes) -> bool:
+        return self._hosts is None or self._hosts.knows(line.partition(b":")[2].decode())
 
 
 def read_field(line: bytes) -> Field | None:
@@ -133,11 +139,12 @@ _ONLY = {
     b"content-length": re.compile(rb"(0|[1-9][0-9]{0,7})\Z"),
     b"content-type": re.compile(rb"application/json(; ?charset=utf-8)?\Z", re.IGNORECASE),
     b"connection": re.compile(rb"keep-alive\Z", re.IGNORECASE),
+    b"sec-fetch-site": re.compile(rb"(same-origin|none)\Z"),
 }
-# What else changes how a request is framed or answered is aiohttp's.
+# What else changes how a request is framed or answered is aiohttp's; an origin it compares with the host.
 _MEANINGFUL = frozenset(
     {b"transfer-encoding", b"content-encoding", b"expect", b"upgrade", b"te", b"trailer", b"keep-alive"}
-    | {b"proxy-connection", b"http2-settings", b"sec-websocket-key"}
+    | {b"proxy-connection", b"http2-settings", b"sec-websocket-key", b"origin"}
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 
-from abside.environ import integer, listed, one_of, seconds, setting, size, text
+from abside.environ import host_name, integer, listed, one_of, seconds, setting, size, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,12 @@ class SidecarSettings:
         ("127.0.0.1:7600",), "where decisions are answered; also unix:PATH; may be given several times", many=True
     )
     admin: str = setting("0.0.0.0:7601", "where health and metrics are answered")  # kubelet probes the pod
+    allow_name: tuple[str, ...] = setting(
+        (),
+        "a further name it may be asked by over loopback, and whose pages may ask; may be given several times",
+        host_name,
+        many=True,
+    )
     upstream: str | None = setting(None, "where batches go: http(s)://…; without it events stay in the spool")
     upstream_token_file: Path | None = setting(None, "file with the upstream's bearer token", Path)
     upstream_seconds: float = setting("10", "how long one batch may take to be answered", seconds)
