@@ -20,6 +20,7 @@ GROUND = frozenset(
         "abside.serve",
         "abside.crowd",
         "abside.strangers",
+        "abside.handshake",
         "abside.files",
     }
 )
@@ -36,7 +37,8 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.files": frozenset(),
     "abside.crowd": frozenset({"abside.log"}),
     "abside.strangers": frozenset(),
-    "abside.serve": frozenset({"abside.log", "abside.environ", "abside.crowd", "abside.strangers"}),
+    "abside.serve": frozenset({"abside.log", "abside.environ", "abside.crowd", "abside.strangers", "abside.handshake"}),
+    "abside.handshake": frozenset({"abside.crowd"}),
     "abside.supervise": frozenset({"abside.backoff", "abside.log"}),
     "abside.assignment": frozenset({"abside.snapshot"}),
     "abside.spool": frozenset({"abside.event", "abside.files", "abside.log"}),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
+from abside.crowd import SLOW_SECONDS
 from abside.serve import Answer, Bounds, Listener, Refusal, Route, problem, split_address
 
 if TYPE_CHECKING:
@@ -577,4 +578,27 @@ async def test_bodies_that_are_still_coming_hold_a_bounded_amount_of_memory_toge
     assert listener.held_bytes == 0
     for writer in (first, second):
         writer.close()
+    await listener.close(1.0)
+
+
+async def test_bodies_that_dawdle_leave_room_for_those_that_come() -> None:
+    def size(_request: Any, body: bytes) -> Answer:
+        return Answer(200, str(len(body)).encode())
+
+    listener = Listener({"/echo": {"POST": Route(size, 1 << 20)}}, Bounds(max_held_bytes=100_000, body_seconds=60.0))
+    host, port = split_address(await listener.open("127.0.0.1:0"))
+    head = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n"
+    slow_reader, slow = await asyncio.open_connection(host, port)
+    slow.write(head + b"x" * 59_999)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while listener.held_bytes < 59_999:  # noqa: ASYNC110 a poll with a deadline
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(SLOW_SECONDS + 0.1)
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(head + b"x" * 60_000)
+        assert b"200" in await reader.readline()
+        with suppress(ConnectionResetError):
+            assert await slow_reader.read() == b""
+    for one in (slow, writer):
+        one.close()
     await listener.close(1.0)

@@ -133,7 +133,9 @@ class AdmissionSettings:
     # escapes add some.
     max_review_bytes: int = setting("8MiB", "largest AdmissionReview", size)
     max_connections: int = setting(
-        "256", "connections kept (beyond it the one idle longest gives way) and requests at once: 50 KB each", integer
+        "256",
+        "connections kept (beyond it the one idle longest gives way) and requests at once: 50 KB each, 300 by TLS",
+        integer,
     )
     header_seconds: float = setting("5", "how long a connection's first headers may take", seconds)
     body_seconds: float = setting("5", "how long a body may take", seconds)

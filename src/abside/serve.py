@@ -8,7 +8,9 @@ included. Routes are plain functions from (request, body) to an Answer.
 from __future__ import annotations
 
 import asyncio
+import os
 import platform
+import socket
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -19,6 +21,7 @@ from aiohttp import HttpVersion11, hdrs, web
 
 from abside.crowd import BURST, Crowd, Wait
 from abside.environ import burst_within
+from abside.handshake import TLS_BURST, Handshakes
 from abside.log import Log
 from abside.strangers import SHOWN_NAME_CHARS, Hosts, foreign_page, is_loopback, name_of
 
@@ -34,6 +37,9 @@ UNREAD_SECONDS = 1.0  # how long the rest of a refused body is thrown away: cut 
 LOOK_SECONDS = 0.01  # between two looks at what is still in flight; also what a request just read needs to begin
 SHORTEST_GRACE_SECONDS = 0.1  # aiohttp takes a grace of 0 for one without end
 OTHER_PATH = "other"
+# Of asyncio's own loop, to which it is also how many it accepts in one go: with descriptors at their end, each of them
+# would be an error with a traceback, and none would know yet that others give way. uvloop takes all that wait.
+ACCEPTS_A_TURN = 32
 BACKLOG = 1024  # connections that wait to be accepted: a pool that opens all of its own at once
 SHOWN_TYPE_CHARS = 64  # of a content type, in a refusal: no registered one in use is longer than a line
 SOCKET_MODE = 0o666  # as open as the loopback port it stands beside: the pod is the boundary, not the file mode
@@ -145,6 +151,7 @@ class Listener(web.Server):
         self.closed = False  # a connection that still comes, out of a long handshake, is closed at once
         self.factory: Callable[[], asyncio.BaseProtocol] = self  # what a new connection starts in
         self._servers: list[asyncio.Server] = []
+        self._handshakes: list[Handshakes] = []
         self._sockets: list[Path] = []
 
     @property
@@ -159,19 +166,26 @@ class Listener(web.Server):
     async def open(self, address: str, tls: ssl.SSLContext | None = None) -> str:
         """Listen on `host:port` or `unix:PATH`; give it as bound (port 0 becomes a real one). Raises OSError."""
         loop = asyncio.get_running_loop()
+        factory = self.factory
+        if tls is not None:
+            factory = Handshakes(self.crowd, tls, factory, self.bounds.header_seconds)
+            self._handshakes.append(factory)
+            self.crowd.burst = min(self.crowd.burst, TLS_BURST)
         if address.startswith("unix:"):
             path = Path(address.removeprefix("unix:"))
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_socket():
                 path.unlink()  # a killed process leaves its socket behind
-            server = await loop.create_unix_server(self.factory, str(path), ssl=tls, backlog=BACKLOG)
+            server = await loop.create_unix_server(factory, str(path), backlog=ACCEPTS_A_TURN)
             path.chmod(SOCKET_MODE)
+            _widen_queue(server)
             self._sockets.append(path)
             self._servers.append(server)
             return address
         host, port = split_address(address)
-        server = await loop.create_server(self.factory, host, port, ssl=tls, backlog=BACKLOG)
+        server = await loop.create_server(factory, host, port, backlog=ACCEPTS_A_TURN)
         self._servers.append(server)
+        _widen_queue(server)
         bound = server.sockets[0].getsockname()
         return f"{host}:{bound[1]}"
 
@@ -202,6 +216,8 @@ class Listener(web.Server):
         await asyncio.sleep(min(LOOK_SECONDS, grace_seconds))
         while self.in_flight and loop.time() < until:  # noqa: ASYNC110 once in a life; an event would cost each request
             await asyncio.sleep(LOOK_SECONDS)
+        for handshakes in self._handshakes:
+            handshakes.close()
         self.pre_shutdown()
         self.closed = True
         await self.shutdown(max(until - loop.time(), SHORTEST_GRACE_SECONDS))
@@ -285,7 +301,7 @@ class Listener(web.Server):
                     self.held_bytes += len(chunk)
                     if total > max_bytes:
                         raise _too_large(max_bytes)
-                    if self.held_bytes > self.bounds.max_held_bytes:
+                    if self.held_bytes > self.bounds.max_held_bytes and not self.crowd.relieve():
                         raise _busy("too many large bodies are coming in at once")
                     chunks.append(chunk)
         except TimeoutError as exc:
@@ -418,6 +434,13 @@ def split_address(address: str) -> tuple[str, int]:
     if not colon or not port.isdigit() or int(port) > 65535:
         raise ValueError(f"{address!r} is not an address: write host:port, for example 127.0.0.1:7600, or unix:PATH")
     return host.strip("[]"), int(port)
+
+
+def _widen_queue(server: asyncio.Server) -> None:
+    """Let more connections wait to be accepted than are accepted in one turn."""
+    for listening in server.sockets:
+        with socket.socket(fileno=os.dup(listening.fileno())) as same:
+            same.listen(BACKLOG)
 
 
 async def _continue(request: web.BaseRequest) -> None:

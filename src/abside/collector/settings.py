@@ -39,7 +39,9 @@ class CollectorSettings:
     max_batch_bytes: int = setting("16MiB", "largest batch, packed or unpacked: a sidecar's largest segment", size)
     max_pending_bytes: int = setting("256MiB", "most bytes of batches not yet written; beyond it 503", size)
     max_connections: int = setting(
-        "1024", "connections kept (beyond it the one idle longest gives way) and requests at once: 50 KB each", integer
+        "1024",
+        "connections kept (beyond it the one idle longest gives way) and requests at once: 50 KB each, 300 by TLS",
+        integer,
     )
     header_seconds: float = setting("10", "how long a connection's first headers may take", seconds)
     body_seconds: float = setting("30", "how long a body may take: 16 MiB at 5 Mbit/s", seconds)
