@@ -43,6 +43,7 @@ def test_the_admin_port_is_open_to_scrapers_only(policy: Object) -> None:
     (rule,) = rules_for(policy, ADMIN_PORT)
     assert rule["from"] == [
         {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}},
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}},
         {"namespaceSelector": {"matchLabels": {"abside.dev/scraper": "enabled"}}},
     ]
 

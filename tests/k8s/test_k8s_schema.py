@@ -28,7 +28,6 @@ MEANT = {
     "CKV_K8S_21": (r"[A-Z][a-z]+\.default\.experiment-admission", "an overlay gives the namespace; here is none"),
     "CKV_K8S_8": (r"Deployment\.abside-dev\.rec-service", "the stand-in for an app has no listener"),
     "CKV_K8S_9": (r"Deployment\.abside-dev\.rec-service", "the stand-in for an app has no listener"),
-    "CKV2_K8S_6": (r"Pod\.[a-z-]+\.rec-service\..*", "the app's NetworkPolicy is the app's"),
     "CKV_DOCKER_7": (r"/?Dockerfile\.FROM", "it does not look into the build argument, which names a tag"),
     "CKV_DOCKER_2": (r"/?Dockerfile\.", "the kubelet probes; one image is several roles"),
 }
