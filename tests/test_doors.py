@@ -42,6 +42,7 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.supervise": frozenset({"abside.backoff", "abside.log"}),
     "abside.assignment": frozenset({"abside.snapshot"}),
     "abside.spool": frozenset({"abside.event", "abside.files", "abside.log"}),
+    "abside.byhand": frozenset({"abside.spool", "abside.environ", "abside.files"}),
     "abside.upstream": frozenset({"abside.event", "abside.backoff", "abside.log", "abside.files"}),
     "abside.sidecar": GROUND | VERSION | {"abside.assignment", "abside.spool", "abside.upstream"},
     "abside.collector": ((GROUND | VERSION) - {"abside.snapshot"}) | {"abside.collector.store"},

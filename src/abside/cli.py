@@ -107,6 +107,21 @@ ROOMS = {
         "abside_agent.plan_command:main",
         extra="report",
     ),
+    "spool ls": Room(
+        "List a sidecar's spool: what waits, what is dead and why.",
+        "abside.byhand.settings:ListSettings",
+        "abside.byhand.listing:main",
+    ),
+    "spool cat": Room(
+        "Print events of a spool as JSON lines; what is damaged is said on stderr.",
+        "abside.byhand.settings:PrintSettings",
+        "abside.byhand.printing:main",
+    ),
+    "spool retry": Room(
+        "Bring files of dead/ back into the queue, beside a running sidecar or without one.",
+        "abside.byhand.settings:RetrySettings",
+        "abside.byhand.returning:main",
+    ),
     "report": Room(
         "Print the figures of the experiments in a collector's store.",
         "abside.report.settings:ReportSettings",
@@ -114,6 +129,9 @@ ROOMS = {
         extra="report",
     ),
 }
+
+
+GROUPS = {"spool": "The spool of a sidecar by hand."}
 
 
 class Rooms(click.Group):
@@ -124,9 +142,13 @@ class Rooms(click.Group):
         return list(ROOMS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 click's signature
-        """Build one subcommand from its room's settings."""
+        """Build one subcommand from its room's settings, or the group of those whose names begin with its own."""
         room = ROOMS.get(cmd_name)
-        return _command(cmd_name, room) if room else None
+        if room is not None:
+            return _command(cmd_name, room)
+        below = {name.partition(" ")[2]: one for name, one in ROOMS.items() if name.startswith(f"{cmd_name} ")}
+        commands = [_command(name, one) for name, one in below.items()]
+        return click.Group(cmd_name, commands=commands, help=GROUPS[cmd_name]) if commands else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the list of subcommands without importing any room."""

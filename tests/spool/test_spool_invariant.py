@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from abside.sidecar.shipper import Shipper, ShipperSettings
 from abside.spool.errors import SpoolFailed, SpoolFull
 from abside.spool.frame import MAGIC, good_frames
+from abside.spool.returning import ask
 from abside.spool.segment import OPEN, SEALED, listed, share
 from abside.spool.settings import SpoolSettings
 from abside.spool.writer import Spool
@@ -32,7 +33,7 @@ LIMIT_BYTES = 600
 HAPPENINGS = (
     *("seal", "seal", "seal fails", "seal without descriptors"),
     *("acknowledge", "too large", "too large", "too large", "reject", "put off", "unreadable"),
-    *("kill", "close", "tear"),
+    *("kill", "close", "tear", "bring back", "bring back"),
     *("remove the open file", "remove q", "remove dead", "remove a segment", "flip"),
 )
 STEPS = st.lists(
@@ -117,6 +118,12 @@ async def walk(place: Path, steps: list[Any], payloads_in: Callable[[Path], list
                 await shipper._step()
             assert shipper.stats.unreadable == tries + bool(waiting)
             assert spool.sealed() == waiting
+        elif step == "bring back":
+            lying = Counter(payloads_in(directory / "dead"))
+            for path in (directory / "dead").glob("*.seg"):
+                ask(directory, path.name)
+            await spool._returning.look(spool.used_bytes)
+            given_up -= (lying - Counter(payloads_in(directory / "dead"))).total()
         elif step in {"kill", "tear", "close"}:
             lives += 1
             given_up += shipper.stats.dead_events

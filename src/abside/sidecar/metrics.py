@@ -215,6 +215,7 @@ TOLD = {
     "spool_rescued_segments": "Batches whose file was removed while it was written, copied from its descriptor.",
     "spool_lost_events": "Events of files that somebody removed, as far as they could be counted.",
     "spool_lost_segments": "Those files.",
+    "spool_returned_segments": "Files brought back from dead/ by hand.",
     "spool_pruned_files": "Files removed from dead/ for its quota or their age.",
     "upstream_acked_batches": "Batches the upstream acknowledged.",
     "upstream_acked_events": "Events in them.",

@@ -243,6 +243,7 @@ class Shipper:
     def _dead(self, segment: Segment, events: int | None, reason: str) -> None:
         self.stats.dead_batches += 1
         self._count_dead(events)
+        self._rejected = ("", 0)  # brought back by hand, it has all its tries again
         log.error("batch_dead", segment=segment.name, events=events, reason=reason)
 
     def _count_dead(self, events: int | None) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from abside.spool.frame import MAGIC, frame
-from abside.spool.segment import DAMAGED, SEALED, Segment, stem, unhandled
+from abside.spool.segment import DAMAGED, SEALED, WHOLE, Segment, stem, unhandled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,6 +41,10 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._segments)
 
+    def holds(self, seq: int, boot: str) -> bool:
+        """Whether a segment of this name waits here, whatever its cursor."""
+        return (seq, boot) in self._segments
+
     def sealed(self) -> list[Segment]:
         """List what waits, oldest first."""
         return list(self._segments.values())
@@ -59,7 +63,7 @@ class Backlog:
             await self._news.wait()
 
     def add(self, segment: Segment) -> None:
-        """Take a segment that was sealed; its sequence number is higher than all here."""
+        """Take a segment that was sealed, or one that comes back from dead/: it is shipped after all that wait."""
         self._segments[segment.seq, segment.boot] = segment
         self.bytes += segment.size
         self._news.set()
@@ -136,7 +140,8 @@ class Backlog:
         `events`: how many of its events arrived nowhere else, None where that is not known.
         """
         try:
-            await asyncio.to_thread(self.dead.take, segment.path, segment.name + SEALED, reason, events)
+            name = segment.name + (WHOLE + SEALED if segment.part else SEALED)
+            await asyncio.to_thread(self.dead.take, segment.path, name, reason, events)
         except FileNotFoundError as exc:  # someone removed it: there is nothing left to keep
             self._stats.failed(exc)
             self._stats.lost(events)

@@ -84,6 +84,14 @@ class Dead:
                 raise SpoolFailed("bury in", target, exc) from exc
             self._count(target, events)
 
+    def forget(self, path: Path) -> None:
+        """Let go of a file that went back into the queue, and of the words about it."""
+        with self._turn:
+            self._files = deque(file for file in self._files if file.path != path)
+            self.bytes = sum(file.charged_bytes for file in self._files)
+            with suppress(OSError):  # left behind, it says why something was here once
+                path.with_name(path.name + REASON).unlink(missing_ok=True)
+
     def prune(self) -> None:
         """Remove the oldest files until quota and age are kept; what cannot be removed still counts, until it can."""
         with self._turn:

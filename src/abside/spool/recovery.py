@@ -12,7 +12,7 @@ from abside.log import Log
 from abside.spool.errors import SpoolFailed
 from abside.spool.folder import move, sync
 from abside.spool.frame import MAGIC, MAX_SEGMENT_BYTES, good_frames
-from abside.spool.segment import MAX_SEQ, OPEN, SEALED, UNFINISHED, Segment, listed, strangers
+from abside.spool.segment import MAX_SEQ, OPEN, SEALED, UNFINISHED, WHOLE, Segment, listed, strangers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from abside.spool.settings import SpoolStats
 
 TAIL = ".tail"
+KINDS = (OPEN, SEALED, WHOLE + SEALED)
 SHOWN_STRANGERS = 5  # in the log line: of a directory full of them nobody reads more
 
 log = Log("abside.spool")
@@ -74,7 +75,7 @@ def _tell_of_strangers(directory: Path, stats: SpoolStats) -> None:
 def highest_seq(folder: Folder) -> int:
     """Give the highest sequence number in use anywhere, 0 when there is none. One nobody counted up to is no number."""
     directories = (folder.queue, folder.open, folder.dead)
-    found = [segment.seq for where in directories for kind in (OPEN, SEALED) for segment in listed(where, kind)]
+    found = [segment.seq for where in directories for kind in KINDS for segment in listed(where, kind)]
     return max((seq for seq in found if seq < MAX_SEQ), default=0)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import stat
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from abside.spool.frame import MAX_SEGMENT_BYTES
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 OPEN = ".open"
 SEALED = ".seg"
 DAMAGED = ".damaged"  # in dead/: the bytes of a segment that no checksum vouches for
+WHOLE = ".whole"  # before SEALED, in dead/: a whole file with its cursor; without it a cursor names a part of one
 UNFINISHED = ".tmp"  # a copy that was being made
 MAX_SEQ = 10**19  # microseconds come nowhere near: beyond it a number could not be counted on in its 20 digits
+MAX_BOOT_CHARS = 32  # a process's own has 16; the rest is room for the names of parts
 BOOT = re.compile(r"[A-Za-z0-9_-]{1,32}\Z")
 _NAME = re.compile(r"(\d{20})-([A-Za-z0-9_-]{1,32})((?:\.[01])*)((?:\.[a-z]+)+)\Z")
 
@@ -87,6 +90,29 @@ def _names(directory: Path) -> list[str]:
         return [path.name for path in directory.iterdir()]
     except OSError:
         return []
+
+
+def home(name: str) -> tuple[int, str, str] | None:
+    """Return seq, boot and cursor under which a file of dead/ goes back into the queue; None where it cannot.
+
+    A whole file gets its old name, and with it its old batch id. A part of one gets a name of its own, always the
+    same: under its old one it would be taken for a whole file with a cursor.
+    """
+    match = _NAME.match(name)
+    if match is None or match[4] not in {SEALED, WHOLE + SEALED}:
+        return None
+    seq, boot, part = int(match[1]), match[2], match[3]
+    if match[4] == SEALED and part:
+        return seq, _boot_of(boot, part), ""
+    return seq, boot, part
+
+
+def _boot_of(boot: str, part: str) -> str:
+    name = f"{boot}-p{part.replace('.', '')}"
+    if len(name) <= MAX_BOOT_CHARS:
+        return name
+    digest = sha256(f"{boot}{part}".encode()).hexdigest()[:12]
+    return f"{boot[: MAX_BOOT_CHARS - 14]}-p{digest}"
 
 
 def share(part: str, count: int) -> range:

@@ -79,6 +79,7 @@ class SpoolStats:
     rescued_segments: int = 0  # their file had lost its name: copied from the descriptor
     lost_events: int = 0  # of files that somebody removed, as far as they could be counted
     lost_segments: int = 0  # those files
+    returned_segments: int = 0  # brought back from dead/ into the queue
     pruned_files: int = 0  # removed from dead/ for its quota or its age
 
     def refused(self, why: SpoolRefused, events: int) -> None:

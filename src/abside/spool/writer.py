@@ -22,6 +22,7 @@ from abside.spool.errors import PayloadSizeError, SpoolFailed, SpoolRefused, Spo
 from abside.spool.folder import claim
 from abside.spool.frame import frame
 from abside.spool.recovery import highest_seq, recover
+from abside.spool.returning import Returning
 from abside.spool.room import Room, free_bytes_of
 from abside.spool.sealing import Sealing
 from abside.spool.segment import BOOT, MAX_SEQ
@@ -80,6 +81,7 @@ class Spool:
         self._folder = folder
         self.calendar = calendar
         self._upkeep = Upkeep(folder, backlog.dead, calendar, stats)
+        self._returning = Returning(settings, folder, backlog, stats)
         self._room = Room(settings)
         self._room.note(free_bytes_of(folder.queue, stats))
         self._starting = Starting(folder.open, boot, seq)
@@ -272,6 +274,7 @@ class Spool:
                     await self.sync()
             except SpoolFailed:  # counted where it happened
                 await asyncio.sleep(tick)
+            await self._returning.look(self.used_bytes)
             await self.backlog.tidy()
 
     async def close(self) -> None:
