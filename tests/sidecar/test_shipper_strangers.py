@@ -221,7 +221,7 @@ class Scripted:
 async def test_whoever_refuses_everything_is_asked_more_and_more_slowly(spool: Spool, answer: Result) -> None:
     await filled(spool, 21)
     shipper = Shipper(spool, Scripted(answer), ShipperSettings("pod-1"), Clock())
-    shipper._backoff.chance = random.Random(1)
+    shipper._patience.backoff.chance = random.Random(1)
     waits = [await shipper._step() for _ in range(60)]
     assert sum(waits) > 400.0, "without waits these steps are a loop on one core"
     assert sum(1 for wait in waits if wait == 0.0) == 0
@@ -229,7 +229,7 @@ async def test_whoever_refuses_everything_is_asked_more_and_more_slowly(spool: S
     shipper._upstream.answer = Acked()  # type: ignore[attr-defined]
     await shipper._step()
     assert await shipper._step() == 0.0
-    assert shipper._backoff.attempt == 0
+    assert shipper._patience.backoff.attempt == 0
 
 
 async def test_an_upstream_that_raises_is_a_loud_retry(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:

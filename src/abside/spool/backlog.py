@@ -11,7 +11,7 @@ from abside.spool.frame import MAGIC, frame
 from abside.spool.segment import DAMAGED, SEALED, WHOLE, Segment, stem, unhandled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from abside.spool.dead import Dead
@@ -37,6 +37,9 @@ class Backlog:
         self._abandoned = False
         for segment in found:
             self.add(segment)
+
+    def __iter__(self) -> Iterator[Segment]:
+        return iter(self._segments.values())
 
     def __len__(self) -> int:
         return len(self._segments)

@@ -38,10 +38,14 @@ class TooLarge:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The upstream will not have this batch; `final`: no further try can change that."""
+    """The upstream will not have this batch; `final`: no further try can change that.
+
+    `some_of_it`: an event of it is why, and the others could go.
+    """
 
     reason: str
     final: bool = False
+    some_of_it: bool = False
 
 
 Result = Acked | Retry | TooLarge | Rejected

@@ -77,7 +77,7 @@ class HttpUpstream:
         try:
             body = batch.payload if self._format == "msgpack" else await json_array(batch)
         except (ValueError, TypeError) as exc:
-            return Rejected(f"the batch cannot be sent as JSON: {exc}", final=True)
+            return Rejected(f"the batch cannot be sent as JSON: {exc}", final=True, some_of_it=True)
         try:
             headers = self._headers(batch)
         except TokenError as exc:
