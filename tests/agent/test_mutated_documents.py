@@ -1,4 +1,4 @@
-"""Five hundred documents spoilt by a seeded generator: no traceback, and each problem points into its file."""
+"""Two thousand documents spoilt by a seeded generator: no traceback, no plan that fails, each problem in its place."""
 
 from __future__ import annotations
 
@@ -14,9 +14,34 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
+from abside.assignment.plan import build_plans
+from abside.snapshot import decode, encode
+from abside_agent import (
+    check_command,
+    diff_command,
+    explain_command,
+    new_command,
+    set_command,
+    ship_command,
+    simulate_command,
+)
+from abside_agent.admission.judge import judge
 from abside_agent.check_command import Findings, findings
+from abside_agent.child.exchange import Order
+from abside_agent.child.inside import answer
+from abside_agent.settings import (
+    CheckSettings,
+    DiffSettings,
+    ExplainSettings,
+    NewSettings,
+    SetSettings,
+    ShipSettings,
+    SimulateSettings,
+)
+from abside_agent.settle import settle
 from abside_agent.shown import shown
 from abside_agent.sources.given import given
+from abside_agent.sources.reading import File, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,13 +49,19 @@ if TYPE_CHECKING:
     from abside_agent.sources.given import Given
 
 SAMPLES = Path(__file__).parents[2] / "k8s" / "experiments" / "config"
-DOCUMENTS = 500
+DOCUMENTS = 2000
 NOW_US = 1_795_000_000_000_000
 LONGEST_SECONDS = 30.0  # of one document, on any machine: the measured ones take below a second
 MOST_MEMORY = 512 * 2**20  # address space of a process that checks the worst of them, imports and all
 
 ODD = ["ключ", "🙂", "a\u0301", "\u202e", "\x00", "\ufeff", "\u2028", "\x85", "\U0010ffff", "ﬀ"]
 WRONG = ["true", "null", "-1", "1e400", "[]", "{}", "[[1]]", "0x1F", "1:30", "99999999999999999999", "'", '"', "~", "|"]
+
+
+LATIN, LIKE_LATIN = "aeopcABCEHKMOPTX", "аеорсАВСЕНКМОРТХ"  # noqa: RUF001 Cyrillic, on purpose
+SIGNS, LIKE_SIGNS = ":,%-'[]{}#\"", "\uff1a\uff0c\uff05\u2013\u2019\uff3b\uff3d\uff5b\uff5d\uff03\u201c"
+LOOK_ALIKE = dict(zip(LATIN + SIGNS, LIKE_LATIN + LIKE_SIGNS, strict=True))
+LIKE_A_BLANK = "\xa0\u2003\u202f\u3000\u200b\ufeff\u2028\x85\u2060\xad"
 
 
 def lines_of(text: str) -> list[str]:
@@ -122,23 +153,59 @@ def large(text: str, rng: random.Random) -> str:
     return text + "\n" + filler * (rng.choice([1_000_000, 5_242_880]) // len(filler))
 
 
+def emptied(text: str, rng: random.Random) -> str:
+    """Leave nothing behind a key or a dash, on its line or below it."""
+    values = r"(?<=[:-]) +[^\n,}\]#]+|(?<=: )[{\[][^\n]*|(?<=[{\[, ])[a-z_0-9%.-]+(?=[,}\]])"
+    one = rng.choice([*re.finditer(values, text)])
+    return text[: one.start()] + rng.choice(["", "", " ", " ~", " null"]) + text[one.end() :]
+
+
+def with_an_emptied_block(text: str, rng: random.Random) -> str:
+    """Leave a key whose lines below it are gone, or are comments."""
+    lines = lines_of(text)
+    at = rng.choice([number for number, line in enumerate(lines) if line.rstrip().endswith(":")])
+    depth = len(lines[at]) - len(lines[at].lstrip())
+    end = at + 1
+    while end < len(lines) and (not lines[end].strip() or len(lines[end]) - len(lines[end].lstrip()) > depth):
+        end += 1
+    gone = [f"#{line}" for line in lines[at + 1 : end]] if rng.random() < 0.5 else []
+    return "\n".join([*lines[: at + 1], *gone, *lines[end:]])
+
+
+def with_look_alikes(text: str, rng: random.Random) -> str:
+    for one in rng.sample([*re.finditer("[" + re.escape("".join(LOOK_ALIKE)) + " ]", text)], rng.randrange(1, 4)):
+        odd = rng.choice(LIKE_A_BLANK) if one[0] == " " else LOOK_ALIKE[one[0]]
+        text = text[: one.start()] + odd + text[one.end() :]
+    return text
+
+
+def with_blanks_that_are_none(text: str, rng: random.Random) -> str:
+    """Spoil an indentation or the blank behind a colon."""
+    one = rng.choice([*re.finditer(r"^ +|(?<=:) ", text, re.MULTILINE)])
+    return text[: one.start()] + rng.choice(LIKE_A_BLANK) * len(one[0]) + text[one.end() :]
+
+
 MUTATIONS: list[tuple[Callable[[str, random.Random], str | bytes], int]] = [
-    (without_a_key, 60),
-    (with_a_wrong_type, 90),
-    (with_a_renamed_id, 80),
-    (with_odd_unicode, 50),
-    (with_anchors, 40),
+    (without_a_key, 200),
+    (with_a_wrong_type, 300),
+    (with_a_renamed_id, 220),
+    (with_odd_unicode, 150),
+    (with_anchors, 60),
     (with_a_billion_laughs, 15),
-    (with_a_tab, 30),
-    (with_crlf, 25),
-    (with_a_mark, 20),
-    (with_moved_lines, 30),
-    (twice, 15),
-    (cut_short, 15),
+    (with_a_tab, 60),
+    (with_crlf, 60),
+    (with_a_mark, 40),
+    (with_moved_lines, 150),
+    (twice, 50),
+    (cut_short, 50),
     (nested, 5),
-    (with_bytes, 15),
+    (with_bytes, 30),
     (binary, 6),
     (large, 4),
+    (emptied, 210),
+    (with_an_emptied_block, 90),
+    (with_look_alikes, 210),
+    (with_blanks_that_are_none, 90),
 ]  # fmt: skip
 
 
@@ -187,11 +254,21 @@ def test_every_mutated_document_is_sound_or_has_problems_that_point_into_it(tmp_
         said = "".join(shown(found.problems, read.lines()))
         slowest = max(slowest, (time.perf_counter() - began, name))
         rejected += bool(found.errors)
+        if not found.errors:
+            comes_into_force(data, name)
         assert all(problem.message in said for problem in found.problems)
         points_into(found, read, data, name)
     print(f"\n{len(made)} documents, {rejected} rejected, the slowest {slowest[0]:.2f} s ({slowest[1]})")
     assert rejected > DOCUMENTS // 2
     assert slowest[0] < LONGEST_SECONDS
+
+
+def comes_into_force(data: bytes, name: str) -> None:
+    """Hold what passes the check to a snapshot of all that it asks for, and that to what a sidecar makes of it."""
+    settled = settle(Reading((File("f.yaml", data),)), None, NOW_US)
+    assert settled.snapshot is not None, (name, settled.problems)
+    assert not settled.held, (name, settled.held)
+    assert build_plans(decode(encode(settled.snapshot)), NOW_US).placements, name
 
 
 def points_into(found: Findings, read: Given, data: bytes, name: str) -> None:
@@ -257,3 +334,98 @@ def test_memory_stays_bounded_whatever_the_file(tmp_path: Path) -> None:
         assert done.returncode == 1, (name, done.stderr.decode()[-2000:])
         assert not done.stderr
         assert orjson.loads(done.stdout)["summary"]["errors"] >= 1
+
+
+EVERY = 4  # of the documents, each before one command in turn: all of them before all take minutes
+CALM = {mutate.__name__ for mutate, times in MUTATIONS if times > 5}  # the largest are tried in processes of their own
+SOUND = Reading((File("f.yaml", one_document().encode()),))
+EXPERIMENT, PLACEMENT = "pdp-reranker", "pdp"
+
+
+class World:
+    """A sound document beside one that is not."""
+
+    def __init__(self, path: Path) -> None:
+        self.sound, self.spoilt = path / "sound", path / "spoilt"
+        for directory in (self.sound, self.spoilt):
+            directory.mkdir()
+            (directory / "f.yaml").write_text(one_document())
+        snapshot = settle(SOUND, None, NOW_US).snapshot
+        assert snapshot is not None
+        self.force = encode(snapshot)
+
+    def spoil(self, data: bytes) -> Reading:
+        (self.spoilt / "f.yaml").write_bytes(data)
+        return Reading((File("f.yaml", data),))
+
+
+def check(world: World, _: Reading) -> int:
+    return check_command.main(CheckSettings((str(world.spoilt),), json=True, strict=True))
+
+
+def agent(world: World, new: Reading) -> int:
+    """Settle as an agent that starts, and as one that has the sound ones in force: what it publishes can be built."""
+    for last in (b"", world.force):
+        outcome = answer(Order(new.pack(), last, NOW_US, 10, 2**30))
+        if outcome.snapshot:
+            assert build_plans(decode(outcome.snapshot), NOW_US).placements
+        assert outcome.snapshot or outcome.problems or last
+    return 0
+
+
+def admission(_: World, new: Reading) -> int:
+    judge(new, SOUND, NOW_US)
+    judge(SOUND, new, NOW_US)
+    judge(new, None, NOW_US, one_of_several=True)
+    return 0
+
+
+def explain(world: World, _: Reading) -> int:
+    return explain_command.main(ExplainSettings((str(world.spoilt),), PLACEMENT, "u1", at=NOW_US))
+
+
+def simulate(world: World, _: Reading) -> int:
+    return simulate_command.main(SimulateSettings((str(world.spoilt),), units=20, at=NOW_US))
+
+
+def diff(world: World, _: Reading) -> int:
+    return diff_command.main(DiffSettings(str(world.sound), str(world.spoilt), at=NOW_US))
+
+
+def diff_from(world: World, _: Reading) -> int:
+    return diff_command.main(DiffSettings(str(world.spoilt), str(world.sound), at=NOW_US, json=True))
+
+
+def new(world: World, _: Reading) -> int:
+    return new_command.main(NewSettings("fresh", PLACEMENT, config=(str(world.spoilt),)))
+
+
+def put(world: World, _: Reading) -> int:
+    return set_command.main(SetSettings(EXPERIMENT, ("traffic=3%",), (str(world.spoilt),), yes=True))
+
+
+def ship(world: World, _: Reading) -> int:
+    return ship_command.main(ShipSettings(EXPERIMENT, "treatment", (str(world.spoilt),), yes=True))
+
+
+COMMANDS: tuple[Callable[[World, Reading], int], ...] = (
+    check, agent, admission, explain, simulate, diff, diff_from, new, put, ship,
+)  # fmt: skip
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__)
+def test_every_command_takes_the_sound_document(command: Callable[[World, Reading], int], world: World) -> None:
+    assert command(world, world.spoil(one_document().encode())) == 0
+
+
+def test_no_command_ends_in_a_traceback(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    made = [(name, data) for name, data in mutated() if name in CALM][::EVERY]
+    for number, (name, data) in enumerate(made):
+        command = COMMANDS[number % len(COMMANDS)]
+        assert command(world, world.spoil(data)) in {0, 1, 2}, (name, number)
+        capsys.readouterr()

@@ -191,3 +191,21 @@ def test_a_manifest_is_refused_and_left_alone(tmp_path: Path, capsys: pytest.Cap
     assert change(tmp_path, "status=paused") == 1
     assert "ConfigMap manifest" in capsys.readouterr().err
     assert path.read_text() == manifest
+
+
+def test_a_value_elsewhere_that_cannot_be_read_is_a_refusal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = world(
+        tmp_path, BLOCK.replace("force: {}", "force: {}\n    phase: 99999999999999999999999999999999999999999")
+    )
+    before = path.read_bytes()
+    assert change(tmp_path, "traffic=5%") == 1
+    assert "the value at line" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("character", ["\u2028", "\x85", "\ufeff", "\xa0"])
+def test_prose_and_comments_with_any_character_stay_as_they_are(character: str, tmp_path: Path) -> None:
+    text = BLOCK.replace("An idea", f"An{character}idea").replace("odd", f"o{character}dd")
+    path = world(tmp_path, text)
+    assert change(tmp_path, "variants.b.parameters.pdp.model=c", "traffic=5%") == 0
+    assert path.read_text() == text.replace("{model: b}", "{model: c}").replace("traffic: 20%", "traffic: 5%")

@@ -116,7 +116,10 @@ def _nothing_else(old: tree.Tree, new: tree.Tree, path: tree.Path) -> None:
     for one in (old, new):
         if one.root is None or isinstance(one.root, Bad):
             raise EditError(path, "the file cannot be read", "run abside check")
-    before, after = _without(old, path), _without(new, path)
+    try:
+        before, after = _without(old, path), _without(new, path)
+    except ValueError as exc:
+        raise EditError(path, f"{exc} as it is written", "run abside check") from exc
     if before != after:
         raise EditError(path, "the change would reach further than this value")
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from ruamel.yaml import YAML, MappingNode, ScalarNode, SequenceNode
+from ruamel.yaml.error import YAMLError
 
+from abside_agent.characters import readable
 from abside_agent.parse import parse
 from abside_agent.tree import Bad, Mapping, Sequence, plain, written
 
@@ -48,7 +50,10 @@ def word(value: str) -> str:
 def change(text: str, path: Path, value: str) -> str:
     """Give a text with the value at `path` replaced by YAML on one line, or added to its mapping. Raises EditError."""
     lines = _LINE.findall(text)
-    root = YAML(pure=True).compose("".join(line.replace("\ufeff", "") for line in lines))
+    try:
+        root = YAML(pure=True).compose(readable(text.removeprefix("\ufeff")))
+    except YAMLError as exc:  # what the parser of the agent reads and this one does not
+        raise EditError(path, "this file cannot be changed in place") from exc
     parent, node, key = None, root, None
     for index, part in enumerate(path):
         parent, node, key = node, *_below(node, part)
