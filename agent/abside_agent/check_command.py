@@ -75,11 +75,11 @@ def _order(problem: Problem) -> tuple[str, int, int, str, str]:
 
 
 def _problems(read: Given, checked: Checked) -> list[Problem]:
-    resolved = resolve(checked, None)
-    unbuilt = [one.problem for one in resolved.flaws if one.problem.code == "UNBUILDABLE"]
-    found = [*(one.problem for one in checked.flaws()), *unbuilt]
+    found = [one.problem for one in checked.flaws()]
     if any(problem.severity == "error" for problem in found):
         return found  # what an agent would refuse for want of anything left follows from these
+    resolved = resolve(checked, None)
+    found += [one.problem for one in resolved.flaws if one.problem.code == "UNBUILDABLE"]
     refusal = refuse(Reading(read.files), checked, resolved, None)
     return [*found, refusal.problem] if refusal else found
 

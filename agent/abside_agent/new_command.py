@@ -133,8 +133,10 @@ def _declared(settings: NewSettings) -> dict[str, Any]:
     if settings.placement not in placements:
         remedy = did_you_mean(settings.placement, placements) or f"declared are {', '.join(sorted(placements))}"
         raise NewError(f"there is no placement {settings.placement}", remedy)
-    record = next(c.record for c in checked.candidates if c.path == ("placements", settings.placement))
-    found: dict[str, Any] = record.parameters
+    declared = next(c for c in checked.candidates if c.path == ("placements", settings.placement))
+    if not declared.sound:
+        raise NewError(f"the placement {settings.placement} cannot be taken as it is written", "run abside check")
+    found: dict[str, Any] = declared.record.parameters
     return found
 
 

@@ -336,7 +336,7 @@ def test_memory_stays_bounded_whatever_the_file(tmp_path: Path) -> None:
         assert orjson.loads(done.stdout)["summary"]["errors"] >= 1
 
 
-EVERY = 4  # of the documents, each before one command in turn: all of them before all take minutes
+EVERY = 9  # of the documents, each before one command in turn: all of them before all take minutes
 CALM = {mutate.__name__ for mutate, times in MUTATIONS if times > 5}  # the largest are tried in processes of their own
 SOUND = Reading((File("f.yaml", one_document().encode()),))
 EXPERIMENT, PLACEMENT = "pdp-reranker", "pdp"

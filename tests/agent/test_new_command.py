@@ -64,3 +64,14 @@ def test_a_directory_that_is_not_there_is_a_mistake_of_usage(
 ) -> None:
     assert main(NewSettings("idea", "pdp", (str(tmp_path / "no"),))) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["", "99999999999999999", "\u201cx\u201d"])
+def test_a_placement_that_is_not_sound_is_refused(
+    value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "f.yaml").write_text(f"placements: {{pdp: {{parameters: {{model: {value}}}}}}}\n")
+    assert main(NewSettings("fresh", "pdp", config=(str(tmp_path),))) == 1
+    out, err = capsys.readouterr()
+    assert not out
+    assert "the placement pdp cannot be taken as it is written" in err
