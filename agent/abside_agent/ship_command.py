@@ -6,13 +6,11 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-import orjson
-
 from abside.environ import now_us
 from abside_agent.conform import did_you_mean
 from abside_agent.edit.documents import editing
 from abside_agent.edit.put import EXIT_PROBLEMS, put
-from abside_agent.edit.spans import EditError
+from abside_agent.edit.spans import EditError, as_json
 from abside_agent.scalar import resolve_plain
 from abside_agent.sources.documents import DocumentsError
 from abside_agent.tree import Mapping, plain
@@ -49,7 +47,11 @@ def shipped(edited: Editing, experiment: str, variant: str) -> Editing:
     for placement, values in node.items.items() if isinstance(node, Mapping) else ():
         for name, value in values.items.items() if isinstance(values, Mapping) else ():
             path = ("placements", placement, "parameters", name)
-            edited = edited.changed(path, _flow(plain(value)))
+            try:
+                today = plain(value)
+            except ValueError as exc:
+                raise EditError(path, f"{exc} as it is written", "run abside check") from exc
+            edited = edited.changed(path, _flow(today))
     return edited.changed(("experiments", experiment, "status"), "ended")
 
 
@@ -61,7 +63,7 @@ def _flow(value: object) -> str:
         return "[" + ", ".join(map(_flow, value)) + "]"
     if isinstance(value, str) and _BARE.fullmatch(value) and resolve_plain(value) == value:
         return value
-    return orjson.dumps(value).decode()
+    return as_json(value)
 
 
 _BARE = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")  # no number begins with a letter

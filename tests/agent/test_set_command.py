@@ -209,3 +209,10 @@ def test_prose_and_comments_with_any_character_stay_as_they_are(character: str, 
     path = world(tmp_path, text)
     assert change(tmp_path, "variants.b.parameters.pdp.model=c", "traffic=5%") == 0
     assert path.read_text() == text.replace("{model: b}", "{model: c}").replace("traffic: 20%", "traffic: 5%")
+
+
+def test_an_integer_of_any_size_is_refused_by_the_check(tmp_path: Path) -> None:
+    path = world(tmp_path, BLOCK.replace("analysis: {}", "analysis:\n      window: 7d"))
+    before = path.read_bytes()
+    assert change(tmp_path, "analysis={planned_units: 99999999999999999999999}") == 1
+    assert path.read_bytes() == before

@@ -84,3 +84,18 @@ def test_neither_the_agent_nor_check_loads_what_only_edits_need() -> None:
     code = "import abside_agent.loop, abside_agent.check_command, abside_agent.child.inside, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {name for name in done.stdout.split() if name.startswith("ruamel")}
+
+
+@pytest.mark.parametrize("value", ["99999999999999999999999", "9" * 50, ".inf", "&a b", ""])
+def test_a_value_that_cannot_be_taken_is_a_refusal(
+    value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    variants = f"{{control: {{weight: 50%}}, b: {{weight: 50%, parameters: {{pdp: {{model: {value}}}}}}}}}"
+    text = (
+        "placements: {pdp: {parameters: {model: 1}}}\nexperiments:\n"
+        f"  x: {{name: X, hypothesis: H, status: running, placements: [pdp], variants: {variants}}}\n"
+    )
+    (tmp_path / "f.yaml").write_text(text)
+    assert main(ShipSettings("x", "b", (str(tmp_path),), yes=True)) == 1
+    assert "".join(capsys.readouterr())
+    assert (tmp_path / "f.yaml").read_text() == text

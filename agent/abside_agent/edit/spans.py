@@ -6,6 +6,7 @@ agent does not load this room.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,11 @@ def word(value: str) -> str:
         if node is not None and as_meant and tree.node(()) and len(plain(tree.root)) == 1:  # type: ignore[arg-type]
             return form
     raise EditError((), f"{value!r} cannot be written as one value")
+
+
+def as_json(value: object) -> str:
+    """Write a value as JSON, which is YAML, also an integer of any size: the check says what is wrong with it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def change(text: str, path: Path, value: str) -> str:
@@ -104,7 +110,7 @@ def _each(text: str, path: Path, value: str) -> str:
     if not isinstance(wanted, dict):
         raise EditError(path, "a mapping stands there", "name one of its keys")
     for name, item in wanted.items():
-        text = change(text, (*path, name), orjson.dumps(item).decode())
+        text = change(text, (*path, name), as_json(item))
     return text
 
 
