@@ -21,6 +21,14 @@ from abside.environ import Setting, settings_of
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 SETTINGS = ROOT / "docs" / "settings.md"
+HOW_THEY_ARE_READ = """\
+Every option is also an environment variable. Sizes take B, KiB, MiB, GiB (or Ki, Mi, Gi); times are seconds, or
+`250ms`, `5s`, `2m`, `1h`. Words, units and switches are read in any case of letters, blanks at the ends of a
+variable do not count, `warn` is `warning`, and on, true, yes, 1 are one switch. A variable that is empty is not
+given. Of several values, blanks stand between them, or commas where they are ids or names of ConfigMaps. What is
+wrong ends the command with code 2 and names the variable, its value and what would be right; a variable `ABSIDE_…`
+that is no setting is a warning, unless Kubernetes made it for a Service.
+"""
 
 
 def settings_page() -> str:
@@ -28,7 +36,7 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Every option is also an environment variable. Sizes take B, KiB, MiB, GiB; times are seconds.",
+        *HOW_THEY_ARE_READ.splitlines(),
         "",
     ]
     for name, room in ROOMS.items():

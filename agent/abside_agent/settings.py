@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import MISSING, dataclass
 
-from abside.environ import integer, listed, one_of, seconds, setting, size
+from abside.environ import integer, listed, log_level, seconds, setting, size
 from abside.snapshot import BASIS_POINTS
 
 
@@ -27,6 +27,9 @@ def object_name(value: str) -> str:
     if len(value) > 253 or not re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", value):
         raise ValueError(f"{value!r} is not a ConfigMap's name: lower-case letters, digits, '-' and '.', at most 253")
     return value
+
+
+object_name.separator = ","  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class AgentSettings:
     compile_cpu_seconds: int = setting("20", "CPU time a compilation may use", integer)
     # The agent's container has a limit of 256 MiB; over it the kernel would end parent and child alike.
     compile_memory: int = setting("192MiB", "address space a compilation may use", size)
-    log_level: str = setting("info", "least severe log line written", one_of("debug", "info", "warning", "error"))
+    log_level: str = setting("info", "least severe log line written", log_level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,7 @@ class AdmissionSettings:
     header_seconds: float = setting("5", "how long a connection's first headers may take", seconds)
     body_seconds: float = setting("5", "how long a body may take", seconds)
     keepalive_seconds: float = setting("75", "how long an idle connection is kept", seconds)
-    log_level: str = setting("info", "least severe log line written", one_of("debug", "info", "warning", "error"))
+    log_level: str = setting("info", "least severe log line written", log_level)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from importlib import import_module
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from abside import __version__
-from abside.environ import Setting, settings_of
+from abside.environ import Setting, settings_of, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,10 +170,17 @@ def _command(name: str, room: Room) -> click.Command:
     record = _load(room.settings, room)
 
     def run(**values: Any) -> None:
+        for said in unknown(os.environ, settings_of(record), _variables):  # noqa: TID251 this is a root
+            click.echo(f"abside {name}: {said}", err=True)
         sys.exit(_load(room.main, room)(record(**values)))
 
     params = [_param(setting) for setting in settings_of(record)]
     return click.Command(name, callback=run, params=params, help=room.summary)
+
+
+def _variables() -> set[str]:
+    """Name the variables of every command; one that misses its extra still has its settings."""
+    return {one.variable for room in ROOMS.values() for one in settings_of(_load(room.settings, room))}
 
 
 def _load(place: str, room: Room) -> Any:
@@ -193,12 +201,12 @@ def _param(setting: Setting) -> click.Parameter:
     if setting.words:
         return click.Argument([setting.name], type=kind, nargs=-1 if setting.many else 1, required=setting.required)
     if setting.flag:
-        return click.Option(
+        return _Option(
             [setting.option], is_flag=True, default=setting.default, help=setting.help, envvar=setting.variable
         )
     # A required option must have no default at all: to click 8.3 and later an explicit None is one.
     default = {} if setting.required else {"default": setting.default}
-    return click.Option(
+    return _Option(
         [setting.option, setting.name],
         type=kind,
         required=setting.required,
@@ -210,6 +218,22 @@ def _param(setting: Setting) -> click.Parameter:
     )
 
 
+class _Option(click.Option):
+    """An option whose variable may have blanks at the ends, and is named where its value is wrong."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """Give the variable's text; one that is empty or blank is not given."""
+        value = super().resolve_envvar_value(ctx)
+        return None if value is None else value.strip() or None
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        """Name where the value came from."""
+        source = None if ctx is None else ctx.get_parameter_source(self.name or "")
+        if source is click.core.ParameterSource.ENVIRONMENT:
+            return f"{self.envvar} (option {self.opts[0]})"
+        return super().get_error_hint(ctx)
+
+
 class _Kind(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click
     """A click type around one of environ's readers."""
 
@@ -217,6 +241,12 @@ class _Kind(click.ParamType):  # type: ignore[type-arg]  # generic only in the n
         self.read = read
         allowed = getattr(read, "allowed", None)
         self.name = "|".join(allowed) if allowed else read.__name__
+        self.separator: str | None = getattr(read, "separator", None)
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """Split a variable of several values: at blanks, or at commas where the values have none of their own."""
+        separator = self.separator if self.separator is not None and self.separator in rv else None
+        return [one.strip() for one in rv.split(separator) if one.strip()]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read one value; a ValueError's sentence is what the person sees."""

@@ -19,7 +19,7 @@ from dataclasses import MISSING, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 PREFIX = "ABSIDE_"
 _META = "abside.setting"
@@ -81,40 +81,61 @@ host_name.separator = ","  # type: ignore[attr-defined]
 
 
 def integer(value: str) -> int:
-    """Read a whole number ≥ 0. Raises ValueError."""
-    if not re.fullmatch(r"\d{1,12}", value):
+    """Read a whole number ≥ 0; blanks at the ends do not count. Raises ValueError."""
+    if not re.fullmatch(r"[0-9]{1,12}", value.strip()):
         raise ValueError(f"{value!r} is not a whole number, for example 4000")
     return int(value)
 
 
+SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
 def seconds(value: str) -> float:
-    """Read seconds ≥ 0, for example `0.25`. Raises ValueError."""
-    if not re.fullmatch(r"\d{1,9}(\.\d{1,6})?", value):
-        raise ValueError(f"{value!r} is not a number of seconds, for example 0.25 or 30")
-    return float(value)
+    """Read seconds ≥ 0, for example `0.25`, or with a unit, `250ms`, `5s`, `2m`, `1h`. Raises ValueError."""
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(ms|s|m|min|h|)", value.strip().lower())
+    if not match:
+        raise ValueError(f"{value!r} is not a number of seconds, for example 0.25 or 30, or 250ms, 5s, 2m")
+    return float(match[1]) * SECONDS[match[2]]
 
 
-SIZES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+SIZES = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
 def size(value: str) -> int:
-    """Read a size in bytes with a binary unit, for example `256MiB`. Raises ValueError."""
-    match = re.fullmatch(r"(\d{1,9})\s*(B|KiB|MiB|GiB)", value)
+    """Read a size in bytes with a binary unit, for example `256MiB` or, as Kubernetes has it, `256Mi`.
+
+    Raises ValueError, also for `MB`, which is 10^6 to some and 2^20 to others.
+    """
+    match = re.fullmatch(r"([0-9]{1,9})\s*(b|[kmg]ib?)", value.strip().lower())
     if not match:
         raise ValueError(f"{value!r} is not a size: write a number and B, KiB, MiB or GiB, for example 256MiB")
     return int(match[1]) * SIZES[match[2]]
 
 
-def one_of(*allowed: str) -> Callable[[str], str]:
-    """Give a reader that takes one of a few words. The reader raises ValueError."""
+def one_of(*allowed: str, also: Mapping[str, str] | None = None) -> Callable[[str], str]:
+    """Give a reader that takes one of a few words, in any case of letters, and gives it as it is written here.
+
+    `also`: other words for them. The reader raises ValueError.
+    """
+    known = {**{word.lower(): word for word in allowed}, **(also or {})}
 
     def choice(value: str) -> str:
-        if value not in allowed:
+        word = known.get(value.strip().lower())
+        if word is None:
             raise ValueError(f"{value!r} is not one of {', '.join(allowed)}")
-        return value
+        return word
 
     choice.allowed = allowed  # type: ignore[attr-defined]
     return choice
+
+
+LEVELS = {"warn": "warning", "err": "error", "information": "info", "trace": "debug", "critical": "error"}
+SWITCHES = {
+    **dict.fromkeys(("true", "yes", "1", "enabled"), "on"),
+    **dict.fromkeys(("false", "no", "0", "disabled"), "off"),
+}
+log_level = one_of("debug", "info", "warning", "error", also=LEVELS)
+switch = one_of("on", "off", also=SWITCHES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,3 +190,25 @@ def setting(
 def settings_of(record: type[Any]) -> list[Setting]:
     """List the settings of a settings record, in its own order."""
     return [Setting(field.name, *field.metadata[_META]) for field in dataclasses.fields(record)]
+
+
+# What Kubernetes puts into every pod for a Service called abside or abside-…: none of it is a setting.
+_INJECTED = re.compile(r"ABSIDE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)?)")
+
+
+def unknown(variables: Iterable[str], known: Iterable[Setting], every: Callable[[], set[str]]) -> Iterator[str]:
+    """Say which variables begin with our prefix and are no setting; `every` names those of all commands."""
+    own = {one.variable for one in known}
+    ours = [name for name in variables if name.startswith(PREFIX) and not _INJECTED.fullmatch(name)]
+    odd = sorted(set(ours) - own)
+    if not odd:
+        return
+    from difflib import get_close_matches  # noqa: PLC0415 nobody else pays for it
+
+    others = every()
+    words = [variable.removeprefix(PREFIX) for variable in sorted(others | own)]
+    for name in odd:
+        if name not in others:
+            close = get_close_matches(name.removeprefix(PREFIX), words, 1)
+            hint = f"; did you mean {PREFIX}{close[0]}?" if close else ""
+            yield f"warning: the environment variable {name} is no setting and is ignored{hint}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 
-from abside.environ import host_name, integer, one_of, seconds, setting, size
+from abside.environ import host_name, integer, log_level, seconds, setting, size
 
 
 def days(value: str) -> int:
@@ -47,4 +47,4 @@ class CollectorSettings:
     body_seconds: float = setting("30", "how long a body may take: 16 MiB at 5 Mbit/s", seconds)
     keepalive_seconds: float = setting("75", "how long an idle connection is kept", seconds)
     drain_seconds: float = setting("20", "from SIGTERM to exit, at most; below the pod's grace period", seconds)
-    log_level: str = setting("info", "how much is logged", one_of("debug", "info", "warning", "error"))
+    log_level: str = setting("info", "how much is logged", log_level)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 
-from abside.environ import host_name, integer, listed, one_of, seconds, setting, size, text
+from abside.environ import host_name, integer, listed, log_level, one_of, seconds, setting, size, switch, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class SidecarSettings:
     body_seconds: float = setting("10", "how long a body may take", seconds)
     keepalive_seconds: float = setting("75", "how long an idle connection is kept", seconds)
 
-    fast_path: str = setting("on", "answer plain requests ahead of aiohttp", one_of("on", "off"))
+    fast_path: str = setting("on", "answer plain requests ahead of aiohttp", switch)
     shared_ids: tuple[str, ...] = setting(
         (), "more ids that mean nobody, in any case of letters, besides those in api.md", listed, many=True
     )
@@ -72,4 +72,4 @@ class SidecarSettings:
     pod: str = setting("", "this pod's name, for events", text)
     app: str = setting("", "the application beside it, for events", text)
     app_version: str = setting("", "its version, for events", text)
-    log_level: str = setting("info", "how much is logged", one_of("debug", "info", "warning", "error"))
+    log_level: str = setting("info", "how much is logged", log_level)
