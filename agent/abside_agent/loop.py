@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from abside.backoff import Backoff
 from abside.environ import now_us
+from abside.files import FileRefusedError
 from abside.log import Log, setup
 from abside.snapshot import Problem
 from abside_agent.ahead import Ahead, PauseFirstError
@@ -118,7 +119,10 @@ class Agent:
     _beat_at: float = -math.inf
 
     def __post_init__(self) -> None:
-        self._last = read_published(self._path)
+        try:
+            self._last = read_published(self._path)
+        except FileRefusedError as exc:
+            log.warning("last_snapshot_unreadable", why=exc.strerror, then="going on without it")
         self._ahead = Ahead(self.source.read_pauses)
         if removed := remove_leftovers(self._path):
             log.info("leftovers_removed", files=removed)

@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from abside.files import FileRefusedError, read_regular
 from abside.snapshot import HEADER, MAX_SNAPSHOT_BYTES
 
 if TYPE_CHECKING:
@@ -30,13 +31,16 @@ def publish(path: Path, data: bytes) -> None:
 
 
 def read_published(path: Path) -> bytes:
-    """Give the bytes of the snapshot in force, empty when there is none or it is too large to be one."""
+    """Give the bytes of the snapshot in force, empty when there is none.
+
+    Raises FileRefusedError where something else stands in its place, or it is too large to be one.
+    """
     try:
-        with path.open("rb") as file:
-            data = file.read(HEADER.size + MAX_SNAPSHOT_BYTES + 1)
+        return read_regular(path, HEADER.size + MAX_SNAPSHOT_BYTES)
+    except FileRefusedError:
+        raise
     except OSError:
         return b""
-    return data if len(data) <= HEADER.size + MAX_SNAPSHOT_BYTES else b""
 
 
 def remove_leftovers(path: Path) -> list[str]:

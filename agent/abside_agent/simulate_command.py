@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,7 @@ import orjson
 from abside.assignment.assign import Evaluator
 from abside.assignment.attribute import date_text
 from abside.environ import now_us
+from abside.files import open_regular
 from abside.snapshot import BASIS_POINTS
 from abside_agent.attributes import read_attributes
 from abside_agent.in_force import InForce, NothingInForceError, UsageError, put_in_force
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 EXIT_PROBLEMS = 1
 EXIT_USAGE = 2
 UNITS = 100_000  # a share's standard error is then at most 0.16 points, and it takes a second
+MAX_IDS_BYTES = 4 * 2**30  # a hundred million ids, which take ten minutes
 SHOWN_PAIRS = 20  # of overlapping experiments, the largest first; --json has all
 
 
@@ -90,7 +93,8 @@ def _ids(settings: SimulateSettings, skipped: Skipped) -> Iterator[Iterator[str]
     elif settings.ids == "-":
         yield from_lines("stdin", sys.stdin.buffer, skipped, _silent)
     else:
-        with open(settings.ids, "rb") as file, _progress(os.fstat(file.fileno()).st_size) as tick:  # noqa: PTH123 its size is wanted too
+        handle, status = open_regular(Path(settings.ids), MAX_IDS_BYTES)
+        with os.fdopen(handle, "rb") as file, _progress(status.st_size) as tick:
             yield from_lines(settings.ids, file, skipped, tick)
 
 

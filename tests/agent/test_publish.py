@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
+from abside.files import FileRefusedError
 from abside_agent.publish import publish, read_published, remove_leftovers
 
 if TYPE_CHECKING:
@@ -36,4 +38,9 @@ def test_what_a_killed_agent_left_is_removed_and_nothing_else(tmp_path: Path) ->
 
 def test_no_snapshot_is_no_bytes(tmp_path: Path) -> None:
     assert read_published(tmp_path / "none") == b""
-    assert read_published(tmp_path) == b""
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(2**40)
+    for place in (tmp_path, tmp_path / "pipe", tmp_path / "huge"):
+        with pytest.raises(FileRefusedError):
+            read_published(place)

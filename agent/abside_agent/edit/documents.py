@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from abside.files import FileRefusedError, read_regular
 from abside_agent.check import check
 from abside_agent.check_command import findings
 from abside_agent.conform import did_you_mean
 from abside_agent.edit.spans import EditError, change
 from abside_agent.settle import settle
 from abside_agent.sources.given import Given, given
-from abside_agent.sources.reading import Reading
+from abside_agent.sources.reading import MAX_FILE_BYTES, Reading
 from abside_agent.transition import transitions
 from abside_agent.tree import Bad, plain
 
@@ -77,7 +78,7 @@ class Editing:
         """Replace every changed file, each as a whole. Raises OSError, EditError."""
         changed = {place: text for place, text in self.texts.items() if text != self.before[place]}
         for place in changed:
-            if Path(place).read_bytes() != self.before[place].encode():
+            if read_regular(Path(place), MAX_FILE_BYTES) != self.before[place].encode():
                 raise EditError((), f"{place} changed meanwhile", "run the command again")
         written: list[tuple[Path, Path]] = []
         try:
@@ -99,9 +100,11 @@ def editing(paths: Iterable[str]) -> Editing:
     for place in dict.fromkeys(read.shown.values()):
         if Path(place).is_file():
             try:
-                before[place] = Path(place).read_bytes().decode()
+                before[place] = read_regular(Path(place), MAX_FILE_BYTES).decode()
             except UnicodeDecodeError as exc:
                 raise EditError((), f"{place} is not UTF-8", "save it as UTF-8") from exc
+            except FileRefusedError as exc:
+                raise EditError((), f"{place} cannot be changed: it {exc.strerror}", "move it away") from exc
     return Editing(read, before, dict(before))
 
 

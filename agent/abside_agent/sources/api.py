@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import orjson
 
+from abside.files import read_regular
 from abside_agent.sources.config_map import MAX_ANSWER_BYTES, ExpiredError, GarbageError, RefusedError, message_of
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ class Access:
 
     def read(self, name: str) -> str:
         """Read one of the three. Raises OSError, ValueError."""
-        with (self.credentials / name).open("rb") as file:
-            return file.read(MAX_CREDENTIAL_BYTES).decode("ascii").strip()
+        return read_regular(self.credentials / name, MAX_CREDENTIAL_BYTES).decode("ascii").strip()
 
     @asynccontextmanager
     async def connect(self, token: str, name: str, *, answer: float, silence: float) -> AsyncIterator[Question]:

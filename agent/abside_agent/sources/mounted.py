@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import os
 import re
-import stat
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from abside.files import FileRefusedError, open_regular
 from abside_agent.sources.keys import READ_BYTES, Keys, is_document, odd_names
 from abside_agent.sources.reading import MAX_FILES, MAX_TOTAL_BYTES, File, Lost, Reading
 from abside_agent.tree import Severity, flaw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from io import FileIO
 
     from abside.snapshot import Problem
     from abside_agent.sources.followed import Followed
@@ -218,18 +220,26 @@ def _target(directory: str) -> str | None:
 def read_file(path: Path, limit: int) -> tuple[bytes | None, str]:
     """Read one key; None for data that vanished. A pipe or a device is refused without waiting for it."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle, status = open_regular(path, sys.maxsize)
     except FileNotFoundError:
         return (b"" if path.is_symlink() else None), "the file is gone, or a link to nothing"
+    except FileRefusedError as exc:
+        return b"", f"this is not a regular file: it {exc.strerror}"
     except OSError as exc:
         return b"", f"the file cannot be opened: {exc.strerror}"
     try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            return b"", "this is not a regular file"
-        with open(handle, "rb", closefd=False) as file:
-            return file.read(min(limit, status.st_size + 1)), ""  # a read claims what it is asked for, so ask for less
+        with open(handle, "rb", buffering=0, closefd=False) as file:
+            # A read claims what it is asked for, so ask for no more than there is. Files of the kernel have no size.
+            return _whole(file, min(limit, status.st_size)), ""
     except OSError as exc:
         return b"", f"the file cannot be read: {exc.strerror}"
     finally:
         os.close(handle)
+
+
+def _whole(file: FileIO, size: int) -> bytes:
+    chunks: list[bytes] = []
+    while size > 0 and (chunk := file.read(size)):
+        chunks.append(chunk)
+        size -= len(chunk)
+    return b"".join(chunks)
