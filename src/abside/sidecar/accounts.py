@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import islice
@@ -50,7 +51,7 @@ class Accounts:
         """Give the count of one arm, to be raised without looking it up again."""
         count = self.arms.get((experiment, variant))
         if count is None:
-            known = len(self.arms) < MAX_KEPT_ARMS
+            known = len(self.arms) < MAX_KEPT_ARMS and bool(ID.match(experiment) and ID.match(variant))
             count = self.arms.setdefault((experiment, variant) if known else OTHER_ARM, ArmCount())
         return count
 
@@ -100,6 +101,7 @@ class Accounts:
         return (sum(self.accepted.values()), sum(self.lost.values()))
 
 
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")  # of the documents; another name is made up, by a token
 MAX_ARMS = 200  # of one statement: at 200 bytes each they leave room for the types in an event's 64 KiB
 MAX_TYPES = 100  # told apart; a caller that makes up a name for each event must not grow memory, accounts and metrics
 NAMED_TYPES = event.OWN_TYPES | event.FIELDS.keys()  # these always

@@ -76,7 +76,11 @@ class FastDoor:
             self.end_of_head = end_of_head()
             now = loop.time()
             for connection in list(self.connections):
-                connection.sweep(now)
+                try:
+                    connection.sweep(now)
+                except Exception as exc:  # noqa: BLE001 one connection must not keep all others from being swept
+                    log.crash("sweep_failed", exc)
+                    connection.drop()
             await asyncio.sleep(SWEEP_SECONDS)
 
     def retire(self) -> None:
@@ -242,6 +246,11 @@ class FastConnection(asyncio.Protocol):
     def close(self) -> None:
         """Close: nothing is awaited here."""
         self._transport.close()
+
+    def drop(self) -> None:
+        """Cut the connection and count it out: nothing more can be done with it."""
+        self._door.connections.discard(self)
+        self._transport.abort()
 
     def _more(self, head: Head, data: bytes) -> None:
         """Take a further segment of a body."""

@@ -6,6 +6,7 @@ costs the shopper an answer.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from abside.assignment.explain import explain as explain_plan
 from abside.assignment.unit import Subject
 from abside.serve import Refusal
 from abside.sidecar import token
+from abside.sidecar.callers import CallersClock
 from abside.sidecar.outcome import NULL, Outcome, Shelf
 from abside.sidecar.request import MAX_SHOWN_CHARS, parse_assign
 from abside.sidecar.sample import Sample
@@ -43,6 +45,9 @@ class Desk:
     rules: Rules
     clock: Callable[[], int]
     sample: Sample = field(default_factory=Sample)
+    callers: CallersClock = field(default_factory=CallersClock)
+    # Large lists are read one after the other: what is built of them is many times their size.
+    large: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 def assign(desk: Desk, body: bytes) -> bytes:

@@ -13,12 +13,17 @@ from abside import event
 from abside.event import meant_field
 from abside.serve import Refusal
 from abside.sidecar import token
+from abside.sidecar.batch import divided, read_one, too_many
 from abside.sidecar.request import NO_UNIT_DETAIL, kind_of, parse_json, unit_id, unknown_field
+from abside.sidecar.slices import in_slices
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from abside.sidecar.handlers import Desk
 
 MAX_EVENT_NESTING = 8
+MAX_TOKEN_COMMAS = 4 * event.MAX_EVENTS_A_REQUEST  # of a body; tokens hold none, so it has fewer however it is written
 _TOKEN_FIELD = frozenset({"exposure_token"})
 _SEND_TOKENS = 'send {"exposure_token": …}, or a list of them'
 
@@ -40,6 +45,16 @@ def events(desk: Desk, body: bytes) -> bytes:
 
 def exposures(desk: Desk, body: bytes) -> bytes:
     """Take `POST /v1/exposures`, the tokens of prefetched answers now used: as above."""
+    reading = _exposures(desk, body)
+    while True:
+        try:
+            next(reading)
+        except StopIteration as done:
+            answer: bytes = done.value
+            return answer
+
+
+def _exposures(desk: Desk, body: bytes) -> Generator[None, None, bytes]:
     listed, several = _listed(parse_json(body, desk.rules.max_nesting))
     tokens: list[Any] = []
     for position, fields in enumerate(listed):
@@ -55,22 +70,54 @@ def exposures(desk: Desk, body: bytes) -> bytes:
         value = fields["exposure_token"]
         tokens += value if type(value) is list else [value]
     if len(tokens) > event.MAX_EVENTS_A_REQUEST:
-        raise _too_many(len(tokens))
+        raise too_many(f"{len(tokens):,}")
     several = several or len(tokens) > 1
-    taken = [_exposure(desk, one, index if several else None) for index, one in enumerate(tokens)]
+    taken = []
+    for index, one in enumerate(tokens):
+        taken.append(_exposure(desk, one, index if several else None))
+        yield
     return _accept(desk, taken, several=several)
+
+
+async def large_events(desk: Desk, body: bytes) -> bytes:
+    """Take the same of a body beyond `SLICED_BYTES`, event by event, with the loop's other work in between."""
+    async with desk.large:
+        return await in_slices(_large_events(desk, body))
+
+
+async def large_exposures(desk: Desk, body: bytes) -> bytes:
+    """Take tokens in the same way."""
+    if body.count(b",") > MAX_TOKEN_COMMAS:
+        raise too_many(f"more than {event.MAX_EVENTS_A_REQUEST:,}")
+    async with desk.large:
+        return await in_slices(_exposures(desk, body))
+
+
+def _large_events(desk: Desk, body: bytes) -> Generator[None, None, bytes]:
+    """All of a request, or none: nothing is written before the last event was read."""
+    spans = yield from divided(body)
+    payloads: list[bytes] = []
+    counted: list[event.EventMap] = []
+    for position, span in enumerate([(0, len(body))] if spans is None else spans):
+        index = None if spans is None else position
+        fields = read_one(body, span, index, MAX_EVENT_NESTING + (spans is None))
+        if type(fields) is not dict:
+            raise Refusal(422, "WRONG_TYPE", f"an event must be an object, not {kind_of(fields)}", index=index)
+        taken = _event(desk, fields, index)
+        payloads.append(desk.journal.pack(taken, index))
+        counted.append({"type": taken["type"]})
+        yield
+    if payloads:
+        desk.journal.accept_packed(payloads, counted)
+    return orjson.dumps({"accepted": len(payloads)})
 
 
 def _listed(value: Any) -> tuple[list[Any], bool]:
     if type(value) is not list:
         return [value], False
     if len(value) > event.MAX_EVENTS_A_REQUEST:
-        raise _too_many(len(value))
+        raise too_many(f"{len(value):,}")
     return value, True
-
-
-def _too_many(count: int) -> Refusal:
-    return Refusal(413, "TOO_LARGE", f"{count:,} events; a request takes at most {event.MAX_EVENTS_A_REQUEST:,}")
 
 
 def _event(desk: Desk, fields: dict[str, Any], index: int | None) -> event.EventMap:
@@ -79,16 +126,33 @@ def _event(desk: Desk, fields: dict[str, Any], index: int | None) -> event.Event
     session_id = unit_id(fields, "session_id", shared_ids, index)
     if user_id is None and session_id is None:
         raise _no_unit(fields, index)
-    try:
-        return event.from_caller(
-            fields,
-            user_id=user_id,
-            session_id=session_id,
-            event_id=desk.journal.ids.next,
-            now_us=desk.clock(),
-        )
-    except event.EventError as exc:
-        raise Refusal(422, exc.code, str(exc), path=exc.path, index=index) from exc
+    now_us = desk.clock()
+    for tries in (1, 2):
+        try:
+            taken = event.from_caller(
+                fields,
+                user_id=user_id,
+                session_id=session_id,
+                event_id=desk.journal.ids.next,
+                now_us=now_us,
+                callers_us=desk.callers.now_us(),
+            )
+        except event.EventError as exc:
+            if tries == 1 and exc.ts_us is not None and desk.callers.disagree(exc.ts_us, now_us):
+                continue
+            raise Refusal(422, exc.code, str(exc), path=exc.path, index=index) from exc
+        break
+    given = fields.get("ts")
+    if given is not None and _fits(given, taken["ts"], now_us):
+        desk.callers.agree(now_us)
+    return taken
+
+
+def _fits(given: Any, taken_us: int, now_us: int) -> bool:
+    """Whether the sidecar's own clock takes this time too. One from the future became now: that shows nothing."""
+    if taken_us == now_us:
+        return type(given) is int and given <= now_us + event.MAX_AHEAD_US
+    return now_us - taken_us <= event.MAX_AGE_US
 
 
 def _no_unit(fields: dict[str, Any], index: int | None) -> Refusal:

@@ -43,11 +43,18 @@ class Journal:
 
         `several`: they came in a list, so a refusal names the index.
         """
-        payloads = [event.encode(one) for one in events]
-        for index, payload in enumerate(payloads):
-            if len(payload) > MAX_EVENT_BYTES:
-                detail = f"the event has {len(payload):,} bytes packed; at most {MAX_EVENT_BYTES:,} are taken"
-                raise Refusal(422, "INVALID_EVENT", detail, index=index if several else None)
+        self.accept_packed([self.pack(one, index if several else None) for index, one in enumerate(events)], events)
+
+    def pack(self, one: EventMap, index: int | None) -> bytes:
+        """Return the packed event. Raises Refusal 422 for one that is too large, with its index in a list."""
+        payload = event.encode(one)
+        if len(payload) > MAX_EVENT_BYTES:
+            detail = f"the event has {len(payload):,} bytes packed; at most {MAX_EVENT_BYTES:,} are taken"
+            raise Refusal(422, "INVALID_EVENT", detail, index=index)
+        return payload
+
+    def accept_packed(self, payloads: Sequence[bytes], events: Sequence[EventMap]) -> None:
+        """Append packed events, all or none; `events` say what is counted. Raises Refusal 503 SPOOL_FULL."""
         try:
             self.spool.append(payloads)
         except SpoolRefused as exc:
@@ -80,7 +87,12 @@ class Journal:
             return
         payloads, self._payloads = self._payloads, []
         taken, self._counts = self._counts, []
-        refused = self.spool.append_each(payloads)
+        try:
+            refused = self.spool.append_each(payloads)
+        except Exception:
+            for counts in taken:  # whatever went wrong there: what is not known to be written is counted as lost
+                self.accounts.lose_exposure(counts)
+            raise
         if refused is None:
             for counts in taken:
                 self.accounts.accept_exposure(counts)

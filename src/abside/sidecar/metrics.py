@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from abside import __version__
 from abside.serve import Answer
+from abside.sidecar.accounts import NAMED_TYPES, OTHER_ARM, OTHER_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from prometheus_client.core import Metric
 
     from abside.serve import Listener
+    from abside.sidecar.accounts import Accounts, Arm
+    from abside.sidecar.current import Current
     from abside.sidecar.fastpath import FastDoor
     from abside.sidecar.handlers import Desk
     from abside.sidecar.shipper import Shipper
@@ -104,6 +107,9 @@ class Metrics:
         if cell.beat_us is not None:
             age = max(0, now_us - cell.beat_us) / 1e6
             yield gauge("agent_heartbeat_age_seconds", "Since the agent last looked, in steps of 10 s.", age)
+        callers_us = desk.callers.now_us()
+        behind = 0.0 if callers_us is None else (now_us - callers_us) / 1e6
+        yield gauge("callers_clock_behind_seconds", "How far callers' times are behind this clock.", round(behind))
         yield counter("snapshot_swaps", "Configurations put in force.", cell.swaps)
         yield counter("snapshot_refused", "Snapshot files that could not be used.", cell.refused)
         for name, text, counts in (
@@ -112,15 +118,15 @@ class Metrics:
             ("events_lost", "Exposures that found no room in the spool, by type.", {"exposure": 0, **accounts.lost}),
         ):
             by_type = CounterMetricFamily(f"abside_{name}", text, labels=["type"])
-            for kind, count in counts.items():
+            for kind, count in _named(counts).items():
                 by_type.add_metric([kind], count)
             yield by_type
         if self._by_experiment:
-            arms = iter(list(accounts.arms.items()))
+            arms = iter(list(_in_documents(accounts, current).items()))
             while part := list(islice(arms, SLICE_SERIES)):
                 by_arm = CounterMetricFamily("abside_exposures", "Exposures by arm.", labels=["experiment", "variant"])
                 for arm, exposures in part:
-                    by_arm.add_metric(list(arm), exposures.accepted)
+                    by_arm.add_metric(list(arm), exposures)
                 yield by_arm
         waiting = spool.waiting
         yield gauge("spool_used_bytes", "Bytes that count against the quota.", spool.used_bytes)
@@ -186,6 +192,29 @@ class _One:
 
     def collect(self) -> Iterator[Metric]:
         yield self._family
+
+
+def _named(counts: Mapping[str, int]) -> dict[str, int]:
+    """Count made-up types together: a name that callers choose is no label, the status has each."""
+    found: dict[str, int] = {}
+    for kind, count in counts.items():
+        name = kind if kind in LABELLED_TYPES else OTHER_TYPES
+        found[name] = found.get(name, 0) + count
+    return found
+
+
+def _in_documents(accounts: Accounts, current: Current | None) -> dict[Arm, int]:
+    """Count exposures by the arms that are in force; all others, and names of tokens made elsewhere, together."""
+    evaluators = current.plans.evaluators.values() if current else ()
+    known = {(one.experiment.id, arm.variant.id) for one in evaluators for arm in one.arms}
+    found: dict[Arm, int] = {}
+    for arm, count in accounts.arms.items():
+        label = arm if arm in known else OTHER_ARM
+        found[label] = found.get(label, 0) + count.accepted
+    return found
+
+
+LABELLED_TYPES = NAMED_TYPES | {"client_fallback"}  # the last is our clients' own
 
 
 def _counters(part: str, stats: dict[str, Any], counter: Any) -> Iterator[Metric]:

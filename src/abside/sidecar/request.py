@@ -297,20 +297,28 @@ def _why_unreadable(body: bytes, exc: orjson.JSONDecodeError) -> str:
     """Name the usual causes; of the body itself nothing is repeated but a place in it."""
     if not body:
         return "the body is empty"
+    other = not_text(body)
+    if other is not None:
+        return other
+    where = f"line {exc.lineno} column {exc.colno}"
+    if "infinity" in exc.msg:
+        return f"{where}: numbers must be finite; send a long id as a string"
+    if _CONSTANT.match(body.decode(), exc.pos):
+        return f"{where}: NaN and Infinity are no JSON, numbers must be finite; send null, or leave it out"
+    return where
+
+
+def not_text(body: bytes) -> str | None:
+    """Say why a body is not UTF-8 as JSON has it; None where it is."""
     if body.startswith(b"\xef\xbb\xbf"):
         return "it begins with a byte order mark; send UTF-8 without one"
     if body.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in body[:4]:
         return "it is UTF-16 or UTF-32; send UTF-8"
     try:
-        text = body.decode()
+        body.decode()
     except UnicodeDecodeError as wrong:
         return f"byte {wrong.start} is not UTF-8, the text is perhaps Latin-1; send UTF-8"
-    where = f"line {exc.lineno} column {exc.colno}"
-    if "infinity" in exc.msg:
-        return f"{where}: numbers must be finite; send a long id as a string"
-    if _CONSTANT.match(text, exc.pos):
-        return f"{where}: NaN and Infinity are no JSON, numbers must be finite; send null, or leave it out"
-    return where
+    return None
 
 
 _CONSTANT = re.compile(r"-?(NaN|nan|Inf)")

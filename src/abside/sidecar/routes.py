@@ -9,6 +9,7 @@ import orjson
 
 from abside.serve import Answer, Refusal, Route
 from abside.sidecar import handlers, intake
+from abside.sidecar.batch import SLICED_BYTES
 from abside.sidecar.heads import FastRoute
 from abside.sidecar.journal import RETRY_AFTER_SECONDS
 from abside.sidecar.page.draw import page
@@ -39,9 +40,13 @@ def decisions(desk: Desk, settings: SidecarSettings, status: Callable[[], Answer
         return Answer(200, handlers.explain(desk, body))
 
     async def events(_: web.BaseRequest, body: bytes) -> Answer:
+        if len(body) > SLICED_BYTES:
+            return await _durable(desk, Answer(202, await intake.large_events(desk, body)))
         return await _durable(desk, Answer(202, intake.events(desk, body)))
 
     async def exposures(_: web.BaseRequest, body: bytes) -> Answer:
+        if len(body) > SLICED_BYTES:
+            return await _durable(desk, Answer(202, await intake.large_exposures(desk, body)))
         return await _durable(desk, Answer(202, intake.exposures(desk, body)))
 
     def people(request: web.BaseRequest, _: bytes) -> Answer:
@@ -60,12 +65,13 @@ def decisions(desk: Desk, settings: SidecarSettings, status: Callable[[], Answer
 
 
 def fast(desk: Desk, settings: SidecarSettings) -> Mapping[bytes, FastRoute]:
-    """Give the hot routes, by path: the same functions. What has to wait for the disk is not among them."""
+    """Give the hot routes, by path: the same functions. What waits for the disk, or is read in slices, is not there."""
     hot = [FastRoute("/v1/assign", partial(handlers.assign, desk), settings.max_assign_bytes, 200)]
     if settings.fsync != "always":
+        at_once = min(settings.max_events_bytes, SLICED_BYTES)
         hot += [
-            FastRoute("/v1/events", partial(intake.events, desk), settings.max_events_bytes, 202),
-            FastRoute("/v1/exposures", partial(intake.exposures, desk), settings.max_events_bytes, 202),
+            FastRoute("/v1/events", partial(intake.events, desk), at_once, 202),
+            FastRoute("/v1/exposures", partial(intake.exposures, desk), at_once, 202),
         ]
     return {route.path.encode(): route for route in hot}
 
