@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 
 log = Log("abside.callers")
 WATCH_US = 2_000_000  # between two times that are compared: long against what a request is late
+AGREE_US = 1_000_000  # how often a time that fits is noted: below WATCH_US, and no cost to each event
 MAX_DRIFT_US = 30_000_000  # by which the later may be off: events wait before they are sent
 
 
 class CallersClock:
     """Learns the offset between callers' times and the monotonic clock (`monotonic_ns`, which no jump moves)."""
 
-    __slots__ = ("_candidate", "_monotonic_ns", "_offset_us")
+    __slots__ = ("_candidate", "_monotonic_ns", "_offset_us", "agreed_us")
 
     def __init__(self, monotonic_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._monotonic_ns = monotonic_ns
         self._offset_us: int | None = None
+        self.agreed_us = 0  # by the sidecar's clock, when a time last fitted it
         self._candidate: tuple[int, int] | None = None  # a refused time, and when it came
 
     def now_us(self) -> int | None:
@@ -38,6 +40,7 @@ class CallersClock:
         """Note a caller's time that fits the sidecar's clock; where that jumps afterwards, this is still known."""
         self._offset_us = now_us - self._monotonic_ns() // 1000
         self._candidate = None
+        self.agreed_us = now_us
 
     def disagree(self, ts_us: int, now_us: int) -> bool:
         """Note a time that is refused; return whether it shows a clock, by which it is judged anew."""

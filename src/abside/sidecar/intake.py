@@ -14,6 +14,7 @@ from abside.event import meant_field
 from abside.serve import Refusal
 from abside.sidecar import token
 from abside.sidecar.batch import divided, read_one, too_many
+from abside.sidecar.callers import AGREE_US
 from abside.sidecar.request import NO_UNIT_DETAIL, kind_of, parse_json, unit_id, unknown_field
 from abside.sidecar.slices import in_slices
 
@@ -126,25 +127,23 @@ def _event(desk: Desk, fields: dict[str, Any], index: int | None) -> event.Event
     session_id = unit_id(fields, "session_id", shared_ids, index)
     if user_id is None and session_id is None:
         raise _no_unit(fields, index)
+    given, callers = fields.get("ts"), desk.callers
     now_us = desk.clock()
-    for tries in (1, 2):
-        try:
-            taken = event.from_caller(
-                fields,
-                user_id=user_id,
-                session_id=session_id,
-                event_id=desk.journal.ids.next,
-                now_us=now_us,
-                callers_us=desk.callers.now_us(),
-            )
-        except event.EventError as exc:
-            if tries == 1 and exc.ts_us is not None and desk.callers.disagree(exc.ts_us, now_us):
-                continue
+    try:
+        taken = event.from_caller(
+            fields,
+            user_id=user_id,
+            session_id=session_id,
+            event_id=desk.journal.ids.next,
+            now_us=now_us,
+            callers_us=None if given is None else callers.now_us(),
+        )
+    except event.EventError as exc:
+        if exc.ts_us is None or not callers.disagree(exc.ts_us, now_us):
             raise Refusal(422, exc.code, str(exc), path=exc.path, index=index) from exc
-        break
-    given = fields.get("ts")
-    if given is not None and _fits(given, taken["ts"], now_us):
-        desk.callers.agree(now_us)
+        return _event(desk, fields, index)  # by the clock that is known now
+    if given is not None and abs(now_us - callers.agreed_us) > AGREE_US and _fits(given, taken["ts"], now_us):
+        callers.agree(now_us)
     return taken
 
 
