@@ -1,5 +1,8 @@
 """Stores that are not what they should be: a sentence each, never a figure of a part."""
 
+import io
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from abside.collector.store import SCHEMA, Footer, write_file
+from abside.report.page.render import Pen, render
 from abside.report.problem import ForeignFiles, NoEvents
 from abside.report.report import Report
 from abside.report.store.engine import Engine
@@ -117,3 +121,35 @@ def test_columns_that_a_newer_collector_adds_are_ignored(store: Path, engine: En
     pq.write_table(table.append_column("later", pa.array(["x"] * len(table))), day(store) / "a-newer.parquet")
     source = open_source(engine, store)
     assert engine.rows("n", source.events.agg(n=source.events.count())) == [{"n": 4}]
+
+
+@pytest.mark.timeout(60)
+def test_what_is_no_file_is_named_like_any_other_and_never_waited_for(store: Path) -> None:
+    (file,) = day(store).glob("*.parquet")
+    os.mkfifo(day(store) / "fifo.parquet")
+    os.mkfifo(day(store) / "merged~0001.parquet")
+    (day(store) / "directory.parquet").mkdir()
+    (day(store) / "device.parquet").symlink_to("/dev/zero")
+    other = store / "dt=2026-11-03"
+    other.mkdir()
+    os.mkfifo(other / "fifo.parquet")
+    shutil.copy(file, other / "whole.parquet")
+    said = faults(store)
+    assert "merged~0001.parquet is not a Parquet file that can be read: it is a FIFO" in said
+    assert "dt=2026-11-03/fifo.parquet" in said
+    (day(store) / "merged~0001.parquet").unlink()
+    said = faults(store)
+    for name in ("fifo", "directory", "device"):
+        assert f"dt=2026-11-02/{name}.parquet" in said
+
+
+def test_files_that_were_set_aside_are_in_no_figure_and_said(
+    store: Path, report_on: Callable[..., Report], documents: Callable[..., Snapshot]
+) -> None:
+    for name in ("x.parquet.unreadable", "y.parquet.unreadable2"):
+        (day(store) / name).write_bytes(b"damaged")
+    report = report_on(store, documents())
+    assert (report.set_aside, len(report.pages)) == (2, 1)
+    said = io.StringIO()
+    render(report, Pen(said))
+    assert "not in any figure: 2 damaged files that the collector set aside" in said.getvalue()

@@ -15,7 +15,7 @@ from abside.sidecar.accounts import ArmCount
 from abside.sidecar.current import Cell
 from abside.sidecar.health import Health
 from abside.sidecar.metrics import RENDER_SECONDS, SLICE_SERIES
-from abside.snapshot import Step
+from abside.snapshot import BASIS_POINTS, Experiment, Placement, Step, Variant, assemble
 from abside.spool.errors import SpoolFailed
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Start = Callable[..., Awaitable[Running]]
 
 DEADLINE_SECONDS = 20.0
+NOW_US = 1_795_424_400_000_000
 CLICK = {"type": "click", "user_id": "u1", "item_id": "a"}
 
 
@@ -278,11 +279,15 @@ async def test_metrics_are_rendered_at_most_once_a_second_and_shared_by_all_who_
 
 
 async def test_many_series_are_rendered_in_slices_between_which_the_loop_goes_on(start: Start) -> None:
-    running = await start(metric_experiments=True)
+    whole = (Variant("control", 0, BASIS_POINTS),)
+    names = [f"experiment-{number}" for number in range(10 * SLICE_SERIES)]
+    drafts = [Experiment(name, name, "h", "draft", ("pdp",), whole, "control") for name in names]
+    many = assemble({}, [Placement("pdp", {"model": "ranker-v1"}), *drafts], written_at_us=NOW_US)
+    running = await start(many, metric_experiments=True)
     accounts = running.sidecar.desk.journal.accounts
     usual = (await running.admin("/metrics")).body
-    for number in range(10 * SLICE_SERIES):
-        accounts.arms[f"experiment-{number}", "control"] = ArmCount()
+    for name in names:
+        accounts.arms[name, "control"] = ArmCount()
     turns = 0
 
     async def count() -> None:

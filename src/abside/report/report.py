@@ -32,6 +32,7 @@ class Report:
     engine: str
     files: int
     rows: int
+    set_aside: int
     overview: Overview
     documents: Head
     statuses: dict[str, str]  # experiment of the documents → its status there
@@ -64,6 +65,7 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
         engine=engine.name,
         files=len(source.files),
         rows=source.rows,
+        set_aside=source.set_aside,
         overview=seen,
         documents=documents.head,
         statuses={one.id: "paused" if one.pause else one.status for one in documents.experiments.values()},

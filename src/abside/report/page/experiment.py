@@ -69,8 +69,10 @@ def experiment_page(
         found = listed([str(number) for number in phases])
         return Refused(name, f"has no exposure of phase {phase}; phases with exposures: {found}")
     phase = max(phases) if phase is None else phase
-    history = timeline(engine, events, name)
+    history, unread = timeline(engine, events, name)
     control, weights, notes = _in_force(experiment, phase, history)
+    if unread:
+        notes.append(f"{unread:,} statements of sidecars about this experiment have no readable shape and are left out")
     seen = exposures_seen(engine, events, name)
     here = [one for one in seen if one.phase == phase]
     keys = keys_of(experiment)

@@ -44,6 +44,7 @@ def to_json(report: Report, digest: str) -> bytes:
             "digest": digest,
             "files": report.files,
             "rows": report.rows,
+            "files_set_aside": report.set_aside,
             "rows_by_type": seen.rows,
             "late_by_type": seen.late,
             "first": seen.first,

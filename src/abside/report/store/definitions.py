@@ -44,10 +44,10 @@ def definitions(seen: Iterable[Seen], configs: Configs, keys: Keys) -> Definitio
         if one.variant is None or not keys.get(placement):
             continue
         text = configs.get((placement, one.config_id or ""))
-        if text is None:
+        config = None if text is None else json.loads(text)
+        if not isinstance(config, dict):
             unknown += one.rows
             continue
-        config = json.loads(text)
         definition = json.dumps([config.get(key) for key in keys[placement]], sort_keys=True)
         last = spans[one.variant, placement]
         last[definition] = max(one.last, last.get(definition, one.last))
@@ -73,7 +73,7 @@ def keys_of(experiment: Experiment) -> Keys:
 def read_configs(engine: Engine, events: Table, keys: Mapping[str, object]) -> Configs:
     """Read what each config_id of these placements was. Raises EngineFailed."""
     mine = events.filter(events.type == "config", events.detail.contains('"placements"'))
-    each = mine.select(told=mine.detail.cast("json")["placements"].array.unnest())
+    each = mine.select(told=mine.detail.try_cast("json")["placements"].array.unnest())
     each = each.select(
         placement=each.told["placement"].str,
         config_id=each.told["config_id"].str,

@@ -49,9 +49,11 @@ class Step:
     after: str
 
 
-def timeline(engine: Engine, events: Table, experiment: str) -> list[Change]:
-    """Tell an experiment's history, oldest first. Raises EngineFailed."""
-    return changes(_steps(engine, events, experiment))
+def timeline(engine: Engine, events: Table, experiment: str) -> tuple[list[Change], int]:
+    """Tell an experiment's history, oldest first, and how many statements nobody can read. Raises EngineFailed."""
+    steps = _steps(engine, events, experiment)
+    readable = [step for step in steps if _state(step.after)]
+    return changes(readable), len(steps) - len(readable)
 
 
 def changes(steps: Iterable[Step]) -> list[Change]:
@@ -63,6 +65,8 @@ def changes(steps: Iterable[Step]) -> list[Change]:
         is_next = step.before == shown or step.after not in known
         if step.after != shown and is_next:
             state = _state(step.after)
+            if state is None:
+                continue
             what = _difference(told[-1].state if told else None, state)
             if what:
                 told.append(Change(step.at, state, what))
@@ -81,7 +85,7 @@ def _steps(engine: Engine, events: Table, experiment: str) -> list[Step]:
     mine = events.filter(events.type == "config", events.detail.contains(json.dumps(experiment)))
     mine = mine.distinct(on="event_id", keep="first")
     boot = mine.event_id.re_replace("-[0-9a-f]+$", "")  # an id is a boot and a counter
-    each = mine.select("ts", boot=boot, told=mine.detail.cast("json")["experiments"].array.unnest())
+    each = mine.select("ts", boot=boot, told=mine.detail.try_cast("json")["experiments"].array.unnest())
     each = each.filter(each.told["experiment"].str == experiment)
     each = each.select("ts", "boot", state=each.told.cast("string"))
     before = each.state.lag().over(ibis.window(group_by=each.boot, order_by=each.ts))
@@ -93,16 +97,20 @@ def _steps(engine: Engine, events: Table, experiment: str) -> list[Step]:
     return [Step(row["at"], row["before"], row["state"]) for row in rows]
 
 
-def _state(text: str) -> State:
-    told: dict[str, Any] = json.loads(text)
-    return State(
-        status=str(told.get("status")),
-        phase=int(told.get("phase") or 1),
-        control=str(told.get("control")),
-        traffic_bp=int(told.get("traffic_bp") or 0),
-        weights_bp={str(name): int(weight) for name, weight in (told.get("weights_bp") or {}).items()},
-        pause=told.get("pause"),
-    )
+def _state(text: str) -> State | None:
+    """Read what a sidecar said of an experiment; None where it has another shape than a sidecar of ours writes."""
+    told: Any = json.loads(text)
+    if not isinstance(told, dict):
+        return None
+    texts = [told.get(name) for name in ("status", "control", "pause")]
+    phase, traffic = told.get("phase") or 1, told.get("traffic_bp") or 0
+    weights = told.get("weights_bp") or {}
+    if not all(one is None or type(one) is str for one in texts) or not isinstance(weights, dict):
+        return None
+    if not all(type(one) is int for one in (phase, traffic, *weights.values())):
+        return None
+    status, control, pause = texts
+    return State(str(status), phase, str(control), traffic, weights, pause)
 
 
 def _difference(before: State | None, after: State) -> str:
