@@ -318,3 +318,21 @@ def test_readers_meet_no_file_that_was_set_aside(store: Path, clock: Clock) -> N
         fifo(store / "dt=2026-09-21" / "b.parquet")
         Upkeep(writer, clock, known_days=7, keep_days=None).once()
     assert [path.name for path in live_files(store)] == ["a.parquet"]
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_lock_that_was_removed_stores_nothing_twice(
+    start: Start, store: Path, views: Views, clock: Clock, again: bool
+) -> None:
+    async with start(clock) as sender:
+        assert (await sender.send("a", views("a"))).status == 200
+        (store / "LOCK").unlink()
+        if again:
+            async with start(clock) as second:
+                assert (await second.send("b", views("b"))).status == 200
+        reply = await sender.send("b", views("b"))
+        assert (reply.status, reply.document["code"]) == (503, "STORE_FAILED")
+        assert "restart this collector" in reply.document["detail"]
+    async with start(clock) as sender:
+        assert (await sender.send("b", views("b"))).status == (208 if again else 200)
+    assert stored_ids(store) == ["a-0", "b-0"]

@@ -58,6 +58,12 @@ class Upkeep:
 
     def once(self) -> None:
         """Drop the days beyond keeping and merge those that are finished. One bad day does not stop the others."""
+        try:
+            self._writer.check_owned()
+        except StoreFailed as exc:
+            log.error("store_not_owned", reason=str(exc))
+            self.last_error = str(exc)
+            return
         now_us = self._clock()
         finished_before = day_of(now_us - SETTLE_US)
         folders = {day: folder for folder in day_folders(self._writer.directory) if (day := date_of(folder))}

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from abside.collector.aside import set_aside
 from abside.collector.calendar import isolated, known_since, receipt_day
+from abside.collector.recovery import recover
 from abside.collector.store import (
     BESIDE,
     SCHEMA,
@@ -26,7 +27,6 @@ from abside.collector.store import (
     days_of,
     read_footer,
     reason_of,
-    superseded,
     sync,
     write_file,
 )
@@ -98,7 +98,7 @@ class Writer:
             folders = {day: folder for folder in day_folders(directory) if (day := date_of(folder))}
             apart = isolated(folders)
             for day, folder in folders.items():
-                _recover(folder)
+                recover(folder)
                 if day >= known_since or day in apart:
                     writer._learn(day, folder)
         except BaseException:
@@ -109,6 +109,18 @@ class Writer:
     def close(self) -> None:
         """Give the store up."""
         os.close(self._lock)
+
+    def check_owned(self) -> None:
+        """Raise StoreFailed unless LOCK is still the file that was locked: behind it another collector may have begun.
+
+        What that one stored is not known here, so its batches would be stored twice. A start finds out.
+        """
+        try:
+            there = (self.directory / LOCK).stat()
+        except OSError as exc:
+            raise StoreFailed(self.directory / LOCK, f"{reason_of(exc)}; restart this collector") from exc
+        if not os.path.samestat(there, os.fstat(self._lock)):
+            raise StoreFailed(self.directory / LOCK, "it was replaced by another; restart this collector")
 
     @property
     def known_ids(self) -> int:
@@ -136,6 +148,7 @@ class Writer:
 
     def receive(self, batches: Sequence[Batch]) -> int:
         """Write batches of one day as `write` does; under the newest day of the store where the clock went back."""
+        self.check_owned()
         try:
             day = receipt_day(days_of(self.directory), batches[0].day)
         except OSError as exc:
@@ -196,33 +209,6 @@ def day_of(us: int) -> date:
 def days_before(us: int, days: int) -> date:
     """Give the UTC date so many days before a moment."""
     return day_of(us) - timedelta(days=days)
-
-
-def _recover(folder: Path) -> None:
-    """Finish what a crash left undone: files not yet whole, and files already merged into another.
-
-    What the disk does not let go of is said and left: it keeps neither the other days nor the process.
-    """
-    leftovers = [*folder.glob(f"*{BESIDE}"), *_merged_away(folder)]
-    for path in leftovers:
-        try:
-            path.unlink()
-        except OSError as exc:
-            log.error("leftover_kept", file=str(path), reason=reason_of(exc))
-        else:
-            log.info("leftover_removed", file=str(path))
-
-
-def _merged_away(folder: Path) -> set[Path]:
-    while True:
-        try:
-            return superseded(folder)
-        except FileUnreadable as exc:
-            if not set_aside(exc):
-                return set()
-        except OSError as exc:
-            log.error("day_not_read", day=folder.name, reason=reason_of(exc))
-            return set()
 
 
 def _free_path(folder: Path, batch_id: str) -> Path:
