@@ -171,19 +171,20 @@ class Listener(web.Server):
             factory = Handshakes(self.crowd, tls, factory, self.bounds.header_seconds)
             self._handshakes.append(factory)
             self.crowd.burst = min(self.crowd.burst, TLS_BURST)
+        at_once = max(1, min(ACCEPTS_A_TURN, self.crowd.burst // 4))  # few, where descriptors are few
         if address.startswith("unix:"):
             path = Path(address.removeprefix("unix:"))
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_socket():
                 path.unlink()  # a killed process leaves its socket behind
-            server = await loop.create_unix_server(factory, str(path), backlog=ACCEPTS_A_TURN)
+            server = await loop.create_unix_server(factory, str(path), backlog=at_once)
             path.chmod(SOCKET_MODE)
             _widen_queue(server)
             self._sockets.append(path)
             self._servers.append(server)
             return address
         host, port = split_address(address)
-        server = await loop.create_server(factory, host, port, backlog=ACCEPTS_A_TURN)
+        server = await loop.create_server(factory, host, port, backlog=at_once)
         self._servers.append(server)
         _widen_queue(server)
         bound = server.sockets[0].getsockname()
