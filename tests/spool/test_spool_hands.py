@@ -256,3 +256,48 @@ async def test_a_disk_that_does_not_answer_is_trouble_after_a_while(open_spool: 
         assert spool.trouble == "the disk has not answered for 31 s"
     await asyncio.sleep(0)
     assert spool.trouble == ""
+
+
+@pytest.mark.parametrize("kind", ["link", "directory"])
+async def test_a_lock_that_is_no_file_is_refused_and_what_it_leads_to_is_untouched(
+    open_spool: Any, tmp_path: Path, kind: str
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("kept")
+    open_spool.directory.mkdir()
+    lock = open_spool.directory / "LOCK"
+    lock.mkdir() if kind == "directory" else lock.symlink_to(secret)
+    with pytest.raises(SpoolFailed, match="could not prepare the directory"):
+        open_spool()
+    assert secret.read_text() == "kept"
+
+
+async def test_what_somebody_put_in_the_way_of_a_copy_or_a_reason_makes_nothing_wait(
+    open_spool: Any, tmp_path: Path
+) -> None:
+    spool = open_spool()
+    spool.append([b"one"])
+    secret = tmp_path / "secret"
+    secret.write_text("kept")
+    sealed = spool._open.path.with_suffix(".seg")
+    os.mkfifo(sealed.with_name(f"{sealed.name}.tmp"))
+    (open_spool.directory / "dead" / f"{sealed.name}.reason.tmp").symlink_to(secret)
+    spool._open.path.unlink()
+    await spool.seal()  # copied beside
+    assert await events_of(spool) == [b"one"]
+    await spool.backlog.bury(spool.sealed()[0], "why")
+    assert (open_spool.directory / "dead" / f"{sealed.name}.reason").read_text() == "why\n"
+    assert secret.read_text() == "kept"
+
+
+async def test_without_a_lock_ages_count_from_what_lies_in_dead(open_spool: Any, clock: Any) -> None:
+    first = open_spool()
+    first.append([b"one"])
+    await first.seal()
+    await first.backlog.bury(first.sealed()[0], "x")
+    await first.close()
+    (open_spool.directory / "LOCK").unlink()
+    woken = clock.now_us() + 8 * 86_400_000_000
+    spool = open_spool("boot2", now_us=lambda: woken)
+    await spool._look()
+    assert spool.backlog.dead.files == 1

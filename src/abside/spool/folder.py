@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from abside.spool.errors import SpoolBusy, SpoolFailed
-from abside.spool.segment import OPEN, UNFINISHED, listed
+from abside.spool.segment import DAMAGED, OPEN, SEALED, UNFINISHED, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LOCK = "LOCK"
 TAKEOVER_SECONDS = 5.0  # whoever lost its lock notices within a second or two, and lets go
 TAKEOVER_POLL_SECONDS = 0.05
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW  # a link would lead us elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,11 @@ def claim(root: Path, elsewhere: Path | None) -> Folder:
     try:
         for directory in (queue, dead, *([elsewhere] if elsewhere else [])):
             directory.mkdir(parents=True, exist_ok=True)
-        aged_us = _aged_us(root / LOCK)
+        aged_us = _aged_us(root / LOCK, dead)
         for directory in (root, *([elsewhere] if elsewhere else [])):
             locks.append(_lock(directory))  # noqa: PERF401 what was locked before a failure must be let go
+        if aged_us is not None:
+            os.utime(locks[0], ns=(aged_us * 1000, aged_us * 1000))  # until its new owner knows what time to believe
         _await_writers(root, {queue, elsewhere or queue})
     except BaseException as exc:
         for lock in locks:
@@ -94,15 +97,20 @@ def claim(root: Path, elsewhere: Path | None) -> Folder:
     return Folder(root, queue, dead, elsewhere or queue, tuple(locks), aged_us)
 
 
-def _aged_us(lock: Path) -> int | None:
-    try:
-        return lock.stat().st_mtime_ns // 1000
-    except OSError:
-        return None
+def _aged_us(lock: Path, dead: Path) -> int | None:
+    """Give the newest time the spool itself holds: of its lock; where that is gone, of what was put into dead/.
+
+    These two bear a time that was believed; all other files bear the wall clock's.
+    """
+    for paths in ([lock], [path for path in dead.iterdir() if path.suffix in {SEALED, DAMAGED}]):
+        times = [path.lstat().st_mtime_ns // 1000 for path in paths if os.path.lexists(path)]
+        if times:
+            return max(times)
+    return None
 
 
 def _lock(directory: Path) -> int:
-    handle = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
+    handle = os.open(directory / LOCK, _LOCK_FLAGS, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as exc:
@@ -164,6 +172,7 @@ def move(source: Path, target: Path, *, durable: bool) -> None:
         return
     beside = target.with_name(target.name + UNFINISHED)
     try:
+        beside.unlink(missing_ok=True)  # whatever somebody put there
         shutil.copyfile(source, beside)
         if durable:
             sync(beside)
@@ -182,12 +191,21 @@ def write_whole(target: Path, data: bytes) -> None:
     """Write a small file beside, then rename: it appears whole or not at all. Raises OSError."""
     beside = target.with_name(target.name + UNFINISHED)
     try:
-        beside.write_bytes(data)
+        write_new(beside, data)
         beside.replace(target)
     except OSError:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
         raise
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file that was not there before: whatever somebody put in its place is removed. Raises OSError."""
+    path.unlink(missing_ok=True)
+    with path.open("xb", buffering=0) as file:
+        written = file.write(data)
+    if written != len(data):
+        raise OSError(errno.ENOSPC, "the disk is full", str(path))
 
 
 def sync(path: Path) -> None:

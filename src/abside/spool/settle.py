@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from abside.spool.folder import move, problem_of, sync
+from abside.spool.folder import move, problem_of, sync, write_new
 from abside.spool.openfile import CLOSED
 from abside.spool.segment import SEALED, UNFINISHED, Segment, stem
 
@@ -91,7 +91,7 @@ def _rescue(file: OpenFile, target: Path, durable: bool) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(target.name + UNFINISHED)
     try:
-        beside.write_bytes(os.pread(file.handle, file.length, 0))
+        write_new(beside, os.pread(file.handle, file.length, 0))
         if durable:
             sync(beside)
         beside.replace(target)

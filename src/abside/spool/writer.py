@@ -353,6 +353,7 @@ class Spool:
         try:
             if self._open is None:
                 self._open = self._create()
+                self._trouble = ""
             self._open.write(data, events)
         except SpoolFailed as exc:
             self.stats.failed(exc)
