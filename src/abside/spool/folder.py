@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 LOCK = "LOCK"
-TAKEOVER_SECONDS = 5.0  # whoever lost its lock notices within a second or two, and lets go
+TAKEOVER_SECONDS = 10.0  # whoever lost its lock notices within a second or two, and lets go
 TAKEOVER_POLL_SECONDS = 0.05
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW  # a link would lead us elsewhere
 

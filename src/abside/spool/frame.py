@@ -65,33 +65,36 @@ def scan(data: bytes) -> Generator[bytes, None, tuple[Damage, ...]]:
     Nothing is read ahead: a caller on an event loop takes a few payloads, gives way, and takes more. An empty payload
     is none: it says that the search for the next good frame takes long, and that it is time to give way.
     """
-    unpack, end = _HEADER.unpack_from, len(data)
+    unpack, header, offset, end = _HEADER.unpack_from, _HEADER.size, len(MAGIC), len(data)
     damage: list[Damage] = []
-    offset, problem = len(MAGIC), ""
     if not data.startswith(MAGIC):
         problem = "the file does not begin as a segment does"
-        if not data or data[: len(MAGIC)] in OTHER_VERSIONS:
-            return (Damage(0, end, problem),)
-        offset = 0
+        is_another = not data or data[: len(MAGIC)] in OTHER_VERSIONS
+        offset = end if is_another else (yield from _next_good(data, 0, 0))
+        damage.append(Damage(0, offset, problem))
     while offset < end:
-        start, size = offset + _HEADER.size, 0
-        if not problem:
-            if start > end:
-                problem = "an unfinished frame header"
-            else:
-                size, checksum = unpack(data, offset)
-                problem = _problem_of(data, start, size, checksum)
-        if not problem:
-            yield data[start : start + size]
-            offset = start + size
-            continue
-        stop = yield from _next_good(data, offset + 1 if offset else 0, start + size)
-        damage.append(Damage(offset, stop, problem))
-        offset, problem = stop, ""
+        start, size = offset + header, 0
+        if start <= end:
+            size, checksum = unpack(data, offset)
+            stop = start + size
+            if 0 < size <= MAX_PAYLOAD_BYTES and stop <= end:
+                payload = data[start:stop]
+                if _crc32(payload) == checksum:
+                    yield payload
+                    offset = stop
+                    continue
+        stop = yield from _next_good(data, offset + 1, start + size)
+        damage.append(Damage(offset, stop, _problem_of(data, offset)))
+        offset = stop
     return tuple(damage)
 
 
-def _problem_of(data: bytes, start: int, size: int, checksum: int) -> str:
+def _problem_of(data: bytes, offset: int) -> str:
+    """Say why what begins at `offset` is no good frame; empty when it is one."""
+    start = offset + _HEADER.size
+    if start > len(data):
+        return "an unfinished frame header"
+    size, checksum = _HEADER.unpack_from(data, offset)
     if size == 0:
         return "a zeroed tail" if _NOT_ZERO.search(data, start) is None else "zeros"
     if size > MAX_PAYLOAD_BYTES:
@@ -113,27 +116,17 @@ def _next_good(data: bytes, offset: int, claimed_end: int) -> Generator[bytes, N
         reached = found.start() if found else min(end, offset + SEARCH_BYTES - 3)  # a length may begin in its last 3
         effort += reached - offset
         offset = reached
-        if found and offset + _HEADER.size < end:
-            size, checksum = _HEADER.unpack_from(data, offset)
-            if size <= MAX_PAYLOAD_BYTES and offset + _HEADER.size + size <= end:
-                if not _problem_of(data, offset + _HEADER.size, size, checksum):
-                    return offset
-                effort += size
+        if found and offset + _HEADER.size <= end:
+            if not _problem_of(data, offset):
+                return offset
+            effort += min(MAX_PAYLOAD_BYTES, _HEADER.unpack_from(data, offset)[0])
             offset += 1
         if effort >= SEARCH_BYTES:
             left, effort = left - effort, 0
             if left < 0:
-                return claimed_end if _begins(data, claimed_end) else end
+                return claimed_end if not _problem_of(data, claimed_end) else end
             yield b""
     return end
-
-
-def _begins(data: bytes, offset: int) -> bool:
-    start = offset + _HEADER.size
-    if start > len(data):
-        return False
-    size, checksum = _HEADER.unpack_from(data, offset)
-    return not _problem_of(data, start, size, checksum)
 
 
 def good_frames(data: bytes) -> Frames:
