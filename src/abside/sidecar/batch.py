@@ -91,7 +91,7 @@ def _refuse_element(body: bytes, position: int, index: int) -> NoReturn:
     if type(value) is not dict:
         detail = f"an event must be an object, not {kind_of(value)}"
         raise Refusal(422, "WRONG_TYPE", detail, index=index) from None
-    detail = f"event {index} is no flat object; an event has lists and objects of plain values only"
+    detail = f"event {index} is not closed, or no flat object: an event has lists and objects of plain values only"
     raise Refusal(422, "WRONG_TYPE", detail, index=index)
 
 
