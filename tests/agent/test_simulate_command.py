@@ -184,7 +184,7 @@ def test_ids_that_are_none_are_named_by_line(
         ({"units": 0}, "simulate at least one unit"),
         ({"units": 5, "ids": "-"}, "exclude each other"),
         ({"ids": "/nowhere"}, "No such file or directory: '/nowhere'"),
-        ({"ids": "/tmp"}, "Is a directory"),  # noqa: S108 any directory
+        ({"ids": "/tmp"}, "is a directory; name a regular file"),  # noqa: S108 any directory
         ({"attribute": ("contry=DE",)}, "did you mean country?"),
     ],
 )
