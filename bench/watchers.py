@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abside.supervise import Supervisor
-from abside_agent.sources.api import Access
-from abside_agent.sources.cluster import Cluster, Patience
-from abside_agent.sources.topic import PAUSES
+from abside_agent.watch.api import Access
+from abside_agent.watch.cluster import Cluster, Patience
+from abside_agent.watch.topic import PAUSES
 from fake_api import FakeApi
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from abside_agent.sources.newest import Pauses
+    from abside_agent.document.reading import Pauses
 
 PATIENCE_SECONDS = 60.0
 BACK_SECONDS = 5.0  # the longest back-off here; in a pod it is 30

@@ -39,7 +39,7 @@ ROOMS = {
     "agent": Room(
         "Watch the documents and publish the snapshot.",
         "abside_agent.settings:AgentSettings",
-        "abside_agent.loop:main",
+        "abside_agent.run.loop:main",
         extra="agent",
     ),
     "collector": Room(
@@ -51,25 +51,25 @@ ROOMS = {
     "check": Room(
         "Say every problem of the documents, with file, line and remedy.",
         "abside_agent.settings:CheckSettings",
-        "abside_agent.check_command:main",
+        "abside_agent.commands.check:main",
         extra="agent",
     ),
     "diff": Room(
         "Say what a change of the documents does to shoppers, and what of it is forbidden.",
         "abside_agent.settings:DiffSettings",
-        "abside_agent.diff_command:main",
+        "abside_agent.commands.diff:main",
         extra="agent",
     ),
     "explain": Room(
         "Say what one shopper gets at a placement and why, step by step; no server needed.",
         "abside_agent.settings:ExplainSettings",
-        "abside_agent.explain_command:main",
+        "abside_agent.commands.explain:main",
         extra="agent",
     ),
     "simulate": Room(
         "Send many units through the documents: shares against weights, overlap, layers.",
         "abside_agent.settings:SimulateSettings",
-        "abside_agent.simulate_command:main",
+        "abside_agent.commands.simulate:main",
         extra="agent",
     ),
     "admission": Room(
@@ -81,31 +81,31 @@ ROOMS = {
     "schema": Room(
         "Print the JSON Schema of the documents, for editors.",
         "abside_agent.settings:SchemaSettings",
-        "abside_agent.schema_command:main",
+        "abside_agent.commands.schema:main",
         extra="agent",
     ),
     "new": Room(
         "Print a commented experiment to fill in.",
         "abside_agent.settings:NewSettings",
-        "abside_agent.new_command:main",
+        "abside_agent.commands.new:main",
         extra="agent",
     ),
     "set": Room(
         "Change fields of one experiment in its file, and nothing else.",
         "abside_agent.settings:SetSettings",
-        "abside_agent.set_command:main",
+        "abside_agent.commands.set:main",
         extra="edit",
     ),
     "ship": Room(
         "Make a variant's parameters its placements' own, and end the experiment.",
         "abside_agent.settings:ShipSettings",
-        "abside_agent.ship_command:main",
+        "abside_agent.commands.ship:main",
         extra="edit",
     ),
     "plan": Room(
         "Say how many units and days it takes to see a lift.",
         "abside_agent.settings:PlanSettings",
-        "abside_agent.plan_command:main",
+        "abside_agent.commands.plan:main",
         extra="report",
     ),
     "spool ls": Room(

@@ -6,10 +6,10 @@ import sys
 
 from abside_agent.admission.exchange import ONE_OF_SEVERAL
 from abside_agent.admission.judge import judge
-from abside_agent.child.exchange import EXIT_MEMORY, Order, Outcome
-from abside_agent.child.inside import limit
-from abside_agent.settle import bounded
-from abside_agent.sources.reading import Reading
+from abside_agent.document.reading import Reading
+from abside_agent.run.child.exchange import EXIT_MEMORY, Order, Outcome
+from abside_agent.run.child.inside import limit
+from abside_agent.settle.settle import bounded
 
 
 def main() -> int:

@@ -6,21 +6,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from abside.snapshot import assemble
-from abside_agent.check import check, in_force
-from abside_agent.compile import SECTIONS
-from abside_agent.resolve import resolve
-from abside_agent.rules.doubts import doubt
-from abside_agent.settle import in_order, refuse
-from abside_agent.transition import transitions
-from abside_agent.tree import flaw
+from abside_agent.document.tree import flaw
+from abside_agent.rules.transition import transitions
+from abside_agent.settle.check import check, in_force
+from abside_agent.settle.compile import SECTIONS
+from abside_agent.settle.doubts import doubt
+from abside_agent.settle.resolve import resolve
+from abside_agent.settle.settle import in_order, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from abside.snapshot import Problem, Snapshot
-    from abside_agent.check import Checked
-    from abside_agent.sources.reading import Reading
-    from abside_agent.tree import Path
+    from abside_agent.document.reading import Reading
+    from abside_agent.document.tree import Path
+    from abside_agent.settle.check import Checked
 
 # What another ConfigMap of the same document may declare: not to be decided by one that sees this one only.
 ELSEWHERE = frozenset({"UNKNOWN_PLACEMENT", "UNKNOWN_LAYER", "UNKNOWN_ATTRIBUTE"})

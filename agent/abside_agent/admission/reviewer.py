@@ -11,9 +11,9 @@ from abside.serve import Answer, Refusal
 from abside.snapshot import Problem
 from abside_agent.admission.exchange import COMMAND, ONE_OF_SEVERAL
 from abside_agent.admission.review import ReviewUnreadable, answer, read
-from abside_agent.child.exchange import Order
-from abside_agent.child.spawn import ChildError, ChildLateError, run
-from abside_agent.sources.reading import EVERY_EXPERIMENT, File, Reading
+from abside_agent.document.reading import EVERY_EXPERIMENT, File, Reading
+from abside_agent.run.child.exchange import Order
+from abside_agent.run.child.spawn import ChildError, ChildLateError, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,14 +9,14 @@ from msgspec import UNSET
 
 from abside.assignment.condition import BUILT_IN
 from abside.snapshot import BASIS_POINTS
-from abside_agent.conform import did_you_mean
-from abside_agent.sources.reading import EVERY_EXPERIMENT
+from abside_agent.document.conform import did_you_mean
+from abside_agent.document.reading import EVERY_EXPERIMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from abside_agent.document import Document, Experiment
-    from abside_agent.tree import Path, Tree
+    from abside_agent.document.records import Document, Experiment
+    from abside_agent.document.tree import Path, Tree
 
 
 def hold(tree: Tree, document: Document) -> None:

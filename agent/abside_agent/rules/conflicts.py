@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator
 
     from abside.snapshot import Experiment
+    from abside_agent.document.tree import Path, Tree
     from abside_agent.rules.meeting import Kind
-    from abside_agent.tree import Path, Tree
 
 Code: TypeAlias = Literal["LAYER_UNIT", "SLOTS_OVERLAP", "PARAMETER_CONFLICT"]
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from abside.snapshot import Experiment
-    from abside_agent.tree import Tree
+    from abside_agent.document.tree import Tree
 
 # Below the 256 assignments of one exposure that a collector takes (abside.event has that bound, and a test holds this
 # one to it): every batch with a larger exposure would be refused. Drafts count, because one word makes them run.

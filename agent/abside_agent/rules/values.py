@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from abside.snapshot import Attribute, AttributeType
-    from abside_agent.tree import Path
+    from abside_agent.document.tree import Path
 
 WHOLE = frozenset({"eq", "ne", *LIST_OPS})  # ops that compare a whole text; starts_with may end in a blank
 _SEVERAL = re.compile(r"\s*[^\s,;|]+\s*([,;|]\s*[^\s,;|]+\s*)+")  # words with commas between: "Washington, D.C." too

@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abside_agent.parse import parse
+from abside_agent.document.parse import parse
+from abside_agent.document.reading import MAX_FILE_BYTES, MAX_FILES, File
+from abside_agent.document.tree import Mapping, Scalar
 from abside_agent.sources.mounted import read_file
-from abside_agent.sources.reading import MAX_FILE_BYTES, MAX_FILES, File
-from abside_agent.tree import Mapping, Scalar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from abside.snapshot import Problem
-    from abside_agent.tree import Node, Tree
+    from abside_agent.document.tree import Node, Tree
 
 LONE_FILE = "document.yaml"  # what a file given by itself is called, so that it can be compared with another one
 GIT_SECONDS = 30.0  # a partial clone may fetch what is asked for; longer is a prompt nobody answers

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from abside_agent.sources.heard import Word
+from abside_agent.document.tree import flaw
 from abside_agent.sources.keys import Keys, merged
+from abside_agent.sources.observation import Word
 from abside_agent.sources.trust import Trust
-from abside_agent.tree import flaw
 
 if TYPE_CHECKING:
     from abside.snapshot import Problem
-    from abside_agent.sources.heard import Watch
+    from abside_agent.sources.observation import Watch
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from abside_agent.sources.reading import MAX_FILE_BYTES
+from abside_agent.document.reading import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -15,17 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abside.files import FileRefusedError, open_regular
+from abside_agent.document.reading import MAX_FILES, MAX_TOTAL_BYTES, File, Lost, Reading
+from abside_agent.document.tree import Severity, flaw
 from abside_agent.sources.keys import READ_BYTES, Keys, is_document, odd_names
-from abside_agent.sources.reading import MAX_FILES, MAX_TOTAL_BYTES, File, Lost, Reading
-from abside_agent.tree import Severity, flaw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from io import FileIO
 
     from abside.snapshot import Problem
+    from abside_agent.document.reading import Pauses
     from abside_agent.sources.followed import Followed
-    from abside_agent.sources.newest import Pauses, Watched
+    from abside_agent.sources.newest import Watched
 
 DATA = "..data"
 READ_ATTEMPTS = 5  # a swap takes microseconds and comes a minute apart; a key still missing then is a broken link

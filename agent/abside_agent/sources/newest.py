@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from abside.snapshot import Problem
-    from abside_agent.sources.heard import Watch, Word
-
-Pauses = dict[str, str]  # experiment id, or `all` → reason
+    from abside_agent.document.reading import Pauses
+    from abside_agent.sources.observation import Watch, Word
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from abside_agent.sources.heard import Word
+    from abside_agent.sources.observation import Word
 
 # The kubelet looks every 60 to 90 s, and so shows within 90 what the API had; the rest is for a busy node.
 LATE_SECONDS = 120.0
