@@ -10,8 +10,8 @@ import mmh3
 
 from abside.assignment.plan import build_plans
 from abside.assignment.unit import Subject
-from abside.sidecar.accounts import Accounts
-from abside.sidecar.outcome import Shelf
+from abside.sidecar.active.prepared import Shelf
+from abside.sidecar.record.accounts import Accounts
 from abside.spool.frame import frame
 from stage import snapshot_of
 

@@ -14,8 +14,8 @@ import schemathesis
 
 from abside import event, serve, sidecar
 from abside.assignment import explain, unit
-from abside.sidecar import request
 from abside.sidecar.app import Sidecar
+from abside.sidecar.decide import request
 from abside.sidecar.settings import SidecarSettings
 
 ROOT = Path(__file__).resolve().parents[2]

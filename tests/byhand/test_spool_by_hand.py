@@ -14,12 +14,12 @@ import pytest
 from click.testing import CliRunner
 
 from abside.cli import main
-from abside.sidecar.shipper import Shipper, ShipperSettings
+from abside.sidecar.ship.shipper import Shipper, ShipperSettings
 from abside.spool.frame import MAGIC, frame, good_frames
-from abside.spool.returning import REQUESTS, Returning, ask
+from abside.spool.queue.returning import REQUESTS, Returning, ask
 from abside.spool.segment import MAX_BOOT_CHARS, home
 from abside.spool.settings import SpoolSettings
-from abside.spool.writer import Spool
+from abside.spool.write.writer import Spool
 from abside.upstream.contract import Acked, Rejected, TooLarge
 
 if TYPE_CHECKING:

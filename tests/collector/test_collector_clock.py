@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from abside.collector.calendar import doubtful, known_since, receipt_day
-from abside.collector.rows import record_batch, rows_of
+from abside.collector.keep.calendar import doubtful, known_since, receipt_day
+from abside.collector.keep.upkeep import Upkeep
+from abside.collector.keep.writer import Batch, Writer
+from abside.collector.receive.rows import record_batch, rows_of
 from abside.collector.store import day_folders, scan
-from abside.collector.upkeep import Upkeep
-from abside.collector.writer import Batch, Writer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,9 +18,9 @@ import aiohttp
 import pytest
 
 from abside import event
-from abside.collector.rows import record_batch, rows_of
+from abside.collector.keep.writer import Batch, Writer
+from abside.collector.receive.rows import record_batch, rows_of
 from abside.collector.store import live_files, scan
-from abside.collector.writer import Batch, Writer
 from abside.environ import now_us
 
 if TYPE_CHECKING:

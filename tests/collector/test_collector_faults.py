@@ -17,8 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from abside.collector.app import SettingWrong, collector
-from abside.collector.compact import compact, drop
-from abside.collector.rows import record_batch, rows_of
+from abside.collector.keep.compact import compact, drop
+from abside.collector.keep.upkeep import Upkeep
+from abside.collector.keep.writer import Batch, Writer
+from abside.collector.receive.rows import record_batch, rows_of
+from abside.collector.receive.token import Token, TokenUnreadable
 from abside.collector.settings import CollectorSettings
 from abside.collector.store import (
     SCHEMA,
@@ -29,9 +32,6 @@ from abside.collector.store import (
     read_footer,
     scan,
 )
-from abside.collector.token import Token, TokenUnreadable
-from abside.collector.upkeep import Upkeep
-from abside.collector.writer import Batch, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

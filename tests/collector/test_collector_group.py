@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from abside import event
-from abside.collector.group import Grouper
-from abside.collector.rows import record_batch, rows_of
+from abside.collector.keep.group import Grouper
+from abside.collector.keep.writer import Batch, Writer
+from abside.collector.receive.rows import record_batch, rows_of
 from abside.collector.store import SCHEMA, StoreFailed, live_files, read_footer, scan
-from abside.collector.writer import Batch, Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

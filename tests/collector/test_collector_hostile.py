@@ -17,7 +17,7 @@ import msgpack
 import pytest
 import zstandard
 
-from abside.collector.ingest import MAX_MEMBERS, SLICE_BYTES, decompress, measure, record_batches
+from abside.collector.receive.ingest import MAX_MEMBERS, SLICE_BYTES, decompress, measure, record_batches
 from abside.collector.store import scan
 from abside.serve import Refusal
 

@@ -13,9 +13,9 @@ import zstandard
 
 from abside import event
 from abside.collector.app import SettingWrong, collector
+from abside.collector.receive.token import TokenUnreadable
 from abside.collector.settings import CollectorSettings
 from abside.collector.store import live_files, scan
-from abside.collector.token import TokenUnreadable
 from abside.upstream.choose import open_upstream
 from abside.upstream.contract import Acked, Batch, Rejected, TooLarge
 

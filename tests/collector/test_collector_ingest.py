@@ -9,7 +9,7 @@ import msgpack
 import pytest
 import zstandard
 
-from abside.collector.ingest import SLICE_ROWS, decompress, record_batches
+from abside.collector.receive.ingest import SLICE_ROWS, decompress, record_batches
 from abside.serve import Refusal
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 import pytest
 
-from abside.collector.compact import Interrupted, compact
-from abside.collector.rows import record_batch, rows_of
+from abside.collector.keep.compact import Interrupted, compact
+from abside.collector.keep.upkeep import Upkeep
+from abside.collector.keep.writer import Batch, Writer
+from abside.collector.receive.rows import record_batch, rows_of
 from abside.collector.store import SCHEMA, StoreFailed, live_files, read_footer, scan
-from abside.collector.upkeep import Upkeep
-from abside.collector.writer import Batch, Writer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from abside.collector.rows import record_batch, rows_of
+from abside.collector.keep.writer import Batch, StoreOwned, Writer
+from abside.collector.receive.rows import record_batch, rows_of
 from abside.collector.store import FileUnreadable, StoreFailed, live_files, read_footer, scan
-from abside.collector.writer import Batch, StoreOwned, Writer
 
 if TYPE_CHECKING:
     from pathlib import Path

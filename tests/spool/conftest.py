@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from abside.spool.frame import good_frames
 from abside.spool.settings import SpoolSettings
-from abside.spool.writer import Spool
+from abside.spool.write.writer import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

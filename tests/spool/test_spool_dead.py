@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from abside.spool.calendar import Calendar
-from abside.spool.dead import BLOCK_BYTES
 from abside.spool.errors import SpoolFailed
 from abside.spool.frame import MAGIC, frame, good_frames
+from abside.spool.queue.dead import BLOCK_BYTES
+from abside.spool.write.calendar import Calendar
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from abside.spool.segment import Segment
-    from abside.spool.writer import Spool
+    from abside.spool.write.writer import Spool
 
 DAY_US = 86_400 * 1_000_000
 

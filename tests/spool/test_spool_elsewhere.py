@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from abside.spool.reader import read
+from abside.spool.queue.reader import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,13 +17,13 @@ import pytest
 
 from abside.spool.errors import SpoolFailed, SpoolRefused
 from abside.spool.frame import MAGIC, frame
-from abside.spool.reader import read
-from abside.spool.settle import settle
+from abside.spool.queue.reader import read
+from abside.spool.write.settle import settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from abside.spool.writer import Spool
+    from abside.spool.write.writer import Spool
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ WRITER_WITH_A_LIMIT = """
     from pathlib import Path
     from abside.spool.errors import SpoolFailed
     from abside.spool.settings import SpoolSettings
-    from abside.spool.writer import Spool
+    from abside.spool.write.writer import Spool
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
     spool = Spool.open(SpoolSettings(Path(sys.argv[1]), floor_bytes=0, fsync="never"), "limited", lambda: 1)

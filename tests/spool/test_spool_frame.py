@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from abside.spool.errors import SpoolRefused
 from abside.spool.frame import MAGIC, MAX_PAYLOAD_BYTES, MAX_SEARCH_BYTES, SEARCH_BYTES, frame, good_frames, scan
-from abside.spool.reader import SLICE_EVENTS, slices
+from abside.spool.queue.reader import SLICE_EVENTS, slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

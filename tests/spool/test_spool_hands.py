@@ -17,7 +17,7 @@ import pytest
 
 from abside.spool.errors import SpoolFailed, SpoolRefused, SpoolTaken
 from abside.spool.frame import MAGIC
-from abside.spool.reader import read
+from abside.spool.queue.reader import read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -141,7 +141,7 @@ OWNER = """
     from pathlib import Path
     from abside.spool.errors import SpoolTaken
     from abside.spool.settings import SpoolSettings
-    from abside.spool.writer import Spool
+    from abside.spool.write.writer import Spool
 
     async def main(directory, boot):
         spool = Spool.open(SpoolSettings(Path(directory), floor_bytes=0, seal_seconds=0.2), boot, lambda: 1)

@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import settings as how
 from hypothesis import strategies as st
 
-from abside.sidecar.shipper import Shipper, ShipperSettings
+from abside.sidecar.ship.shipper import Shipper, ShipperSettings
 from abside.spool.errors import SpoolFailed, SpoolFull
 from abside.spool.frame import MAGIC, good_frames
-from abside.spool.returning import ask
+from abside.spool.queue.returning import ask
 from abside.spool.segment import OPEN, SEALED, listed, share
 from abside.spool.settings import SpoolSettings
-from abside.spool.writer import Spool
+from abside.spool.write.writer import Spool
 from abside.upstream.contract import Acked, Rejected, Retry, TooLarge
 
 if TYPE_CHECKING:

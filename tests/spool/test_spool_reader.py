@@ -7,7 +7,7 @@ import pytest
 
 from abside.files import FileRefusedError
 from abside.spool.frame import MAGIC, frame
-from abside.spool.reader import read
+from abside.spool.queue.reader import read
 
 
 async def test_every_bit_flip_in_a_sealed_segment_is_noticed_and_costs_its_own_event_at_most(open_spool: Any) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from abside.spool.frame import MAGIC, frame
-from abside.spool.reader import read
+from abside.spool.queue.reader import read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -179,7 +179,7 @@ APPENDER = """
     import asyncio, sys
     from pathlib import Path
     from abside.spool.settings import SpoolSettings
-    from abside.spool.writer import Spool
+    from abside.spool.write.writer import Spool
 
     async def main(directory, boot, policy, elsewhere):
         settings = SpoolSettings(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from abside.sidecar.shipper import Shipper, ShipperSettings
+from abside.sidecar.ship.shipper import Shipper, ShipperSettings
 from abside.upstream.contract import Acked, Rejected, TooLarge
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ import pytest
 
 from abside.spool.errors import PayloadSizeError, SpoolBusy, SpoolFailed, SpoolFull
 from abside.spool.frame import MAGIC, MAX_PAYLOAD_BYTES, frame
-from abside.spool.reader import read
+from abside.spool.queue.reader import read
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from abside.spool.writer import Spool
+    from abside.spool.write.writer import Spool
 
 FRAMED = len(frame(b"e" * 92))  # 100 bytes
 

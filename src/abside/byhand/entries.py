@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from abside.files import read_regular
-from abside.spool.dead import MAX_REASON_BYTES, REASON
 from abside.spool.frame import MAX_SEGMENT_BYTES, good_frames
-from abside.spool.returning import REQUESTS
+from abside.spool.queue.dead import MAX_REASON_BYTES, REASON
+from abside.spool.queue.returning import REQUESTS
 from abside.spool.segment import OPEN, SEALED, UNFINISHED, home, listed, share
 
 if TYPE_CHECKING:

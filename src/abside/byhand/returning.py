@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from abside.byhand.entries import DEAD, NO_SPOOL, RETURNING, NoSpool, chosen, entries
-from abside.spool.dead import REASON
 from abside.spool.errors import SpoolBusy, SpoolFailed
 from abside.spool.folder import claim
-from abside.spool.returning import REQUESTS, ask, back, candidate, withdraw
+from abside.spool.queue.dead import REASON
+from abside.spool.queue.returning import REQUESTS, ask, back, candidate, withdraw
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,14 +11,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from abside import log as logging
-from abside.collector.calendar import known_since
-from abside.collector.group import Grouper
-from abside.collector.intake import Intake
+from abside.collector.keep.calendar import known_since
+from abside.collector.keep.group import Grouper
+from abside.collector.keep.upkeep import Upkeep
+from abside.collector.keep.writer import StoreOwned, Writer
+from abside.collector.receive.intake import Intake
+from abside.collector.receive.token import Token, TokenUnreadable
 from abside.collector.status import Status, alive
 from abside.collector.store import days_of
-from abside.collector.token import Token, TokenUnreadable
-from abside.collector.upkeep import Upkeep
-from abside.collector.writer import StoreOwned, Writer
 from abside.environ import connections_within, now_us, raise_descriptor_limit
 from abside.files import open_regular
 from abside.log import Log

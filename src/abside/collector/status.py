@@ -11,11 +11,11 @@ from abside.serve import Answer
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from abside.collector.group import Grouper
-    from abside.collector.intake import Intake
-    from abside.collector.token import Token
-    from abside.collector.upkeep import Upkeep
-    from abside.collector.writer import Writer
+    from abside.collector.keep.group import Grouper
+    from abside.collector.keep.upkeep import Upkeep
+    from abside.collector.keep.writer import Writer
+    from abside.collector.receive.intake import Intake
+    from abside.collector.receive.token import Token
     from abside.supervise import Supervisor
 
 

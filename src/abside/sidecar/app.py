@@ -19,21 +19,21 @@ from abside.event import EventIds
 from abside.log import Log
 from abside.serve import Bounds, Listener
 from abside.sidecar import routes
-from abside.sidecar.accounts import Accounts
-from abside.sidecar.configs import Configs
-from abside.sidecar.current import Cell
-from abside.sidecar.fastpath import FastDoor
-from abside.sidecar.follow import Follower
-from abside.sidecar.handlers import Desk
-from abside.sidecar.health import Health
-from abside.sidecar.journal import Journal
-from abside.sidecar.metrics import Metrics
-from abside.sidecar.request import Rules
-from abside.sidecar.shipper import Shipper, ShipperSettings
-from abside.sidecar.status import status
+from abside.sidecar.active.configs import Configs
+from abside.sidecar.active.current import Cell
+from abside.sidecar.active.follow import Follower
+from abside.sidecar.decide.handlers import Desk
+from abside.sidecar.decide.request import Rules
+from abside.sidecar.fast.fastpath import FastDoor
+from abside.sidecar.observe.health import Health
+from abside.sidecar.observe.metrics import Metrics
+from abside.sidecar.observe.status import status
+from abside.sidecar.record.accounts import Accounts
+from abside.sidecar.record.journal import Journal
+from abside.sidecar.ship.shipper import Shipper, ShipperSettings
 from abside.spool.errors import SpoolBusy, SpoolFailed, SpoolTaken
 from abside.spool.settings import SpoolSettings
-from abside.spool.writer import Spool
+from abside.spool.write.writer import Spool
 from abside.supervise import Supervisor
 from abside.upstream.choose import open_upstream
 from abside.upstream.http import Timeouts

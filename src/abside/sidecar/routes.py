@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import orjson
 
 from abside.serve import Answer, Refusal, Route
-from abside.sidecar import handlers, intake
-from abside.sidecar.batch import SLICED_BYTES
-from abside.sidecar.heads import FastRoute
-from abside.sidecar.journal import RETRY_AFTER_SECONDS
-from abside.sidecar.page.draw import page
+from abside.sidecar.decide import handlers, intake
+from abside.sidecar.decide.batch import SLICED_BYTES
+from abside.sidecar.fast.heads import FastRoute
+from abside.sidecar.observe.page.draw import page
+from abside.sidecar.record.journal import RETRY_AFTER_SECONDS
 from abside.spool.errors import SpoolFailed
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from abside.sidecar.handlers import Desk
-    from abside.sidecar.health import Health
-    from abside.sidecar.metrics import Metrics
+    from abside.sidecar.decide.handlers import Desk
+    from abside.sidecar.observe.health import Health
+    from abside.sidecar.observe.metrics import Metrics
     from abside.sidecar.settings import SidecarSettings
 
 JSON_TYPES = frozenset({"application/json"})

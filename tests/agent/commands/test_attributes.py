@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from abside.assignment.operators import of_type
 from abside.assignment.target import build
 from abside.assignment.unit import SHARED_IDS, Subject, parse_unit_id
-from abside.sidecar.request import Rules, parse_assign
+from abside.sidecar.decide.request import Rules, parse_assign
 from abside.snapshot import Attribute, AttributeType
 from abside_agent.commands.attributes import read_attributes
 from abside_agent.commands.in_force import UsageError
