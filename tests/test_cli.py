@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from abside import __version__
-from abside.cli import ROOMS, main
+from abside.cli import COMMANDS, main
 from abside.environ import settings_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def test_help_names_every_room_and_imports_none() -> None:
         [sys.executable, "-c", HELP_THEN_MODULES], capture_output=True, text=True, check=True, timeout=60
     )
     text, _, modules = result.stdout.rpartition("\n[")
-    for name, room in ROOMS.items():
+    for name, room in COMMANDS.items():
         assert re.search(rf"^  {name} +{re.escape(room.summary.split()[0])}", text, re.MULTILINE)
     loaded = json.loads("[" + modules)
     assert "abside.cli" in loaded
@@ -69,19 +69,19 @@ def test_the_version_is_the_packages() -> None:
     assert (code, __version__ in output) == (0, True)
 
 
-@pytest.mark.parametrize("name", ROOMS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_is_in_the_help_with_its_words(name: str) -> None:
     code, output = invoke(name, "--help")
     assert code == 0
-    module, _, record = ROOMS[name].settings.partition(":")
+    module, _, record = COMMANDS[name].settings.partition(":")
     for setting in settings_of(getattr(import_module(module), record)):
         assert setting.words or setting.option in output
         assert setting.help
 
 
-@pytest.mark.parametrize("name", ROOMS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_field_of_a_rooms_settings_is_a_setting_that_kubernetes_does_not_set(name: str) -> None:
-    module, _, record = ROOMS[name].settings.partition(":")
+    module, _, record = COMMANDS[name].settings.partition(":")
     kind = getattr(import_module(module), record)
     listed = settings_of(kind)
     assert len(listed) == len(fields(kind))

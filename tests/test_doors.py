@@ -18,13 +18,14 @@ GROUND = frozenset(
         "abside.log",
         "abside.supervise",
         "abside.serve",
-        "abside.crowd",
-        "abside.strangers",
-        "abside.handshake",
         "abside.files",
     }
 )
+MOST_FILES = 14
 VERSION = frozenset({"abside"})  # abside/__init__.py holds the version and imports nothing
+
+SIDECAR = frozenset(f"abside.sidecar.{room}" for room in ("record", "active", "decide", "fast", "ship", "observe"))
+AGENT_GROUND = (GROUND | {"abside.assignment"}) - {"abside.event"}
 
 # room → rooms it may import (itself always). A prefix stands for everything below it.
 DOORS: dict[str, frozenset[str]] = {
@@ -35,17 +36,32 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.backoff": frozenset(),
     "abside.log": frozenset(),
     "abside.files": frozenset(),
-    "abside.crowd": frozenset({"abside.log"}),
-    "abside.strangers": frozenset(),
-    "abside.serve": frozenset({"abside.log", "abside.environ", "abside.crowd", "abside.strangers", "abside.handshake"}),
-    "abside.handshake": frozenset({"abside.crowd"}),
+    "abside.serve": frozenset({"abside.log", "abside.environ"}),
     "abside.supervise": frozenset({"abside.backoff", "abside.log"}),
     "abside.assignment": frozenset({"abside.snapshot"}),
     "abside.spool": frozenset({"abside.event", "abside.files", "abside.log"}),
-    "abside.byhand": frozenset({"abside.spool", "abside.environ", "abside.files"}),
+    "abside.spool.queue": frozenset({"abside.spool", "abside.files", "abside.log"}),
+    "abside.spool.write": frozenset({"abside.spool", "abside.spool.queue", "abside.log"}),
+    "abside.byhand": frozenset({"abside.spool", "abside.spool.queue", "abside.environ", "abside.files"}),
     "abside.upstream": frozenset({"abside.event", "abside.backoff", "abside.log", "abside.files"}),
-    "abside.sidecar": GROUND | VERSION | {"abside.assignment", "abside.spool", "abside.upstream"},
-    "abside.collector": ((GROUND | VERSION) - {"abside.snapshot"}) | {"abside.collector.store"},
+    # The composition root, its settings and its routes may import every room of the sidecar.
+    "abside.sidecar": GROUND
+    | VERSION
+    | SIDECAR
+    | {"abside.assignment", "abside.spool", "abside.spool.write", "abside.upstream"},
+    "abside.sidecar.record": GROUND | {"abside.spool", "abside.spool.write"},
+    "abside.sidecar.active": GROUND | {"abside.assignment", "abside.sidecar.record"},
+    "abside.sidecar.decide": GROUND | {"abside.assignment", "abside.sidecar.record", "abside.sidecar.active"},
+    "abside.sidecar.fast": GROUND,
+    "abside.sidecar.ship": GROUND | {"abside.spool", "abside.spool.queue", "abside.spool.write", "abside.upstream"},
+    "abside.sidecar.observe": GROUND | VERSION | (SIDECAR - {"abside.sidecar.observe"}) | {"abside.assignment"},
+    "abside.collector": ((GROUND | VERSION) - {"abside.snapshot"})
+    | {"abside.collector.store", "abside.collector.receive", "abside.collector.keep"},
+    "abside.collector.receive": frozenset(
+        {"abside.event", "abside.files", "abside.log", "abside.serve"}
+        | {"abside.collector.store", "abside.collector.keep"}
+    ),
+    "abside.collector.keep": frozenset({"abside.files", "abside.log", "abside.collector.store"}),
     "abside.client": frozenset(),  # importable beside a rec service with nothing else of ours loaded
     "abside.report": VERSION
     | {"abside.snapshot", "abside.event", "abside.collector.store", "abside.environ", "abside.files", "abside.log"},
@@ -55,7 +71,46 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.child": frozenset({"abside.backoff", "abside.log"}),
     "abside.cli": frozenset({"abside.environ"}) | VERSION,
     "abside.__main__": frozenset({"abside.cli"}),
-    "abside_agent": (GROUND | VERSION | {"abside.assignment"}) - {"abside.event"},
+    "abside_agent.document": AGENT_GROUND,
+    "abside_agent.settings": AGENT_GROUND | {"abside_agent.document"},
+    "abside_agent.rules": AGENT_GROUND | {"abside_agent.document"},
+    "abside_agent.settle": AGENT_GROUND | {"abside_agent.document", "abside_agent.rules"},
+    "abside_agent.sources": AGENT_GROUND | {"abside_agent.document"},
+    "abside_agent.watch": AGENT_GROUND | {"abside_agent.document", "abside_agent.settings", "abside_agent.sources"},
+    "abside_agent.run": AGENT_GROUND
+    | {"abside_agent.document", "abside_agent.settings", "abside_agent.settle"}
+    | {"abside_agent.sources", "abside_agent.watch"},
+    "abside_agent.admission": AGENT_GROUND
+    | {
+        "abside_agent.document",
+        "abside_agent.settings",
+        "abside_agent.rules",
+        "abside_agent.settle",
+        "abside_agent.run",
+    },
+    "abside_agent.commands": AGENT_GROUND
+    | {"abside_agent.document", "abside_agent.settings", "abside_agent.rules", "abside_agent.settle"}
+    | {"abside_agent.sources"},
+    "abside_agent": frozenset(),  # __init__.py holds nothing
+}
+
+# Files of a room that no other room may import: what is not named here is the room's face.
+INNER: dict[str, frozenset[str]] = {
+    "abside.assignment": frozenset({"bucket"}),
+    "abside.upstream": frozenset({"answer", "encode", "verdict"}),
+    "abside.spool.write": frozenset(
+        {"calendar", "complaint", "openfile", "room", "sealing", "settle", "starting", "upkeep"}
+    ),
+    "abside.sidecar.decide": frozenset({"callers", "token"}),
+    "abside.sidecar.observe": frozenset({"page.experiment", "page.markup", "page.pod"}),
+    "abside.sidecar.ship": frozenset({"patience", "shipping", "unreadable"}),
+    "abside.collector.receive": frozenset({"ingest", "rows"}),
+    "abside.collector.keep": frozenset({"aside", "compact", "hold", "recovery"}),
+    "abside_agent.rules": frozenset({"meeting"}),
+    "abside_agent.settle": frozenset({"build"}),
+    "abside_agent.sources": frozenset({"trust"}),
+    "abside_agent.watch": frozenset({"api", "cluster", "config_map", "topic"}),
+    "abside_agent.run": frozenset({"ahead", "loop", "memory", "publish", "said"}),
 }
 
 
@@ -104,6 +159,34 @@ def test_a_module_imports_only_through_its_rooms_doors(module: str) -> None:
         assert room_of(target) in DOORS[room] | {room}, f"{module} imports {target}: no door from {room}"
 
 
+@pytest.mark.parametrize("room", INNER)
+def test_what_is_inside_a_room_is_imported_by_nobody_outside(room: str) -> None:
+    inner = {f"{room}.{name}" for name in INNER[room]}
+    assert inner <= MODULES.keys(), f"{room} has no {inner - MODULES.keys()}"
+    for module, path in MODULES.items():
+        if room_of(module) != room:
+            assert not imports(path) & inner, f"{module} imports what is inside {room}"
+
+
+def test_rooms_depend_on_each_other_in_one_direction() -> None:
+    graph = {
+        room: {room_of(target) for name in MODULES if room_of(name) == room for target in imports(MODULES[name])}
+        for room in DOORS
+    }
+    for room, below in graph.items():
+        for other in below - {room}:
+            assert room not in graph[other], f"{room} and {other} import each other"
+
+
+def test_no_folder_is_larger_than_a_person_can_survey() -> None:
+    crowded = {}
+    for folder in {path.parent for root in (*SOURCES.values(), ROOT / "tests") for path in root.rglob("*.py")}:
+        count = sum(path.name != "__init__.py" for path in folder.glob("*.py"))
+        if count > MOST_FILES:
+            crowded[str(folder.relative_to(ROOT))] = count
+    assert not crowded
+
+
 def test_no_import_cycle_even_in_functions_and_for_types() -> None:
     graph = {module: imports(path) & MODULES.keys() for module, path in MODULES.items()}
     done: set[str] = set()
@@ -122,7 +205,7 @@ def test_no_import_cycle_even_in_functions_and_for_types() -> None:
 def test_heavy_libraries_stay_out_of_the_sidecar_and_the_agent() -> None:
     heavy = {"pyarrow", "duckdb", "pydantic", "kubernetes_asyncio", "opentelemetry", "pandas", "numpy"}
     for module, path in MODULES.items():
-        if room_of(module) in {"abside.collector", "abside.collector.store", "abside.report"}:
+        if room_of(module).startswith(("abside.collector", "abside.report")):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from abside.cli import ROOMS
+from abside.cli import COMMANDS
 from abside.environ import Setting, settings_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,7 +39,7 @@ def settings_page() -> str:
         *HOW_THEY_ARE_READ.splitlines(),
         "",
     ]
-    for name, room in ROOMS.items():
+    for name, room in COMMANDS.items():
         module, _, record = room.settings.partition(":")
         lines += [
             f"## abside {name}",
@@ -138,7 +138,7 @@ def test_the_readmes_first_steps_do_what_it_says(up: tuple[str, str, Path]) -> N
 
 
 def test_every_command_stands_in_the_readme() -> None:
-    assert [name for name in ROOMS if f"`abside {name}" not in README] == []
+    assert [name for name in COMMANDS if f"`abside {name}" not in README] == []
 
 
 def run(command: str, folder: Path) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Command:
     """Where a subcommand lives: `settings` is `module:Record`, `main` is `module:function`, from it to an exit code."""
 
     summary: str
@@ -27,103 +27,103 @@ class Room:
     extra: str = ""  # the extra that brings what the room imports
 
 
-ROOMS = {
-    "up": Room(
+COMMANDS = {
+    "up": Command(
         "Run agent, sidecar and collector on this machine, in the foreground.", "abside.up:UpSettings", "abside.up:main"
     ),
-    "sidecar": Room(
+    "sidecar": Command(
         "Answer decisions on localhost, take events, ship them.",
         "abside.sidecar.settings:SidecarSettings",
         "abside.sidecar.app:main",
     ),
-    "agent": Room(
+    "agent": Command(
         "Watch the documents and publish the snapshot.",
         "abside_agent.settings:AgentSettings",
         "abside_agent.run.loop:main",
         extra="agent",
     ),
-    "collector": Room(
+    "collector": Command(
         "Take batches and write Parquet.",
         "abside.collector.settings:CollectorSettings",
         "abside.collector.app:main",
         extra="collector",
     ),
-    "check": Room(
+    "check": Command(
         "Say every problem of the documents, with file, line and remedy.",
         "abside_agent.settings:CheckSettings",
         "abside_agent.commands.check:main",
         extra="agent",
     ),
-    "diff": Room(
+    "diff": Command(
         "Say what a change of the documents does to shoppers, and what of it is forbidden.",
         "abside_agent.settings:DiffSettings",
         "abside_agent.commands.diff:main",
         extra="agent",
     ),
-    "explain": Room(
+    "explain": Command(
         "Say what one shopper gets at a placement and why, step by step; no server needed.",
         "abside_agent.settings:ExplainSettings",
         "abside_agent.commands.explain:main",
         extra="agent",
     ),
-    "simulate": Room(
+    "simulate": Command(
         "Send many units through the documents: shares against weights, overlap, layers.",
         "abside_agent.settings:SimulateSettings",
         "abside_agent.commands.simulate:main",
         extra="agent",
     ),
-    "admission": Room(
+    "admission": Command(
         "Check the documents' ConfigMap at `kubectl apply`: a validating webhook.",
         "abside_agent.settings:AdmissionSettings",
         "abside_agent.admission.app:main",
         extra="agent",
     ),
-    "schema": Room(
+    "schema": Command(
         "Print the JSON Schema of the documents, for editors.",
         "abside_agent.settings:SchemaSettings",
         "abside_agent.commands.schema:main",
         extra="agent",
     ),
-    "new": Room(
+    "new": Command(
         "Print a commented experiment to fill in.",
         "abside_agent.settings:NewSettings",
         "abside_agent.commands.new:main",
         extra="agent",
     ),
-    "set": Room(
+    "set": Command(
         "Change fields of one experiment in its file, and nothing else.",
         "abside_agent.settings:SetSettings",
         "abside_agent.commands.set:main",
         extra="edit",
     ),
-    "ship": Room(
+    "ship": Command(
         "Make a variant's parameters its placements' own, and end the experiment.",
         "abside_agent.settings:ShipSettings",
         "abside_agent.commands.ship:main",
         extra="edit",
     ),
-    "plan": Room(
+    "plan": Command(
         "Say how many units and days it takes to see a lift.",
         "abside_agent.settings:PlanSettings",
         "abside_agent.commands.plan:main",
         extra="report",
     ),
-    "spool ls": Room(
+    "spool ls": Command(
         "List a sidecar's spool: what waits, what is dead and why.",
         "abside.byhand.settings:ListSettings",
         "abside.byhand.listing:main",
     ),
-    "spool cat": Room(
+    "spool cat": Command(
         "Print events of a spool as JSON lines; what is damaged is said on stderr.",
         "abside.byhand.settings:PrintSettings",
         "abside.byhand.printing:main",
     ),
-    "spool retry": Room(
+    "spool retry": Command(
         "Bring files of dead/ back into the queue, beside a running sidecar or without one.",
         "abside.byhand.settings:RetrySettings",
         "abside.byhand.returning:main",
     ),
-    "report": Room(
+    "report": Command(
         "Print the figures of the experiments in a collector's store.",
         "abside.report.settings:ReportSettings",
         "abside.report.command:main",
@@ -135,29 +135,29 @@ ROOMS = {
 GROUPS = {"spool": "The spool of a sidecar by hand."}
 
 
-class Rooms(click.Group):
+class Commands(click.Group):
     """A group that knows its subcommands' names and imports one only when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 click's signature
         """List the subcommands, in reading order."""
-        return list(ROOMS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 click's signature
         """Build one subcommand from its room's settings, or the group of those whose names begin with its own."""
-        room = ROOMS.get(cmd_name)
+        room = COMMANDS.get(cmd_name)
         if room is not None:
             return _command(cmd_name, room)
-        below = {name.partition(" ")[2]: one for name, one in ROOMS.items() if name.startswith(f"{cmd_name} ")}
+        below = {name.partition(" ")[2]: one for name, one in COMMANDS.items() if name.startswith(f"{cmd_name} ")}
         commands = [_command(name, one) for name, one in below.items()]
         return click.Group(cmd_name, commands=commands, help=GROUPS[cmd_name]) if commands else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the list of subcommands without importing any room."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, room.summary) for name, room in ROOMS.items()])
+            formatter.write_dl([(name, room.summary) for name, room in COMMANDS.items()])
 
 
-@click.command(cls=Rooms, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, package_name="abside")
 def main() -> None:
     """abside: experiments beside a recommendation service.
@@ -166,7 +166,7 @@ def main() -> None:
     """
 
 
-def _command(name: str, room: Room) -> click.Command:
+def _command(name: str, room: Command) -> click.Command:
     record = _load(room.settings, room)
 
     def run(**values: Any) -> None:
@@ -180,10 +180,10 @@ def _command(name: str, room: Room) -> click.Command:
 
 def _variables() -> set[str]:
     """Name the variables of every command; one that misses its extra still has its settings."""
-    return {one.variable for room in ROOMS.values() for one in settings_of(_load(room.settings, room))}
+    return {one.variable for room in COMMANDS.values() for one in settings_of(_load(room.settings, room))}
 
 
-def _load(place: str, room: Room) -> Any:
+def _load(place: str, room: Command) -> Any:
     module, _, name = place.partition(":")
     try:
         return getattr(import_module(module), name)

@@ -156,7 +156,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class SnapshotHead:
     """What is said of the whole. Of these only `attributes` are part of the revision.
 
     `pauses`: what each paused directory paused, by its label, for an agent that restarts while one cannot be read;
@@ -176,7 +176,7 @@ class Head:
 class Snapshot:
     """A whole snapshot. Records are keyed and sorted by id."""
 
-    head: Head
+    head: SnapshotHead
     placements: dict[str, Placement]
     layers: dict[str, Layer]
     experiments: dict[str, Experiment]
@@ -216,7 +216,9 @@ def assemble(
         by_kind[type(record)][record.id] = record
     ordered = [record for kind in (Placement, Layer, Experiment) for record in by_kind[kind].values()]
     declared = dict(sorted(attributes.items()))
-    head = Head(revision_of(declared, ordered), written_at_us, declared, retired or {}, degraded, problems, pauses)
+    head = SnapshotHead(
+        revision_of(declared, ordered), written_at_us, declared, retired or {}, degraded, problems, pauses
+    )
     return Snapshot(
         head,
         cast("dict[str, Placement]", by_kind[Placement]),
@@ -261,7 +263,7 @@ def encode(snapshot: Snapshot) -> bytes:
 def decode(data: bytes) -> Snapshot:
     """Read a whole file. Raises SnapshotError, for a record that cannot be read too; never returns a part."""
     entries = read(data)
-    head = cast("Head", next(entries)[1])
+    head = cast("SnapshotHead", next(entries)[1])
     by_kind: dict[type[Any], dict[str, Any]] = {Placement: {}, Layer: {}, Experiment: {}}
     for _, record in entries:
         if isinstance(record, LeftOut):
@@ -271,7 +273,7 @@ def decode(data: bytes) -> Snapshot:
     return Snapshot(head, by_kind[Placement], by_kind[Layer], by_kind[Experiment])
 
 
-def read(data: bytes) -> Iterator[tuple[str, Head | Record | LeftOut]]:
+def read(data: bytes) -> Iterator[tuple[str, SnapshotHead | Record | LeftOut]]:
     """Yield ("", head), then (digest, record) one by one, after the whole body's digest was verified.
 
     A record of another shape comes as ("", LeftOut): it costs none of the others. A reader may pause between two:
@@ -445,7 +447,7 @@ _FROM_MAP: dict[str, Callable[[dict[str, Any]], Record]] = {
 }
 
 
-def _head_to_map(head: Head) -> dict[str, Any]:
+def _head_to_map(head: SnapshotHead) -> dict[str, Any]:
     return {
         "revision": head.revision,
         "written_at_us": head.written_at_us,
@@ -457,7 +459,7 @@ def _head_to_map(head: Head) -> dict[str, Any]:
     }
 
 
-def _head_from_map(entry: dict[str, Any]) -> tuple[Head, list[LeftOut]]:
+def _head_from_map(entry: dict[str, Any]) -> tuple[SnapshotHead, list[LeftOut]]:
     """Give the head, and what of its lists cannot be read. Raises one of _WRONG_SHAPE for the head itself."""
     _check(entry, {"revision": str, "written_at_us": int, "attributes": dict, "retired": dict, "degraded": bool})
     _check(entry, {"problems": list})
@@ -475,7 +477,9 @@ def _head_from_map(entry: dict[str, Any]) -> tuple[Head, list[LeftOut]]:
         except _WRONG_SHAPE as exc:
             unread.append(LeftOut("Problem", str(index), _why(exc)))
     revision, written_at_us, pauses = entry["revision"], entry["written_at_us"], _pauses(entry.get("pauses"))
-    head = Head(revision, written_at_us, attributes, entry["retired"], entry["degraded"], tuple(problems), pauses)
+    head = SnapshotHead(
+        revision, written_at_us, attributes, entry["retired"], entry["degraded"], tuple(problems), pauses
+    )
     return head, unread
 
 

@@ -12,8 +12,9 @@ from typing import Any, get_args
 import pytest
 import schemathesis
 
-from abside import event, serve, sidecar
+from abside import event, sidecar
 from abside.assignment import explain, unit
+from abside.serve import listener as serve
 from abside.sidecar.app import Sidecar
 from abside.sidecar.decide import request
 from abside.sidecar.settings import SidecarSettings
@@ -113,5 +114,5 @@ def test_the_codes_are_those_that_are_raised() -> None:
 
 def test_the_steps_of_an_explanation_are_those_that_are_told() -> None:
     step = SCHEMAS["Step"]["properties"]
-    assert set(step["step"]["enum"]) == set(get_args(explain.Question))
+    assert set(step["step"]["enum"]) == set(get_args(explain.StepName))
     assert set(step["reason"]["enum"]) == {*explain.ANSWERED_BY, None}

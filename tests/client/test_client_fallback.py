@@ -15,7 +15,7 @@ from abside.client.fallback import (
     TELL_EVERY_SECONDS,
     Fallbacks,
 )
-from abside.client.message import Question
+from abside.client.message import DecisionCall
 from abside.client.result import Assigned, Assignment, CallFailed, Refused
 from abside.client.telling import after_refusal
 
@@ -33,8 +33,8 @@ class Clock:
         return int(self.seconds * 1e6)
 
 
-def asked(**who: object) -> Question:
-    return Question(("pdp",), False, dict(who), {})
+def asked(**who: object) -> DecisionCall:
+    return DecisionCall(("pdp",), False, dict(who), {})
 
 
 def told_count(events: list[dict[str, dict[str, int]]]) -> int:

@@ -11,7 +11,7 @@ import pytest
 
 from abside.collector.keep.calendar import doubtful, known_since, receipt_day
 from abside.collector.keep.upkeep import Upkeep
-from abside.collector.keep.writer import Batch, Writer
+from abside.collector.keep.writer import ReceivedBatch, Writer
 from abside.collector.receive.rows import record_batch, rows_of
 from abside.collector.store import day_folders, scan
 
@@ -32,7 +32,7 @@ def write_days(store: Path, *ages: int) -> None:
         for age in ages:
             recv_us = NOON_US - age * DAY_US
             rows = rows_of({"event_id": f"age{age}", "type": "click", "ts": 1}, batch_id=f"age{age}", recv_us=recv_us)
-            writer.write([Batch(f"age{age}", recv_us, (record_batch(rows),))])
+            writer.write([ReceivedBatch(f"age{age}", recv_us, (record_batch(rows),))])
 
 
 def days(store: Path) -> list[str]:

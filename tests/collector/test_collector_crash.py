@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 
 from abside import event
-from abside.collector.keep.writer import Batch, Writer
+from abside.collector.keep.writer import ReceivedBatch, Writer
 from abside.collector.receive.rows import record_batch, rows_of
 from abside.collector.store import live_files, scan
 from abside.environ import now_us
@@ -107,7 +107,7 @@ def test_killed_while_it_merges_a_day_nothing_is_lost_or_doubled(
         for number in range(files):
             fields = {"event_id": f"e{number}", "type": "click", "ts": yesterday_us}
             rows = rows_of(fields, batch_id=f"b{number}", recv_us=yesterday_us)
-            writer.write([Batch(f"b{number}", yesterday_us, (record_batch(rows),))])
+            writer.write([ReceivedBatch(f"b{number}", yesterday_us, (record_batch(rows),))])
     [day] = store.glob("dt=*")
     shutil.copytree(day, tmp_path / "before")
     expected = Counter(f"e{number}" for number in range(files))

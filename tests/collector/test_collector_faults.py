@@ -19,7 +19,7 @@ import pytest
 from abside.collector.app import SettingWrong, collector
 from abside.collector.keep.compact import compact, drop
 from abside.collector.keep.upkeep import Upkeep
-from abside.collector.keep.writer import Batch, Writer
+from abside.collector.keep.writer import ReceivedBatch, Writer
 from abside.collector.receive.rows import record_batch, rows_of
 from abside.collector.receive.token import Token, TokenUnreadable
 from abside.collector.settings import CollectorSettings
@@ -44,10 +44,10 @@ DAY_US = 86_400 * 1_000_000
 LONG_AGO = date(2000, 1, 1)
 
 
-def batch(batch_id: str, recv_us: int = NOON_US) -> Batch:
+def batch(batch_id: str, recv_us: int = NOON_US) -> ReceivedBatch:
     events = [{"event_id": f"{batch_id}-{number}", "type": "click", "ts": NOON_US} for number in range(3)]
     rows = [row for event in events for row in rows_of(event, batch_id=batch_id, recv_us=recv_us)]
-    return Batch(batch_id, recv_us, (record_batch(rows),))
+    return ReceivedBatch(batch_id, recv_us, (record_batch(rows),))
 
 
 def expected(*names: str) -> list[str]:

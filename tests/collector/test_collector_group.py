@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from abside import event
 from abside.collector.keep.group import Grouper
-from abside.collector.keep.writer import Batch, Writer
+from abside.collector.keep.writer import ReceivedBatch, Writer
 from abside.collector.receive.rows import record_batch, rows_of
 from abside.collector.store import SCHEMA, StoreFailed, live_files, read_footer, scan
 
@@ -152,8 +152,8 @@ async def test_a_batch_whose_body_comes_during_the_stop_is_stored_at_once(
 async def test_a_batch_that_cannot_be_written_costs_none_of_its_group(store: Path) -> None:
     other = pa.RecordBatch.from_pydict({"colour": ["red"]})  # as a bug of ours might make it
     good = [record_batch(rows_of({"event_id": name, "type": "a", "ts": 1}, batch_id=name, recv_us=1)) for name in "abc"]
-    batches = [Batch(name, MIDNIGHT_US, (piece,)) for name, piece in zip("abc", good, strict=True)]
-    batches.insert(1, Batch("bad", MIDNIGHT_US, (other,)))
+    batches = [ReceivedBatch(name, MIDNIGHT_US, (piece,)) for name, piece in zip("abc", good, strict=True)]
+    batches.insert(1, ReceivedBatch("bad", MIDNIGHT_US, (other,)))
     with (
         closing(Writer.open(store, known_since=date.min)) as writer,
         closing(Grouper(writer, seconds=0.1, limit_bytes=2**20)) as grouper,

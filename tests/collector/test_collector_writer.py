@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from abside.collector.keep.writer import Batch, StoreOwned, Writer
+from abside.collector.keep.writer import ReceivedBatch, StoreOwned, Writer
 from abside.collector.receive.rows import record_batch, rows_of
 from abside.collector.store import FileUnreadable, StoreFailed, live_files, read_footer, scan
 
@@ -21,10 +21,10 @@ FOLDER = "dt=2026-09-22"
 LONG_AGO = date(2000, 1, 1)
 
 
-def batch(batch_id: str, *event_ids: str, recv_us: int = NOON_US) -> Batch:
+def batch(batch_id: str, *event_ids: str, recv_us: int = NOON_US) -> ReceivedBatch:
     events = [{"event_id": event_id, "type": "click", "ts": NOON_US} for event_id in event_ids]
     rows = [row for event in events for row in rows_of(event, batch_id=batch_id, recv_us=recv_us)]
-    return Batch(batch_id, recv_us, (record_batch(rows),))
+    return ReceivedBatch(batch_id, recv_us, (record_batch(rows),))
 
 
 def stored_ids(store: Path) -> list[str]:

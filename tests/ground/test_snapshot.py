@@ -16,12 +16,12 @@ from abside.snapshot import (
     MAGIC,
     Attribute,
     Experiment,
-    Head,
     Layer,
     Placement,
     Problem,
     Snapshot,
     SnapshotError,
+    SnapshotHead,
     Step,
     Variant,
     assemble,
@@ -311,7 +311,7 @@ def test_content_of_another_shape_is_one_refusal_or_still_readable(data: st.Data
 
 def test_a_reader_may_pause_between_two_records() -> None:
     reading = snapshot.read(encode(made()))
-    assert isinstance(next(reading)[1], Head)
+    assert isinstance(next(reading)[1], SnapshotHead)
     assert next(reading)[1] == PDP
     assert [type(record) for _, record in reading] == [Layer, Experiment]
 

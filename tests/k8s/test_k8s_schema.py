@@ -51,16 +51,16 @@ def validated(tool: Callable[[str], str], rendered: Rendered, version: str, fold
 def test_what_is_rendered_is_valid_from_the_oldest_kubernetes_to_the_newest(
     tool: Callable[[str], str], rendered: Rendered, tmp_path: Path, version: str
 ) -> None:
-    code, said = validated(tool, rendered, version, tmp_path)
-    assert code == 0, said
+    code, content = validated(tool, rendered, version, tmp_path)
+    assert code == 0, content
 
 
 def test_kubernetes_1_27_refuses_native_sidecars(
     tool: Callable[[str], str], render: Callable[[str], Rendered], tmp_path: Path
 ) -> None:
-    code, said = validated(tool, render("overlays/example"), "1.27", tmp_path)
+    code, content = validated(tool, render("overlays/example"), "1.27", tmp_path)
     assert code != 0
-    assert re.search(r"initContainers\.0: .*'restartPolicy' was unexpected", said), said
+    assert re.search(r"initContainers\.0: .*'restartPolicy' was unexpected", content), content
 
 
 def test_checkov_finds_nothing_but_what_we_mean(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from abside.crowd import SLOW_SECONDS, Crowd, Wait
+from abside.serve.crowd import SLOW_SECONDS, Crowd, Wait
 
 LOOK_SECONDS = 0.02
 DEADLINE_SECONDS = 20.0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from abside.serve import Answer, Bounds, Listener, Route, split_address
+from abside.serve.listener import Bounds, Listener, Response, Route, split_address
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,7 +38,7 @@ def contexts(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, 
 
 @asynccontextmanager
 async def listening(context: ssl.SSLContext, **bounds: Any) -> AsyncIterator[tuple[Listener, str, int]]:
-    routes = {"/alive": {"GET": Route(lambda _request, _body: Answer(200, b"{}"), probe=True)}}
+    routes = {"/alive": {"GET": Route(lambda _request, _body: Response(200, b"{}"), probe=True)}}
     listener = Listener(routes, Bounds(**bounds))
     host, port = split_address(await listener.open("127.0.0.1:0", context))
     try:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from abside.crowd import SLOW_SECONDS
-from abside.serve import Answer, Bounds, Listener, Refusal, Route, problem, split_address
+from abside.serve.crowd import SLOW_SECONDS
+from abside.serve.listener import Bounds, Listener, Refusal, Response, Route, problem, split_address
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -30,19 +30,19 @@ class Desk:
         self.entered = asyncio.Event()
         self.let_go = asyncio.Event()
 
-    def echo(self, _: web.BaseRequest, body: bytes) -> Answer:
+    def echo(self, _: web.BaseRequest, body: bytes) -> Response:
         self.seen.append(body)
-        return Answer(200, body, headers=(("X-Extra", "1"),))
+        return Response(200, body, headers=(("X-Extra", "1"),))
 
-    async def slow(self, _: web.BaseRequest, body: bytes) -> Answer:
+    async def slow(self, _: web.BaseRequest, body: bytes) -> Response:
         self.entered.set()
         await self.let_go.wait()
-        return Answer(202, body)
+        return Response(202, body)
 
-    def bug(self, _: web.BaseRequest, body: bytes) -> Answer:
+    def bug(self, _: web.BaseRequest, body: bytes) -> Response:
         raise KeyError("a bug of ours")
 
-    def refuse(self, _: web.BaseRequest, body: bytes) -> Answer:
+    def refuse(self, _: web.BaseRequest, body: bytes) -> Response:
         raise Refusal(503, "SPOOL_FULL", "no room", path="a", index=3, retry_after_seconds=5)
 
     def routes(self) -> dict[str, dict[str, Route]]:
@@ -558,8 +558,8 @@ def test_what_is_no_address_says_how_one_is_written(text: str) -> None:
 
 
 async def test_bodies_that_are_still_coming_hold_a_bounded_amount_of_memory_together() -> None:
-    def echo(_request: Any, body: bytes) -> Answer:
-        return Answer(200, str(len(body)).encode())
+    def echo(_request: Any, body: bytes) -> Response:
+        return Response(200, str(len(body)).encode())
 
     routes = {"/echo": {"POST": Route(echo, 1 << 20)}}
     listener = Listener(routes, Bounds(max_held_bytes=100_000, body_seconds=20.0))
@@ -582,8 +582,8 @@ async def test_bodies_that_are_still_coming_hold_a_bounded_amount_of_memory_toge
 
 
 async def test_bodies_that_dawdle_leave_room_for_those_that_come() -> None:
-    def size(_request: Any, body: bytes) -> Answer:
-        return Answer(200, str(len(body)).encode())
+    def size(_request: Any, body: bytes) -> Response:
+        return Response(200, str(len(body)).encode())
 
     listener = Listener({"/echo": {"POST": Route(size, 1 << 20)}}, Bounds(max_held_bytes=100_000, body_seconds=60.0))
     host, port = split_address(await listener.open("127.0.0.1:0"))

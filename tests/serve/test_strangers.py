@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from abside.strangers import Hosts, foreign_page, is_loopback, name_of
+from abside.serve.strangers import Hosts, foreign_page, is_loopback, name_of
 
 HOSTS = Hosts(["Shop.example."])
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from abside import log as logging
 from abside.environ import now_us
 from abside.log import Log
-from abside.serve import Answer, Bounds, Listener, Route, split_address
+from abside.serve.listener import Bounds, Listener, Response, Route, split_address
 from abside.supervise import Supervisor
 from abside_agent.admission.certificate import Certificate
 from abside_agent.admission.reviewer import Reviewer
@@ -78,5 +78,5 @@ async def admission(settings: AdmissionSettings) -> AsyncIterator[str]:
         await supervisor.stop()
 
 
-def _alive(_request: web.BaseRequest, _body: bytes) -> Answer:
-    return Answer(200, b'{"status":"alive"}')
+def _alive(_request: web.BaseRequest, _body: bytes) -> Response:
+    return Response(200, b'{"status":"alive"}')

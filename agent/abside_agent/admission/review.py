@@ -23,7 +23,7 @@ MAX_WARNING_CHARACTERS = 256
 MAX_WARNINGS_CHARACTERS = 3800  # room for those of other webhooks, and for the line that says how many are left out
 UNPROCESSABLE = 422
 
-Keys: TypeAlias = "dict[str, bytes]"  # of a ConfigMap: data, and binaryData decoded
+ReviewKeys: TypeAlias = "dict[str, bytes]"  # of a ConfigMap: data, and binaryData decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class Review:
     namespace: str
     name: str
     is_dry_run: bool
-    new: Keys | None
-    old: Keys | None
+    new: ReviewKeys | None
+    old: ReviewKeys | None
 
 
 class ReviewUnreadable(Exception):  # noqa: N818 read as a sentence where it is caught
@@ -113,9 +113,9 @@ def _name(config_map: dict[str, Any]) -> str:
     return _text(metadata, "name") if isinstance(metadata, dict) else ""
 
 
-def _keys(config_map: dict[str, Any], path: str) -> Keys:
+def _keys(config_map: dict[str, Any], path: str) -> ReviewKeys:
     """Give what a volume would hold of a ConfigMap."""
-    found: Keys = {}
+    found: ReviewKeys = {}
     for section in ("data", "binaryData"):
         for key, value in _map(config_map, section, f"request.{path}.{section}").items():
             if not isinstance(value, str):

@@ -12,7 +12,7 @@ from abside_agent.commands.edit.documents import editing
 from abside_agent.commands.edit.put import EXIT_PROBLEMS, put
 from abside_agent.commands.edit.spans import EditError, word
 from abside_agent.document.conform import did_you_mean
-from abside_agent.document.records import Experiment
+from abside_agent.document.records import ExperimentEntry
 from abside_agent.sources.documents import DocumentsError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _read(change: str) -> tuple[Path, str]:
     if not equals or not name or not value:
         raise ValueError(f"{change!r} is no change: write for example status=paused or traffic=20%")
     path = tuple(name.split("."))
-    known = [field.encode_name for field in inspect.type_info(Experiment).fields]  # type: ignore[attr-defined]
+    known = [field.encode_name for field in inspect.type_info(ExperimentEntry).fields]  # type: ignore[attr-defined]
     if path[0] not in known:
         remedy = did_you_mean(path[0], known) or f"known are {', '.join(known)}"
         raise ValueError(f"an experiment has no field {path[0]}: {remedy}")

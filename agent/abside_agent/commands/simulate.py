@@ -19,7 +19,7 @@ from abside.files import open_regular
 from abside.snapshot import BASIS_POINTS
 from abside_agent.commands.attributes import read_attributes
 from abside_agent.commands.in_force import InForce, NothingInForceError, UsageError, put_in_force
-from abside_agent.commands.simulation.count import MAX_OVERLAPPING, Counted, Tally, count
+from abside_agent.commands.simulation.count import MAX_OVERLAPPING, ExperimentCounts, Simulation, count
 from abside_agent.commands.simulation.units import Skipped, from_lines, synthetic
 from abside_agent.rules.alone import shown_percent
 from abside_agent.rules.conflicts import LIVE
@@ -111,7 +111,7 @@ def _silent(_: int) -> None:
     pass
 
 
-def _report(found: InForce, tally: Tally, skipped: Skipped, *, assumed: bool) -> dict[str, Any]:
+def _report(found: InForce, tally: Simulation, skipped: Skipped, *, assumed: bool) -> dict[str, Any]:
     evaluators = found.plans.evaluators
     return {
         "revision": found.snapshot.head.revision,
@@ -126,7 +126,7 @@ def _report(found: InForce, tally: Tally, skipped: Skipped, *, assumed: bool) ->
     }
 
 
-def _experiment(counted: Counted, units: int) -> dict[str, Any]:
+def _experiment(counted: ExperimentCounts, units: int) -> dict[str, Any]:
     evaluator, split = counted.evaluator, counted.split
     inside, chi_square = sum(split), counted.fit
     slots = evaluator.slots or (0, BASIS_POINTS)
@@ -152,7 +152,7 @@ def _experiment(counted: Counted, units: int) -> dict[str, Any]:
     }
 
 
-def _layer(found: InForce, tally: Tally, name: str) -> dict[str, Any]:
+def _layer(found: InForce, tally: Simulation, name: str) -> dict[str, Any]:
     """Tell a layer's slots, those of paused experiments too, and who fell into those of the running ones."""
     fell = {one.evaluator.experiment.id: one.in_slots for one in tally.experiments}
     members = []
@@ -168,7 +168,7 @@ def _layer(found: InForce, tally: Tally, name: str) -> dict[str, Any]:
     return {"layer": name, "free": 1 - sum(taken) / BASIS_POINTS, "experiments": members}
 
 
-def _overlap(tally: Tally, overlaps: dict[tuple[str, str], int]) -> list[dict[str, Any]]:
+def _overlap(tally: Simulation, overlaps: dict[tuple[str, str], int]) -> list[dict[str, Any]]:
     """Tell who is in two experiments at once, beside what independent hashes would give."""
     inside = {one.evaluator.experiment.id: sum(one.split) + one.forced for one in tally.experiments}
     layers = {one.evaluator.experiment.id: one.evaluator.experiment.layer for one in tally.experiments}

@@ -54,7 +54,7 @@ class Odd:
 
 
 @dataclass(slots=True)
-class Watch:
+class CharacterWatch:
     """The odd characters of a text, met in order while it is read from scalar to scalar."""
 
     text: str
@@ -64,7 +64,7 @@ class Watch:
     is_noted: bool = False  # one between scalars was met: one is enough for a file
 
     @classmethod
-    def over(cls, text: str) -> Watch:
+    def over(cls, text: str) -> CharacterWatch:
         """Find all of a text."""
         return cls(text, [*_offsets(text)])
 

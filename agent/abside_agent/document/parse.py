@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml  # noqa: TID251 this is the one place the rule keeps it in
 
-from abside_agent.document.characters import LINE_SEPARATORS, Watch, as_meant, named, readable
+from abside_agent.document.characters import LINE_SEPARATORS, CharacterWatch, as_meant, named, readable
 from abside_agent.document.reading import MAX_FILE_BYTES
 from abside_agent.document.scalar import NumberError, resolve_plain
 from abside_agent.document.tree import Bad, Mapping, Node, Path, Place, Scalar, Sequence, Tree
@@ -39,9 +39,9 @@ def parse(file: str, data: bytes, *, is_document: bool = True) -> Tree:
     try:
         text = _text(data)
         if is_document:
-            _Building(tree, Watch.over(text)).build(_printable(readable(text)))
+            _Building(tree, CharacterWatch.over(text)).build(_printable(readable(text)))
         else:
-            _Building(tree, Watch("")).build(_printable(text))
+            _Building(tree, CharacterWatch("")).build(_printable(text))
     except _Unreadable as refusal:
         tree.root = Bad(refusal.place)
         tree.note(refusal.code, (), refusal.message, refusal.remedy, place=refusal.place, value=refusal.value)
@@ -107,7 +107,7 @@ class _Building:
     """Builds one tree from events, without recursion."""
 
     tree: Tree
-    odd: Watch
+    odd: CharacterWatch
     open: list[_Frame] = field(default_factory=list)
     nodes: int = 0
     documents: int = 0

@@ -18,8 +18,8 @@ def _form(reader: Any, pattern: str, *examples: str) -> Meta:
     return Meta(extra={"form": reader}, extra_json_schema=schema)
 
 
-Id = Annotated[str, _form(forms.identifier, forms.ID_PATTERN, "pdp-reranker")]
-UnitId = Annotated[str, _form(forms.unit_id, "^.{1,256}$", "qa-user-1")]
+EntryId = Annotated[str, _form(forms.identifier, forms.ID_PATTERN, "pdp-reranker")]
+UnitIdText = Annotated[str, _form(forms.unit_id, "^.{1,256}$", "qa-user-1")]
 Percent = Annotated[int, _form(forms.percent, forms.PERCENT_PATTERN, "20%", "2.5%")]
 Slots = Annotated[tuple[int, int], _form(forms.slots, forms.SLOTS_PATTERN, "0%-50%")]
 Instant = Annotated[int, _form(forms.instant, forms.INSTANT_PATTERN, "2026-12-01T09:00:00Z")]
@@ -36,35 +36,35 @@ class Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
 
-class Attribute(Strict, frozen=True, kw_only=True):
+class AttributeEntry(Strict, frozen=True, kw_only=True):
     """What the rec service may send for targeting."""
 
     type: Literal["string", "number", "boolean", "version", "date", "list"]
     log: bool = False
 
 
-class Placement(Strict, frozen=True, kw_only=True):
+class PlacementEntry(Strict, frozen=True, kw_only=True):
     """A place where recommendations are shown, and every knob read there with its value outside experiments."""
 
     parameters: Values = {}
 
 
-class Layer(Strict, frozen=True, kw_only=True):
+class LayerEntry(Strict, frozen=True, kw_only=True):
     """Mutual exclusion: experiments of one layer hold disjoint slots."""
 
 
-class Step(Strict, frozen=True, kw_only=True):
+class StepEntry(Strict, frozen=True, kw_only=True):
     """A share of traffic from an instant on."""
 
     from_: Instant = field(name="from")
     traffic: Percent
 
 
-class Variant(Strict, frozen=True, kw_only=True):
+class VariantEntry(Strict, frozen=True, kw_only=True):
     """One arm: its weight, and the parameters it replaces, by placement."""
 
     weight: Percent
-    parameters: dict[Id, Values] = {}
+    parameters: dict[EntryId, Values] = {}
 
 
 class Margin(Strict, frozen=True, kw_only=True):
@@ -77,37 +77,37 @@ class Margin(Strict, frozen=True, kw_only=True):
 class Analysis(Strict, frozen=True, kw_only=True):
     """How the report reads the experiment."""
 
-    primary: Id = "add_to_cart_rate"
-    secondary: list[Id] = []
+    primary: EntryId = "add_to_cart_rate"
+    secondary: list[EntryId] = []
     window: Window = 7 * 86_400
     planned_units: Annotated[int, Meta(ge=1, le=10**12)] | None = None
-    guardrails: dict[Id, Margin] = {}
+    guardrails: dict[EntryId, Margin] = {}
 
 
-class Experiment(Strict, frozen=True, kw_only=True):
+class ExperimentEntry(Strict, frozen=True, kw_only=True):
     """An experiment as its PM describes it."""
 
     name: Name
     hypothesis: Prose
     status: Literal["draft", "running", "paused", "ended"]
-    placements: Annotated[list[Id], Meta(min_length=1, max_length=32)]  # as many as one request may ask for
-    variants: Annotated[dict[Id, Variant], Meta(min_length=1, max_length=20)]
+    placements: Annotated[list[EntryId], Meta(min_length=1, max_length=32)]  # as many as one request may ask for
+    variants: Annotated[dict[EntryId, VariantEntry], Meta(min_length=1, max_length=20)]
     owner: Annotated[str, Meta(max_length=200)] = ""
     unit: Literal["user_or_session", "user", "session"] = "user_or_session"
-    layer: Id | None = None
+    layer: EntryId | None = None
     slots: Slots | None = None
     traffic: Percent | None = None
-    steps: Annotated[list[Step], Meta(max_length=100)] | None = None
+    steps: Annotated[list[StepEntry], Meta(max_length=100)] | None = None
     start: Instant | None = None
     end: Instant | None = None
     eligibility: list[Any] = []
-    control: Id | None = None
-    force: dict[Id, Annotated[list[UnitId], Meta(max_length=1000)]] = {}
+    control: EntryId | None = None
+    force: dict[EntryId, Annotated[list[UnitIdText], Meta(max_length=1000)]] = {}
     phase: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
     analysis: Analysis = Analysis()
 
 
-class Metric(Struct, frozen=True, kw_only=True):
+class MetricEntry(Struct, frozen=True, kw_only=True):
     """An own metric of the report, which knows the further fields of each kind."""
 
     kind: Literal["proportion", "mean", "ratio", "gini"]
@@ -116,9 +116,9 @@ class Metric(Struct, frozen=True, kw_only=True):
 class Document(Strict, frozen=True, kw_only=True):
     """All sections of one file. Any may be missing, and each may be spread over files."""
 
-    attributes: dict[Id, Attribute] = {}
-    placements: dict[Id, Placement] = {}
-    layers: dict[Id, Layer] = {}
-    experiments: dict[Id, Experiment] = {}
-    retired: list[Id] = []
-    metrics: dict[Id, Metric] = {}
+    attributes: dict[EntryId, AttributeEntry] = {}
+    placements: dict[EntryId, PlacementEntry] = {}
+    layers: dict[EntryId, LayerEntry] = {}
+    experiments: dict[EntryId, ExperimentEntry] = {}
+    retired: list[EntryId] = []
+    metrics: dict[EntryId, MetricEntry] = {}

@@ -15,7 +15,7 @@ from abside_agent.document.reading import EVERY_EXPERIMENT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from abside_agent.document.records import Document, Experiment
+    from abside_agent.document.records import Document, ExperimentEntry
     from abside_agent.document.tree import Path, Tree
 
 
@@ -42,7 +42,7 @@ def known(*values: object) -> bool:
     return all(value is not UNSET for value in values)
 
 
-def _weights(tree: Tree, path: Path, experiment: Experiment) -> None:
+def _weights(tree: Tree, path: Path, experiment: ExperimentEntry) -> None:
     arms = experiment.variants
     if not known(arms) or not arms or not known(*arms.values(), *(getattr(a, "weight", UNSET) for a in arms.values())):
         return
@@ -54,7 +54,7 @@ def _weights(tree: Tree, path: Path, experiment: Experiment) -> None:
         tree.note("WEIGHTS", (*path, "variants"), message, remedy, at_key=True)
 
 
-def _control(tree: Tree, path: Path, experiment: Experiment) -> None:
+def _control(tree: Tree, path: Path, experiment: ExperimentEntry) -> None:
     if not known(experiment.control, experiment.variants):
         return
     arms = list(experiment.variants)
@@ -67,7 +67,7 @@ def _control(tree: Tree, path: Path, experiment: Experiment) -> None:
         tree.note("CONTROL", (*path, "control"), "there is no such variant", remedy)
 
 
-def _layer_with_slots(tree: Tree, path: Path, experiment: Experiment) -> None:
+def _layer_with_slots(tree: Tree, path: Path, experiment: ExperimentEntry) -> None:
     if not known(experiment.layer, experiment.slots):
         return
     if experiment.layer is not None and experiment.slots is None:
@@ -76,7 +76,7 @@ def _layer_with_slots(tree: Tree, path: Path, experiment: Experiment) -> None:
         tree.note("LAYER_AND_SLOTS", (*path, "slots"), "slots come with a layer", "add layer: …, or delete the slots")
 
 
-def _traffic_or_steps(tree: Tree, path: Path, experiment: Experiment) -> None:
+def _traffic_or_steps(tree: Tree, path: Path, experiment: ExperimentEntry) -> None:
     steps = experiment.steps
     if not known(experiment.traffic, steps) or steps is None:
         return
@@ -93,13 +93,13 @@ def _traffic_or_steps(tree: Tree, path: Path, experiment: Experiment) -> None:
             tree.note("STEPS_ORDER", where, "steps must ascend in time", "sort them, each later than the one before")
 
 
-def _start_before_end(tree: Tree, path: Path, experiment: Experiment) -> None:
+def _start_before_end(tree: Tree, path: Path, experiment: ExperimentEntry) -> None:
     start, end = experiment.start, experiment.end
     if known(start, end) and start is not None and end is not None and start >= end:
         tree.note("START_END", (*path, "end"), "the end must come after the start", "write a later end, or drop it")
 
 
-def _placements(tree: Tree, path: Path, experiment: Experiment) -> None:
+def _placements(tree: Tree, path: Path, experiment: ExperimentEntry) -> None:
     named = experiment.placements
     if not known(named):
         return
@@ -113,7 +113,7 @@ def _placements(tree: Tree, path: Path, experiment: Experiment) -> None:
             tree.note("NOT_ITS_PLACEMENT", where, message, remedy, at_key=True, value=placement)
 
 
-def _parameters(path: Path, experiment: Experiment) -> list[tuple[str, Path]]:
+def _parameters(path: Path, experiment: ExperimentEntry) -> list[tuple[str, Path]]:
     """List (placement, path) of all parameters that could be read."""
     if not known(experiment.variants):
         return []
@@ -125,7 +125,7 @@ def _parameters(path: Path, experiment: Experiment) -> list[tuple[str, Path]]:
     ]
 
 
-def _force(tree: Tree, path: Path, experiment: Experiment) -> None:
+def _force(tree: Tree, path: Path, experiment: ExperimentEntry) -> None:
     if not known(experiment.force):
         return
     first: dict[str, str] = {}
@@ -142,7 +142,7 @@ def _force(tree: Tree, path: Path, experiment: Experiment) -> None:
                 tree.note("FORCE", (*path, "force", arm), f"{unit} stands {times} times here", "keep it once")
 
 
-def _guardrails(tree: Tree, path: Path, experiment: Experiment) -> None:
+def _guardrails(tree: Tree, path: Path, experiment: ExperimentEntry) -> None:
     if not known(experiment.analysis) or not known(experiment.analysis.guardrails):
         return
     for metric, margin in experiment.analysis.guardrails.items():
@@ -151,7 +151,7 @@ def _guardrails(tree: Tree, path: Path, experiment: Experiment) -> None:
             tree.note("GUARDRAIL", where, "a guardrail needs its margin", "add max_increase: 2% or max_decrease: 2%")
 
 
-_RULES: tuple[Callable[[Tree, Path, Experiment], None], ...] = (
+_RULES: tuple[Callable[[Tree, Path, ExperimentEntry], None], ...] = (
     _weights,
     _control,
     _layer_with_slots,

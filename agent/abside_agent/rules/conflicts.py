@@ -8,14 +8,14 @@ from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from abside_agent.rules.alone import shown_percent
-from abside_agent.rules.meeting import Found, OtherLayers, SharedSlots, meetings
+from abside_agent.rules.meeting import MeetingFound, OtherLayers, SharedSlots, meetings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator
 
     from abside.snapshot import Experiment
     from abside_agent.document.tree import Path, Tree
-    from abside_agent.rules.meeting import Kind
+    from abside_agent.rules.meeting import ConflictKind
 
 Code: TypeAlias = Literal["LAYER_UNIT", "SLOTS_OVERLAP", "PARAMETER_CONFLICT"]
 
@@ -84,9 +84,9 @@ def conflicts(
 
 def _units(ordered: list[Experiment], settled: Container[str], most: int) -> Iterator[Conflict]:
     """One unit per layer, or its slots exclude nobody. An ended experiment is history."""
-    found = Found(lambda one: (one.status == "draft", one.id in settled), most)
+    found = MeetingFound(lambda one: (one.status == "draft", one.id in settled), most)
     for layer, members in _by_layer(ordered).items():
-        by_unit: dict[str, dict[Kind, list[Experiment]]] = defaultdict(lambda: defaultdict(list))
+        by_unit: dict[str, dict[ConflictKind, list[Experiment]]] = defaultdict(lambda: defaultdict(list))
         for one in members:
             if one.status != "ended":
                 by_unit[one.unit][found.kind_of(one)].append(one)
@@ -105,7 +105,7 @@ def _units(ordered: list[Experiment], settled: Container[str], most: int) -> Ite
 
 
 def _slots(live: list[Experiment], settled: Container[str], most: int) -> Iterator[Conflict]:
-    found = Found(lambda one: (one.id in settled,), most)
+    found = MeetingFound(lambda one: (one.id in settled,), most)
     for layer, members in _by_layer(live).items():
         holding = [one for one in members if one.slots is not None]
         for a, b in meetings(holding, SharedSlots, found):
@@ -120,7 +120,7 @@ def _parameters(live: list[Experiment], settled: Container[str], most: int) -> I
             for placement, values in arm.parameters.items():
                 for name in values:
                     setting[placement, name][experiment.id] = experiment
-    found = Found(lambda one: (one.id in settled,), most)
+    found = MeetingFound(lambda one: (one.id in settled,), most)
     for over, members in setting.items():
         for a, b in meetings(members.values(), OtherLayers, found):
             yield Conflict("PARAMETER_CONFLICT", a, b, over)

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
     from abside.snapshot import Experiment
 
-Kind: TypeAlias = tuple[bool, ...]  # what of another decides who gives way
-Pair: TypeAlias = "tuple[Experiment, Experiment]"
+ConflictKind: TypeAlias = tuple[bool, ...]  # what of another decides who gives way
+ExperimentPair: TypeAlias = "tuple[Experiment, Experiment]"
 
 SLOT_LEAVES = 1 << 14  # the power of two above the 10,000 buckets of a layer
 
 
-class Crowd(Protocol):
+class MeetingCrowd(Protocol):
     """Who is present, found by what keeps two apart besides their times."""
 
     def add(self, one: Experiment) -> None:
@@ -110,15 +110,15 @@ def _nodes(start: int, stop: int) -> Iterator[int]:
         low, high = low >> 1, high >> 1
 
 
-class Found:
+class MeetingFound:
     """The pairs found for one kind of conflict. Each member looks for `most` others of each kind, and no more."""
 
-    def __init__(self, kind_of: Callable[[Experiment], Kind], most: int) -> None:
+    def __init__(self, kind_of: Callable[[Experiment], ConflictKind], most: int) -> None:
         self.kind_of = kind_of
         self._most = most
-        self._known: dict[tuple[str, Kind], set[str]] = defaultdict(set)
+        self._known: dict[tuple[str, ConflictKind], set[str]] = defaultdict(set)
 
-    def wants(self, one: Experiment, kind: Kind) -> bool:
+    def wants(self, one: Experiment, kind: ConflictKind) -> bool:
         """Whether this one looks for another of that kind."""
         return len(self._known[one.id, kind]) < self._most
 
@@ -126,14 +126,16 @@ class Found:
         """Whether the pair was found before."""
         return other.id in self._known[one.id, self.kind_of(other)]
 
-    def pair(self, one: Experiment, other: Experiment) -> Pair:
+    def pair(self, one: Experiment, other: Experiment) -> ExperimentPair:
         """Note a pair; give it with the smaller id first."""
         self._known[one.id, self.kind_of(other)].add(other.id)
         self._known[other.id, self.kind_of(one)].add(one.id)
         return (one, other) if one.id < other.id else (other, one)
 
 
-def meetings(members: Iterable[Experiment], crowd: Callable[[], Crowd], found: Found) -> list[Pair]:
+def meetings(
+    members: Iterable[Experiment], crowd: Callable[[], MeetingCrowd], found: MeetingFound
+) -> list[ExperimentPair]:
     """Give new pairs that overlap in time and meet in a crowd, by their ids."""
     ordered = sorted(members, key=lambda member: (_begin(member), member.id))
     sweep = _Sweep(crowd, found, {found.kind_of(one) for one in ordered})
@@ -146,11 +148,11 @@ def meetings(members: Iterable[Experiment], crowd: Callable[[], Crowd], found: F
 class _Sweep:
     """One pass over time. `present`: who is here, by its kind; `looking`: who still looks, by the kind it wants."""
 
-    def __init__(self, crowd: Callable[[], Crowd], found: Found, kinds: Iterable[Kind]) -> None:
+    def __init__(self, crowd: Callable[[], MeetingCrowd], found: MeetingFound, kinds: Iterable[ConflictKind]) -> None:
         self.found = found
-        self.pairs: list[Pair] = []
-        self.present: dict[Kind, Crowd] = {kind: crowd() for kind in kinds}
-        self.looking: dict[Kind, Crowd] = {kind: crowd() for kind in self.present}
+        self.pairs: list[ExperimentPair] = []
+        self.present: dict[ConflictKind, MeetingCrowd] = {kind: crowd() for kind in kinds}
+        self.looking: dict[ConflictKind, MeetingCrowd] = {kind: crowd() for kind in self.present}
         self.leaving: list[tuple[float, str, Experiment]] = []
 
     def arrive(self, one: Experiment) -> None:
@@ -168,7 +170,7 @@ class _Sweep:
             crowd.add(one)
         heappush(self.leaving, (_end(one), one.id, one))
 
-    def meet(self, one: Experiment, crowd: Crowd, kind: Kind) -> None:
+    def meet(self, one: Experiment, crowd: MeetingCrowd, kind: ConflictKind) -> None:
         if not self.found.wants(one, kind):
             return
         for other in crowd.meeting(one):

@@ -19,11 +19,11 @@ from abside.log import Log, setup
 from abside.snapshot import Problem
 from abside_agent.document.reading import digest_of
 from abside_agent.run.ahead import Ahead, PauseFirstError
-from abside_agent.run.child.exchange import Order, Outcome
+from abside_agent.run.child.exchange import ChildReply, Order
 from abside_agent.run.child.spawn import ChildError, run
 from abside_agent.run.memory import give_back
 from abside_agent.run.publish import publish, read_published, remove_leftovers
-from abside_agent.run.said import Said
+from abside_agent.run.said import ReportedProblems
 from abside_agent.settle.pause import MAX_QUICK_BYTES, over
 from abside_agent.sources.mounted import MOUNTS, Mounted, mount_points
 from abside_agent.watch.hints import Hints
@@ -113,7 +113,7 @@ class Agent:
     _came: Reading | None = None  # the pauses that came while the documents were read and compiled
     _pending: bytes = b""  # to be written; it stays here while the disk refuses it
     _summary: dict[str, object] = field(default_factory=dict)  # what is said once it is written
-    _said: Said = field(default_factory=Said)
+    _said: ReportedProblems = field(default_factory=ReportedProblems)
     _backoff: Backoff = field(default_factory=lambda: Backoff(RETRY_FIRST_SECONDS, RETRY_LONGEST_SECONDS))
     _retry_at: float | None = None
     _beat_at: float = -math.inf
@@ -234,7 +234,7 @@ class Agent:
         if laid:
             self._pending, self._summary["revision"] = laid, revision
 
-    def _settle(self, packed: bytes) -> Outcome | None:
+    def _settle(self, packed: bytes) -> ChildReply | None:
         """Have a reading settled by children; None where none answered. Raises PauseFirstError."""
         try:
             outcome = self._run(packed, None)
@@ -251,7 +251,7 @@ class Agent:
                 return None
         return outcome
 
-    def _run(self, packed: bytes, unread: Problem | None) -> Outcome:
+    def _run(self, packed: bytes, unread: Problem | None) -> ChildReply:
         settings = self.settings
         limits = (settings.compile_cpu_seconds, settings.compile_memory)
         order = Order(packed, self._last, self.clock_us(), *limits, unread)
@@ -269,7 +269,7 @@ class Agent:
         log.info("published", **self._summary)
         self._said.forget("not_published")
 
-    def _say(self, outcome: Outcome) -> None:
+    def _say(self, outcome: ChildReply) -> None:
         """Log what came of a reading, and keep what is said once it is in force."""
         self._said.outcome(outcome)
         self._summary = {"revision": outcome.revision, "degraded": outcome.is_degraded, **outcome.counts}

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from abside.log import Log
 
 if TYPE_CHECKING:
-    from abside_agent.run.child.exchange import Outcome
+    from abside_agent.run.child.exchange import ChildReply
 
 log = Log("abside.agent")
 MAX_HELD_LINES = 100  # as many as there are problems in one reading; six thousand in a conflict are held back at once
 
 
 @dataclass(slots=True)
-class Said:
+class ReportedProblems:
     """The lines that are in the log already."""
 
     _lines: frozenset[str] = frozenset()
@@ -31,7 +31,7 @@ class Said:
         """Log an error of this name again when it comes back."""
         self._lines = frozenset(line for line in self._lines if not line.startswith(event))
 
-    def outcome(self, outcome: Outcome) -> None:
+    def outcome(self, outcome: ChildReply) -> None:
         """Log each problem and each thing held back that was not logged before."""
         if outcome.last_refused:
             log.warning("last_snapshot_unreadable", why=outcome.last_refused, then="going on without it")

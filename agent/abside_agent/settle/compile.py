@@ -65,22 +65,22 @@ def retired_of(tree: Tree, written: document.Document) -> dict[str, str]:
     return {name: tree.file for name in ids if known(name)}
 
 
-def _attribute(_: str, entry: document.Attribute, source: str) -> Attribute | None:
+def _attribute(_: str, entry: document.AttributeEntry, source: str) -> Attribute | None:
     if not known(entry) or not known(entry.type):
         return None
     return Attribute(entry.type, _or(entry.log, default=False), source)
 
 
-def _placement(name: str, entry: document.Placement, source: str) -> Placement:
+def _placement(name: str, entry: document.PlacementEntry, source: str) -> Placement:
     values = entry.parameters if known(entry) else UNSET
     return Placement(name, _or(values, default={}), source)
 
 
-def _layer(name: str, _: document.Layer, source: str) -> Layer:
+def _layer(name: str, _: document.LayerEntry, source: str) -> Layer:
     return Layer(name, source)
 
 
-def _experiment(name: str, entry: document.Experiment, source: str) -> Experiment | None:
+def _experiment(name: str, entry: document.ExperimentEntry, source: str) -> Experiment | None:
     if not known(entry):
         return None
     variants = _or(entry.variants, default={})
@@ -108,11 +108,11 @@ def _experiment(name: str, entry: document.Experiment, source: str) -> Experimen
     )
 
 
-def _claims(entry: document.Experiment) -> bool:
+def _claims(entry: document.ExperimentEntry) -> bool:
     return known(entry) and known(entry.status, entry.unit, entry.layer, entry.slots, entry.start, entry.end)
 
 
-def _variants(variants: dict[str, document.Variant]) -> Iterator[Variant]:
+def _variants(variants: dict[str, document.VariantEntry]) -> Iterator[Variant]:
     start = 0
     for name, arm in variants.items():
         weight = arm.weight if known(arm) and known(arm.weight) else 0
@@ -121,14 +121,14 @@ def _variants(variants: dict[str, document.Variant]) -> Iterator[Variant]:
         start += weight
 
 
-def _steps(entry: document.Experiment) -> tuple[Step, ...]:
+def _steps(entry: document.ExperimentEntry) -> tuple[Step, ...]:
     if known(entry.steps) and entry.steps is not None:
         return tuple(Step(step.from_, step.traffic) for step in entry.steps if known(step))
     traffic = entry.traffic if known(entry.traffic) and entry.traffic is not None else BASIS_POINTS
     return (Step(0, traffic),)
 
 
-def _force(entry: document.Experiment) -> dict[str, str]:
+def _force(entry: document.ExperimentEntry) -> dict[str, str]:
     groups = _or(entry.force, default={})
     pairs = [(unit, arm) for arm, units in groups.items() if known(units) for unit in units if known(unit)]
     return dict(sorted(pairs))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from abside.snapshot import Head, SnapshotError, assemble, decode, encode, read
+from abside.snapshot import SnapshotError, SnapshotHead, assemble, decode, encode, read
 from abside_agent.document.reading import EVERY_EXPERIMENT, together
 
 if TYPE_CHECKING:
@@ -88,4 +88,4 @@ def over(snapshot: bytes, reading: Reading, now_us: int, max_bytes: int = MAX_QU
 def _shows(snapshot: bytes, reading: Reading) -> bool:
     """Whether a snapshot says by its head alone that these pauses are in it. Raises SnapshotError."""
     head = next(read(snapshot))[1]
-    return isinstance(head, Head) and head.pauses is not None and _kept(reading, head.pauses) == head.pauses
+    return isinstance(head, SnapshotHead) and head.pauses is not None and _kept(reading, head.pauses) == head.pauses

@@ -158,6 +158,6 @@ def _git(place: str, why: str, *words: str) -> bytes:
     except (OSError, subprocess.TimeoutExpired) as exc:
         raise DocumentsError(place, f"git could not be asked: {exc}") from exc
     if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise DocumentsError(place, f"{why} ({said[-1]})" if said else why)
+        content = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise DocumentsError(place, f"{why} ({content[-1]})" if content else why)
     return done.stdout

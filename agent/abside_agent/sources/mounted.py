@@ -56,16 +56,16 @@ class Mounted:
 
     def read(self) -> Reading:
         """Read everything once. Never raises for what is or is not there."""
-        reader = _Reader(self.mounts)
+        reader = _DirectoryReader(self.mounts)
         for number, (directory, label) in enumerate(zip(self.config, labels(self.config), strict=True)):
             reader.config(directory, label, self.followed if number == 0 else None)
         return self._with_pauses(reader)
 
     def read_pauses(self) -> Reading:
         """Read the paused directories alone: a reading without files, for its pauses."""
-        return self._with_pauses(_Reader(self.mounts))
+        return self._with_pauses(_DirectoryReader(self.mounts))
 
-    def _with_pauses(self, reader: _Reader) -> Reading:
+    def _with_pauses(self, reader: _DirectoryReader) -> Reading:
         for directory in self.paused:
             seen = reader.paused(directory)
             if seen is not None:
@@ -104,7 +104,7 @@ def mount_points(text: str) -> frozenset[str]:
     return frozenset(re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point) for point in points)
 
 
-class _Reader:
+class _DirectoryReader:
     """One reading of all directories, within its bounds."""
 
     def __init__(self, mounts: frozenset[str]) -> None:

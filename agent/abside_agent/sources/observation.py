@@ -8,30 +8,30 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 if TYPE_CHECKING:
     from abside.snapshot import Problem
 
-Said = TypeVar("Said")  # what is made of a ConfigMap's keys: pauses, or documents
+Content = TypeVar("Content")  # what is made of a ConfigMap's keys: pauses, or documents
 
 
 @dataclass(frozen=True, slots=True)
-class Word(Generic[Said]):
+class Observation(Generic[Content]):
     """What the API said last, asked or told at `at` (seconds of a steady clock). `is_fresh`: more would be heard."""
 
-    said: Said
+    content: Content
     at: float
     is_fresh: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Heard(Generic[Said]):
+class WatchReport(Generic[Content]):
     """What a watch has to tell at one moment: its last word, and what a person must know of it."""
 
-    word: Word[Said] | None
+    observation: Observation[Content] | None
     problem: Problem | None = None
 
 
-class Watch(Protocol[Said]):
+class Watch(Protocol[Content]):
     """Something that hears of a ConfigMap."""
 
-    heard: Heard[Said]
+    report: WatchReport[Content]
 
     def doubt(self) -> None:
         """Ask again."""

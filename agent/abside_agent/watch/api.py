@@ -35,7 +35,7 @@ class Access:
         return read_regular(self.credentials / name, MAX_CREDENTIAL_BYTES).decode("ascii").strip()
 
     @asynccontextmanager
-    async def connect(self, token: str, name: str, *, answer: float, silence: float) -> AsyncIterator[Question]:
+    async def connect(self, token: str, name: str, *, answer: float, silence: float) -> AsyncIterator[WatchQuery]:
         """Give what asks for ConfigMap `name`; its connections end with it. Raises OSError, ValueError."""
         namespace = self.read("namespace")
         connector = aiohttp.TCPConnector(ssl=self._trust() if self.url.startswith("https:") else True)
@@ -43,7 +43,7 @@ class Access:
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session:
             url = f"{self.url.rstrip('/')}/api/v1/namespaces/{namespace}/configmaps"
-            yield Question(session, url, name, answer)
+            yield WatchQuery(session, url, name, answer)
 
     def _trust(self) -> ssl.SSLContext:
         """Trust the cluster's authority and no other; the default context would take the system's for an empty file."""
@@ -62,7 +62,7 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class WatchQuery:
     """Lists and watches one ConfigMap; `answer` seconds for the head of an answer, and for a whole list."""
 
     session: aiohttp.ClientSession

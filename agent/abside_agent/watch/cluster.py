@@ -21,18 +21,18 @@ from abside.backoff import Backoff
 from abside.log import Log
 from abside.supervise import Supervisor
 from abside_agent.document.tree import flaw
-from abside_agent.sources.observation import Heard, Word
+from abside_agent.sources.observation import Observation, WatchReport
 from abside_agent.watch.api import lines
-from abside_agent.watch.config_map import ExpiredError, GarbageError, RefusedError, State, event, listed
+from abside_agent.watch.config_map import ConfigMapState, ExpiredError, GarbageError, RefusedError, event, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from abside.snapshot import Problem
-    from abside_agent.watch.api import Access, Question
+    from abside_agent.watch.api import Access, WatchQuery
     from abside_agent.watch.topic import Topic
 
-Said = TypeVar("Said")
+WatchedContent = TypeVar("WatchedContent")
 
 log = Log("abside.agent")
 EXPIRED = "the API no longer knows the version"
@@ -41,7 +41,7 @@ CLOSE_SECONDS = 2.0  # a thread that does not end by then ends with the process
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class WatchTimeouts:
     """How long to wait, in seconds; 10,000 agents must neither come back in step nor ask too often."""
 
     watch: tuple[float, float] = (240.0, 300.0)  # after which the API ends a watch; jittered
@@ -52,25 +52,25 @@ class Patience:
     refused: float = 60.0  # after 401 and 403; jittered
     look: float = 1.0  # how often a new token is looked for while waiting
     start: float = 5.0  # for a thread to begin: the volume must not wait for it
-    said: float = 60.0  # away for longer than this, log and status say so: an upgrade of the API takes less
+    content: float = 60.0  # away for longer than this, log and status say so: an upgrade of the API takes less
 
 
-class Cluster(Generic[Said]):
+class Cluster(Generic[WatchedContent]):
     """Follows the ConfigMap `name`. `changed` is called in its thread whenever there is something new to hear."""
 
     def __init__(
         self,
         access: Access,
         name: str,
-        topic: Topic[Said],
+        topic: Topic[WatchedContent],
         changed: Callable[[], object],
-        patience: Patience | None = None,
+        patience: WatchTimeouts | None = None,
     ) -> None:
         self._access = access
         self._name = name
         self._topic = topic
         self._changed = changed
-        self._patience = patience or Patience()
+        self._patience = patience or WatchTimeouts()
         self._chance = random.Random()
         self._backoff = Backoff(self._patience.first, self._patience.longest, self._chance)
         self._thread = Thread(target=self._live, name="fast-watch", daemon=True)
@@ -83,7 +83,9 @@ class Cluster(Generic[Said]):
         self._response: aiohttp.ClientResponse | None = None  # of the watch that stands
         self._stood_since: float | None = None
         self._away_since: float | None = time.monotonic()
-        self.heard: Heard[Said] = Heard(None)  # replaced whole, so that another thread may read it
+        self.report: WatchReport[WatchedContent] = WatchReport(
+            None
+        )  # replaced whole, so that another thread may read it
 
     def start(self) -> None:
         """Begin to follow; where that takes too long, the volume stands alone for now and a person is told."""
@@ -125,8 +127,8 @@ class Cluster(Generic[Said]):
 
     def _give_up(self, why: str) -> None:
         """Go on by the volume: nothing more is heard of the API, and a person is told."""
-        word = self.heard.word
-        self._say(Heard(word and replace(word, is_fresh=False), self._problem(why)))
+        observation = self.report.observation
+        self._say(WatchReport(observation and replace(observation, is_fresh=False), self._problem(why)))
         self._answered.set()
 
     async def _run(self) -> None:
@@ -181,7 +183,7 @@ class Cluster(Generic[Said]):
         brief = time.monotonic() - begun < patience.first
         return self._next_seconds() if brief and not self._must_list else 0.0
 
-    async def _watch(self, question: Question) -> None:
+    async def _watch(self, question: WatchQuery) -> None:
         async with question.watch(self._version, self._chance.uniform(*self._patience.watch)) as response:
             self._response = response
             self._stands()
@@ -196,9 +198,9 @@ class Cluster(Generic[Said]):
             finally:
                 self._response = None
 
-    def _tell(self, state: State, at: float) -> None:
+    def _tell(self, state: ConfigMapState, at: float) -> None:
         if state.keys is not None:
-            self._say(Heard(Word(self._topic.read(state.keys), at, is_fresh=True), self.heard.problem))
+            self._say(WatchReport(Observation(self._topic.read(state.keys), at, is_fresh=True), self.report.problem))
             self._answered.set()
         self._version = state.version  # last: what could not be read is told again
 
@@ -208,22 +210,22 @@ class Cluster(Generic[Said]):
         if self._away_since is not None:
             self._away_since = None
             log.info("fast_watch", config_map=self._name)
-        word = self.heard.word
-        self._say(Heard(word and replace(word, is_fresh=True)))
+        observation = self.report.observation
+        self._say(WatchReport(observation and replace(observation, is_fresh=True)))
 
     def _away(self, why: str, refusal: RefusedError | None = None) -> float:
         """Note that the API tells us nothing; give how long to wait before it is asked again."""
         now = time.monotonic()
         self._away_since = now if self._away_since is None else self._away_since
         needs_person = refusal is not None and refusal.status in FOR_A_PERSON
-        problem = self.heard.problem
-        if problem is None and (needs_person or now - self._away_since >= self._patience.said):
+        problem = self.report.problem
+        if problem is None and (needs_person or now - self._away_since >= self._patience.content):
             problem = self._problem(why if needs_person else f"the Kubernetes API is away: {why}")
             then = f"{self._topic.what} come by the volume; {self._topic.meanwhile}"
             log.error("fast_watch_lost", config_map=self._name, why=why, then=then)
         log.debug("fast_watch_away", why=why)
-        word = self.heard.word
-        self._say(Heard(word and replace(word, is_fresh=False), problem))
+        observation = self.report.observation
+        self._say(WatchReport(observation and replace(observation, is_fresh=False), problem))
         self._answered.set()
         if needs_person:
             return self._chance.uniform(self._patience.refused / 2, self._patience.refused)
@@ -237,9 +239,9 @@ class Cluster(Generic[Said]):
         remedy = f"see the Role {self._topic.role}, and that the pod can reach the API"
         return flaw(self._name, "FAST_WATCH", (), message, remedy, severity="warning").problem
 
-    def _say(self, heard: Heard[Said]) -> None:
-        if heard != self.heard:
-            self.heard = heard
+    def _say(self, report: WatchReport[WatchedContent]) -> None:
+        if report != self.report:
+            self.report = report
             self._changed()
 
     def _next_seconds(self) -> float:

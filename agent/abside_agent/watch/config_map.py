@@ -42,24 +42,24 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class ConfigMapState:
     """The ConfigMap at one version: each key's bytes, in order; None where only the version is told (a bookmark)."""
 
     version: str
     keys: dict[str, bytes] | None
 
 
-def listed(body: bytes, name: str) -> State:
+def listed(body: bytes, name: str) -> ConfigMapState:
     """Read a list; a ConfigMap that does not exist has no keys, as its volume would show. Raises GarbageError."""
     entry = _map(body)
     items = entry.get("items") or []
     if entry.get("kind") != "ConfigMapList" or not isinstance(items, list):
         raise GarbageError("it is no list of ConfigMaps")
     found = [item for item in items if _metadata(item).get("name") == name]
-    return State(_version(entry), _keys(found[0]) if found else {})
+    return ConfigMapState(_version(entry), _keys(found[0]) if found else {})
 
 
-def event(line: bytes, name: str) -> State | None:
+def event(line: bytes, name: str) -> ConfigMapState | None:
     """Read a watch event; None for another ConfigMap's. Raises GarbageError, ExpiredError, RefusedError."""
     entry = _map(line)
     kind, content = entry.get("type"), entry.get("object")
@@ -67,7 +67,7 @@ def event(line: bytes, name: str) -> State | None:
         raise GarbageError("an event without an object")
     match kind:
         case "BOOKMARK":
-            return State(_version(content), None)
+            return ConfigMapState(_version(content), None)
         case "ERROR":
             code = content.get("code")
             if code == HTTPStatus.GONE:
@@ -76,7 +76,7 @@ def event(line: bytes, name: str) -> State | None:
         case "ADDED" | "MODIFIED" | "DELETED":
             if _metadata(content).get("name") != name:
                 return None
-            return State(_version(content), {} if kind == "DELETED" else _keys(content))
+            return ConfigMapState(_version(content), {} if kind == "DELETED" else _keys(content))
     raise GarbageError(f"an event of the type {str(kind)[:40]!r}")
 
 

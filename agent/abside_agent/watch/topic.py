@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from abside_agent.document.reading import Pauses
 
-Said = TypeVar("Said")
+TopicContent = TypeVar("TopicContent")
 
 
 @dataclass(frozen=True, slots=True)
-class Topic(Generic[Said]):
+class Topic(Generic[TopicContent]):
     """`read` makes of the keys what holds; `what` comes by the volume instead, `meanwhile`; `role` is the right."""
 
-    read: Callable[[Mapping[str, bytes]], Said]
+    read: Callable[[Mapping[str, bytes]], TopicContent]
     what: str
     meanwhile: str
     role: str

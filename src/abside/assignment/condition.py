@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from abside.snapshot import AttributeType, Json
 
-Path: TypeAlias = "tuple[str | int, ...]"
+ConditionPath: TypeAlias = "tuple[str | int, ...]"
 
 MAX_DEPTH = 3  # groups within groups: what a person can still read
 MAX_CONDITIONS = 50  # about 8 µs a request at worst
@@ -47,7 +47,7 @@ _NOTHING = object()  # a mistake of absence: there is no value to show
 class ConditionError:
     """One mistake in an eligibility; `path` leads to it from the eligibility's root, as keys and indexes."""
 
-    path: Path
+    path: ConditionPath
     code: str
     value: str
     message: str
@@ -74,10 +74,10 @@ class _Compiling:
     errors: list[ConditionError] = field(default_factory=list)
     conditions: int = 0
 
-    def wrong(self, path: Path, code: str, value: object, message: str, remedy: str) -> None:
+    def wrong(self, path: ConditionPath, code: str, value: object, message: str, remedy: str) -> None:
         self.errors.append(ConditionError(path, code, _shown(value), message, remedy))
 
-    def nodes(self, tree: object, path: Path, *, depth: int) -> list[Json]:
+    def nodes(self, tree: object, path: ConditionPath, *, depth: int) -> list[Json]:
         if not isinstance(tree, list):
             self.wrong(path, "WRONG_TYPE", tree, "a list of conditions stands here", 'begin each condition with "- "')
             return []
@@ -86,7 +86,7 @@ class _Compiling:
         found = [self.node(entry, (*path, index), depth) for index, entry in enumerate(tree)]
         return [node for node in found if node is not None]
 
-    def node(self, entry: object, path: Path, depth: int) -> Json:
+    def node(self, entry: object, path: ConditionPath, depth: int) -> Json:
         if not isinstance(entry, dict):
             remedy = "write {attribute: …, op: …, value: …}, {any: […]} or {all: […]}"
             self.wrong(path, "WRONG_TYPE", entry, "a condition is a mapping", remedy)
@@ -100,7 +100,7 @@ class _Compiling:
             return None
         return {groups[0]: self.nodes(entry[groups[0]], (*path, groups[0]), depth=depth + 1)}
 
-    def leaf(self, entry: dict[object, object], path: Path) -> Json:
+    def leaf(self, entry: dict[object, object], path: ConditionPath) -> Json:
         self.conditions += 1
         if self.conditions > MAX_CONDITIONS:
             if self.conditions == MAX_CONDITIONS + 1:
@@ -129,14 +129,16 @@ class _Compiling:
             node["or_missing"] = True
         return node
 
-    def known_fields(self, entry: dict[object, object], path: Path, known: Sequence[str], message: str) -> None:
+    def known_fields(
+        self, entry: dict[object, object], path: ConditionPath, known: Sequence[str], message: str
+    ) -> None:
         for key in entry:
             if key not in known:
                 where = (*path, key if isinstance(key, str | int) else str(key))
                 remedy = _did_you_mean(key, known) or f"known here: {', '.join(known)}"
                 self.wrong(where, "UNKNOWN_FIELD", key, message, remedy)
 
-    def attribute(self, entry: dict[object, object], path: Path) -> tuple[str, AttributeType | None]:
+    def attribute(self, entry: dict[object, object], path: ConditionPath) -> tuple[str, AttributeType | None]:
         """Give the name and its type, None where it is not known."""
         if "attribute" not in entry:
             self.wrong(path, "MISSING_FIELD", _NOTHING, "a condition names its attribute", "add attribute: …")
@@ -152,7 +154,7 @@ class _Compiling:
             self.wrong(where, "WRONG_TYPE", name, "an attribute's name is a string", "write one declared name")
         return "", None
 
-    def op(self, entry: dict[object, object], path: Path, declared: AttributeType | None) -> str | None:
+    def op(self, entry: dict[object, object], path: ConditionPath, declared: AttributeType | None) -> str | None:
         if "op" not in entry:
             self.wrong(
                 path, "MISSING_FIELD", _NOTHING, "a condition has an op", f"add op: …, one of {_listed(declared)}"
@@ -170,7 +172,7 @@ class _Compiling:
             return None
         return op
 
-    def or_missing(self, entry: dict[object, object], path: Path, op: str | None) -> bool:
+    def or_missing(self, entry: dict[object, object], path: ConditionPath, op: str | None) -> bool:
         value = entry.get("or_missing", False)
         where = (*path, "or_missing")
         if not isinstance(value, bool):
@@ -180,7 +182,7 @@ class _Compiling:
             self.wrong(where, "UNEXPECTED_FIELD", value, f"{op} already says what a missing value means", "drop it")
         return value
 
-    def operand(self, value: object, path: Path, op: str, declared: AttributeType | None) -> Json:
+    def operand(self, value: object, path: ConditionPath, op: str, declared: AttributeType | None) -> Json:
         """Give the operand in its normal form. Without a known type only its shape can be checked."""
         if op not in LIST_OPS:
             if isinstance(value, list):
@@ -204,7 +206,7 @@ class _Compiling:
         kept = cast("set[str]", {item for item in found if item is not None})
         return [*sorted(kept)]
 
-    def single(self, value: object, path: Path, declared: AttributeType) -> str | float | bool | None:
+    def single(self, value: object, path: ConditionPath, declared: AttributeType) -> str | float | bool | None:
         try:
             return normal(value, declared)
         except OperandError as exc:

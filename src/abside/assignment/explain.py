@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from abside.assignment.assign import Decision, Evaluator, Reason
-    from abside.assignment.plan import Answer, PlacementPlan
+    from abside.assignment.plan import PlacementDecision, PlacementPlan
     from abside.assignment.unit import Subject
     from abside.snapshot import Json
 
-Question = Literal["force", "status", "unit", "eligibility", "layer", "traffic", "variant"]
+StepName = Literal["force", "status", "unit", "eligibility", "layer", "traffic", "variant"]
 
-ANSWERED_BY: dict[Reason, Question] = {
+ANSWERED_BY: dict[Reason, StepName] = {
     "FORCED": "force",
     "PAUSED": "status",
     "DRAFT": "status",
@@ -42,7 +42,7 @@ class ExplainedStep:
     """One question of one experiment. `reason` stands where this question decided."""
 
     experiment: str
-    step: Question
+    step: StepName
     ok: bool
     reason: Reason | None = None
     bucket: int | None = None
@@ -74,7 +74,7 @@ class ExplainedStep:
 class Explanation:
     """Assign's answer, how each experiment of the placement came to its part, and where each parameter is from."""
 
-    answer: Answer
+    answer: PlacementDecision
     steps: tuple[ExplainedStep, ...]
     provenance: dict[str, str]  # parameter → "placement", or "experiment/variant"
 
@@ -90,13 +90,13 @@ def explain(plan: PlacementPlan, subject: Subject) -> Explanation:
 def _steps(evaluator: Evaluator, decision: Decision, subject: Subject) -> Iterator[ExplainedStep]:
     """Yield the questions up to the one that decided: all before it were passed."""
     last = ANSWERED_BY[decision.reason]
-    questions: tuple[Question, ...] = ("status", "unit", "eligibility", "layer", "traffic", "variant")
+    questions: tuple[StepName, ...] = ("status", "unit", "eligibility", "layer", "traffic", "variant")
     for question in ("force",) if last == "force" else questions[: questions.index(last) + 1]:
         yield from _asked(evaluator, decision, subject, question, decision.reason if question == last else None)
 
 
 def _asked(
-    evaluator: Evaluator, decision: Decision, subject: Subject, question: Question, reason: Reason | None
+    evaluator: Evaluator, decision: Decision, subject: Subject, question: StepName, reason: Reason | None
 ) -> Iterator[ExplainedStep]:
     experiment = evaluator.experiment
     unit_id_utf8 = b"" if decision.unit is None else decision.unit[1].encode()

@@ -26,7 +26,7 @@ _BY_EXPERIMENT = attrgetter("experiment")
 _FORCED = attrgetter("forced")
 
 
-class Assigned(NamedTuple):
+class AssignedVariant(NamedTuple):
     """One variant given, as the answer and the exposure event tell it."""
 
     experiment: str
@@ -37,12 +37,12 @@ class Assigned(NamedTuple):
     traffic_bp: int
 
 
-class Answer(NamedTuple):
+class PlacementDecision(NamedTuple):
     """What a subject gets at a placement. `config` is shared between answers: read it, never change it."""
 
     config: Parameters
     config_id: str
-    assignments: tuple[Assigned, ...]  # by experiment id
+    assignments: tuple[AssignedVariant, ...]  # by experiment id
     unit: UnitId | None  # what `user_or_session` experiments used
 
 
@@ -116,7 +116,7 @@ class PlacementPlan:
             found.sort(key=_BY_EXPERIMENT)
         return tuple(found)
 
-    def assign(self, subject: Subject) -> Answer:
+    def assign(self, subject: Subject) -> PlacementDecision:
         """Answer one subject, whose `placement` is this one. Pure but for the kept configurations; never raises."""
         arms = self.arms(subject)
         merged = self.merged(arms)
@@ -124,8 +124,10 @@ class PlacementPlan:
         for arm in arms:
             unit = arm.unit_of(subject)
             if unit is not None:
-                assigned.append(Assigned(arm.experiment, arm.variant.id, arm.phase, unit, arm.forced, arm.traffic_bp))
-        return Answer(merged.config, merged.config_id, tuple(assigned), subject.unit)
+                assigned.append(
+                    AssignedVariant(arm.experiment, arm.variant.id, arm.phase, unit, arm.forced, arm.traffic_bp)
+                )
+        return PlacementDecision(merged.config, merged.config_id, tuple(assigned), subject.unit)
 
     def merged(self, arms: tuple[Arm, ...]) -> Merged:
         """Give the configuration for these arms, which are sorted by experiment id."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Check: TypeAlias = Callable[[Subject], bool]
 Saw: TypeAlias = Callable[[Subject], "Json"]
 Note: TypeAlias = Callable[[Subject], str]
-Node: TypeAlias = dict[str, Any]
+ConditionNode: TypeAlias = dict[str, Any]
 
 SHOWN_VALUES = 5  # of a long list, in an explanation
 
@@ -54,7 +54,7 @@ def build(conditions: Iterable[Json]) -> Target:
 
     What is built never raises: operations and operands are held here to the declared type.
     """
-    built = tuple(_condition(cast("Node", node)) for node in conditions)
+    built = tuple(_condition(cast("ConditionNode", node)) for node in conditions)
     return Target(_all([condition.check for condition in built]), built)
 
 
@@ -66,7 +66,7 @@ def explain(target: Target, subject: Subject) -> list[tuple[str, Json, bool, str
     ]
 
 
-def _condition(node: Node) -> Condition:
+def _condition(node: ConditionNode) -> Condition:
     for word, joined in (("any", _any), ("all", _all)):
         if word in node:
             parts = [_condition(part) for part in node[word]]
@@ -75,7 +75,7 @@ def _condition(node: Node) -> Condition:
     return _leaf(node)
 
 
-def _leaf(node: Node) -> Condition:
+def _leaf(node: ConditionNode) -> Condition:
     name, declared, op = node["attribute"], node["type"], node["op"]
     _hold(node, name, declared, op)
     saw = _BUILT_IN.get(name) or _attribute(name)
@@ -93,7 +93,7 @@ def _leaf(node: Node) -> Condition:
     return Condition(text, check, saw, _note(node, saw))
 
 
-def _hold(node: Node, name: Any, declared: Any, op: Any) -> None:
+def _hold(node: ConditionNode, name: Any, declared: Any, op: Any) -> None:
     """Hold a leaf to the table of operations: a wrong operand would raise on every request, not only here."""
     if declared not in READERS:
         raise ValueError(f"the attribute type {declared!r} is not known")
@@ -172,7 +172,7 @@ def _any(checks: list[Check]) -> Check:
     return any_of
 
 
-def _saw_each(nodes: list[Node], parts: list[Condition]) -> Saw:
+def _saw_each(nodes: list[ConditionNode], parts: list[Condition]) -> Saw:
     """Show what a group saw, by attribute, those of the groups within it too."""
 
     def saw(subject: Subject) -> Json:
@@ -197,7 +197,7 @@ _IS_NO: dict[AttributeType, str] = {
 }
 
 
-def _note(node: Node, saw: Saw) -> Note:
+def _note(node: ConditionNode, saw: Saw) -> Note:
     """Say where a value is there, but not of the declared type: then the condition does not know it."""
     name, declared = node["attribute"], cast("AttributeType", node["type"])
 
@@ -212,7 +212,7 @@ def _notes(parts: list[Condition]) -> Note:
     return lambda subject: "; ".join(dict.fromkeys(filter(None, (part.note(subject) for part in parts))))
 
 
-def _text(node: Node) -> str:
+def _text(node: ConditionNode) -> str:
     words = [node["attribute"], node["op"]]
     if "value" in node:
         words.append(_operand_text(node["type"], node["value"]))

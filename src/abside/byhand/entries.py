@@ -25,7 +25,7 @@ class NoSpool(Exception):  # noqa: N818 read as a sentence where it is caught
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SpoolEntry:
     """What a file holds: its good events in order, and what is wrong with the rest (empty: nothing)."""
 
     payloads: list[bytes]
@@ -48,7 +48,7 @@ class Entry:
         """The file's name, as people write it."""
         return self.path.name if self.path.name.isprintable() else ascii(self.path.name)
 
-    def contents(self) -> Found:
+    def contents(self) -> SpoolEntry:
         """Read the file's good events from its cursor on. Raises OSError."""
         found = good_frames(read_regular(self.path, MAX_SEGMENT_BYTES))
         left = share(self.part, len(found.payloads)).start
@@ -56,7 +56,7 @@ class Entry:
         shown = [str(one) for one in damage[:SHOWN_DAMAGE]]
         if len(damage) > SHOWN_DAMAGE:
             shown.append(f"and {len(damage) - SHOWN_DAMAGE} more")
-        return Found(found.payloads[left:], "; ".join(shown))
+        return SpoolEntry(found.payloads[left:], "; ".join(shown))
 
     def obstacle(self) -> str:
         """Return why a file of dead/ cannot go back into the queue; empty when it can."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from abside.client.fallback import Stats
-    from abside.client.message import Question, Report
+    from abside.client.message import DecisionCall, EventCall
 
 MAX_CONNECTIONS = 100  # beyond it calls queue for a connection, within their deadline; an answer takes 0.1 ms
 IDLE_SECONDS = 60.0  # below the sidecar's 75: so that this side closes
@@ -71,10 +71,10 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _one(self, question: Question) -> Assignment:
+    async def _one(self, question: DecisionCall) -> Assignment:
         return (await self._many(question))[question.placements[0]]
 
-    async def _many(self, question: Question) -> dict[str, Assignment]:
+    async def _many(self, question: DecisionCall) -> dict[str, Assignment]:
         try:
             status, body = await self._post("/v1/assign", question.fields, question.deadline_seconds)
             answers = read_answers(question, status, body)
@@ -89,7 +89,7 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
         self._tell_beside()
         return answers
 
-    async def _report(self, report: Report) -> bool:
+    async def _report(self, report: EventCall) -> bool:
         try:
             read_accepted(*await self._post(report.path, report.body, report.deadline_seconds))
         except CallFailed as failed:

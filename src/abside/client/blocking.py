@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from abside.client.fallback import Stats
-    from abside.client.message import Question, Report
+    from abside.client.message import DecisionCall, EventCall
 
 
 @dataclass(slots=True)
@@ -75,10 +75,10 @@ class Client(Calls[Assignment, dict[str, Assignment], bool]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _one(self, question: Question) -> Assignment:
+    def _one(self, question: DecisionCall) -> Assignment:
         return self._many(question)[question.placements[0]]
 
-    def _many(self, question: Question) -> dict[str, Assignment]:
+    def _many(self, question: DecisionCall) -> dict[str, Assignment]:
         here, until = self._here(), self._until(question.deadline_seconds)
         try:
             status, body = here.pool.post("/v1/assign", encode(question.fields), until)
@@ -94,7 +94,7 @@ class Client(Calls[Assignment, dict[str, Assignment], bool]):
         self._tell_beside(here)
         return answers
 
-    def _report(self, report: Report) -> bool:
+    def _report(self, report: EventCall) -> bool:
         here, until = self._here(), self._until(report.deadline_seconds)
         try:
             read_accepted(*here.pool.post(report.path, encode(report.body), until))

@@ -6,7 +6,7 @@ import secrets
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from abside.client.message import NO_FALLBACKS, Question, Report
+from abside.client.message import NO_FALLBACKS, DecisionCall, EventCall
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -55,7 +55,7 @@ class Calls(ABC, Generic[One, Many, Done]):
         fields = {"placement": placement, "expose": expose, "attributes": attributes, "force": force, "bot": bot}
         fields |= _who(user_id, session_id, pinned_unit, visit)
         fallbacks = {placement: fallback} if fallback is not None else NO_FALLBACKS
-        return self._one(Question((placement,), False, _given(fields), fallbacks, visit, deadline_seconds))
+        return self._one(DecisionCall((placement,), False, _given(fields), fallbacks, visit, deadline_seconds))
 
     def assign_many(
         self,
@@ -84,7 +84,7 @@ class Calls(ABC, Generic[One, Many, Done]):
             _check_name(name)
         fields = {"placements": names, "expose": expose, "attributes": attributes, "force": force, "bot": bot}
         fields |= _who(user_id, session_id, pinned_unit, visit)
-        return self._many(Question(names, True, _given(fields), fallbacks or NO_FALLBACKS, visit, deadline_seconds))
+        return self._many(DecisionCall(names, True, _given(fields), fallbacks or NO_FALLBACKS, visit, deadline_seconds))
 
     def expose(self, token: str | Iterable[str], *, deadline_seconds: float | None = None) -> Done:
         """Log the exposure of a prefetched answer that is used now, or of several: true when the sidecar has it.
@@ -92,7 +92,7 @@ class Calls(ABC, Generic[One, Many, Done]):
         May be called again after a false: the exposure carries its id and is counted once.
         """
         tokens = token if isinstance(token, str) else list(token)
-        return self._report(Report("/v1/exposures", {"exposure_token": tokens}, deadline_seconds))
+        return self._report(EventCall("/v1/exposures", {"exposure_token": tokens}, deadline_seconds))
 
     def event(
         self,
@@ -114,16 +114,16 @@ class Calls(ABC, Generic[One, Many, Done]):
         who = _who(user_id, session_id, None, visit)
         who.pop("pinned_unit")
         named = {"type": type, "event_id": event_id or secrets.token_hex(12)}
-        return self._report(Report("/v1/events", {**_given(fields), **_given(who), **named}, deadline_seconds))
+        return self._report(EventCall("/v1/events", {**_given(fields), **_given(who), **named}, deadline_seconds))
 
     @abstractmethod
-    def _one(self, question: Question) -> One: ...
+    def _one(self, question: DecisionCall) -> One: ...
 
     @abstractmethod
-    def _many(self, question: Question) -> Many: ...
+    def _many(self, question: DecisionCall) -> Many: ...
 
     @abstractmethod
-    def _report(self, report: Report) -> Done: ...
+    def _report(self, report: EventCall) -> Done: ...
 
 
 def _who(user_id: Id | None, session_id: Id | None, pinned_unit: Unit | None, visit: Visit | None) -> dict[str, Any]:

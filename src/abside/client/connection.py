@@ -28,7 +28,7 @@ class Connection:
         """Connect before `until` (monotonic seconds). Raises CallFailed."""
         self._socket = _connect(address, until)
         self._wire = _Wire(self._socket)
-        self._reader = _Reader(self._wire)
+        self._reader = _AnswerReader(self._wire)
         self.kept = False  # it has answered before
         self.idle_from = 0.0  # monotonic seconds
 
@@ -52,7 +52,7 @@ class Connection:
         self._wire.rest()
         return not self._reader.peek(1) and not self._wire.ended
 
-    def makefile(self, _mode: str) -> _Reader:
+    def makefile(self, _mode: str) -> _AnswerReader:
         """Give http.client what it reads from."""
         return self._reader
 
@@ -76,7 +76,7 @@ class Connection:
         return response.status, body
 
 
-class _Reader(io.BufferedReader):
+class _AnswerReader(io.BufferedReader):
     def close(self) -> None:
         """Stay open: http.client closes it after each answer, and bytes behind an answer must not be lost sight of."""
 

@@ -21,7 +21,7 @@ from abside.client.result import Assignment, Refused
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from abside.client.message import Question
+    from abside.client.message import DecisionCall
     from abside.client.result import CallFailed, Why
 
 EVENT_TYPE = "client_fallback"
@@ -92,7 +92,7 @@ class Fallbacks:
                 if (known is None and len(self.bases) < MAX_BASES) or (known and known[0] != answer.config_id):
                     self.bases[answer.placement] = (answer.config_id, json.dumps(answer.config))
 
-    def give(self, question: Question, failed: CallFailed) -> dict[str, Assignment]:
+    def give(self, question: DecisionCall, failed: CallFailed) -> dict[str, Assignment]:
         """Answer a question without the sidecar, count it, and keep it to be told."""
         self._say(failed)
         fields = question.fields
@@ -165,7 +165,7 @@ class Fallbacks:
             counts = dict(self._counts)
             return Stats(self._answered, counts, self._lost_reports, untold, self._told, self._untellable)
 
-    def _answer(self, placement: str, question: Question, why: Why) -> Assignment:
+    def _answer(self, placement: str, question: DecisionCall, why: Why) -> Assignment:
         known = self.bases.get(placement)
         if known is not None:
             return Assignment(placement, json.loads(known[1]), known[0], fallback=True, why=why)

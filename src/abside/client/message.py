@@ -13,7 +13,7 @@ from abside.client.result import Assigned, Assignment, CallFailed, Refused, Unit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from abside.client.result import Parameters
+    from abside.client.result import Config
     from abside.client.visit import Visit
 
 MAX_ANSWER_BYTES = 1024 * 1024  # 32 placements of 30 KB; reading more JSON than that outlasts the deadline
@@ -22,7 +22,7 @@ _CODE = re.compile(r"[A-Z_]{1,32}\Z")  # what a log line may repeat of an answer
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class DecisionCall:
     """One call for a decision: the request's fields, and what to answer if the sidecar does not."""
 
     placements: tuple[str, ...]
@@ -34,7 +34,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class EventCall:
     """One call that tells the sidecar something: an event, or the tokens of answers that were used."""
 
     path: str
@@ -51,7 +51,7 @@ def encode(value: Any) -> bytes:
         raise Refused("UNSENDABLE", f"the request is not JSON ({type(exc).__name__})") from exc
 
 
-def read_answers(question: Question, status: int, body: bytes) -> dict[str, Assignment]:
+def read_answers(question: DecisionCall, status: int, body: bytes) -> dict[str, Assignment]:
     """Read the answer of `/v1/assign`, by placement. Raises CallFailed, Refused."""
     answer = _document(status, body, 200)
     try:
@@ -104,7 +104,7 @@ def _assignment(fields: dict[str, Any], placement: str, unit: Unit | None, revis
     if not isinstance(exposure_id, str | None) or not isinstance(token, str | None):
         raise _garbage("exposure_id is not text")
     assignments = tuple(_assigned(one) for one in fields["assignments"])
-    return Assignment(placement, cast("Parameters", config), config_id, assignments, exposure_id, token, unit, revision)
+    return Assignment(placement, cast("Config", config), config_id, assignments, exposure_id, token, unit, revision)
 
 
 def _assigned(fields: dict[str, Any]) -> Assigned:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
-Parameters: TypeAlias = dict[str, Any]  # what JSON can carry, by parameter name
-UnitKind = Literal["user", "session"]
+Config: TypeAlias = dict[str, Any]  # what JSON can carry, by parameter name
+PinnedKind = Literal["user", "session"]
 # Why an answer is a fallback: no answer within the deadline; no connection, or one that was cut; a 5xx, 408 or 429;
 # an answer that is not the sidecar's; a 4xx, which is the caller's to mend.
 Why = Literal["timeout", "unreachable", "unavailable", "garbage", "refused"]
@@ -15,7 +15,7 @@ Why = Literal["timeout", "unreachable", "unavailable", "garbage", "refused"]
 class Unit(TypedDict):
     """What was randomised: plain JSON, to be kept with the visit and sent back as `pinned_unit`."""
 
-    type: UnitKind
+    type: PinnedKind
     id: str
 
 
@@ -38,7 +38,7 @@ class Assignment:
     """
 
     placement: str
-    config: Parameters
+    config: Config
     config_id: str | None
     assignments: tuple[Assigned, ...] = ()  # by experiment id
     exposure_id: str | None = None

@@ -17,12 +17,12 @@ from abside.collector.keep.upkeep import Upkeep
 from abside.collector.keep.writer import StoreOwned, Writer
 from abside.collector.receive.intake import Intake
 from abside.collector.receive.token import Token, TokenUnreadable
-from abside.collector.status import Status, alive
+from abside.collector.status import CollectorStatus, alive
 from abside.collector.store import days_of
 from abside.environ import connections_within, now_us, raise_descriptor_limit
 from abside.files import open_regular
 from abside.log import Log
-from abside.serve import Bounds, Listener, Route, split_address
+from abside.serve.listener import Bounds, Listener, Route, split_address
 from abside.supervise import Supervisor
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
         body_seconds=settings.body_seconds,
     )
     supervisor = Supervisor(on_fatal=lambda name: log.error("task_ended", task=name))
-    status = Status(writer, grouper, intake, upkeep, supervisor, token)
+    status = CollectorStatus(writer, grouper, intake, upkeep, supervisor, token)
     listener = BatchListener(
         {
             "/v1/batches": {"POST": Route(intake.post)},  # no body bound here: intake reads it, after the token

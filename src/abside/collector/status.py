@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from abside.serve import Answer
+from abside.serve.listener import Response
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from abside.supervise import Supervisor
 
 
-class Status:
+class CollectorStatus:
     """Gathers the figures where they are kept; counts are since start."""
 
     def __init__(
@@ -38,7 +38,7 @@ class Status:
         self._supervisor = supervisor
         self._token = token
 
-    def get(self, request: web.BaseRequest, _: bytes) -> Answer:
+    def get(self, request: web.BaseRequest, _: bytes) -> Response:
         """Answer `/v1/status`. Raises Refusal 401 where a token is asked for."""
         self._intake.check_sender(request)
         counts = self._intake.counts
@@ -60,9 +60,9 @@ class Status:
             "pending_bytes": self._intake.pending.used_bytes,
             "errors": {name: error for name, error in errors.items() if error},
         }
-        return Answer(200, orjson.dumps(body))
+        return Response(200, orjson.dumps(body))
 
 
-def alive(_request: web.BaseRequest, _: bytes) -> Answer:
+def alive(_request: web.BaseRequest, _: bytes) -> Response:
     """Answer `/livez`: the loop runs."""
-    return Answer(200, b'{"status":"alive"}')
+    return Response(200, b'{"status":"alive"}')

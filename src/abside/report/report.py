@@ -14,7 +14,7 @@ from abside.report.tally.units import Tally
 if TYPE_CHECKING:
     from abside.report.store.engine import Engine
     from abside.report.store.source import Source
-    from abside.snapshot import Experiment, Head, Snapshot
+    from abside.snapshot import Experiment, Snapshot, SnapshotHead
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Report:
     rows: int
     set_aside: int
     overview: Overview
-    documents: Head
+    documents: SnapshotHead
     statuses: dict[str, str]  # experiment of the documents → its status there
     ledger: Ledger
     outcome_copies: int

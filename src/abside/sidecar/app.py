@@ -17,12 +17,12 @@ from abside.assignment.unit import SHARED_IDS, nobody
 from abside.environ import connections_within, now_us, raise_descriptor_limit
 from abside.event import EventIds
 from abside.log import Log
-from abside.serve import Bounds, Listener
+from abside.serve.listener import Bounds, Listener
 from abside.sidecar import routes
 from abside.sidecar.active.configs import Configs
 from abside.sidecar.active.current import Cell
 from abside.sidecar.active.follow import Follower
-from abside.sidecar.decide.handlers import Desk
+from abside.sidecar.decide.handlers import HandlerContext
 from abside.sidecar.decide.request import Rules
 from abside.sidecar.fast.fastpath import FastDoor
 from abside.sidecar.observe.health import Health
@@ -39,7 +39,7 @@ from abside.upstream.choose import open_upstream
 from abside.upstream.http import Timeouts
 
 if TYPE_CHECKING:
-    from abside.serve import Answer
+    from abside.serve.listener import Response
     from abside.sidecar.settings import SidecarSettings
     from abside.upstream.contract import Upstream
 
@@ -77,18 +77,18 @@ class Sidecar:
         self.spool = spool
         self.upstream = upstream
         self.shipper = None if upstream is None else Shipper(spool, upstream, ShipperSettings(source["pod"]), now_us)
-        self.desk = Desk(cell, journal, configs, _rules(settings), now_us)
+        self.context = HandlerContext(cell, journal, configs, _rules(settings), now_us)
         startup_until = time.monotonic() + settings.startup_seconds
         self.health = Health(cell, time.monotonic, startup_until, lambda: spool.trouble)
         self.follower = Follower(settings.snapshot, cell, now_us, settings.poll_seconds, configs.applied)
         self.decisions = Listener(
-            routes.decisions(self.desk, settings, self.status), _bounds(settings), settings.allow_name
+            routes.decisions(self.context, settings, self.status), _bounds(settings), settings.allow_name
         )
-        self.fast = FastDoor(self.decisions, routes.fast(self.desk, settings), journal.flush)
+        self.fast = FastDoor(self.decisions, routes.fast(self.context, settings), journal.flush)
         if settings.fast_path == "on":
             self.decisions.factory = self.fast
         self.metrics = Metrics(
-            self.desk,
+            self.context,
             self.shipper,
             self.supervisor,
             self.decisions,
@@ -133,12 +133,12 @@ class Sidecar:
             self.supervisor.start("ship", self.shipper.run)
         else:
             log.warning("no_upstream", consequence="events stay in the spool until it is full; give --upstream")
-        revision = self.desk.cell.current.revision if self.desk.cell.current else None
+        revision = self.context.cell.current.revision if self.context.cell.current else None
         log.info("listening", decisions=self.addresses, admin=self.admin_address, revision=revision)
 
-    def status(self) -> Answer:
+    def status(self) -> Response:
         """Give `GET /v1/status`."""
-        return status(self.desk, self.shipper, self.supervisor, draining=self.health.draining)
+        return status(self.context, self.shipper, self.supervisor, draining=self.health.draining)
 
     async def drain(self) -> None:
         """End in order: stop being ready, serve a little longer, close the doors, seal, ship what time allows."""
@@ -151,7 +151,7 @@ class Sidecar:
         self.fast.close()
         await self.decisions.close(CLOSE_SECONDS)
         await self.supervisor.stop("follow", "tell", "spool")
-        self.desk.journal.ending = True
+        self.context.journal.ending = True
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                 await self.spool.seal()
@@ -183,7 +183,7 @@ class Sidecar:
     async def _tell(self) -> None:
         while True:
             await asyncio.sleep(TELL_SECONDS)
-            self.desk.configs.tell()
+            self.context.configs.tell()
 
     def _fatal(self, name: str) -> None:
         log.error("fatal", task=name)

@@ -31,7 +31,7 @@ CONNECT_SECONDS = 5.0  # a receiver in the cluster accepts at once; a longer wai
 ANSWER_SECONDS = 30.0  # our collector groups batches for seconds before it stores and answers
 
 
-class TokenError(Exception):
+class BearerTokenError(Exception):
     """The bearer token cannot be had at the moment; the sentence says why and never holds the token."""
 
 
@@ -80,7 +80,7 @@ class HttpUpstream:
             return Rejected(f"the batch cannot be sent as JSON: {exc}", final=True, some_of_it=True)
         try:
             headers = self._headers(batch)
-        except TokenError as exc:
+        except BearerTokenError as exc:
             return Retry(str(exc), loud=True)
         body = await compress(body, self._encoding)
         session = self._session = self._session or self._connect()

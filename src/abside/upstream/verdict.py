@@ -18,7 +18,7 @@ Meaning = Literal["stored", "had_it", "later", "halve", "mend", "reject"]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class RetryRule:
     """Some statuses, what they mean, and the reason."""
 
     statuses: Container[int]
@@ -26,19 +26,21 @@ class Row:
     why: str
 
 
-TABLE: tuple[Row, ...] = (
-    Row({208}, "had_it", "a crash came between the upstream's answer and our unlink"),
-    Row(range(200, 300), "stored", "any success is worth what the receiver's storage is"),
-    Row({408}, "later", "the receiver gave up waiting: the network or its load, not the batch"),
-    Row({425}, "later", "early data was refused: the same request works on a settled connection"),
-    Row({429}, "later", "too many requests: its Retry-After is the rate it can bear"),
-    Row({413}, "halve", "the receiver's own bound on a body, which we cannot know"),
-    Row({401, 403}, "mend", "a token is missing, wrong or expired: the batch is good, a person or a rotation mends it"),
-    Row(range(400, 500), "reject", "the receiver read the batch and does not want it"),
-    Row(range(500, 600), "later", "the receiver is sick or restarting"),
-    Row(range(300, 400), "mend", "a batch is not sent on to an address nobody configured"),
+TABLE: tuple[RetryRule, ...] = (
+    RetryRule({208}, "had_it", "a crash came between the upstream's answer and our unlink"),
+    RetryRule(range(200, 300), "stored", "any success is worth what the receiver's storage is"),
+    RetryRule({408}, "later", "the receiver gave up waiting: the network or its load, not the batch"),
+    RetryRule({425}, "later", "early data was refused: the same request works on a settled connection"),
+    RetryRule({429}, "later", "too many requests: its Retry-After is the rate it can bear"),
+    RetryRule({413}, "halve", "the receiver's own bound on a body, which we cannot know"),
+    RetryRule(
+        {401, 403}, "mend", "a token is missing, wrong or expired: the batch is good, a person or a rotation mends it"
+    ),
+    RetryRule(range(400, 500), "reject", "the receiver read the batch and does not want it"),
+    RetryRule(range(500, 600), "later", "the receiver is sick or restarting"),
+    RetryRule(range(300, 400), "mend", "a batch is not sent on to an address nobody configured"),
 )
-_UNKNOWN = Row((), "mend", "no HTTP status that is known")
+_UNKNOWN = RetryRule((), "mend", "no HTTP status that is known")
 
 
 def verdict(status: int, detail: str = "", retry_after_seconds: float | None = None) -> Result:

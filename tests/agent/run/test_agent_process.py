@@ -173,14 +173,14 @@ def test_once_says_the_revision_also_where_nothing_changed(
 ) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "g.yaml").write_text(doc.GROUND)
-    said = []
+    content = []
     for _ in range(2):
         options = ("--config", str(tmp_path / "config"), "--snapshot", str(tmp_path / "snapshot"), "--once")
         with agent(*options) as process:
             assert process.wait(PATIENCE_SECONDS) == 0
-        said += re.findall(r" (published|unchanged) revision=(\w+)", capfd.readouterr().err)
-    assert [what for what, _ in said] == ["published", "unchanged"]
-    assert said[0][1] == said[1][1]
+        content += re.findall(r" (published|unchanged) revision=(\w+)", capfd.readouterr().err)
+    assert [what for what, _ in content] == ["published", "unchanged"]
+    assert content[0][1] == content[1][1]
 
 
 def test_once_with_nothing_to_read_publishes_nothing_and_fails(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from abside.snapshot import Problem, decode
 from abside_agent.document.reading import File, Reading
-from abside_agent.run.child.exchange import Order, Outcome
+from abside_agent.run.child.exchange import ChildReply, Order
 from abside_agent.run.child.inside import answer
 from abside_agent.run.child.spawn import ChildError, run
 
@@ -28,8 +28,8 @@ def test_an_order_and_an_outcome_cross_the_pipe_unchanged() -> None:
     problem = Problem("error", "X", "f", 1, 2, "p", "v", "m", "r")
     one = Order(b"reading", b"last", 5, 20, 1000, problem)
     assert Order.unpack(one.pack()) == one
-    other = Outcome(b"snapshot", "abc", {"placements": 1}, (problem,), {"a": "none"}, "why")
-    assert Outcome.unpack(other.pack()) == other
+    other = ChildReply(b"snapshot", "abc", {"placements": 1}, (problem,), {"a": "none"}, "why")
+    assert ChildReply.unpack(other.pack()) == other
     assert other.is_degraded
 
 

@@ -77,8 +77,8 @@ def test_a_missing_directory_is_waited_for_and_nothing_is_published_meanwhile(
     agent.turn()
     agent.turn()
     assert not world.file.exists()
-    said = [record.message.split()[0] for record in caplog.records]
-    assert said == ["problem", "problem", "nothing_published"]
+    content = [record.message.split()[0] for record in caplog.records]
+    assert content == ["problem", "problem", "nothing_published"]
     (world.path / "config").mkdir()
     world.write(g=doc.GROUND)
     agent.turn()
@@ -191,8 +191,8 @@ def test_each_problem_is_logged_once(world: World, doc: type[Doc], caplog: pytes
     agent.turn()
     (world.path / "paused" / "nobody").write_text("why")
     agent.turn()
-    said = [record.message.split()[0] for record in caplog.records]
-    assert said == ["problem", "held_back", "published", "problem", "published"]
+    content = [record.message.split()[0] for record in caplog.records]
+    assert content == ["problem", "held_back", "published", "problem", "published"]
     assert "x.yaml:2:" in caplog.records[0].message
     assert "degraded=true placements=2 layers=1 experiments=0 problems=1" in caplog.records[2].message
 

@@ -10,7 +10,7 @@ import pytest
 from abside.assignment.plan import build_plans
 from abside.snapshot import Experiment, Placement, Variant, assemble, decode, encode
 from abside_agent.document.reading import File, Reading
-from abside_agent.run.child.exchange import Order, Outcome
+from abside_agent.run.child.exchange import ChildReply, Order
 from abside_agent.run.child.inside import answer
 from abside_agent.settle import check as checking
 from abside_agent.settle.build import TOGETHER, unbuildable
@@ -88,7 +88,7 @@ def test_what_only_together_cannot_be_taken_refuses_the_whole(monkeypatch: pytes
     assert refusal.problem.code == "UNBUILDABLE"
 
 
-def ordered(text: str, last: bytes, pauses: dict[str, str] | None = None) -> Outcome:
+def ordered(text: str, last: bytes, pauses: dict[str, str] | None = None) -> ChildReply:
     reading = Reading((File("f.yaml", text.encode()),), paused={"paused": pauses or {}})
     return answer(Order(reading.pack(), last, NOW_US, 10, 2**30))
 

@@ -13,7 +13,7 @@ from abside_agent.settle.settle import settle
 from abside_agent.sources.followed import Followed
 from abside_agent.sources.keys import READ_BYTES, Keys, documents_of
 from abside_agent.sources.mounted import Mounted
-from abside_agent.sources.observation import Heard, Word
+from abside_agent.sources.observation import Observation, WatchReport
 from abside_agent.sources.trust import LATE_SECONDS, Trust
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Ear:
     """A watch that hears what a test says."""
 
-    heard: Heard[Keys] = field(default_factory=lambda: Heard(None))
+    report: WatchReport[Keys] = field(default_factory=lambda: WatchReport(None))
     doubts: int = 0
 
     def doubt(self) -> None:
@@ -49,11 +49,13 @@ class World:
 
     def says(self, name: str, keys: dict[str, bytes]) -> None:
         self.now += 1.0
-        self.ears[name].heard = Heard(Word(documents_of(keys), self.now, is_fresh=True))
+        self.ears[name].report = WatchReport(Observation(documents_of(keys), self.now, is_fresh=True))
 
     def away(self, name: str) -> None:
-        heard = self.ears[name].heard
-        self.ears[name].heard = replace(heard, word=heard.word and replace(heard.word, is_fresh=False))
+        report = self.ears[name].report
+        self.ears[name].report = replace(
+            report, observation=report.observation and replace(report.observation, is_fresh=False)
+        )
 
     def files(self) -> dict[str, bytes]:
         self.now += 1.0
@@ -228,7 +230,7 @@ def test_a_doubt_is_told_to_each_and_their_problems_are_read(world: Callable[...
     both.files()
     assert [ear.doubts for ear in both.ears.values()] == [1, 6]
     problem = flaw("two", "FAST_WATCH", (), "away", "wait", severity="warning").problem
-    both.ears["two"].heard = replace(both.ears["two"].heard, problem=problem)
+    both.ears["two"].report = replace(both.ears["two"].report, problem=problem)
     assert problem in both.source.read().problems
 
 

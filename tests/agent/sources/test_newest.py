@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from abside_agent.document.tree import flaw
 from abside_agent.sources.mounted import Mounted
 from abside_agent.sources.newest import Known, Newest, Watched
-from abside_agent.sources.observation import Heard, Word
+from abside_agent.sources.observation import Observation, WatchReport
 from abside_agent.sources.trust import LATE_SECONDS
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class World:
 
     now: float = 0.0
     volume: Pauses | None = field(default_factory=dict)
-    word: Word[Pauses] | None = None
+    observation: Observation[Pauses] | None = None
     newest: Newest = field(init=False)
 
     def __post_init__(self) -> None:
@@ -37,11 +37,11 @@ class World:
 
     def says(self, pauses: Pauses) -> World:
         self.now += 1.0
-        self.word = Word(pauses, self.now, is_fresh=True)
+        self.observation = Observation(pauses, self.now, is_fresh=True)
         return self
 
     def away(self) -> World:
-        self.word = self.word and replace(self.word, is_fresh=False)
+        self.observation = self.observation and replace(self.observation, is_fresh=False)
         return self
 
     def shows(self, pauses: Pauses | None) -> World:
@@ -54,7 +54,7 @@ class World:
 
     def known(self) -> Known:
         self.now += 1.0
-        return self.newest.judge(self.volume, self.word)
+        return self.newest.judge(self.volume, self.observation)
 
 
 def test_while_the_watch_stands_its_word_holds_and_the_volume_may_lag() -> None:
@@ -150,7 +150,7 @@ def test_losing_the_api_lifts_no_pause_but_what_the_volume_itself_has_lifted_sin
 class Ear:
     """A watch that hears what a test says."""
 
-    heard: Heard[Pauses] = field(default_factory=lambda: Heard(None))
+    report: WatchReport[Pauses] = field(default_factory=lambda: WatchReport(None))
     doubts: int = 0
 
     def doubt(self) -> None:
@@ -171,12 +171,12 @@ def test_the_watch_stands_for_the_first_paused_directory_and_the_others_count_as
     source = Mounted((str(tmp_path),), paused, watched=Watched("abside-paused", ear))
     assert source.read().keeps_pauses
     problem = flaw("abside-paused", "FAST_WATCH", (), "away", "wait", severity="warning").problem
-    ear.heard = Heard(Word({"y": "by the API"}, float("inf"), is_fresh=True), problem)
+    ear.report = WatchReport(Observation({"y": "by the API"}, float("inf"), is_fresh=True), problem)
     reading = source.read()
     assert reading.pauses == {"y": "by the API"} | ({"z": "elsewhere"} if mounts else {})
     assert reading.paused["paused" if mounts else "abside-paused"] == {"y": "by the API"}
     assert not reading.keeps_pauses
     assert problem in reading.problems
-    ear.heard = Heard(Word({}, 0.0, is_fresh=True))
+    ear.report = WatchReport(Observation({}, 0.0, is_fresh=True))
     source.read()
     assert ear.doubts == int(mounts)

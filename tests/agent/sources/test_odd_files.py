@@ -85,7 +85,7 @@ def test_no_command_waits_for_what_is_no_file(
 ) -> None:
     odd(config / "odd.yaml")
     names = {"DIR": str(config), "FILE": str(config / "odd.yaml")}
-    result = abside(*(names.get(word, word) for word in arguments))
+    result = abside(*(names.get(observation, observation) for observation in arguments))
     assert "Traceback" not in result.stderr, result.stderr
     assert result.returncode in (0, 1, 2)
 

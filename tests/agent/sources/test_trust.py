@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from abside_agent.sources.observation import Word
+from abside_agent.sources.observation import Observation
 from abside_agent.sources.trust import LATE_SECONDS, Trust, Verdict
 
 API, VOLUME = Verdict(by_api=True), Verdict(by_api=False)
@@ -20,25 +20,25 @@ class World:
 
     now: float = 0.0
     volume: bytes | None = b"a"
-    word: Word[bytes] | None = None
+    observation: Observation[bytes] | None = None
     trust: Trust = field(init=False)
 
     def __post_init__(self) -> None:
         self.trust = Trust(lambda: self.now)
         self.verdict()
 
-    def says(self, said: bytes) -> World:
+    def says(self, content: bytes) -> World:
         self.now += 1.0
-        self.word = Word(said, self.now, is_fresh=True)
+        self.observation = Observation(content, self.now, is_fresh=True)
         return self
 
     def away(self) -> World:
-        self.word = self.word and replace(self.word, is_fresh=False)
+        self.observation = self.observation and replace(self.observation, is_fresh=False)
         return self
 
     def back(self) -> World:
         """Watch again from the version that was known: nothing is told anew."""
-        self.word = self.word and replace(self.word, is_fresh=True)
+        self.observation = self.observation and replace(self.observation, is_fresh=True)
         return self
 
     def shows(self, shown: bytes | None) -> World:
@@ -51,7 +51,7 @@ class World:
 
     def verdict(self) -> Verdict:
         self.now += 1.0
-        return self.trust.judge(self.volume, self.word)
+        return self.trust.judge(self.volume, self.observation)
 
 
 def test_before_the_first_word_the_volumes_holds() -> None:
@@ -138,7 +138,7 @@ def test_a_word_with_a_part_older_than_what_the_volume_shows_does_not_count_agai
     world.verdict()
     before = world.now
     assert world.shows(b"b1 c2").verdict() == Verdict(by_api=False, doubts=True)
-    world.word = Word(b"c1 b2", before, is_fresh=True)  # the second was not asked again yet
+    world.observation = Observation(b"c1 b2", before, is_fresh=True)  # the second was not asked again yet
     assert world.verdict() == Verdict(by_api=False, doubts=True)
     assert world.says(b"c1 c2").verdict() == API
 
@@ -178,7 +178,7 @@ def test_a_config_map_that_is_gone_is_no_api_that_is_away() -> None:
     world = World().says(b"b").away()
     for _ in range(3):
         world.after(LATE_SECONDS)
-        assert world.trust.judge(b"a", world.word, is_watched=True) == API
+        assert world.trust.judge(b"a", world.observation, is_watched=True) == API
     assert world.verdict() == API, "counted from here on"
 
 
@@ -222,7 +222,7 @@ def test_nothing_in_force_is_ever_replaced_by_something_older(steps: list[tuple[
             case "list":
                 hears = True
                 say(truth)
-            case "resume" if world.word is not None:
+            case "resume" if world.observation is not None:
                 hears = True
                 world.back()
             case "deaf":
@@ -235,7 +235,7 @@ def test_nothing_in_force_is_ever_replaced_by_something_older(steps: list[tuple[
         verdict = world.shows(b"%d" % shown if is_seen else None).verdict()
         now = told if verdict.by_api else shown if is_seen else held
         assert now >= held, f"{held} was in force"
-        assert not verdict.by_api or world.word is not None
+        assert not verdict.by_api or world.observation is not None
         held = now
         if verdict.doubts:
             hears = True

@@ -15,7 +15,7 @@ import pytest
 import watchers
 from abside_agent.document.reading import Pauses
 from abside_agent.watch.api import Access
-from abside_agent.watch.cluster import Cluster, Patience
+from abside_agent.watch.cluster import Cluster, WatchTimeouts
 from abside_agent.watch.config_map import MAX_ANSWER_BYTES
 from abside_agent.watch.topic import PAUSES
 from fake_api import FakeApi
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DEADLINE_SECONDS = 20.0
-HASTE = Patience(watch=(60.0, 60.0), answer=1.0, silence=5.0, first=0.02, longest=0.1, refused=0.2, look=0.02, said=0.3)
+HASTE = WatchTimeouts(
+    watch=(60.0, 60.0), answer=1.0, silence=5.0, first=0.02, longest=0.1, refused=0.2, look=0.02, content=0.3
+)
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def api() -> Iterator[FakeApi]:
 def watch(api: FakeApi, tmp_path: Path) -> Iterator[Callable[..., Cluster[Pauses]]]:
     begun: list[Cluster[Pauses]] = []
 
-    def begin(patience: Patience = HASTE, url: str = "", credentials: Path | None = None) -> Cluster[Pauses]:
+    def begin(patience: WatchTimeouts = HASTE, url: str = "", credentials: Path | None = None) -> Cluster[Pauses]:
         access = Access(url or api.url, credentials or api.credentials(tmp_path / "credentials"))
         rings: SimpleQueue[None] = SimpleQueue()
         cluster = Cluster(access, "abside-paused", PAUSES, lambda: rings.put(None), patience)
@@ -61,8 +63,8 @@ def until(holds: Callable[[], object], what: str = "") -> None:
 
 def says(cluster: Cluster[Pauses], pauses: dict[str, str], *, fresh: bool = True) -> Callable[[], bool]:
     def holds() -> bool:
-        word = cluster.heard.word
-        return word is not None and word.said == pauses and word.is_fresh == fresh
+        observation = cluster.report.observation
+        return observation is not None and observation.content == pauses and observation.is_fresh == fresh
 
     return holds
 
@@ -71,7 +73,7 @@ def test_it_lists_then_watches_for_one_name_with_bookmarks_and_a_bounded_time(
     api: FakeApi, watch: Callable[..., Cluster[Pauses]]
 ) -> None:
     api.put({"x": "carts broken\n"})
-    cluster = watch(Patience())
+    cluster = watch(WatchTimeouts())
     until(says(cluster, {"x": "carts broken"}))
     until(lambda: api.watching)
     api.put({"x": "carts broken", "all": ""})
@@ -121,10 +123,10 @@ def test_after_a_cut_it_goes_on_from_the_last_bookmark_and_misses_nothing(
 def test_a_watch_that_the_api_ends_is_opened_again_and_stays_fresh(
     api: FakeApi, watch: Callable[..., Cluster[Pauses]]
 ) -> None:
-    cluster = watch(Patience(watch=(1.0, 1.0), first=0.02, look=0.02))
+    cluster = watch(WatchTimeouts(watch=(1.0, 1.0), first=0.02, look=0.02))
     until(lambda: len(api.watches) >= 3)
     assert api.lists == 1
-    assert cluster.heard.problem is None
+    assert cluster.report.problem is None
 
 
 def test_a_version_that_expired_is_listed_again_whether_told_inside_a_200_or_as_a_status(
@@ -149,7 +151,7 @@ def test_a_version_that_expired_is_listed_again_whether_told_inside_a_200_or_as_
 def test_a_version_that_expired_in_an_outage_is_listed_without_a_second_wait(
     api: FakeApi, watch: Callable[..., Cluster[Pauses]], tmp_path: Path
 ) -> None:
-    cluster = watch(Patience(first=600.0, longest=600.0, look=0.02))  # a wait is far longer than this test
+    cluster = watch(WatchTimeouts(first=600.0, longest=600.0, look=0.02))  # a wait is far longer than this test
     until(lambda: api.watching)
     api.stop()
     until(lambda: cluster._away_since)
@@ -172,10 +174,10 @@ def test_while_the_api_is_away_the_last_word_stays_and_is_known_to_be_old_and_it
     until(lambda: api.watching)
     api.stop()
     until(says(cluster, {"x": "why"}, fresh=False))
-    until(lambda: cluster.heard.problem, "after a while a person is told")
+    until(lambda: cluster.report.problem, "after a while a person is told")
     api.start()
     until(says(cluster, {"x": "why"}))
-    until(lambda: cluster.heard.problem is None)
+    until(lambda: cluster.report.problem is None)
     until(lambda: api.watching)
     api.put({})
     until(says(cluster, {}))
@@ -187,12 +189,12 @@ def test_a_refusal_is_loud_once_and_slow(
     api: FakeApi, watch: Callable[..., Cluster[Pauses]], caplog: pytest.LogCaptureFixture, code: int
 ) -> None:
     api.fails = code
-    cluster = watch(Patience(first=0.01, longest=0.02, refused=600.0, look=0.01))
-    until(lambda: cluster.heard.problem)
+    cluster = watch(WatchTimeouts(first=0.01, longest=0.02, refused=600.0, look=0.01))
+    until(lambda: cluster.report.problem)
     time.sleep(0.3)  # time for many tries, were they to come
     assert len(api.tokens) == 1
     assert caplog.text.count("fast_watch_lost") == 1
-    problem = cluster.heard.problem
+    problem = cluster.report.problem
     assert problem is not None
     assert (problem.severity, problem.code) == ("warning", "FAST_WATCH")
     assert f"answered {code}" in problem.message
@@ -202,13 +204,13 @@ def test_a_refusal_is_loud_once_and_slow(
 def test_a_new_token_is_tried_at_once_and_read_at_every_connection(
     api: FakeApi, watch: Callable[..., Cluster[Pauses]], tmp_path: Path
 ) -> None:
-    cluster = watch(Patience(refused=600.0, first=0.02, look=0.02))
+    cluster = watch(WatchTimeouts(refused=600.0, first=0.02, look=0.02))
     until(lambda: api.watching)
     api.token = "token-2"  # noqa: S105 of a server that exists for a second
     api.cut()
-    until(lambda: cluster.heard.problem)
+    until(lambda: cluster.report.problem)
     (tmp_path / "credentials" / "token").write_text("token-2\n")
-    until(lambda: api.watching and cluster.heard.problem is None)
+    until(lambda: api.watching and cluster.report.problem is None)
     assert api.tokens[-1] == "token-2"
 
 
@@ -225,7 +227,7 @@ def test_how_long_a_refusal_asks_to_wait_is_waited_up_to_the_longest(
     api: FakeApi, watch: Callable[..., Cluster[Pauses]]
 ) -> None:
     api.fails, api.retry_after = 429, "600"
-    watch(Patience(first=0.01, longest=0.5, look=0.02))
+    watch(WatchTimeouts(first=0.01, longest=0.5, look=0.02))
     until(lambda: len(api.tokens) >= 1)
     time.sleep(0.35)  # time for many tries, were they to come
     assert len(api.tokens) == 1
@@ -234,14 +236,14 @@ def test_how_long_a_refusal_asks_to_wait_is_waited_up_to_the_longest(
 
 def test_a_watch_that_ends_at_once_is_waited_after(api: FakeApi, watch: Callable[..., Cluster[Pauses]]) -> None:
     api.ends_at_once = True
-    cluster = watch(Patience(first=0.5, longest=0.5, look=0.02))
+    cluster = watch(WatchTimeouts(first=0.5, longest=0.5, look=0.02))
     until(lambda: len(api.watches) >= 2)
     time.sleep(0.5)
     assert len(api.watches) < 30, "a quarter of a second apart in the middle; hundreds, were there no wait"
     api.ends_at_once = False
     until(lambda: api.watching)
     assert api.lists == 1
-    assert cluster.heard.problem is None
+    assert cluster.report.problem is None
 
 
 def test_a_redirect_is_a_refusal_and_takes_the_token_nowhere(
@@ -251,9 +253,9 @@ def test_a_redirect_is_a_refusal_and_takes_the_token_nowhere(
     api.elsewhere = other.url
     try:
         cluster = watch()
-        until(lambda: cluster.heard.problem)
-        assert cluster.heard.problem is not None
-        assert "answered 307" in cluster.heard.problem.message
+        until(lambda: cluster.report.problem)
+        assert cluster.report.problem is not None
+        assert "answered 307" in cluster.report.problem.message
         assert other.tokens == []
     finally:
         other.end()
@@ -261,11 +263,11 @@ def test_a_redirect_is_a_refusal_and_takes_the_token_nowhere(
 
 def test_a_list_beyond_its_bound_is_garbage(api: FakeApi, watch: Callable[..., Cluster[Pauses]]) -> None:
     api.padding = MAX_ANSWER_BYTES
-    cluster = watch(Patience(first=0.02, longest=0.1, look=0.02, said=0.0))
-    until(lambda: cluster.heard.problem)
-    assert cluster.heard.problem is not None
-    assert f"more than {MAX_ANSWER_BYTES} bytes" in cluster.heard.problem.message
-    assert cluster.heard.word is None
+    cluster = watch(WatchTimeouts(first=0.02, longest=0.1, look=0.02, content=0.0))
+    until(lambda: cluster.report.problem)
+    assert cluster.report.problem is not None
+    assert f"more than {MAX_ANSWER_BYTES} bytes" in cluster.report.problem.message
+    assert cluster.report.observation is None
     api.padding = MAX_ANSWER_BYTES // 2
     until(says(cluster, {}))
 
@@ -277,8 +279,8 @@ def test_keys_that_begin_with_a_dot_are_no_pauses(api: FakeApi, watch: Callable[
 
 def test_an_api_that_takes_too_long_is_away(api: FakeApi, watch: Callable[..., Cluster[Pauses]]) -> None:
     api.slow = 30.0
-    cluster = watch(Patience(answer=0.1, first=0.02, longest=0.05, look=0.02, said=0.0))
-    until(lambda: cluster.heard.problem)
+    cluster = watch(WatchTimeouts(answer=0.1, first=0.02, longest=0.05, look=0.02, content=0.0))
+    until(lambda: cluster.report.problem)
     api.slow = 0.0
     until(says(cluster, {}))
 
@@ -286,18 +288,18 @@ def test_an_api_that_takes_too_long_is_away(api: FakeApi, watch: Callable[..., C
 def test_a_refusal_whose_body_never_comes_is_one_within_the_time_of_an_answer(
     api: FakeApi, watch: Callable[..., Cluster[Pauses]]
 ) -> None:
-    cluster = watch(Patience(watch=(1.0, 1.0), answer=0.3, silence=600.0, first=0.02, longest=0.05, said=0.0))
+    cluster = watch(WatchTimeouts(watch=(1.0, 1.0), answer=0.3, silence=600.0, first=0.02, longest=0.05, content=0.0))
     until(lambda: api.watching)
     api.is_mute = True
     api.fails = 503  # whatever asks next, and that is a watch, because the API ends this one
     until(says(cluster, {}, fresh=False))
-    until(lambda: cluster.heard.problem)
+    until(lambda: cluster.report.problem)
     api.fails = 0
     until(says(cluster, {}))
 
 
 def test_a_connection_that_died_unnoticed_is_given_up(api: FakeApi, watch: Callable[..., Cluster[Pauses]]) -> None:
-    cluster = watch(Patience(silence=0.3, first=0.02, longest=0.05, look=0.02))
+    cluster = watch(WatchTimeouts(silence=0.3, first=0.02, longest=0.05, look=0.02))
     until(lambda: api.watching)
     api.is_deaf = True
     api.put({"x": "unheard"})
@@ -306,7 +308,7 @@ def test_a_connection_that_died_unnoticed_is_given_up(api: FakeApi, watch: Calla
 
 
 def test_who_doubts_is_told_by_a_new_list(api: FakeApi, watch: Callable[..., Cluster[Pauses]]) -> None:
-    cluster = watch(Patience())
+    cluster = watch(WatchTimeouts())
     until(lambda: api.watching)
     api.is_deaf = True
     api.put({"x": "unheard"})
@@ -358,7 +360,7 @@ def test_credentials_that_are_not_there_yet_are_waited_for(
     api: FakeApi, watch: Callable[..., Cluster[Pauses]], tmp_path: Path
 ) -> None:
     cluster = watch(credentials=tmp_path / "later")
-    until(lambda: cluster.heard.problem)
+    until(lambda: cluster.report.problem)
     api.credentials(tmp_path / "later")
     until(says(cluster, {}))
 
@@ -380,7 +382,7 @@ def test_only_the_authority_of_the_cluster_is_trusted(tmp_path: Path, watch: Cal
     try:
         wrong = secure.credentials(tmp_path / "wrong", (tmp_path / "theirs.crt").read_bytes())
         stranger = watch(url=secure.url, credentials=wrong)
-        until(lambda: stranger.heard.problem)
+        until(lambda: stranger.report.problem)
         assert secure.tokens == []
         right = secure.credentials(tmp_path / "right", (tmp_path / "ours.crt").read_bytes())
         until(says(watch(url=secure.url, credentials=right), {}))
@@ -396,10 +398,10 @@ def test_without_an_authority_nothing_is_sent_not_even_to_whom_the_system_trusts
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "system.crt"))
     try:
         cluster = watch(url=secure.url, credentials=secure.credentials(tmp_path / "credentials", bundle))
-        until(lambda: cluster.heard.problem)
+        until(lambda: cluster.report.problem)
         assert secure.tokens == []
-        assert cluster.heard.problem is not None
-        assert "ca.crt holds no authority to trust: " in cluster.heard.problem.message
+        assert cluster.report.problem is not None
+        assert "ca.crt holds no authority to trust: " in cluster.report.problem.message
     finally:
         secure.end()
 
@@ -420,13 +422,13 @@ def test_a_thread_that_does_not_live_leaves_the_volume_alone_and_says_so(
 ) -> None:
     rings: SimpleQueue[None] = SimpleQueue()
     access = Access(api.url, api.credentials(tmp_path / "credentials"))
-    cluster = Dead(access, "abside-paused", PAUSES, lambda: rings.put(None), Patience(start=0.1))
+    cluster = Dead(access, "abside-paused", PAUSES, lambda: rings.put(None), WatchTimeouts(start=0.1))
     cluster.lingers = lingers
     cluster.start()
-    problem = cluster.heard.problem
+    problem = cluster.report.problem
     assert problem is not None
     assert why in problem.message
-    assert cluster.heard.word is None
+    assert cluster.report.observation is None
     rings.get(timeout=DEADLINE_SECONDS)
     begun = time.monotonic()
     cluster.await_answer(DEADLINE_SECONDS)

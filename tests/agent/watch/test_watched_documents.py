@@ -12,7 +12,7 @@ from abside_agent.sources.followed import Followed
 from abside_agent.sources.mounted import Mounted
 from abside_agent.sources.trust import LATE_SECONDS, Trust
 from abside_agent.watch.api import Access
-from abside_agent.watch.cluster import Cluster, Patience
+from abside_agent.watch.cluster import Cluster, WatchTimeouts
 from abside_agent.watch.topic import EXPERIMENTS
 from fake_api import FakeApi
 
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from abside_agent.sources.keys import Keys
 
 DEADLINE_SECONDS = 20.0
-HASTE = Patience(watch=(60.0, 60.0), answer=1.0, silence=5.0, first=0.02, longest=0.1, refused=0.2, look=0.02, said=0.3)
-PATIENT = Patience(first=0.02, longest=0.05, refused=600.0, look=0.02)
+HASTE = WatchTimeouts(
+    watch=(60.0, 60.0), answer=1.0, silence=5.0, first=0.02, longest=0.1, refused=0.2, look=0.02, content=0.3
+)
+PATIENT = WatchTimeouts(first=0.02, longest=0.05, refused=600.0, look=0.02)
 ONE, TWO, THREE = ({"a.yaml": text} for text in ("one", "two", "three"))
 MAP = "abside-experiments"
 CHANGED = b'{"type": "MODIFIED", "object": {"metadata": {"name": "abside-experiments", "resourceVersion": "9"}, %s}}\n'
@@ -43,7 +45,7 @@ class World:
     clusters: dict[str, Cluster[Keys]] = field(default_factory=dict)
     source: Mounted = field(init=False)
 
-    def begin(self, patience: Patience = HASTE) -> World:
+    def begin(self, patience: WatchTimeouts = HASTE) -> World:
         """Start as an agent that remembers nothing."""
         self.close()
         access = Access(self.api.url, self.credentials)
@@ -103,7 +105,7 @@ def world(configmap_volume: Callable[[str], ConfigMapVolume], tmp_path: Path) ->
 
 
 def test_an_edit_is_read_at_once_and_the_late_volume_changes_nothing(world: World) -> None:
-    world.begin(Patience()).comes(ONE)
+    world.begin(WatchTimeouts()).comes(ONE)
     world.watches()
     world.api.put(TWO)
     world.comes(TWO)
@@ -173,7 +175,7 @@ def test_an_api_that_is_back_without_news_does_not_bring_back_what_the_volume_ha
 
 
 def test_a_watch_that_went_deaf_is_found_out_by_the_volume(world: World) -> None:
-    world.begin(Patience()).watches()
+    world.begin(WatchTimeouts()).watches()
     lists = world.api.lists
     world.api.is_deaf = True
     world.api.put(TWO)
@@ -185,7 +187,7 @@ def test_a_watch_that_went_deaf_is_found_out_by_the_volume(world: World) -> None
 
 
 def test_a_volume_that_brings_the_edit_before_the_last_has_the_api_asked_and_goes_unheeded(world: World) -> None:
-    world.begin(Patience()).watches()
+    world.begin(WatchTimeouts()).watches()
     world.api.put(TWO)
     world.api.put(THREE)
     world.comes(THREE)
@@ -270,7 +272,7 @@ def test_garbage_changes_nothing_and_is_recovered_from(world: World, line: bytes
 
 def test_an_api_that_takes_too_long_is_away_until_it_does_not(world: World) -> None:
     world.api.slow = 30.0
-    world.begin(Patience(answer=0.1, first=0.02, longest=0.05, look=0.02, said=0.0))
+    world.begin(WatchTimeouts(answer=0.1, first=0.02, longest=0.05, look=0.02, content=0.0))
     world.stays(ONE)
     assert "the Kubernetes API is away" in world.problem()
     world.api.set(MAP, TWO)

@@ -232,7 +232,7 @@ async def test_a_whole_file_of_any_other_content_is_taken_or_refused_and_never_k
         files.append(sealed(*maps))
 
     collect()
-    follower, cell = running.sidecar.follower, running.sidecar.desk.cell
+    follower, cell = running.sidecar.follower, running.sidecar.context.cell
     await running.sidecar.supervisor.stop("follow")
     for data in files:
         before = (cell.refused, cell.swaps)

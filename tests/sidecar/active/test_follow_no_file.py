@@ -10,7 +10,7 @@ import pytest
 
 from abside.snapshot import MAX_SNAPSHOT_BYTES
 from abside.upstream.choose import token_reader
-from abside.upstream.http import TokenError
+from abside.upstream.http import BearerTokenError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -75,7 +75,7 @@ async def test_the_last_good_is_served_and_a_good_file_is_taken_again(
     path = running.directory / "abside.snapshot"
     path.unlink()
     put(path)
-    cell = running.sidecar.desk.cell
+    cell = running.sidecar.context.cell
     await until(lambda: bool(cell.refusal))  # by the follower itself: it does not hang
     status = await running.status()
     assert status["degraded"]
@@ -105,5 +105,5 @@ def test_a_token_file_that_is_none_is_an_error_and_no_wait(
     tmp_path: Path, put: Callable[[Path], None], words: str
 ) -> None:
     put(tmp_path / "token")
-    with pytest.raises(TokenError, match=words):
+    with pytest.raises(BearerTokenError, match=words):
         token_reader(tmp_path / "token")()

@@ -244,7 +244,7 @@ async def test_whatever_one_record_holds_no_other_experiment_and_no_pause_is_hel
         files.append(sealed(maps))
 
     collect()
-    cell = running.sidecar.desk.cell
+    cell = running.sidecar.context.cell
     for number, data in enumerate(files):
         running.publish(data)
         await running.sidecar.follower.look()

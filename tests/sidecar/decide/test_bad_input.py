@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from abside.serve import Refusal
+from abside.serve.listener import Refusal
 from abside.sidecar.decide import handlers, intake
 
 if TYPE_CHECKING:
@@ -482,7 +482,7 @@ bodies = st.fixed_dictionaries(
 
 async def test_no_json_makes_a_handler_raise_anything_but_a_refusal(start: Start) -> None:
     running = await start(allow_force=True)
-    desk = running.sidecar.desk
+    context = running.sidecar.context
 
     @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
     @given(bodies | json_values | st.lists(bodies, max_size=3))
@@ -490,7 +490,7 @@ async def test_no_json_makes_a_handler_raise_anything_but_a_refusal(start: Start
         data = orjson.dumps(body)
         for handle in (handlers.assign, handlers.explain, intake.events, intake.exposures):
             try:
-                assert isinstance(orjson.loads(handle(desk, data)), dict)
+                assert isinstance(orjson.loads(handle(context, data)), dict)
             except Refusal as refusal:
                 assert refusal.code in CODES  # noqa: PT017 either outcome is right, another code is not
 
@@ -499,7 +499,7 @@ async def test_no_json_makes_a_handler_raise_anything_but_a_refusal(start: Start
 
 async def test_no_bytes_make_a_handler_raise_anything_but_a_refusal(start: Start) -> None:
     running = await start()
-    desk = running.sidecar.desk
+    context = running.sidecar.context
 
     @settings(deadline=None, max_examples=200)
     @given(
@@ -509,7 +509,7 @@ async def test_no_bytes_make_a_handler_raise_anything_but_a_refusal(start: Start
     def holds(body: bytes) -> None:
         for handle in (handlers.assign, intake.events, intake.exposures):
             try:
-                handle(desk, body)
+                handle(context, body)
             except Refusal as refusal:
                 assert refusal.code in CODES  # noqa: PT017 as above
 

@@ -9,12 +9,12 @@ import orjson
 import pytest
 
 from abside.event import EventIds
-from abside.serve import Refusal
+from abside.serve.listener import Refusal
 from abside.sidecar.active.configs import Configs
 from abside.sidecar.active.current import Cell
 from abside.sidecar.decide import intake
 from abside.sidecar.decide.callers import CallersClock
-from abside.sidecar.decide.handlers import Desk
+from abside.sidecar.decide.handlers import HandlerContext
 from abside.sidecar.decide.request import Rules
 from abside.sidecar.record.accounts import Accounts
 from abside.sidecar.record.journal import Journal
@@ -37,12 +37,12 @@ class World:
     spool: Spool
     passed_us: int = 0
     ahead_us: int = 0
-    desk: Desk = field(init=False)
+    context: HandlerContext = field(init=False)
 
     def __post_init__(self) -> None:
         journal = Journal(self.spool, Accounts("b00t", {}), EventIds("b00t"), self.clock)
         callers = CallersClock(lambda: self.passed_us * 1000)
-        self.desk = Desk(Cell(), journal, Configs(journal, {}), Rules(), self.clock, callers=callers)
+        self.context = HandlerContext(Cell(), journal, Configs(journal, {}), Rules(), self.clock, callers=callers)
 
     def clock(self) -> int:
         return TRUE_US + self.passed_us + self.ahead_us
@@ -50,7 +50,7 @@ class World:
     def post(self, ts: Any) -> str:
         """Post a click with this time; return what came of it."""
         try:
-            intake.events(self.desk, orjson.dumps({"type": "click", "user_id": "u1", "ts": ts}))
+            intake.events(self.context, orjson.dumps({"type": "click", "user_id": "u1", "ts": ts}))
         except Refusal as refusal:
             return refusal.code
         return "taken"

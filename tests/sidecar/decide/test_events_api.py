@@ -8,11 +8,11 @@ import orjson
 import pytest
 
 from abside.event import MAX_EVENT_BYTES, EventIds, encode
-from abside.serve import Refusal
+from abside.serve.listener import Refusal
 from abside.sidecar.active.configs import Configs
 from abside.sidecar.active.current import Cell
 from abside.sidecar.decide import intake
-from abside.sidecar.decide.handlers import Desk
+from abside.sidecar.decide.handlers import HandlerContext
 from abside.sidecar.decide.request import Rules
 from abside.sidecar.record.accounts import Accounts
 from abside.sidecar.record.journal import Journal
@@ -43,12 +43,12 @@ EVENTS: list[dict[str, Any]] = [
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+async def context(tmp_path: Path) -> AsyncIterator[HandlerContext]:
     """What the handlers work with, at a time of the test's own."""
     spool = Spool.open(SpoolSettings(tmp_path / "spool"), "b00t", lambda: NOW_US)
     cell = Cell()
     journal = Journal(spool, Accounts("b00t", {}), EventIds("b00t"), lambda: NOW_US)
-    yield Desk(cell, journal, Configs(journal, {}), Rules(), lambda: NOW_US)
+    yield HandlerContext(cell, journal, Configs(journal, {}), Rules(), lambda: NOW_US)
     await spool.close()
 
 
@@ -122,18 +122,18 @@ async def test_the_callers_event_id_is_kept_so_that_its_retry_is_harmless(start:
     ],
 )
 async def test_the_time_is_the_callers_and_the_clock_says_when_it_was_seen(
-    desk: Desk, tmp_path: Path, read_spool: Callable[[Path], list[EventMap]], given: Any, stored_us: int
+    context: HandlerContext, tmp_path: Path, read_spool: Callable[[Path], list[EventMap]], given: Any, stored_us: int
 ) -> None:
     body = orjson.dumps({**EVENTS[1], "user_id": "u1", "ts": given})
-    assert orjson.loads(intake.events(desk, body)) == {"accepted": 1}
+    assert orjson.loads(intake.events(context, body)) == {"accepted": 1}
     (stored,) = read_spool(tmp_path / "spool")
     assert (stored["ts"], stored["seen_ts"]) == (stored_us, NOW_US)
 
 
-async def test_older_than_seven_days_is_refused(desk: Desk) -> None:
+async def test_older_than_seven_days_is_refused(context: HandlerContext) -> None:
     for given in (NOW_US - 7 * DAY_US - 1, (NOW - timedelta(days=7, seconds=1)).isoformat()):
         with pytest.raises(Refusal) as refused:
-            intake.events(desk, orjson.dumps({**EVENTS[1], "user_id": "u1", "ts": given}))
+            intake.events(context, orjson.dumps({**EVENTS[1], "user_id": "u1", "ts": given}))
         assert (refused.value.status, refused.value.code, refused.value.path) == (422, "INVALID_EVENT", "ts")
 
 

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from abside.event import EventIds
-from abside.serve import Refusal
+from abside.serve.listener import Refusal
 from abside.sidecar.active.configs import Configs
 from abside.sidecar.active.current import Cell
 from abside.sidecar.decide import intake
 from abside.sidecar.decide.batch import SLICED_BYTES
-from abside.sidecar.decide.handlers import Desk
+from abside.sidecar.decide.handlers import HandlerContext
 from abside.sidecar.decide.request import Rules
 from abside.sidecar.record.accounts import Accounts
 from abside.sidecar.record.journal import Journal
@@ -39,11 +39,11 @@ PAGE = orjson.dumps({"type": "impression", "user_id": "u1", "items": [f"i{number
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+async def context(tmp_path: Path) -> AsyncIterator[HandlerContext]:
     """What the handlers work with, at a time of the test's own."""
     spool = Spool.open(SpoolSettings(tmp_path / "spool"), "b00t", lambda: NOW_US)
     journal = Journal(spool, Accounts("b00t", {}), EventIds("b00t"), lambda: NOW_US)
-    yield Desk(Cell(), journal, Configs(journal, {}), Rules(), lambda: NOW_US)
+    yield HandlerContext(Cell(), journal, Configs(journal, {}), Rules(), lambda: NOW_US)
     await spool.close()
 
 
@@ -95,32 +95,32 @@ def stepped(work: Any) -> tuple[Any, float]:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_no_body_of_four_megabytes_holds_the_loop(desk: Desk, name: str) -> None:
+async def test_no_body_of_four_megabytes_holds_the_loop(context: HandlerContext, name: str) -> None:
     body, status, code = HOSTILE[name]
-    refusal, longest = stepped(intake._large_events(desk, body))
+    refusal, longest = stepped(intake._large_events(context, body))
     assert isinstance(refusal, Refusal), refusal
     assert (refusal.status, refusal.code) == (status, code), refusal
     assert longest < LONGEST_STEP_SECONDS
     assert len(refusal.detail) < 300
-    assert desk.journal.spool.stats.appended_events == 0
+    assert context.journal.spool.stats.appended_events == 0
 
 
-async def test_a_thousand_pages_of_impressions_are_taken_in_slices_all_of_them_or_none(desk: Desk) -> None:
-    answer, longest = stepped(intake._large_events(desk, b"[" + b",".join([PAGE] * 1000) + b"]"))
+async def test_a_thousand_pages_of_impressions_are_taken_in_slices_all_of_them_or_none(context: HandlerContext) -> None:
+    answer, longest = stepped(intake._large_events(context, b"[" + b",".join([PAGE] * 1000) + b"]"))
     assert orjson.loads(answer) == {"accepted": 1000}
     assert longest < LONGEST_STEP_SECONDS
-    assert desk.journal.spool.stats.appended_events == desk.journal.accounts.accepted["impression"] == 1000
+    assert context.journal.spool.stats.appended_events == context.journal.accounts.accepted["impression"] == 1000
     bad = b"[" + b",".join([PAGE] * 999) + b',{"type":"click","userId":"u1"}]'
-    refusal, _ = stepped(intake._large_events(desk, bad))
+    refusal, _ = stepped(intake._large_events(context, bad))
     assert (refusal.code, refusal.index, refusal.path) == ("UNKNOWN_FIELD", 999, "userId")
-    assert desk.journal.spool.stats.appended_events == 1000
+    assert context.journal.spool.stats.appended_events == 1000
 
 
-async def test_tokens_are_counted_before_they_are_read(desk: Desk) -> None:
+async def test_tokens_are_counted_before_they_are_read(context: HandlerContext) -> None:
     for body in (listed(b'{"exposure_token":"A"}'), b'{"exposure_token":[' + b",".join([b'""'] * (BYTES // 3)) + b"]}"):
         begun = time.thread_time()
         with pytest.raises(Refusal) as refused:
-            await intake.large_exposures(desk, body)
+            await intake.large_exposures(context, body)
         assert (refused.value.status, refused.value.code) == (413, "TOO_LARGE")
         assert time.thread_time() - begun < LONGEST_STEP_SECONDS
 
@@ -150,7 +150,7 @@ events = st.one_of(
 )
 
 
-async def test_the_division_reads_what_one_reading_of_the_whole_reads(desk: Desk) -> None:
+async def test_the_division_reads_what_one_reading_of_the_whole_reads(context: HandlerContext) -> None:
     @settings(deadline=None, max_examples=400, suppress_health_check=list(HealthCheck), database=None)
     @given(st.lists(events, max_size=4) | events, st.sampled_from([0, 2]), st.data())
     def compare(body: Any, indent: int, data: st.DataObject) -> None:
@@ -163,10 +163,10 @@ async def test_the_division_reads_what_one_reading_of_the_whole_reads(desk: Desk
                 + raw[at + 1 :]
             )
         try:
-            small: Any = intake.events(desk, raw)
+            small: Any = intake.events(context, raw)
         except Refusal as refusal:
             small = refusal
-        large, _ = stepped(intake._large_events(desk, raw))
+        large, _ = stepped(intake._large_events(context, raw))
         if isinstance(small, bytes):
             assert large == small
         else:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from abside import event
 from abside.assignment.plan import PlacementPlan, build_plans
 from abside.assignment.unit import Subject
-from abside.sidecar.active.prepared import MAX_OUTCOME_BYTES, MAX_OUTCOMES, Shelf
+from abside.sidecar.active.prepared import MAX_PREPARED, MAX_PREPARED_BYTES, AnswerCache
 from abside.sidecar.record.accounts import Accounts
 from abside.snapshot import ALGO, Experiment, Placement, UnitKind, Variant, assemble
 
@@ -55,8 +55,8 @@ def test_an_exposure_from_prepared_bytes_is_the_encoded_event(
     answer = plan.assign(subject)
     if not answer.assignments:
         return
-    outcome = Shelf("9f1c2d03ab77", plan, pinnable=True).outcome(plan.arms(subject), Accounts("b", {}))
-    packed = outcome.exposure(b"b00t-1f", NOW_US, subject, attributes, bot=bot)
+    prepared = AnswerCache("9f1c2d03ab77", plan, pinnable=True).prepared(plan.arms(subject), Accounts("b", {}))
+    packed = prepared.exposure(b"b00t-1f", NOW_US, subject, attributes, bot=bot)
     assert packed == event.encode(
         event.exposure(
             event_id="b00t-1f",
@@ -80,12 +80,12 @@ def test_an_exposure_from_prepared_bytes_is_the_encoded_event(
 @pytest.mark.parametrize("count", [0, 1, 5, 15, 16, 20])
 def test_an_answer_from_prepared_bytes_is_json_of_the_assignment(count: int) -> None:
     plan = plan_of(count, ("user_or_session",))
-    shelf = Shelf("9f1c2d03ab77", plan, pinnable=True)
+    cache = AnswerCache("9f1c2d03ab77", plan, pinnable=True)
     for number in range(20):
         subject = Subject(f"u{number}", None, {}, "pdp")
         answer = plan.assign(subject)
-        outcome = shelf.outcome(plan.arms(subject), Accounts("b", {}))
-        shown = orjson.loads(outcome.lone + b',"exposure_id":null,"unit":null' + outcome.rest)
+        prepared = cache.prepared(plan.arms(subject), Accounts("b", {}))
+        shown = orjson.loads(prepared.lone + b',"exposure_id":null,"unit":null' + prepared.rest)
         assert shown["config"] == answer.config
         assert shown["config_id"] == answer.config_id
         assert [(one["experiment"], one["variant"], one["phase"]) for one in shown["assignments"]] == [
@@ -95,13 +95,13 @@ def test_an_answer_from_prepared_bytes_is_json_of_the_assignment(count: int) -> 
 
 def test_however_many_combinations_there_are_memory_stays_bounded() -> None:
     plan = plan_of(20, ("user_or_session",))
-    shelf, accounts = Shelf("9f1c2d03ab77", plan, pinnable=True), Accounts("b", {})
-    for number in range(3 * MAX_OUTCOMES):
-        shelf.outcome(plan.arms(Subject(f"u{number}", None, {}, "pdp")), accounts)
-    assert len(shelf._outcomes) <= MAX_OUTCOMES
+    cache, accounts = AnswerCache("9f1c2d03ab77", plan, pinnable=True), Accounts("b", {})
+    for number in range(3 * MAX_PREPARED):
+        cache.prepared(plan.arms(Subject(f"u{number}", None, {}, "pdp")), accounts)
+    assert len(cache._prepared) <= MAX_PREPARED
     large = plan_of(12, ("user_or_session",))
     large.placement.parameters["text"] = "x" * 100_000
-    shelf = Shelf("9f1c2d03ab77", large, pinnable=True)
+    cache = AnswerCache("9f1c2d03ab77", large, pinnable=True)
     for number in range(300):
-        shelf.outcome(large.arms(Subject(f"u{number}", None, {}, "pdp")), accounts)
-    assert sum(len(one.rest) for one in shelf._outcomes.values()) <= MAX_OUTCOME_BYTES
+        cache.prepared(large.arms(Subject(f"u{number}", None, {}, "pdp")), accounts)
+    assert sum(len(one.rest) for one in cache._prepared.values()) <= MAX_PREPARED_BYTES

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from abside import event
 from abside.sidecar.decide import token
-from abside.sidecar.decide.token import TokenError
+from abside.sidecar.decide.token import ExposureTokenError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -139,7 +139,7 @@ def test_any_character_changed_and_any_cut_is_noticed() -> None:
     for position in range(len(text)):
         changed = text[:position] + ("A" if text[position] != "A" else "B") + text[position + 1 :]
         for wrong in (changed, text[:position]):
-            with suppress(TokenError):
+            with suppress(ExposureTokenError):
                 assert token.unseal(wrong, LATER_US) == right  # the last character of base64 has bits that mean nothing
                 unnoticed += 1
     assert unnoticed <= 1
@@ -174,7 +174,7 @@ WRONG: list[tuple[int, Any]] = [
 def test_a_token_that_holds_anything_else_is_refused_though_its_checksum_is_right(position: int, value: Any) -> None:
     assert token.unseal(sealed(msgpack.packb(CARRIED)), NOW_US) == EXPOSURE
     wrong = [*CARRIED[:position], value, *CARRIED[position + 1 :]]
-    with pytest.raises(TokenError, match="does not hold an exposure"):
+    with pytest.raises(ExposureTokenError, match="does not hold an exposure"):
         token.unseal(sealed(msgpack.packb(wrong)), NOW_US)
 
 
@@ -193,18 +193,18 @@ def test_a_token_that_holds_anything_else_is_refused_though_its_checksum_is_righ
     ],
 )
 def test_a_token_of_another_shape_is_refused(body: bytes) -> None:
-    with pytest.raises(TokenError, match="does not hold an exposure"):
+    with pytest.raises(ExposureTokenError, match="does not hold an exposure"):
         token.unseal(sealed(body), NOW_US)
 
 
 def test_a_token_of_another_version_says_so() -> None:
-    with pytest.raises(TokenError, match="another version"):
+    with pytest.raises(ExposureTokenError, match="another version"):
         token.unseal(sealed(msgpack.packb(CARRIED), b"2"), NOW_US)
 
 
 @settings(deadline=None)
 @given(st.text(st.characters()) | st.binary().map(sealed) | st.text("ABCabc012_-=", max_size=40))
 def test_no_text_makes_it_raise_anything_but_a_token_error(text: str) -> None:
-    with pytest.raises(TokenError) as refused:
+    with pytest.raises(ExposureTokenError) as refused:
         token.unseal(text, NOW_US)
     assert len(str(refused.value)) < 200

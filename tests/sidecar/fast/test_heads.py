@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abside.sidecar.fast.heads import MAX_KNOWN, MAX_LINES, FastRoute, Heads
-from abside.strangers import Hosts
+from abside.serve.strangers import Hosts
+from abside.sidecar.fast.heads import MAX_KNOWN, MAX_LINES, FastRoute, HeadCache
 
 
 def route(path: str) -> FastRoute:
@@ -50,28 +50,28 @@ GOOD = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nContent-Type: appl
 
 @given(st.lists(HEADS, max_size=20), HEADS)
 def test_what_was_read_before_changes_nothing(before: list[bytes], head: bytes) -> None:
-    heads = Heads(ROUTES)
+    heads = HeadCache(ROUTES)
     for one in before:
         heads.read(one)
-    assert heads.read(head) == heads.read(head) == heads.known.get(head) == Heads(ROUTES).read(head)
+    assert heads.read(head) == heads.read(head) == heads.known.get(head) == HeadCache(ROUTES).read(head)
 
 
 @given(st.permutations([*GOOD[:-2].split(b"\r\n")[1:], b"Connection: keep-alive", b"X-A: 1", b"X-A: 2"]))
 def test_the_order_of_lines_means_nothing(lines: list[bytes]) -> None:
-    read = Heads(ROUTES).read(b"\r\n".join([b"POST /a HTTP/1.1", *lines, b"", b""]))
+    read = HeadCache(ROUTES).read(b"\r\n".join([b"POST /a HTTP/1.1", *lines, b"", b""]))
     assert read is not None
     assert (read.route, read.body_bytes) == (ROUTES[b"/a"], 10)
 
 
 @pytest.mark.parametrize("line", [b"Host: x", b"Content-Length: 10", b"Content-Type: application/json"])
 def test_what_may_stand_once_stands_once(line: bytes) -> None:
-    assert Heads(ROUTES).read(GOOD + b"\r\n") is not None
-    assert Heads(ROUTES).read(GOOD + line + b"\r\n\r\n") is None
-    assert Heads(ROUTES).read(GOOD + line.lower() + b"\r\n\r\n") is None
+    assert HeadCache(ROUTES).read(GOOD + b"\r\n") is not None
+    assert HeadCache(ROUTES).read(GOOD + line + b"\r\n\r\n") is None
+    assert HeadCache(ROUTES).read(GOOD + line.lower() + b"\r\n\r\n") is None
 
 
 def test_a_head_is_its_route_its_length_and_the_head_of_its_answer() -> None:
-    heads = Heads({b"/a": route("/a"), b"/e": FastRoute("/e", bytes, 1000, 202)})
+    heads = HeadCache({b"/a": route("/a"), b"/e": FastRoute("/e", bytes, 1000, 202)})
     for path, status in ((b"/a", b"200 OK"), (b"/e", b"202 Accepted")):
         head = heads.read(b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: 7\r\n\r\n" % path)
         assert head is not None
@@ -121,14 +121,14 @@ def test_a_head_is_its_route_its_length_and_the_head_of_its_answer() -> None:
     ],
 )
 def test_what_is_not_plainly_understood_is_not_read_at_all(lines: list[bytes], is_understood: bool) -> None:
-    heads = Heads(ROUTES)
+    heads = HeadCache(ROUTES)
     head = heads.read(b"\r\n".join([b"POST /a HTTP/1.1", *lines, b"", b""]))
     assert (head is not None) == is_understood
     assert bool(heads._fields) == is_understood, "what is refused leaves nothing behind"
 
 
 def test_a_head_with_a_new_line_is_not_remembered_so_that_traces_push_out_nothing() -> None:
-    heads = Heads(ROUTES)
+    heads = HeadCache(ROUTES)
     plain = GOOD + b"\r\n"
     assert heads.read(plain) is not None
     assert plain not in heads.known
@@ -141,7 +141,7 @@ def test_a_head_with_a_new_line_is_not_remembered_so_that_traces_push_out_nothin
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    heads = Heads({b"/a": FastRoute("/a", bytes, 10**7, 200)})
+    heads = HeadCache({b"/a": FastRoute("/a", bytes, 10**7, 200)})
     for number in range(3 * MAX_KNOWN):
         head = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % number
         assert heads.read(head) == heads.read(head)
@@ -150,7 +150,7 @@ def test_what_is_remembered_is_bounded() -> None:
 
 
 def test_a_line_of_a_stranger_is_read_by_nobody_and_not_remembered() -> None:
-    heads = Heads(ROUTES, Hosts(["shop.example"]))
+    heads = HeadCache(ROUTES, Hosts(["shop.example"]))
     for name, is_understood in (
         (b"localhost:7600", True),
         (b"shop.example", True),
@@ -162,7 +162,7 @@ def test_a_line_of_a_stranger_is_read_by_nobody_and_not_remembered() -> None:
         for _ in range(3):
             assert (heads.read(head) is not None) == is_understood
         assert (head in heads.known) == is_understood
-    anyone = Heads(ROUTES)
+    anyone = HeadCache(ROUTES)
     assert anyone.read(GOOD.replace(b"Host: x", b"Host: a.example") + b"\r\n") is not None
 
 
@@ -180,4 +180,4 @@ def test_a_line_of_a_stranger_is_read_by_nobody_and_not_remembered() -> None:
     ],
 )
 def test_what_only_a_browser_sends_is_understood_where_it_is_plainly_ours(line: bytes, is_understood: bool) -> None:
-    assert (Heads(ROUTES).read(GOOD + line + b"\r\n\r\n") is not None) == is_understood
+    assert (HeadCache(ROUTES).read(GOOD + line + b"\r\n\r\n") is not None) == is_understood

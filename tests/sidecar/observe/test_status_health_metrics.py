@@ -284,7 +284,7 @@ async def test_many_series_are_rendered_in_slices_between_which_the_loop_goes_on
     drafts = [Experiment(name, name, "h", "draft", ("pdp",), whole, "control") for name in names]
     many = assemble({}, [Placement("pdp", {"model": "ranker-v1"}), *drafts], written_at_us=NOW_US)
     running = await start(many, metric_experiments=True)
-    accounts = running.sidecar.desk.journal.accounts
+    accounts = running.sidecar.context.journal.accounts
     usual = (await running.admin("/metrics")).body
     for name in names:
         accounts.arms[name, "control"] = ArmCount()

@@ -78,7 +78,7 @@ async def test_a_merged_configuration_is_told_once_by_its_id_whatever_the_revisi
     await running.sidecar.follower.look()
     await running.assign(placement="pdp", user_id="u7603")
     assert len([one for one in running.spooled("config") if "placements" in one]) == 3
-    running.sidecar.desk.configs._day -= 1  # the next day
+    running.sidecar.context.configs._day -= 1  # the next day
     await running.assign(placement="pdp", user_id="u7603", session_id="s1")
     running.publish(world.snapshot(pdp_badge={"name": "A third name"}))
     await running.sidecar.follower.look()
@@ -136,7 +136,7 @@ async def test_an_account_stands_at_the_end_of_each_segment_cumulative_and_with_
     first, second = running.spooled("account")
     for path in running.sidecar.spool.sealed():
         assert event.decode(good_frames(path.path.read_bytes()).payloads[-1])["type"] == "account"
-    assert first["boot"] == second["boot"] == running.sidecar.desk.journal.accounts.boot
+    assert first["boot"] == second["boot"] == running.sidecar.context.journal.accounts.boot
     assert first["source"] == SOURCE
     assert first["accepted"] == {"config": 3, "exposure": 3, "click": 2}
     assert first["lost"] == {}
@@ -168,7 +168,7 @@ async def test_a_drain_without_anything_to_tell_says_clean_end_all_the_same(star
 
 async def test_at_the_end_all_arms_are_told_however_many_there_are(start: Start) -> None:
     running = await start(published=None)
-    accounts = running.sidecar.desk.journal.accounts
+    accounts = running.sidecar.context.journal.accounts
     for number in range(2 * MAX_ARMS + 7):
         accounts.accept_exposure([accounts.arm(f"e{number}", "control")])
     await running.sidecar.drain()
@@ -182,7 +182,7 @@ async def test_with_a_full_spool_assign_answers_events_are_refused_and_losses_ar
     start: Start, until: Callable[..., Awaitable[None]]
 ) -> None:
     running = await start(spool_limit=6_000, seal_seconds=0.1)
-    spool, accounts = running.sidecar.spool, running.sidecar.desk.journal.accounts
+    spool, accounts = running.sidecar.spool, running.sidecar.context.journal.accounts
     while not accounts.total_lost:
         assert (await running.assign(placement="pdp", user_id="u7343"))["config"]["model"] == "ranker-v2"
     await running.assign(placement="pdp", user_id="u7603")
@@ -320,7 +320,7 @@ async def test_a_drain_ends_in_time_when_the_disk_does_not_answer(start: Start) 
 
 async def test_a_clock_that_went_back_does_not_silence_the_log(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     running = await start(spool_limit=1)
-    journal = running.sidecar.desk.journal
+    journal = running.sidecar.context.journal
     now_us = 10**15
     journal.clock = lambda: now_us
     for _ in range(3):

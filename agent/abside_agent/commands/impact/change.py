@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from abside.snapshot import Json
 
-Kind: TypeAlias = Literal[
+ChangeKind: TypeAlias = Literal[
     "added",
     "removed",
     "drafted",
@@ -48,7 +48,7 @@ Kind: TypeAlias = Literal[
 class Change:
     """One change: of which experiment, placement or other id, and the sentence."""
 
-    kind: Kind
+    kind: ChangeKind
     id: str
     sentence: str
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from abside.snapshot import Experiment, Snapshot
 
-State: TypeAlias = Literal["DRAFT", "NOT_STARTED", "RUNNING", "PAUSED", "ENDED"]
+LifeStage: TypeAlias = Literal["DRAFT", "NOT_STARTED", "RUNNING", "PAUSED", "ENDED"]
 
 
 def changes(old: Snapshot, new: Snapshot, now_us: int) -> list[Change]:
@@ -44,9 +44,9 @@ def _experiment(before: Experiment | None, after: Experiment | None, now_us: int
         yield from _fields(before, after, now_us)
 
 
-def _state_of(experiment: Experiment, now_us: int) -> State:
+def _state_of(experiment: Experiment, now_us: int) -> LifeStage:
     closed = Evaluator.build(experiment, now_us).closed
-    states: dict[str | None, State] = {
+    states: dict[str | None, LifeStage] = {
         None: "RUNNING",
         "PAUSED": "PAUSED",
         "DRAFT": "DRAFT",
@@ -55,7 +55,7 @@ def _state_of(experiment: Experiment, now_us: int) -> State:
     return states.get(closed, "ENDED")
 
 
-_SAID: dict[State, str] = {
+_SAID: dict[LifeStage, str] = {
     "DRAFT": "a draft",
     "NOT_STARTED": "scheduled",
     "RUNNING": "running",
@@ -64,7 +64,9 @@ _SAID: dict[State, str] = {
 }
 
 
-def _state(after: Experiment, was: State | None, now: State, now_us: int, *, is_same_draw: bool = False) -> Change:
+def _state(
+    after: Experiment, was: LifeStage | None, now: LifeStage, now_us: int, *, is_same_draw: bool = False
+) -> Change:
     """Say how an experiment comes into another state; `was` is None for a new one."""
     name, is_new = after.id, was is None
     match now:

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from abside.assignment.assign import Arm, Evaluator
 
 Axis: TypeAlias = tuple[bytes, bool]  # one hash: its prefix, and whether it is asked of the session id
-Outcome: TypeAlias = "tuple[float, Arm | None, Arm | None]"  # probability, arm before, arm after
-Cell: TypeAlias = tuple[bool, bool, bool]  # same variants, same configuration, in no experiment before
-Table: TypeAlias = dict[Cell, float]
+JointRow: TypeAlias = "tuple[float, Arm | None, Arm | None]"  # probability, arm before, arm after
+JointCell: TypeAlias = tuple[bool, bool, bool]  # same variants, same configuration, in no experiment before
+JointTable: TypeAlias = dict[JointCell, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class EvaluatorPair:
     """One experiment before and after; None where it gives nobody anything at that time."""
 
     id: str
@@ -45,9 +45,9 @@ class TooManyCellsError(Exception):
     """The combinations are more than is worth enumerating."""
 
 
-def table(old: Placement, new: Placement, pairs: list[Pair], max_cells: int) -> Table:
+def table(old: Placement, new: Placement, pairs: list[EvaluatorPair], max_cells: int) -> JointTable:
     """Give the probability of each cell for one placement. Raises TooManyCellsError beyond `max_cells` combinations."""
-    total: Table = {(True, True, True): 1.0}
+    total: JointTable = {(True, True, True): 1.0}
     touched: set[str] = set()
     for group in _linked(pairs, old.id):
         own = {name for pair in group for name in _parameters(pair, old.id)}
@@ -58,7 +58,7 @@ def table(old: Placement, new: Placement, pairs: list[Pair], max_cells: int) -> 
     return _both(total, {(True, same, True): 1.0})
 
 
-def outcomes(pairs: list[Pair], max_cells: int) -> Iterator[tuple[float, tuple[Arm, ...], tuple[Arm, ...]]]:
+def outcomes(pairs: list[EvaluatorPair], max_cells: int) -> Iterator[tuple[float, tuple[Arm, ...], tuple[Arm, ...]]]:
     """Yield (probability, arms before, arms after) of experiments that may share layers.
 
     Within a range of a layer's buckets the other hashes are independent of each other. Raises TooManyCellsError.
@@ -90,7 +90,7 @@ def outcomes(pairs: list[Pair], max_cells: int) -> Iterator[tuple[float, tuple[A
         yield from rows
 
 
-def _component(old: Placement, new: Placement, pairs: list[Pair], max_cells: int) -> Table:
+def _component(old: Placement, new: Placement, pairs: list[EvaluatorPair], max_cells: int) -> JointTable:
     """Tabulate experiments that share layers or parameters; the placements hold these parameters only."""
     configs: dict[tuple[int, tuple[Arm, ...]], str] = {}
 
@@ -99,7 +99,7 @@ def _component(old: Placement, new: Placement, pairs: list[Pair], max_cells: int
             configs[side, arms] = merge(placement, arms).config_id
         return configs[side, arms]
 
-    found: Table = {}
+    found: JointTable = {}
     for share, before, after in outcomes(pairs, max_cells):
         same_config = config(0, old, before) == config(1, new, after)
         cell = (same_variants(before, after), same_config, not before)
@@ -112,7 +112,7 @@ def same_variants(before: tuple[Arm, ...], after: tuple[Arm, ...]) -> bool:
     return [(arm.experiment, arm.variant.id) for arm in before] == [(arm.experiment, arm.variant.id) for arm in after]
 
 
-def _outcomes(old: Evaluator | None, new: Evaluator | None) -> Iterator[Outcome]:
+def _outcomes(old: Evaluator | None, new: Evaluator | None) -> Iterator[JointRow]:
     """Yield what one experiment gives before and after, inside its slots."""
     if old is None or new is None or _axis(old, old.variant_prefix) != _axis(new, new.variant_prefix):
         for (share, arm), (other_share, other) in product(_alone(old), _alone(new)):
@@ -148,9 +148,9 @@ def _split(old: Evaluator, new: Evaluator) -> Iterator[tuple[tuple[Arm, Arm], in
         yield (old.arms[bisect_right(old.stops, start)], new.arms[bisect_right(new.stops, start)]), start, stop
 
 
-def _linked(pairs: list[Pair], placement: str) -> list[list[Pair]]:
+def _linked(pairs: list[EvaluatorPair], placement: str) -> list[list[EvaluatorPair]]:
     """Group the experiments that share a layer's hash or a parameter; groups are independent of each other."""
-    groups: list[tuple[set[object], list[Pair]]] = []
+    groups: list[tuple[set[object], list[EvaluatorPair]]] = []
     for pair in pairs:
         keys: set[object] = {*_layers([pair]), *_parameters(pair, placement)}
         members = [pair]
@@ -164,7 +164,7 @@ def _linked(pairs: list[Pair], placement: str) -> list[list[Pair]]:
     return [sorted(members, key=lambda pair: pair.id) for _, members in groups]
 
 
-def _layers(pairs: Iterable[Pair]) -> dict[Axis, set[int]]:
+def _layers(pairs: Iterable[EvaluatorPair]) -> dict[Axis, set[int]]:
     """Give the layers' hashes with the edges of all slots in them."""
     axes: dict[Axis, set[int]] = {}
     for pair in pairs:
@@ -191,7 +191,7 @@ def _axis(evaluator: Evaluator, prefix: bytes) -> Axis:
     return prefix, evaluator.kind == "session"
 
 
-def _parameters(pair: Pair, placement: str) -> set[str]:
+def _parameters(pair: EvaluatorPair, placement: str) -> set[str]:
     return {
         name
         for evaluator in pair.versions()
@@ -208,9 +208,9 @@ def _some(arm: Arm | None) -> tuple[Arm, ...]:
     return () if arm is None else (arm,)
 
 
-def _both(one: Table, other: Table) -> Table:
+def _both(one: JointTable, other: JointTable) -> JointTable:
     """Combine two independent tables: nothing changes where neither changes."""
-    combined: Table = {}
+    combined: JointTable = {}
     for (cell, share), (other_cell, other_share) in product(one.items(), other.items()):
         together = (cell[0] and other_cell[0], cell[1] and other_cell[1], cell[2] and other_cell[2])
         combined[together] = combined.get(together, 0.0) + share * other_share

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 from abside.assignment.assign import Evaluator
 from abside.assignment.plan import PlacementPlan
 from abside.assignment.unit import Subject
-from abside_agent.commands.impact.joint import Pair, Table, TooManyCellsError, outcomes, same_variants, table
+from abside_agent.commands.impact.joint import (
+    EvaluatorPair,
+    JointTable,
+    TooManyCellsError,
+    outcomes,
+    same_variants,
+    table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +89,7 @@ def by_experiment(old: Snapshot, new: Snapshot, now_us: int) -> dict[str, Experi
     was, now = _evaluators(old, now_us), _evaluators(new, now_us)
     moves = {}
     for name in sorted(was.keys() | now.keys()):
-        rows = list(outcomes([Pair(name, _open(was.get(name)), _open(now.get(name)))], MAX_CELLS))
+        rows = list(outcomes([EvaluatorPair(name, _open(was.get(name)), _open(now.get(name)))], MAX_CELLS))
         moves[name] = ExperimentMove(
             name,
             before=sum(share for share, one, _ in rows if one),
@@ -94,13 +101,13 @@ def by_experiment(old: Snapshot, new: Snapshot, now_us: int) -> dict[str, Experi
     return moves
 
 
-def sample(old: PlacementPlan, new: PlacementPlan, units: int) -> Table:
+def sample(old: PlacementPlan, new: PlacementPlan, units: int) -> JointTable:
     """Estimate the table by the real buckets of `units` synthetic units."""
     counts: Counter[tuple[tuple[Arm, ...], tuple[Arm, ...]]] = Counter()
     for number in range(units):
         subject = Subject(f"user-{number}", f"session-{number}", {}, old.placement.id)
         counts[old.arms(subject), new.arms(subject)] += 1
-    found: Table = {}
+    found: JointTable = {}
     for (before, after), count in counts.items():
         same_config = old.merged(before).config_id == new.merged(after).config_id
         cell = (same_variants(before, after), same_config, not before)
@@ -116,9 +123,9 @@ def _evaluators(snapshot: Snapshot, now_us: int) -> dict[str, Evaluator]:
     }
 
 
-def _pairs(was: dict[str, Evaluator], now: dict[str, Evaluator], placement: str) -> list[Pair]:
+def _pairs(was: dict[str, Evaluator], now: dict[str, Evaluator], placement: str) -> list[EvaluatorPair]:
     pairs = [
-        Pair(name, _open(was.get(name), placement), _open(now.get(name), placement))
+        EvaluatorPair(name, _open(was.get(name), placement), _open(now.get(name), placement))
         for name in sorted(was.keys() | now.keys())
     ]
     return [pair for pair in pairs if pair.old is not None or pair.new is not None]
@@ -132,7 +139,7 @@ def _open(evaluator: Evaluator | None, placement: str | None = None) -> Evaluato
     return evaluator if here else None
 
 
-def _move(placement: Placement, found: Table, sample_units: int) -> PlacementMove:
+def _move(placement: Placement, found: JointTable, sample_units: int) -> PlacementMove:
     enrolled = _sum(found, lambda _variant, _config, out: not out)
 
     def of_enrolled(share: float) -> float | None:
@@ -151,5 +158,5 @@ def _move(placement: Placement, found: Table, sample_units: int) -> PlacementMov
     )
 
 
-def _sum(found: Table, wanted: Callable[[bool, bool, bool], bool]) -> float:
+def _sum(found: JointTable, wanted: Callable[[bool, bool, bool], bool]) -> float:
     return min(sum(share for cell, share in found.items() if wanted(*cell)), 1.0)

@@ -21,7 +21,7 @@ MAX_OVERLAPPING = 50  # experiments whose overlap is counted: with more, pairs c
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class ExperimentCounts:
     """What the units of a simulation met in one experiment: how many got each variant, and why others got none."""
 
     evaluator: Evaluator
@@ -56,15 +56,15 @@ class Counted:
 
 
 @dataclass(slots=True)
-class Tally:
+class Simulation:
     """What came of all units. `overlaps` is None where there are too many experiments to count it."""
 
     units: int = 0
-    experiments: list[Counted] = field(default_factory=list)
+    experiments: list[ExperimentCounts] = field(default_factory=list)
     overlaps: dict[tuple[str, str], int] | None = None
 
 
-def count(evaluators: Sequence[Evaluator], ids: Iterable[str], attributes: Mapping[str, Json]) -> Tally:
+def count(evaluators: Sequence[Evaluator], ids: Iterable[str], attributes: Mapping[str, Json]) -> Simulation:
     """Ask every experiment about every id, which stands for a user and a session alike.
 
     The placement asked at is the first of the experiment's; only a condition on the placement itself looks at it.
@@ -87,9 +87,11 @@ def count(evaluators: Sequence[Evaluator], ids: Iterable[str], attributes: Mappi
         if pairs is not None and len(inside) > 1:
             for pair in combinations(inside, 2):
                 pairs[pair] += 1
-    counted = [Counted(evaluator, verdicts) for evaluator, (_, _, verdicts) in zip(evaluators, asked, strict=True)]
+    counted = [
+        ExperimentCounts(evaluator, verdicts) for evaluator, (_, _, verdicts) in zip(evaluators, asked, strict=True)
+    ]
     names = [evaluator.experiment.id for evaluator in evaluators]
     overlaps = (
         None if pairs is None else {(names[a], names[b]): pairs[a, b] for a, b in combinations(range(len(names)), 2)}
     )
-    return Tally(units, counted, overlaps)
+    return Simulation(units, counted, overlaps)

@@ -42,7 +42,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ChildReply:
     """What came of it. `snapshot`: the file to publish, empty when nothing is to be published.
 
     `revision` is what is in force then, empty for nothing. `last_refused`: why the snapshot in force cannot be read.
@@ -67,7 +67,7 @@ class Outcome:
         return bytes(msgpack.packb(fields))
 
     @classmethod
-    def unpack(cls, data: bytes) -> Outcome:
+    def unpack(cls, data: bytes) -> ChildReply:
         """Read what `pack` gave. Raises ValueError where it is something else."""
         fields = msgpack.unpackb(data)
         snapshot, revision, counts, problems, held, last_refused = fields

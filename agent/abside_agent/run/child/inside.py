@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from abside.snapshot import HEADER, MAX_SNAPSHOT_BYTES, Snapshot, SnapshotError, decode, encode
 from abside_agent.document.reading import Reading
-from abside_agent.run.child.exchange import EXIT_MEMORY, Order, Outcome
+from abside_agent.run.child.exchange import EXIT_MEMORY, ChildReply, Order
 from abside_agent.settle.pause import over
 from abside_agent.settle.settle import bounded, settle
 
@@ -29,16 +29,18 @@ def main() -> int:
     return 0
 
 
-def answer(order: Order) -> Outcome:
+def answer(order: Order) -> ChildReply:
     """Settle an order. The snapshot is given only when it says something else than the one in force."""
     if order.only_pauses:
-        return Outcome(*over(order.last, Reading.unpack(order.reading), order.now_us, HEADER.size + MAX_SNAPSHOT_BYTES))
+        return ChildReply(
+            *over(order.last, Reading.unpack(order.reading), order.now_us, HEADER.size + MAX_SNAPSHOT_BYTES)
+        )
     last, last_refused = _last(order.last)
     settled = settle(Reading.unpack(order.reading), last, order.now_us, unread=order.unread)
     snapshot = settled.snapshot
     if snapshot is None:
-        return Outcome(b"", "", {}, bounded(settled.problems), settled.held, last_refused)
-    return Outcome(
+        return ChildReply(b"", "", {}, bounded(settled.problems), settled.held, last_refused)
+    return ChildReply(
         b"" if last is not None and _says_the_same(snapshot, last) else encode(snapshot),
         snapshot.head.revision,
         {kind: len(getattr(snapshot, kind)) for kind in ("placements", "layers", "experiments")},

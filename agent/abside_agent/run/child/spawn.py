@@ -10,7 +10,7 @@ from contextlib import suppress
 from threading import Thread
 from typing import IO, TYPE_CHECKING
 
-from abside_agent.run.child.exchange import EXIT_MEMORY, Order, Outcome
+from abside_agent.run.child.exchange import EXIT_MEMORY, ChildReply, Order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ def run(
     stop: Event,
     command: Sequence[str] = COMMAND,
     meanwhile: Callable[[], None] = lambda: None,
-) -> Outcome:
+) -> ChildReply:
     """Have an order answered within `seconds`, or until stopped. Raises ChildLateError, ChildError.
 
     `meanwhile` is called every LOOK_SECONDS; what it raises ends the child.
@@ -72,7 +72,7 @@ def run(
     if child.returncode != 0:
         raise ChildError(_why(child.returncode, order))
     try:
-        return Outcome.unpack(answer)
+        return ChildReply.unpack(answer)
     except (ValueError, TypeError) as exc:
         raise ChildError("its answer cannot be read") from exc
 

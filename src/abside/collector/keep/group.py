@@ -15,7 +15,7 @@ from abside.log import Log
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from abside.collector.keep.writer import Batch, Writer
+    from abside.collector.keep.writer import ReceivedBatch, Writer
 
 log = Log("abside.collector.keep.group")
 P = ParamSpec("P")
@@ -32,7 +32,7 @@ class Grouper:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._seconds = seconds
         self._limit_bytes = limit_bytes
-        self._open: list[Batch] = []
+        self._open: list[ReceivedBatch] = []
         self._open_bytes = 0
         self._due = 0.0  # loop time at which the open group is written
         self._begun = asyncio.Event()  # the open group has a batch
@@ -43,7 +43,7 @@ class Grouper:
         self.rows = 0
         self.last_error: str | None = None
 
-    async def store(self, batch: Batch) -> Stored:
+    async def store(self, batch: ReceivedBatch) -> Stored:
         """Wait until a batch is on disk, or say that it already was.
 
         Raises StoreFailed; then it is not, and forgotten. Raises NotSynced; then it is, and known when it comes again.
@@ -100,7 +100,7 @@ class Grouper:
         """Let the thread go."""
         self._thread.shutdown()
 
-    def _gather(self, batch: Batch) -> None:
+    def _gather(self, batch: ReceivedBatch) -> None:
         if not self._open:
             self._due = asyncio.get_running_loop().time() + self._seconds
             self._begun.set()
@@ -109,7 +109,7 @@ class Grouper:
         if self._open_bytes >= self._limit_bytes:
             self._ripe.set()
 
-    async def _write(self, batches: Sequence[Batch]) -> None:
+    async def _write(self, batches: Sequence[ReceivedBatch]) -> None:
         """Write one file and tell every batch in it. The rows of a failed one are dropped: their senders have them."""
         failed: StoreFailed | None = StoreFailed(self._writer.directory, "the collector stopped in between")
         apart = False  # one of them cannot be written: which one is found out one by one, and the others are kept

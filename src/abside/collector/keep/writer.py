@@ -53,7 +53,7 @@ class StoreOwned(Exception):  # noqa: N818 read as a sentence where it is caught
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class ReceivedBatch:
     """One batch, decoded: its rows as Arrow columns, and when it was received (µs UTC)."""
 
     batch_id: str
@@ -131,7 +131,7 @@ class Writer:
         """Whether this batch stands in the store, as far back as is known."""
         return any(batch_id in ids for ids in self._known.values())
 
-    def remember(self, batches: Sequence[Batch]) -> None:
+    def remember(self, batches: Sequence[ReceivedBatch]) -> None:
         """Know these batches from now on."""
         for batch in batches:
             self._known[batch.day].add(batch.batch_id)
@@ -146,7 +146,7 @@ class Writer:
         for old in [known for known in self._known if known < day and known not in apart]:
             del self._known[old]
 
-    def receive(self, batches: Sequence[Batch]) -> int:
+    def receive(self, batches: Sequence[ReceivedBatch]) -> int:
         """Write batches of one day as `write` does; under the newest day of the store where the clock went back."""
         self.check_owned()
         try:
@@ -157,7 +157,7 @@ class Writer:
             log.error("clock_behind", clock=batches[0].day.isoformat(), stored_under=day.isoformat())
         return self.write(batches, day)
 
-    def write(self, batches: Sequence[Batch], day: date | None = None) -> int:
+    def write(self, batches: Sequence[ReceivedBatch], day: date | None = None) -> int:
         """Write batches of one day as one file, whole and durable; give its rows. `day` None is their date of receipt.
 
         Raises StoreFailed; then none of them is in the store. Raises NotSynced; then all of them are.

@@ -10,9 +10,9 @@ import msgpack
 import pyarrow as pa
 import zstandard
 
-from abside.collector.receive.rows import Row, RowsTooLargeError, record_batch, rows_of
+from abside.collector.receive.rows import RowsTooLargeError, StoreRow, record_batch, rows_of
 from abside.event import MAX_EVENT_BYTES, EventError, EventMap
-from abside.serve import Refusal
+from abside.serve.listener import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +94,7 @@ def record_batches(data: bytes, *, count: int, batch_id: str, recv_us: int) -> I
     Raises Refusal: 422 UNDECODABLE, COUNT_MISMATCH or an event's own error, with the event's index; 413 for a batch
     whose rows would take many times its bytes.
     """
-    rows: list[Row] = []
+    rows: list[StoreRow] = []
     total = held = index = 0
     for index, (event, size) in enumerate(_events(data), 1):
         try:
@@ -116,7 +116,7 @@ def record_batches(data: bytes, *, count: int, batch_id: str, recv_us: int) -> I
         yield _columns(rows, index - 1)
 
 
-def _columns(rows: list[Row], last: int) -> pa.RecordBatch:
+def _columns(rows: list[StoreRow], last: int) -> pa.RecordBatch:
     """Give rows as columns. What Arrow does not take is the sender's to know: a 500 would come again for ever."""
     try:
         return record_batch(rows)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import orjson
 from aiohttp import hdrs, web
 
-from abside.collector.keep.writer import Batch
+from abside.collector.keep.writer import ReceivedBatch
 from abside.collector.receive.ingest import ENCODINGS, record_batches, unpack
 from abside.collector.store import StoreFailed
-from abside.serve import Answer, Refusal, problem
+from abside.serve.listener import Refusal, Response, problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -118,7 +118,7 @@ class Intake:
         self.pending = Pending(max_pending_bytes)
         self.counts = Counts()
 
-    async def post(self, request: web.BaseRequest, _: bytes) -> Answer:
+    async def post(self, request: web.BaseRequest, _: bytes) -> Response:
         """Take one batch: 200 when it is on disk, 208 when it already was, else the problem document that says why not.
 
         The body is read here and not at the listener: who may send and what fits is decided before.
@@ -146,7 +146,7 @@ class Intake:
         if self._token and not self._token.allows(request.headers.get(hdrs.AUTHORIZATION)):
             raise Refusal(401, "UNAUTHORIZED", "show this collector's token: Authorization: Bearer …")
 
-    async def _post(self, request: web.BaseRequest) -> Answer:
+    async def _post(self, request: web.BaseRequest) -> Response:
         try:
             self.check_sender(request)
             self._check_running()
@@ -172,7 +172,7 @@ class Intake:
         if self._stopping:
             raise Refusal(503, "STOPPING", "this collector is about to end", retry_after_seconds=BUSY_SECONDS)
 
-    async def _receive(self, request: web.BaseRequest, heading: Heading, hold: Callable[[int], None]) -> Batch:
+    async def _receive(self, request: web.BaseRequest, heading: Heading, hold: Callable[[int], None]) -> ReceivedBatch:
         body = await self._read(request, hold)
         recv_us = self._clock()
         async with self._unpacking:
@@ -189,7 +189,7 @@ class Intake:
                 hold(len(body) + size)
                 await asyncio.sleep(0)
         hold(size)
-        return Batch(heading.batch_id, recv_us, tuple(pieces))
+        return ReceivedBatch(heading.batch_id, recv_us, tuple(pieces))
 
     async def _read(self, request: web.BaseRequest, hold: Callable[[int], None]) -> bytes:
         chunks: list[bytes] = []
@@ -223,14 +223,14 @@ class Intake:
                     if size > self._max_batch_bytes:
                         return
 
-    def _acknowledge(self, heading: Heading, stored: str) -> Answer:
+    def _acknowledge(self, heading: Heading, stored: str) -> Response:
         if stored == "known":
             self.counts.duplicates += 1
         else:
             self.counts.stored += 1
             self.counts.events += heading.count
         body = {"batch": heading.batch_id, "events": heading.count, "status": stored}
-        return Answer(208 if stored == "known" else 200, orjson.dumps(body))
+        return Response(208 if stored == "known" else 200, orjson.dumps(body))
 
 
 def _heading(request: web.BaseRequest) -> Heading:
@@ -250,9 +250,9 @@ def _heading(request: web.BaseRequest) -> Heading:
     return Heading(batch_id, int(count), encoding)
 
 
-def _refused(refusal: Refusal) -> Answer:
+def _refused(refusal: Refusal) -> Response:
     answer = problem(refusal)
     if refusal.status == 401:
         challenge = (hdrs.WWW_AUTHENTICATE, "Bearer")
-        return Answer(answer.status, answer.body, answer.content_type, (*answer.headers, challenge))
+        return Response(answer.status, answer.body, answer.content_type, (*answer.headers, challenge))
     return answer

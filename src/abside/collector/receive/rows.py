@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from abside.event import EventMap
 
-Row = list[Any]  # one value per column of SCHEMA
-Check = Callable[[str, Any], Any]  # from a field's path and value to what its column holds; raises EventError
+StoreRow = list[Any]  # one value per column of SCHEMA
+FieldCheck = Callable[[str, Any], Any]  # from a field's path and value to what its column holds; raises EventError
 
 BUCKETS = 1024
 MAX_EXPOSED_BYTES = 16 * 2**20  # text that one exposure's rows repeat: 256 assignments with 64 KiB each
@@ -33,12 +33,12 @@ class RowsTooLargeError(EventError):
     """An exposure whose rows would take many times its bytes."""
 
 
-def rows_of(event: EventMap, *, batch_id: str, recv_us: int) -> list[Row]:
+def rows_of(event: EventMap, *, batch_id: str, recv_us: int) -> list[StoreRow]:
     """Give an event's rows: one, or one per assignment of an exposure. Raises EventError for a field of a wrong type.
 
     A NaN inside attributes, properties or detail becomes null: JSON has none.
     """
-    row: Row = [None] * len(SCHEMA)
+    row: StoreRow = [None] * len(SCHEMA)
     kind = event.get("type")
     columns = OWN_COLUMNS if kind in ("config", "account") else COLUMNS
     rest: dict[str, Any] = {}
@@ -63,7 +63,7 @@ def rows_of(event: EventMap, *, batch_id: str, recv_us: int) -> list[Row]:
     return [row]
 
 
-def record_batch(rows: Sequence[Row]) -> pa.RecordBatch:
+def record_batch(rows: Sequence[StoreRow]) -> pa.RecordBatch:
     """Give the rows as Arrow columns."""
     columns = zip(*rows, strict=True)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
@@ -75,7 +75,7 @@ def bucket(unit_id: str | None) -> int | None:
     return None if unit_id is None else zlib.crc32(unit_id.encode()) % BUCKETS
 
 
-def _exposed(row: Row, rest: dict[str, Any]) -> list[Row]:
+def _exposed(row: StoreRow, rest: dict[str, Any]) -> list[StoreRow]:
     """Repeat an exposure's row for each of its assignments; one without any keeps its one row."""
     assignments = rest.pop("assignments", None) or [{}]
     if not isinstance(assignments, list):
@@ -188,11 +188,11 @@ _COUNT = _whole(MAX_COUNT)
 _MICROS = _whole(LAST_US)
 
 
-def _columns(checks: Mapping[str, Check]) -> dict[str, tuple[int, Check]]:
+def _columns(checks: Mapping[str, FieldCheck]) -> dict[str, tuple[int, FieldCheck]]:
     return {name: (AT[name], check) for name, check in checks.items()}
 
 
-_HEAD: dict[str, Check] = {
+_HEAD: dict[str, FieldCheck] = {
     "event_id": _id,
     "type": _name,
     "ts": _MICROS,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from abside.sidecar.active.current import Current
-    from abside.sidecar.active.prepared import Outcome, Shelf
+    from abside.sidecar.active.prepared import AnswerCache, PreparedAnswer
     from abside.sidecar.record.journal import Journal
     from abside.snapshot import Experiment
 
@@ -63,25 +63,25 @@ class Configs:
         if self._journal.note(events):
             self._untold = None
 
-    def served(self, shelf: Shelf, outcome: Outcome) -> None:
+    def served(self, cache: AnswerCache, prepared: PreparedAnswer) -> None:
         """Tell a configuration the first time it is served on a day (UTC): its id is its digest, whatever the revision.
 
         With many experiments nearly every shopper has a configuration of their own: what one revision may tell is
         bounded, so that it never crowds shoppers' events out of the spool. A full spool is asked again after a while.
         """
-        placement = shelf.plan.placement.id
-        key = (placement, outcome.config_id)
+        placement = cache.plan.placement.id
+        key = (placement, prepared.config_id)
         now_us = self._journal.clock()
         if now_us // DAY_US != self._day:
             self._day = now_us // DAY_US
             self._told.clear()
         if key in self._told or self._room_bytes <= 0:
-            outcome.told = True
+            prepared.told = True
             return
         if now_us < self._again_us:
             return
-        entry: dict[str, Any] = {"placement": placement, "config_id": outcome.config_id, "config": outcome.config}
-        events = [self._event(shelf.revision, now_us, placements=[entry])]
+        entry: dict[str, Any] = {"placement": placement, "config_id": prepared.config_id, "config": prepared.config}
+        events = [self._event(cache.revision, now_us, placements=[entry])]
         size = len(event.encode(events[0]))
         if size > event.MAX_EVENT_BYTES:
             entry["config"] = None
@@ -93,7 +93,7 @@ class Configs:
         if len(self._told) >= MAX_TOLD:
             self._told.clear()
         self._told.add(key)
-        outcome.told = True
+        prepared.told = True
 
     def _event(self, revision: str, now_us: int, **fields: Any) -> event.EventMap:
         head = {"revision": revision, "source": self._source}

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from abside.sidecar.active.prepared import Shelf
+from abside.sidecar.active.prepared import AnswerCache
 from abside.snapshot import MAX_SHOWN_CHARS, LeftOut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from abside.assignment.plan import Plans
-    from abside.snapshot import AttributeType, Experiment, Head, Problem, Snapshot
+    from abside.snapshot import AttributeType, Experiment, Problem, Snapshot, SnapshotHead
 
 LEFT_OUT = "left_out"  # the effective status of an experiment whose record cannot be used
 Fits: TypeAlias = Callable[[Any], bool]  # whether a value has the declared type and may be logged
@@ -27,7 +27,7 @@ class Current:
     plans: Plans
     applied_us: int
     logged: tuple[tuple[str, Fits], ...]  # the attributes an exposure carries, and which of their values
-    shelves: dict[str, Shelf]  # by placement: the plans with what was prepared of their answers
+    caches: dict[str, AnswerCache]  # by placement: the plans with what was prepared of their answers
     left_out: tuple[LeftOut, ...] = ()  # records of the file that cannot be used; the others are in force
 
     @property
@@ -74,7 +74,7 @@ def logged_attributes(snapshot: Snapshot) -> tuple[tuple[str, Fits], ...]:
     return tuple((name, _FITS[one.type]) for name, one in attributes if one.log and one.type in _FITS)
 
 
-def unknown_attributes(head: Head) -> list[LeftOut]:
+def unknown_attributes(head: SnapshotHead) -> list[LeftOut]:
     """List the declared attributes of a type that this version does not know."""
     return [
         LeftOut("Attribute", name, f"its type {one.type[:MAX_SHOWN_CHARS]} is not known to this version", one.source)
@@ -83,11 +83,11 @@ def unknown_attributes(head: Head) -> list[LeftOut]:
     ]
 
 
-def shelves(revision: str, plans: Plans) -> dict[str, Shelf]:
+def caches(revision: str, plans: Plans) -> dict[str, AnswerCache]:
     """Make an empty shelf for each placement; its unit is shown where an open experiment uses `user_or_session`."""
     visits = [one.experiment for one in plans.evaluators.values() if one.closed is None]
     pinnable = {name for one in visits if one.unit == "user_or_session" for name in one.placements}
-    return {name: Shelf(revision, plan, pinnable=name in pinnable) for name, plan in plans.placements.items()}
+    return {name: AnswerCache(revision, plan, pinnable=name in pinnable) for name, plan in plans.placements.items()}
 
 
 def effective_status(experiment: Experiment, closed: str | None) -> str:

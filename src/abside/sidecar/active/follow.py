@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, cast
 from abside.assignment.plan import NO_PLANS, build_in_slices
 from abside.files import FileRefusedError, open_regular, read_regular
 from abside.log import Log
-from abside.sidecar.active.current import Current, logged_attributes, shelves, unknown_attributes
-from abside.sidecar.decide.slices import in_slices
+from abside.sidecar.active.current import Current, caches, logged_attributes, unknown_attributes
+from abside.sidecar.active.slices import in_slices
 from abside.snapshot import (
     HEADER,
     MAX_SNAPSHOT_BYTES,
     Experiment,
-    Head,
     LeftOut,
     Snapshot,
     SnapshotError,
+    SnapshotHead,
     file_digest,
     read,
 )
@@ -148,7 +148,7 @@ class Follower:
         building = build_in_slices(snapshot, now_us, reuse=reuse, digests=digests, left_out=left_out)
         plans: Plans = await in_slices(building)
         usable = replace(snapshot, experiments={name: one.experiment for name, one in plans.evaluators.items()})
-        shelved = shelves(snapshot.head.revision, plans)
+        shelved = caches(snapshot.head.revision, plans)
         return Current(usable, plans, now_us, logged_attributes(snapshot), shelved, tuple(left_out))
 
     def _put_in_force(self, current: Current) -> None:
@@ -181,12 +181,12 @@ class Follower:
 
 def _decode(data: bytes) -> Generator[None, None, tuple[Snapshot, dict[str, str], list[LeftOut]]]:
     """Read a snapshot file record by record, and list what cannot be read. Raises SnapshotError."""
-    head: Head | None = None
+    head: SnapshotHead | None = None
     kinds: dict[str, dict[str, Any]] = {"Placement": {}, "Layer": {}, "Experiment": {}}
     digests: dict[str, str] = {}
     unread: list[LeftOut] = []
     for digest, record in read(data):
-        if isinstance(record, Head):
+        if isinstance(record, SnapshotHead):
             head = record
             unread += unknown_attributes(record)
         elif isinstance(record, LeftOut):
@@ -198,7 +198,7 @@ def _decode(data: bytes) -> Generator[None, None, tuple[Snapshot, dict[str, str]
             if isinstance(record, Experiment):
                 digests[record.id] = digest
         yield
-    snapshot = Snapshot(cast("Head", head), kinds["Placement"], kinds["Layer"], kinds["Experiment"])
+    snapshot = Snapshot(cast("SnapshotHead", head), kinds["Placement"], kinds["Layer"], kinds["Experiment"])
     return snapshot, digests, unread
 
 

@@ -24,50 +24,53 @@ if TYPE_CHECKING:
     from abside.assignment.unit import Subject, UnitId
     from abside.sidecar.record.accounts import Accounts, ArmCount
 
-MAX_OUTCOMES = 1024  # of a placement, as many as it keeps merged configurations
-MAX_OUTCOME_BYTES = 4 * 2**20  # of their answers: large configurations must not grow with the combinations
+MAX_PREPARED = 1024  # of a placement, as many as it keeps merged configurations
+MAX_PREPARED_BYTES = 4 * 2**20  # of their answers: large configurations must not grow with the combinations
 NULL = b"null"
 # What is fixed of an exposure, up to each place that a request fills: event id, ts, seen_ts, user id, session id,
 # exposure id; then around the units, one for each arm; then what stands behind the attributes.
 Filled: TypeAlias = tuple[bytes, bytes, bytes, bytes, bytes, bytes, list[bytes], bytes]
 
 
-class Shelf:
+class AnswerCache:
     """One placement under one revision, and the outcomes met so far. `pinnable`: an answer shows its unit."""
 
-    __slots__ = ("_arms", "_moulds", "_outcome_bytes", "_outcomes", "pinnable", "plan", "revision")
+    __slots__ = ("_arms", "_prepared", "_prepared_bytes", "_templates", "pinnable", "plan", "revision")
 
     def __init__(self, revision: str, plan: PlacementPlan, *, pinnable: bool) -> None:
         self.revision = revision
         self.plan = plan
         self.pinnable = pinnable
-        self._outcomes: dict[tuple[Arm, ...], Outcome] = {}
-        self._arms: dict[Arm, ArmBytes] = {}
-        self._moulds: tuple[list[bytes], list[bytes]] | None = None
-        self._outcome_bytes = 0
+        self._prepared: dict[tuple[Arm, ...], PreparedAnswer] = {}
+        self._arms: dict[Arm, EncodedArm] = {}
+        self._templates: tuple[list[bytes], list[bytes]] | None = None
+        self._prepared_bytes = 0
 
-    def outcome(self, arms: tuple[Arm, ...], accounts: Accounts) -> Outcome:
+    def prepared(self, arms: tuple[Arm, ...], accounts: Accounts) -> PreparedAnswer:
         """Give the prepared bytes for these arms, made when they are first met."""
-        known = self._outcomes.get(arms)
+        known = self._prepared.get(arms)
         if known is None:
             known = self._made(arms, accounts)
-            self._outcome_bytes += len(known.rest)
-            if len(self._outcomes) >= MAX_OUTCOMES or self._outcome_bytes > MAX_OUTCOME_BYTES:
-                self._outcomes.clear()
-                self._outcome_bytes = len(known.rest)
-            self._outcomes[arms] = known
+            self._prepared_bytes += len(known.rest)
+            if len(self._prepared) >= MAX_PREPARED or self._prepared_bytes > MAX_PREPARED_BYTES:
+                self._prepared.clear()
+                self._prepared_bytes = len(known.rest)
+            self._prepared[arms] = known
         return known
 
-    def _made(self, arms: tuple[Arm, ...], accounts: Accounts) -> Outcome:
-        if self._moulds is None:
-            self._moulds = (_mould(self.revision, self.plan, bot=False), _mould(self.revision, self.plan, bot=True))
+    def _made(self, arms: tuple[Arm, ...], accounts: Accounts) -> PreparedAnswer:
+        if self._templates is None:
+            self._templates = (
+                _template(self.revision, self.plan, bot=False),
+                _template(self.revision, self.plan, bot=True),
+            )
         for arm in arms:
             if arm not in self._arms:
-                self._arms[arm] = ArmBytes(arm, accounts.arm(arm.experiment, arm.variant.id))
-        return Outcome(self.revision, self.plan, arms, [self._arms[arm] for arm in arms], self._moulds)
+                self._arms[arm] = EncodedArm(arm, accounts.arm(arm.experiment, arm.variant.id))
+        return PreparedAnswer(self.revision, self.plan, arms, [self._arms[arm] for arm in arms], self._templates)
 
 
-class ArmBytes:
+class EncodedArm:
     """One arm, encoded: its JSON in an answer, and its msgpack in an exposure around the unit."""
 
     __slots__ = ("after", "before", "count", "shown")
@@ -79,14 +82,14 @@ class ArmBytes:
         self.before, self.after = msgpack.packb(event.assignment(exposed)).split(_UNIT_MARK)
 
 
-class Outcome:
+class PreparedAnswer:
     """One combination of arms at one placement under one revision. `told`: its configuration stands in an event."""
 
     __slots__ = (
         "_encoded",
         "_filled",
-        "_moulds",
         "_same_kind",
+        "_templates",
         "arms",
         "config",
         "config_id",
@@ -102,8 +105,8 @@ class Outcome:
         revision: str,
         plan: PlacementPlan,
         arms: tuple[Arm, ...],
-        encoded: list[ArmBytes],
-        moulds: tuple[list[bytes], list[bytes]],
+        encoded: list[EncodedArm],
+        templates: tuple[list[bytes], list[bytes]],
     ) -> None:
         merged = plan.merged(arms)
         self.arms = arms
@@ -118,7 +121,7 @@ class Outcome:
         self.rest = b',"config":%b,"assignments":[%b]}' % (orjson.dumps(merged.config), shown)
         self._same_kind = all(arm.kind == "user_or_session" for arm in arms)
         self._encoded = encoded
-        self._moulds = moulds
+        self._templates = templates
         self._filled: list[Filled | None] = [None, None]  # of shoppers, of bots: made when first exposed
 
     def exposure(
@@ -142,7 +145,7 @@ class Outcome:
         return b"".join((start, own_id, to_ts, ts, to_seen, ts, *ids, units, logged, end))
 
     def _fill(self, bot: bool) -> Filled:
-        filled = self._filled[bot] = _filled(self._moulds[bot], self.config_id, self._encoded)
+        filled = self._filled[bot] = _filled(self._templates[bot], self.config_id, self._encoded)
         return filled
 
 
@@ -174,7 +177,7 @@ def _unit(unit: UnitId | None) -> bytes:
     return _UNIT_TYPE[kind] + _text(unit_id)
 
 
-def _mould(revision: str, plan: PlacementPlan, *, bot: bool) -> list[bytes]:
+def _template(revision: str, plan: PlacementPlan, *, bot: bool) -> list[bytes]:
     """Cut a whole event at its marks: what is fixed at even places, the marks at odd ones.
 
     In order: event id, ts, seen_ts, user id, session id, exposure id, config id, assignments, attributes.
@@ -198,13 +201,13 @@ def _mould(revision: str, plan: PlacementPlan, *, bot: bool) -> list[bytes]:
     return re.split(b"(" + found + b")", event.encode(marked))
 
 
-def _filled(mould: list[bytes], config_id: str, encoded: list[ArmBytes]) -> Filled:
+def _filled(template: list[bytes], config_id: str, encoded: list[EncodedArm]) -> Filled:
     """Put configuration and arms into a mould."""
     array: bytes = msgpack.Packer().pack_array_header(len(encoded))
-    left = mould[12] + msgpack.packb(config_id) + mould[14] + array
+    left = template[12] + msgpack.packb(config_id) + template[14] + array
     arms = []
     for one in encoded:
         arms.append(left + one.before)
         left = one.after
-    start, to_ts, to_seen, to_user, to_session, to_again = mould[0:12:2]
-    return start, to_ts, to_seen, to_user, to_session, to_again, [*arms, left + mould[16]], mould[18]
+    start, to_ts, to_seen, to_user, to_session, to_again = template[0:12:2]
+    return start, to_ts, to_seen, to_user, to_session, to_again, [*arms, left + template[16]], template[18]

@@ -16,8 +16,8 @@ import orjson
 from abside import event
 from abside.assignment.explain import explain as explain_plan
 from abside.assignment.unit import Subject
-from abside.serve import Refusal
-from abside.sidecar.active.prepared import NULL, Outcome, Shelf
+from abside.serve.listener import Refusal
+from abside.sidecar.active.prepared import NULL, AnswerCache, PreparedAnswer
 from abside.sidecar.decide import token
 from abside.sidecar.decide.callers import CallersClock
 from abside.sidecar.decide.request import MAX_SHOWN_CHARS, parse_assign
@@ -36,7 +36,7 @@ NOT_READY_RETRY_SECONDS = 1  # the agent publishes within a second of its start
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class HandlerContext:
     """What the handlers work with; one per process. `clock` gives µs UTC."""
 
     cell: Cell
@@ -50,90 +50,92 @@ class Desk:
     large: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-def assign(desk: Desk, body: bytes) -> bytes:
+def assign(context: HandlerContext, body: bytes) -> bytes:
     """Give the body of `POST /v1/assign`'s 200: configuration and variants at one placement or several. Raises Refusal.
 
     Whoever calls this calls `desk.journal.flush()` before the answer leaves.
     """
-    request = parse_assign(body, desk.rules)
-    current = desk.cell.current
+    request = parse_assign(body, context.rules)
+    current = context.cell.current
     if current is None:
         raise _not_ready()
     if not request.several:
-        shelf = current.shelves.get(request.placement)
-        if shelf is None or request.force:
-            (shelf,) = _shelves(current, request)
-        return _lone(shelf, *_part(desk, current, request, shelf, request))
-    shelves = _shelves(current, request)
-    parts = [_part(desk, current, request, shelf, request.at(shelf.plan.placement.id)) for shelf in shelves]
-    return _several(current, shelves, parts)
+        cache = current.caches.get(request.placement)
+        if cache is None or request.force:
+            (cache,) = _shelves(current, request)
+        return _lone(cache, *_part(context, current, request, cache, request))
+    caches = _shelves(current, request)
+    parts = [_part(context, current, request, cache, request.at(cache.plan.placement.id)) for cache in caches]
+    return _several(current, caches, parts)
 
 
-def explain(desk: Desk, body: bytes) -> bytes:
+def explain(context: HandlerContext, body: bytes) -> bytes:
     """Give the body of `POST /v1/explain`'s 200: assign's, the steps that led to it, and where each value is from."""
-    request = parse_assign(body, desk.rules)
-    current = desk.cell.current
+    request = parse_assign(body, context.rules)
+    current = context.cell.current
     if current is None:
         raise _not_ready()
-    shelves = _shelves(current, request)
-    parts = [_unlogged(desk, request, shelf) for shelf in shelves]
-    whole = _several(current, shelves, parts) if request.several else _lone(shelves[0], *parts[0])
+    caches = _shelves(current, request)
+    parts = [_unlogged(context, request, cache) for cache in caches]
+    whole = _several(current, caches, parts) if request.several else _lone(caches[0], *parts[0])
     shown = orjson.loads(whole)
-    for shelf, (_, _, subject) in zip(shelves, parts, strict=True):
-        explained = explain_plan(shelf.plan, subject)
-        place = shown["placements"][shelf.plan.placement.id] if request.several else shown
+    for cache, (_, _, subject) in zip(caches, parts, strict=True):
+        explained = explain_plan(cache.plan, subject)
+        place = shown["placements"][cache.plan.placement.id] if request.several else shown
         place["steps"] = [step.to_map() for step in explained.steps]
         place["provenance"] = explained.provenance
     return orjson.dumps(shown)
 
 
-Part = tuple[Outcome, bytes, Subject]  # what was given, the exposure's field as JSON, and to whom
+Part = tuple[PreparedAnswer, bytes, Subject]  # what was given, the exposure's field as JSON, and to whom
 
 
-def _part(desk: Desk, current: Current, request: AssignRequest, shelf: Shelf, subject: Subject) -> Part:
+def _part(
+    context: HandlerContext, current: Current, request: AssignRequest, cache: AnswerCache, subject: Subject
+) -> Part:
     """Decide at one placement, and log it or make its token."""
-    journal = desk.journal
-    sample = desk.sample
+    journal = context.journal
+    sample = context.sample
     sample.left -= 1
     if sample.left <= 0:
-        sample.look(shelf.revision, shelf.plan, subject)
-    outcome = shelf.outcome(shelf.plan.arms(subject), journal.accounts)
-    if not outcome.told:
-        desk.configs.served(shelf, outcome)
-    if not outcome.arms:
-        return outcome, NOT_EXPOSED if request.expose else NO_TOKEN, subject
+        sample.look(cache.revision, cache.plan, subject)
+    prepared = cache.prepared(cache.plan.arms(subject), journal.accounts)
+    if not prepared.told:
+        context.configs.served(cache, prepared)
+    if not prepared.arms:
+        return prepared, NOT_EXPOSED if request.expose else NO_TOKEN, subject
     event_id = journal.ids.next().encode()
     logged = current.attributes_to_log(subject.attributes) if current.logged else None
-    exposure = outcome.exposure(event_id, desk.clock(), subject, logged, bot=request.bot)
+    exposure = prepared.exposure(event_id, context.clock(), subject, logged, bot=request.bot)
     if request.expose:
-        journal.expose(exposure, outcome.counts)
-        return outcome, b',"exposure_id":"' + event_id + b'"', subject
-    return outcome, b',"exposure_token":"%b"' % token.seal(event.decode(exposure)).encode(), subject
+        journal.expose(exposure, prepared.counts)
+        return prepared, b',"exposure_id":"' + event_id + b'"', subject
+    return prepared, b',"exposure_token":"%b"' % token.seal(event.decode(exposure)).encode(), subject
 
 
-def _unlogged(desk: Desk, request: AssignRequest, shelf: Shelf) -> Part:
-    subject = request.at(shelf.plan.placement.id)
-    outcome = shelf.outcome(shelf.plan.arms(subject), desk.journal.accounts)
-    return outcome, NOT_EXPOSED if request.expose else NO_TOKEN, subject
+def _unlogged(context: HandlerContext, request: AssignRequest, cache: AnswerCache) -> Part:
+    subject = request.at(cache.plan.placement.id)
+    prepared = cache.prepared(cache.plan.arms(subject), context.journal.accounts)
+    return prepared, NOT_EXPOSED if request.expose else NO_TOKEN, subject
 
 
-def _lone(shelf: Shelf, outcome: Outcome, field: bytes, subject: Subject) -> bytes:
-    return b"".join((outcome.lone, field, b',"unit":', _unit(shelf, subject), outcome.rest))
+def _lone(cache: AnswerCache, prepared: PreparedAnswer, field: bytes, subject: Subject) -> bytes:
+    return b"".join((prepared.lone, field, b',"unit":', _unit(cache, subject), prepared.rest))
 
 
-def _several(current: Current, shelves: list[Shelf], parts: list[Part]) -> bytes:
-    units = [_unit(shelf, subject) for shelf, (_, _, subject) in zip(shelves, parts, strict=True)]
+def _several(current: Current, caches: list[AnswerCache], parts: list[Part]) -> bytes:
+    units = [_unit(cache, subject) for cache, (_, _, subject) in zip(caches, parts, strict=True)]
     unit = next((one for one in units if one is not NULL), NULL)
     places = [
-        orjson.dumps(shelf.plan.placement.id) + b":" + outcome.part + field + outcome.rest
-        for shelf, (outcome, field, _) in zip(shelves, parts, strict=True)
+        orjson.dumps(cache.plan.placement.id) + b":" + prepared.part + field + prepared.rest
+        for cache, (prepared, field, _) in zip(caches, parts, strict=True)
     ]
     return b'{"revision":"%b","unit":%b,"placements":{%b}}' % (current.revision.encode(), unit, b",".join(places))
 
 
-def _unit(shelf: Shelf, subject: Subject) -> bytes:
+def _unit(cache: AnswerCache, subject: Subject) -> bytes:
     """Show the unit where an experiment used it: sent back as pinned_unit it keeps a visit on its variants."""
-    if subject.unit is None or not shelf.pinnable:
+    if subject.unit is None or not cache.pinnable:
         return NULL
     return _UNIT_OF[subject.unit[0]] + orjson.dumps(subject.unit[1]) + b"}"
 
@@ -143,9 +145,9 @@ def _not_ready() -> Refusal:
     return Refusal(503, "NOT_READY", detail, retry_after_seconds=NOT_READY_RETRY_SECONDS)
 
 
-def _shelves(current: Current, request: AssignRequest) -> list[Shelf]:
+def _shelves(current: Current, request: AssignRequest) -> list[AnswerCache]:
     """Find the placements asked for. Raises Refusal 404, or 422 for a force that names nothing here."""
-    known = current.shelves
+    known = current.caches
     for name in request.placements:
         if name not in known:
             shown = name[:MAX_SHOWN_CHARS]
@@ -156,7 +158,7 @@ def _shelves(current: Current, request: AssignRequest) -> list[Shelf]:
             raise Refusal(404, "UNKNOWN_PLACEMENT", f"there is no placement {shown!r}; {hint}", path=path)
     found = [known[name] for name in request.placements]
     for experiment, variant in request.force.items():
-        _check_force([shelf.plan for shelf in found], experiment, variant)
+        _check_force([cache.plan for cache in found], experiment, variant)
     return found
 
 

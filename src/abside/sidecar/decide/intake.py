@@ -11,17 +11,17 @@ import orjson
 
 from abside import event
 from abside.event import meant_field
-from abside.serve import Refusal
+from abside.serve.listener import Refusal
+from abside.sidecar.active.slices import in_slices
 from abside.sidecar.decide import token
 from abside.sidecar.decide.batch import divided, read_one, too_many
 from abside.sidecar.decide.callers import AGREE_US
 from abside.sidecar.decide.request import NO_UNIT_DETAIL, kind_of, parse_json, unit_id, unknown_field
-from abside.sidecar.decide.slices import in_slices
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from abside.sidecar.decide.handlers import Desk
+    from abside.sidecar.decide.handlers import HandlerContext
 
 MAX_EVENT_NESTING = 8
 MAX_TOKEN_COMMAS = 4 * event.MAX_EVENTS_A_REQUEST  # of a body; tokens hold none, so it has fewer however it is written
@@ -29,7 +29,7 @@ _TOKEN_FIELD = frozenset({"exposure_token"})
 _SEND_TOKENS = 'send {"exposure_token": …}, or a list of them'
 
 
-def events(desk: Desk, body: bytes) -> bytes:
+def events(context: HandlerContext, body: bytes) -> bytes:
     """Take `POST /v1/events`, one event or a list, and give the body of its 202.
 
     Raises Refusal with the index of the first bad one.
@@ -40,13 +40,13 @@ def events(desk: Desk, body: bytes) -> bytes:
         index = position if several else None
         if type(fields) is not dict:
             raise Refusal(422, "WRONG_TYPE", f"an event must be an object, not {kind_of(fields)}", index=index)
-        taken.append(_event(desk, fields, index))
-    return _accept(desk, taken, several=several)
+        taken.append(_event(context, fields, index))
+    return _accept(context, taken, several=several)
 
 
-def exposures(desk: Desk, body: bytes) -> bytes:
+def exposures(context: HandlerContext, body: bytes) -> bytes:
     """Take `POST /v1/exposures`, the tokens of prefetched answers now used: as above."""
-    reading = _exposures(desk, body)
+    reading = _exposures(context, body)
     while True:
         try:
             next(reading)
@@ -55,8 +55,8 @@ def exposures(desk: Desk, body: bytes) -> bytes:
             return answer
 
 
-def _exposures(desk: Desk, body: bytes) -> Generator[None, None, bytes]:
-    listed, several = _listed(parse_json(body, desk.rules.max_nesting))
+def _exposures(context: HandlerContext, body: bytes) -> Generator[None, None, bytes]:
+    listed, several = _listed(parse_json(body, context.rules.max_nesting))
     tokens: list[Any] = []
     for position, fields in enumerate(listed):
         index = position if several else None
@@ -75,26 +75,26 @@ def _exposures(desk: Desk, body: bytes) -> Generator[None, None, bytes]:
     several = several or len(tokens) > 1
     taken = []
     for index, one in enumerate(tokens):
-        taken.append(_exposure(desk, one, index if several else None))
+        taken.append(_exposure(context, one, index if several else None))
         yield
-    return _accept(desk, taken, several=several)
+    return _accept(context, taken, several=several)
 
 
-async def large_events(desk: Desk, body: bytes) -> bytes:
+async def large_events(context: HandlerContext, body: bytes) -> bytes:
     """Take the same of a body beyond `SLICED_BYTES`, event by event, with the loop's other work in between."""
-    async with desk.large:
-        return await in_slices(_large_events(desk, body))
+    async with context.large:
+        return await in_slices(_large_events(context, body))
 
 
-async def large_exposures(desk: Desk, body: bytes) -> bytes:
+async def large_exposures(context: HandlerContext, body: bytes) -> bytes:
     """Take tokens in the same way."""
     if body.count(b",") > MAX_TOKEN_COMMAS:
         raise too_many(f"more than {event.MAX_EVENTS_A_REQUEST:,}")
-    async with desk.large:
-        return await in_slices(_exposures(desk, body))
+    async with context.large:
+        return await in_slices(_exposures(context, body))
 
 
-def _large_events(desk: Desk, body: bytes) -> Generator[None, None, bytes]:
+def _large_events(context: HandlerContext, body: bytes) -> Generator[None, None, bytes]:
     """All of a request, or none: nothing is written before the last event was read."""
     spans = yield from divided(body)
     payloads: list[bytes] = []
@@ -104,12 +104,12 @@ def _large_events(desk: Desk, body: bytes) -> Generator[None, None, bytes]:
         fields = read_one(body, span, index, MAX_EVENT_NESTING + (spans is None))
         if type(fields) is not dict:
             raise Refusal(422, "WRONG_TYPE", f"an event must be an object, not {kind_of(fields)}", index=index)
-        taken = _event(desk, fields, index)
-        payloads.append(desk.journal.pack(taken, index))
+        taken = _event(context, fields, index)
+        payloads.append(context.journal.pack(taken, index))
         counted.append({"type": taken["type"]})
         yield
     if payloads:
-        desk.journal.accept_packed(payloads, counted)
+        context.journal.accept_packed(payloads, counted)
     return orjson.dumps({"accepted": len(payloads)})
 
 
@@ -121,27 +121,27 @@ def _listed(value: Any) -> tuple[list[Any], bool]:
     return value, True
 
 
-def _event(desk: Desk, fields: dict[str, Any], index: int | None) -> event.EventMap:
-    shared_ids = desk.rules.shared_ids
+def _event(context: HandlerContext, fields: dict[str, Any], index: int | None) -> event.EventMap:
+    shared_ids = context.rules.shared_ids
     user_id = unit_id(fields, "user_id", shared_ids, index)
     session_id = unit_id(fields, "session_id", shared_ids, index)
     if user_id is None and session_id is None:
         raise _no_unit(fields, index)
-    given, callers = fields.get("ts"), desk.callers
-    now_us = desk.clock()
+    given, callers = fields.get("ts"), context.callers
+    now_us = context.clock()
     try:
         taken = event.from_caller(
             fields,
             user_id=user_id,
             session_id=session_id,
-            event_id=desk.journal.ids.next,
+            event_id=context.journal.ids.next,
             now_us=now_us,
             callers_us=None if given is None else callers.now_us(),
         )
     except event.EventError as exc:
         if exc.ts_us is None or not callers.disagree(exc.ts_us, now_us):
             raise Refusal(422, exc.code, str(exc), path=exc.path, index=index) from exc
-        return _event(desk, fields, index)  # by the clock that is known now
+        return _event(context, fields, index)  # by the clock that is known now
     if given is not None and abs(now_us - callers.agreed_us) > AGREE_US and _fits(given, taken["ts"], now_us):
         callers.agree(now_us)
     return taken
@@ -180,17 +180,17 @@ _IDS = frozenset({"user_id", "session_id"})
 _WRAPPERS = frozenset({"events", "batch", "data", "items", "records", "exposures", "messages"})
 
 
-def _exposure(desk: Desk, text: Any, index: int | None) -> event.EventMap:
+def _exposure(context: HandlerContext, text: Any, index: int | None) -> event.EventMap:
     if type(text) is not str:
         detail = f"exposure_token must be a string, not {kind_of(text)}; an answer without assignments has none to post"
         raise Refusal(422, "WRONG_TYPE", detail, path="exposure_token", index=index)
     try:
-        return token.unseal(text, desk.clock())
-    except token.TokenError as exc:
+        return token.unseal(text, context.clock())
+    except token.ExposureTokenError as exc:
         raise Refusal(422, "INVALID_EVENT", f"exposure_token {exc}", path="exposure_token", index=index) from exc
 
 
-def _accept(desk: Desk, taken: list[event.EventMap], *, several: bool) -> bytes:
+def _accept(context: HandlerContext, taken: list[event.EventMap], *, several: bool) -> bytes:
     if taken:
-        desk.journal.accept(taken, several=several)
+        context.journal.accept(taken, several=several)
     return orjson.dumps({"accepted": len(taken)})

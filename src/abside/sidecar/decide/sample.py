@@ -28,7 +28,7 @@ MAX_WATCHED = 2_000  # experiments; those that come and go over months must not 
 
 
 @dataclass(slots=True)
-class Seen:
+class ExperimentSample:
     """What the sample holds of one running experiment since its eligibility last changed."""
 
     eligibility: tuple[Json, ...]
@@ -62,7 +62,7 @@ class Sample:
         self._chance = chance or random.Random()
         self._looks = 0
         self._revision = ""
-        self._seen: dict[str, Seen] = {}
+        self._seen: dict[str, ExperimentSample] = {}
 
     def look(self, revision: str, plan: PlacementPlan, subject: Subject) -> None:
         """Count one request at one placement, for every experiment that runs there, and choose the next to look at."""
@@ -74,12 +74,12 @@ class Sample:
             if evaluator.closed is None:
                 self._count(evaluator, subject)
 
-    def of(self, evaluator: Evaluator) -> Seen:
+    def of(self, evaluator: Evaluator) -> ExperimentSample:
         """Give what was seen of an experiment; nothing where its eligibility is not the one that was looked at."""
         seen = self._seen.get(evaluator.experiment.id)
         eligibility = evaluator.experiment.eligibility
         if seen is None or (seen.eligibility is not eligibility and seen.eligibility != eligibility):
-            return Seen(eligibility, tuple(dict.fromkeys(_needed(eligibility))))
+            return ExperimentSample(eligibility, tuple(dict.fromkeys(_needed(eligibility))))
         return seen
 
     def _count(self, evaluator: Evaluator, subject: Subject) -> None:

@@ -25,7 +25,7 @@ VERSION = b"1"
 MAX_TOKEN_CHARS = 2 * event.MAX_EVENT_BYTES  # an event of the greatest size in base64, with room
 
 
-class TokenError(ValueError):
+class ExposureTokenError(ValueError):
     """A text that is not a token of ours."""
 
 
@@ -39,13 +39,13 @@ def seal(exposure: EventMap) -> str:
 def unseal(token: str, now_us: int) -> EventMap:
     """Give the exposure event of a token, exposed now (µs UTC). Raises TokenError."""
     if len(token) > MAX_TOKEN_CHARS:
-        raise TokenError(f"has {len(token)} characters; tokens have at most {MAX_TOKEN_CHARS}")
+        raise ExposureTokenError(f"has {len(token)} characters; tokens have at most {MAX_TOKEN_CHARS}")
     try:
         raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
     except (binascii.Error, UnicodeEncodeError) as exc:
-        raise TokenError("is not base64url text; send exposure_token back as it came") from exc
+        raise ExposureTokenError("is not base64url text; send exposure_token back as it came") from exc
     if raw[:1] != VERSION or zlib.crc32(raw[5:]) != int.from_bytes(raw[1:5], "little"):
-        raise TokenError("is damaged or of another version; send exposure_token back as it came")
+        raise ExposureTokenError("is damaged or of another version; send exposure_token back as it came")
     return _exposure(raw[5:], now_us)
 
 
@@ -54,10 +54,10 @@ def _exposure(body: bytes, now_us: int) -> EventMap:
         *carried, bot = msgpack.unpackb(body)
         fields: dict[str, Any] = dict(zip(_CARRIED, carried, strict=True))
     except (msgpack.UnpackException, ValueError, TypeError) as exc:
-        raise TokenError("does not hold an exposure") from exc
+        raise ExposureTokenError("does not hold an exposure") from exc
     wrong = next((name for name, fits in _CARRIED.items() if not fits(fields[name])), None)
     if wrong is not None:
-        raise TokenError(f"does not hold an exposure: its {wrong} cannot be one")
+        raise ExposureTokenError(f"does not hold an exposure: its {wrong} cannot be one")
     head = {"event_id": "", "type": "exposure", "ts": now_us, "seen_ts": now_us, "exposure_id": fields["event_id"]}
     return {**head, **fields, "bot": True} if bot is True else {**head, **fields}
 

@@ -12,17 +12,17 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Any
 
-from abside.crowd import Wait
 from abside.log import Log
-from abside.serve import INTERNAL, Refusal, problem
-from abside.sidecar.fast.heads import MAX_HEAD_BYTES, Heads, end_of_head, head_of
-from abside.strangers import is_loopback
+from abside.serve.crowd import Wait
+from abside.serve.listener import INTERNAL, Refusal, problem
+from abside.serve.strangers import is_loopback
+from abside.sidecar.fast.heads import MAX_HEAD_BYTES, HeadCache, end_of_head, head_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from abside.serve import Listener
-    from abside.sidecar.fast.heads import FastRoute, Head
+    from abside.serve.listener import Listener
+    from abside.sidecar.fast.heads import FastRoute, RequestHead
 
 log = Log("abside.fastpath")
 MAX_AWAITED_BYTES = 16 * 1024  # of a body in several segments: a page's events; 1,024 connections hold 16 MB of them
@@ -46,8 +46,8 @@ class FastDoor:
         self.answered = 0
         self.handed_over = 0
         self.connections: set[FastConnection] = set()
-        self.heads = Heads(routes)
-        self.loopback_heads = Heads(routes, listener.hosts)  # where a browser may have been misled by a name
+        self.heads = HeadCache(routes)
+        self.loopback_heads = HeadCache(routes, listener.hosts)  # where a browser may have been misled by a name
         self.end_of_head = end_of_head()
         self.keepalive_seconds = listener.bounds.keepalive_seconds
         self._settle = settle
@@ -139,7 +139,7 @@ class FastConnection(asyncio.Protocol):
         self._paused = False  # so much waits there that nothing is read
         self._left = 0  # bytes that waited there at the last sweep
         self._segments: list[bytes] = []  # of a request that is half here, as they came
-        self._head: Head | None = None  # of the request whose body is awaited
+        self._head: RequestHead | None = None  # of the request whose body is awaited
         self._end = 0  # where that head ends
         self._missing = 0  # bytes of that body
         # Of what is waited for, in the loop's seconds; 0: something was answered since the last sweep.
@@ -252,7 +252,7 @@ class FastConnection(asyncio.Protocol):
         self._door.connections.discard(self)
         self._transport.abort()
 
-    def _more(self, head: Head, data: bytes) -> None:
+    def _more(self, head: RequestHead, data: bytes) -> None:
         """Take a further segment of a body."""
         self._segments.append(data)
         self._missing -= len(data)
@@ -265,7 +265,7 @@ class FastConnection(asyncio.Protocol):
         if self._missing < 0:  # what stands behind the body is aiohttp's; the answer leaves before it is read
             self._hand_over(whole[stop:])
 
-    def _answer(self, head: Head, body: bytes) -> None:
+    def _answer(self, head: RequestHead, body: bytes) -> None:
         door = self._door
         start = head.good
         try:
@@ -281,7 +281,7 @@ class FastConnection(asyncio.Protocol):
         self._patience_seconds = door.keepalive_seconds
         door.leave(self, b"%b%d%b%b" % (start, len(body), door.end_of_head, body))
 
-    def _refused(self, head: Head, refusal: Refusal) -> tuple[bytes, bytes]:
+    def _refused(self, head: RequestHead, refusal: Refusal) -> tuple[bytes, bytes]:
         answer = problem(refusal)
         self._door.listener.count(head.route.path, answer.status)
         return answer.body, head_of(answer)

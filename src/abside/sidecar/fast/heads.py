@@ -8,12 +8,12 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from abside.serve import Answer
+from abside.serve.listener import Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from abside.strangers import Hosts
+    from abside.serve.strangers import Hosts
 
 MAX_HEAD_BYTES = 4096  # a client library sends 150 to 400; what is longer is aiohttp's to judge
 MAX_LINES = 64  # a client library sends 5 to 10, aiohttp takes twice as many as this
@@ -36,7 +36,7 @@ class FastRoute:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class RequestHead:
     """A request head that was read strictly and understood wholly, and the head of its good answer."""
 
     route: FastRoute
@@ -51,7 +51,7 @@ class Field(NamedTuple):
     body_bytes: int = 0
 
 
-class Heads:
+class HeadCache:
     """Request heads, read strictly and remembered: the same bytes mean the same thing for ever.
 
     A client has a handful of heads, one for each length of its bodies, all of them in `known`, which is cleared when it
@@ -61,13 +61,13 @@ class Heads:
 
     def __init__(self, routes: Mapping[bytes, FastRoute], hosts: Hosts | None = None) -> None:
         self._hosts = hosts  # whom a Host line may name; None: anyone
-        self.known: dict[bytes, Head] = {}
+        self.known: dict[bytes, RequestHead] = {}
         self._routes = {
-            b"POST %b HTTP/1.1" % path: (route, head_of(Answer(route.status, b""))) for path, route in routes.items()
+            b"POST %b HTTP/1.1" % path: (route, head_of(Response(route.status, b""))) for path, route in routes.items()
         }
         self._fields: dict[bytes, Field] = {}
 
-    def read(self, head: bytes) -> Head | None:
+    def read(self, head: bytes) -> RequestHead | None:
         """Read a head, blank line included; None for anything not plainly understood."""
         line, *lines = head[:-4].split(b"\r\n")
         found = self._routes.get(line)
@@ -90,7 +90,7 @@ class Heads:
         route, good = found
         if b"host" not in seen or not 0 <= seen.get(b"content-length", -1) <= route.max_body_bytes:
             return None
-        read = Head(route, seen[b"content-length"], good)
+        read = RequestHead(route, seen[b"content-length"], good)
         for one, field in new:
             _remember(fields, one, field)
         if not new:
@@ -116,7 +116,7 @@ def read_field(line: bytes) -> Field | None:
     return Field(name, int(value) if name == b"content-length" else 0)
 
 
-def head_of(answer: Answer) -> bytes:
+def head_of(answer: Response) -> bytes:
     """Write an answer's head up to the number of its body's bytes."""
     phrase = HTTPStatus(answer.status).phrase
     lines = [f"HTTP/1.1 {answer.status} {phrase}", f"Content-Type: {answer.content_type}"]

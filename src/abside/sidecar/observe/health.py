@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from abside.serve import Answer
+from abside.serve.listener import Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,11 +25,11 @@ class Health:
     trouble: Callable[[], str] = str  # why the spool does not get its events on, empty while it does
     draining: bool = False
 
-    def livez(self) -> Answer:
+    def livez(self) -> Response:
         """Answer 200: whoever reads this was answered by the loop."""
         return _say(200, "alive")
 
-    def startupz(self) -> Answer:
+    def startupz(self) -> Response:
         """Answer 200 once a snapshot is in force or the wait for one is over."""
         if self.cell.current is not None:
             return _say(200, "started")
@@ -37,7 +37,7 @@ class Health:
             return _say(200, "started without a snapshot: assign answers 503 NOT_READY until one is published")
         return _say(503, "waiting for the first snapshot")
 
-    def readyz(self) -> Answer:
+    def readyz(self) -> Response:
         """Answer 200 while a snapshot is in force, the process is not draining and its spool takes events.
 
         A full spool is no trouble: decisions go on, and only the upstream can make room.
@@ -51,5 +51,5 @@ class Health:
         return _say(200, "ready")
 
 
-def _say(status: int, word: str) -> Answer:
-    return Answer(status, orjson.dumps({"status": word}))
+def _say(status: int, word: str) -> Response:
+    return Response(status, orjson.dumps({"status": word}))

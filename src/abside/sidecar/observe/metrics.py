@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from abside import __version__
-from abside.serve import Answer
+from abside.serve.listener import Response
 from abside.sidecar.record.accounts import NAMED_TYPES, OTHER_ARM, OTHER_TYPES
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from abside.serve import Listener
+    from abside.serve.listener import Listener
     from abside.sidecar.active.current import Current
-    from abside.sidecar.decide.handlers import Desk
+    from abside.sidecar.decide.handlers import HandlerContext
     from abside.sidecar.fast.fastpath import FastDoor
-    from abside.sidecar.record.accounts import Accounts, Arm
+    from abside.sidecar.record.accounts import Accounts, ArmKey
     from abside.sidecar.ship.shipper import Shipper
     from abside.supervise import Supervisor
 
@@ -37,7 +37,7 @@ class Metrics:
 
     def __init__(
         self,
-        desk: Desk,
+        context: HandlerContext,
         shipper: Shipper | None,
         supervisor: Supervisor,
         listener: Listener,
@@ -46,7 +46,7 @@ class Metrics:
         *,
         by_experiment: bool,
     ) -> None:
-        self._desk = desk
+        self._context = context
         self._shipper = shipper
         self._supervisor = supervisor
         self._listener = listener
@@ -54,14 +54,14 @@ class Metrics:
         self._monotonic = monotonic
         self._by_experiment = by_experiment
         self._rendering = asyncio.Lock()
-        self._rendered = Answer(200, b"", CONTENT_TYPE)
+        self._rendered = Response(200, b"", CONTENT_TYPE)
         self.fresh_until = float("-inf")  # monotonic seconds
 
-    async def render(self) -> Answer:
+    async def render(self) -> Response:
         """Give one scrape, at most RENDER_SECONDS old: all who ask in that time share it."""
         async with self._rendering:
             if self._monotonic() >= self.fresh_until:
-                self._rendered = Answer(200, await self._render(), CONTENT_TYPE)
+                self._rendered = Response(200, await self._render(), CONTENT_TYPE)
                 self.fresh_until = self._monotonic() + RENDER_SECONDS
         return self._rendered
 
@@ -90,9 +90,9 @@ class Metrics:
         def counter(name: str, text: str, value: float) -> Metric:
             return CounterMetricFamily(f"abside_{name}", text, value=value)
 
-        desk, cell = self._desk, self._desk.cell
-        current, now_us = cell.current, desk.clock()
-        accounts, spool = desk.journal.accounts, desk.journal.spool
+        context, cell = self._context, self._context.cell
+        current, now_us = cell.current, context.clock()
+        accounts, spool = context.journal.accounts, context.journal.spool
         revision = current.revision if current else ""
         yield InfoMetricFamily("abside", "What runs here.", value={"version": __version__, "revision": revision})
         yield gauge("snapshot_in_force", "1 when a configuration is in force.", 1 if current else 0)
@@ -107,7 +107,7 @@ class Metrics:
         if cell.beat_us is not None:
             age = max(0, now_us - cell.beat_us) / 1e6
             yield gauge("agent_heartbeat_age_seconds", "Since the agent last looked, in steps of 10 s.", age)
-        callers_us = desk.callers.now_us()
+        callers_us = context.callers.now_us()
         behind = 0.0 if callers_us is None else (now_us - callers_us) / 1e6
         yield gauge("callers_clock_behind_seconds", "How far callers' times are behind this clock.", round(behind))
         yield counter("snapshot_swaps", "Configurations put in force.", cell.swaps)
@@ -203,11 +203,11 @@ def _named(counts: Mapping[str, int]) -> dict[str, int]:
     return found
 
 
-def _in_documents(accounts: Accounts, current: Current | None) -> dict[Arm, int]:
+def _in_documents(accounts: Accounts, current: Current | None) -> dict[ArmKey, int]:
     """Count exposures by the arms that are in force; all others, and names of tokens made elsewhere, together."""
     evaluators = current.plans.evaluators.values() if current else ()
     known = {(one.experiment.id, arm.variant.id) for one in evaluators for arm in one.arms}
-    found: dict[Arm, int] = {}
+    found: dict[ArmKey, int] = {}
     for arm, count in accounts.arms.items():
         label = arm if arm in known else OTHER_ARM
         found[label] = found.get(label, 0) + count.accepted

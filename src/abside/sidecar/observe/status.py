@@ -8,32 +8,32 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from abside import __version__
-from abside.serve import Answer
+from abside.serve.listener import Response
 from abside.sidecar.active.current import LEFT_OUT, effective_status
-from abside.sidecar.decide.sample import Seen
+from abside.sidecar.decide.sample import ExperimentSample
 
 if TYPE_CHECKING:
     from abside.assignment.assign import Evaluator
     from abside.sidecar.active.current import Current
-    from abside.sidecar.decide.handlers import Desk
+    from abside.sidecar.decide.handlers import HandlerContext
     from abside.sidecar.ship.shipper import Shipper
     from abside.snapshot import LeftOut
     from abside.supervise import Supervisor
 
 
-def status(desk: Desk, shipper: Shipper | None, supervisor: Supervisor, *, draining: bool) -> Answer:
+def status(context: HandlerContext, shipper: Shipper | None, supervisor: Supervisor, *, draining: bool) -> Response:
     """Give the whole status. Times are µs UTC, ages seconds, traffic and weights basis points."""
-    now_us = desk.clock()
-    cell = desk.cell
+    now_us = context.clock()
+    cell = context.cell
     current = cell.current
-    accounts = desk.journal.accounts
+    accounts = context.journal.accounts
     document: dict[str, Any] = {
         "version": __version__,
         "revision": current.revision if current else None,
         "degraded": bool(current and current.degraded)
         or bool(cell.refusal)
         or bool(shipper and shipper.stats.loud)
-        or bool(desk.journal.spool.trouble or desk.journal.spool.calendar.jump_seconds),
+        or bool(context.journal.spool.trouble or context.journal.spool.calendar.jump_seconds),
         "draining": draining,
         "snapshot": {
             "published_us": current.snapshot.head.written_at_us if current else None,
@@ -49,21 +49,21 @@ def status(desk: Desk, shipper: Shipper | None, supervisor: Supervisor, *, drain
         },
         "problems": [asdict(one) for one in current.problems] if current else [],
         "placements": sorted(current.plans.placements) if current else [],
-        "experiments": _experiments(current, desk) if current else {},
+        "experiments": _experiments(current, context) if current else {},
         "events": {"boot": accounts.boot, "accepted": dict(accounts.accepted), "lost": dict(accounts.lost)},
-        "spool": _spool(desk),
+        "spool": _spool(context),
         "upstream": _upstream(shipper, now_us),
         "degraded_tasks": dict(supervisor.degraded),
     }
-    return Answer(200, orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    return Response(200, orjson.dumps(document, option=orjson.OPT_INDENT_2))
 
 
 def _age(since_us: int, now_us: int) -> float:
     return round(max(0, now_us - since_us) / 1e6, 3)
 
 
-def _experiments(current: Current, desk: Desk) -> dict[str, Any]:
-    in_force = {name: _experiment(one, desk) for name, one in current.plans.evaluators.items()}
+def _experiments(current: Current, context: HandlerContext) -> dict[str, Any]:
+    in_force = {name: _experiment(one, context) for name, one in current.plans.evaluators.items()}
     return {**in_force, **{name: _left_out(name, one) for name, one in current.left_out_experiments.items()}}
 
 
@@ -85,12 +85,12 @@ def _left_out(name: str, one: LeftOut) -> dict[str, Any]:
         "next": None,
         "control": record.control if record else None,
         "variants": {},
-        "sample": Seen((), ()).to_map(),
+        "sample": ExperimentSample((), ()).to_map(),
     }
 
 
-def _experiment(evaluator: Evaluator, desk: Desk) -> dict[str, Any]:
-    experiment, accounts = evaluator.experiment, desk.journal.accounts
+def _experiment(evaluator: Evaluator, context: HandlerContext) -> dict[str, Any]:
+    experiment, accounts = evaluator.experiment, context.journal.accounts
     exposed = {arm.variant.id: accounts.arm(experiment.id, arm.variant.id).accepted for arm in evaluator.arms}
     return {
         "name": experiment.name,
@@ -112,7 +112,7 @@ def _experiment(evaluator: Evaluator, desk: Desk) -> dict[str, Any]:
             }
             for arm in evaluator.arms
         },
-        "sample": desk.sample.of(evaluator).to_map(),
+        "sample": context.sample.of(evaluator).to_map(),
     }
 
 
@@ -133,8 +133,8 @@ def _next(evaluator: Evaluator) -> dict[str, Any] | None:
     return {"at_us": at_us, "what": "traffic", "traffic_bp": traffic_bp}
 
 
-def _spool(desk: Desk) -> dict[str, Any]:
-    spool = desk.journal.spool
+def _spool(context: HandlerContext) -> dict[str, Any]:
+    spool = context.journal.spool
     waiting = spool.waiting
     return {
         "used_bytes": spool.used_bytes,
@@ -144,7 +144,7 @@ def _spool(desk: Desk) -> dict[str, Any]:
         "undeleted_bytes": spool.backlog.undeleted_bytes,
         "waiting_segments": waiting.segments,
         "waiting_bytes": waiting.bytes,
-        "oldest_age_seconds": None if waiting.oldest_us is None else _age(waiting.oldest_us, desk.clock()),
+        "oldest_age_seconds": None if waiting.oldest_us is None else _age(waiting.oldest_us, context.clock()),
         **asdict(spool.stats),
     }
 

@@ -13,7 +13,7 @@ from abside import event
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-Arm = tuple[str, str]  # experiment, variant
+ArmKey = tuple[str, str]  # experiment, variant
 
 
 @dataclass(slots=True)
@@ -32,8 +32,8 @@ class Accounts:
         self.source = dict(source)
         self.accepted: defaultdict[str, int] = defaultdict(int)  # event type → accepted since boot
         self.lost: defaultdict[str, int] = defaultdict(int)  # event type → lost since boot
-        self.arms: dict[Arm, ArmCount] = {}
-        self._told: dict[Arm, tuple[int, int]] = {}
+        self.arms: dict[ArmKey, ArmCount] = {}
+        self._told: dict[ArmKey, tuple[int, int]] = {}
         self._told_totals: tuple[int, int] = (0, 0)
 
     @property
@@ -107,4 +107,4 @@ MAX_TYPES = 100  # told apart; a caller that makes up a name for each event must
 NAMED_TYPES = event.OWN_TYPES | event.FIELDS.keys()  # these always
 OTHER_TYPES = "other_types"
 MAX_KEPT_ARMS = 20_000  # 1,000 experiments of 20 arms; only tokens with made-up names go beyond
-OTHER_ARM: Arm = ("other", "other")
+OTHER_ARM: ArmKey = ("other", "other")

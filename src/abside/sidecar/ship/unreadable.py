@@ -13,7 +13,7 @@ MEDIUM_TRIES = 20  # with waits that grow to 30 s: some minutes, longer than a n
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class UnreadableCount:
     """Some error numbers, how often a segment is tried before it is buried (None: for ever), and the reason."""
 
     errors: Container[int]
@@ -21,21 +21,23 @@ class Row:
     why: str
 
 
-TABLE: tuple[Row, ...] = (
-    Row(
+TABLE: tuple[UnreadableCount, ...] = (
+    UnreadableCount(
         {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN, errno.EINTR},
         None,
         "the process or its node is short of something: the file is whole, and readable once that is there again",
     ),
-    Row(
+    UnreadableCount(
         {errno.EIO, errno.ESTALE},
         MEDIUM_TRIES,
         "the medium does not give it back: what waits behind it must not wait for ever",
     ),
 )
-_OTHER = Row((), MEDIUM_TRIES, "rights, or something else in the file's place: a person may mend it in time")
+_OTHER = UnreadableCount(
+    (), MEDIUM_TRIES, "rights, or something else in the file's place: a person may mend it in time"
+)
 
 
-def row_of(problem: OSError) -> Row:
+def row_of(problem: OSError) -> UnreadableCount:
     """Give the row an error stands in."""
     return next((row for row in TABLE if problem.errno in row.errors), _OTHER)

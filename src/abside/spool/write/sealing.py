@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from abside.spool.queue.backlog import Backlog
     from abside.spool.settings import SpoolStats
     from abside.spool.write.openfile import OpenFile
-    from abside.spool.write.settle import Settled
+    from abside.spool.write.settle import SealResult
 
 log = Log("abside.spool")
 
@@ -40,7 +40,7 @@ class Sealing:
     ) -> None:
         self.file: OpenFile | None = None
         self.mark = 0
-        self.job: asyncio.Future[Settled] | None = None
+        self.job: asyncio.Future[SealResult] | None = None
         self.trouble = ""
         self._queue = queue
         self._backlog = backlog
@@ -63,7 +63,7 @@ class Sealing:
         await asyncio.wait([self.job])  # a caller that is cancelled here leaves the job and its result to the next
         done, self.job = self.job, None  # also when it failed: the next caller tries anew
         try:
-            settled: Settled = done.result()
+            settled: SealResult = done.result()
         except OSError as exc:
             raise self._failed(self.file, exc) from exc
         self._synced(self.mark, settled.sync_problem)

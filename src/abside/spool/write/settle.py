@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class SealResult:
     """What became of a file put up for sealing: its segment, or why it could not be moved; what its sync said.
 
     `rescued`: its name had been removed, and what it holds was copied from the descriptor.
@@ -33,7 +33,7 @@ class Settled:
     gone: bool = False
 
 
-def settle(file: OpenFile, queue: Path, durable: bool) -> Settled:
+def settle(file: OpenFile, queue: Path, durable: bool) -> SealResult:
     """Make the file durable and give it its sealed name in `queue`: the work of a thread, and safe to repeat.
 
     A failed sync does not stop it: every checksum is checked again before anything is sent. Where the queue's disk
@@ -62,9 +62,9 @@ def settle(file: OpenFile, queue: Path, durable: bool) -> Settled:
         if handle != CLOSED:
             with suppress(OSError):  # it is let go of either way
                 os.close(handle)
-        return Settled(segment, None, sync_problem, rescued=not named)
+        return SealResult(segment, None, sync_problem, rescued=not named)
     gone = file.handle == CLOSED and isinstance(move_problem, FileNotFoundError)
-    return Settled(None, move_problem, sync_problem, gone=gone)
+    return SealResult(None, move_problem, sync_problem, gone=gone)
 
 
 def _is_there(file: OpenFile, target: Path) -> bool:

@@ -33,7 +33,7 @@ class Look:
     adrift: bool
 
 
-class Upkeep:
+class SpoolUpkeep:
     """Looks after what lies around the open file: who owns the directory, the free space, the age of dead/."""
 
     def __init__(self, folder: Folder, dead: Dead, calendar: Calendar, stats: SpoolStats) -> None:

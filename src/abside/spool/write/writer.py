@@ -28,7 +28,7 @@ from abside.spool.write.calendar import Calendar
 from abside.spool.write.room import Room, free_bytes_of
 from abside.spool.write.sealing import Sealing
 from abside.spool.write.starting import Starting
-from abside.spool.write.upkeep import Upkeep
+from abside.spool.write.upkeep import SpoolUpkeep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -80,7 +80,7 @@ class Spool:
         self.before_seal: Callable[[], Sequence[bytes]] = no_account
         self._folder = folder
         self.calendar = calendar
-        self._upkeep = Upkeep(folder, backlog.dead, calendar, stats)
+        self._upkeep = SpoolUpkeep(folder, backlog.dead, calendar, stats)
         self._returning = Returning(settings, folder, backlog, stats)
         self._room = Room(settings)
         self._room.note(free_bytes_of(folder.queue, stats))

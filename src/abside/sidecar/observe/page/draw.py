@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from abside.serve import Answer
+from abside.serve.listener import Response
 from abside.sidecar.observe.page.experiment import experiments
 from abside.sidecar.observe.page.markup import NOTHING, Html, counted, duration, html, joined
 from abside.sidecar.observe.page.pod import alerts, pod
@@ -27,7 +27,7 @@ ICON = (  # two arms
 )
 
 
-def page(status: Mapping[str, Any], now_us: int, *, find: str = "", refresh: bool = True) -> Answer:
+def page(status: Mapping[str, Any], now_us: int, *, find: str = "", refresh: bool = True) -> Response:
     """Draw the page from a status document. `find` narrows the experiments; `refresh` reloads it by itself."""
     find = find.strip()[:MAX_FIND_CHARS]
     style, policy = _style()
@@ -54,7 +54,7 @@ def page(status: Mapping[str, Any], now_us: int, *, find: str = "", refresh: boo
         ("Referrer-Policy", "no-referrer"),
         ("Cache-Control", "no-store"),
     )
-    return Answer(200, document.encode(), "text/html", headers)
+    return Response(200, document.encode(), "text/html", headers)
 
 
 @cache

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from abside.log import Log
 
-log = Log("abside.crowd")
+log = Log("abside.serve.crowd")
 # Between two looks at a crowd that is too large; who waited at both is cut. A kubelet sends its request with the
 # connection, so half a second is ample; and shorter, those who come again at once would cost more than those who stay.
 LOOK_SECONDS = 0.5

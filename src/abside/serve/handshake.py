@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from abside.crowd import Wait
+from abside.serve.crowd import Wait
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-    from abside.crowd import Crowd
+    from abside.serve.crowd import Crowd
 
 TLS_BURST = 128  # connections beyond the bound: each has 256 KiB of buffer from asyncio
 

@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 from aiohttp import HttpVersion11, hdrs, web
 
-from abside.crowd import BURST, Crowd, Wait
 from abside.environ import burst_within
-from abside.handshake import TLS_BURST, Handshakes
 from abside.log import Log
-from abside.strangers import SHOWN_NAME_CHARS, Hosts, foreign_page, is_loopback, name_of
+from abside.serve.crowd import BURST, Crowd, Wait
+from abside.serve.handshake import TLS_BURST, Handshakes
+from abside.serve.strangers import SHOWN_NAME_CHARS, Hosts, foreign_page, is_loopback, name_of
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-log = Log("abside.serve")
+log = Log("abside.serve.listener")
 SITE = "Sec-Fetch-Site"
 JSON = "application/json"
 PROBLEM = "application/problem+json"
@@ -57,7 +57,7 @@ class Bounds:
     one_answer: bool = False  # each connection gets one: where strangers may ask, nobody queues up by pipelining
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """What goes back: status, body and, rarely, further headers. A tuple, as one is made for every request."""
 
     status: int
@@ -101,13 +101,13 @@ class Route:
     `probe`: answered also beyond the bound on requests at once; it must not wait for anything.
     """
 
-    handle: Callable[[web.BaseRequest, bytes], Answer | Awaitable[Answer]]
+    handle: Callable[[web.BaseRequest, bytes], Response | Awaitable[Response]]
     max_body_bytes: int = 0
     types: frozenset[str] = field(default=frozenset())
     probe: bool = False
 
 
-def problem(refusal: Refusal) -> Answer:
+def problem(refusal: Refusal) -> Response:
     """Turn a refusal into its RFC 9457 document: the one place where errors become responses."""
     document: dict[str, Any] = {
         "type": "about:blank",
@@ -123,7 +123,7 @@ def problem(refusal: Refusal) -> Answer:
     headers: tuple[tuple[str, str], ...] = ()
     if refusal.retry_after_seconds is not None:
         headers = ((hdrs.RETRY_AFTER, str(refusal.retry_after_seconds)),)
-    return Answer(refusal.status, orjson.dumps(document), PROBLEM, headers)
+    return Response(refusal.status, orjson.dumps(document), PROBLEM, headers)
 
 
 class Listener(web.Server):
@@ -159,9 +159,9 @@ class Listener(web.Server):
         """Count the open connections, of the fast path too."""
         return len(self.crowd)
 
-    def __call__(self) -> Connection:
+    def __call__(self) -> ServedConnection:
         """Give the protocol of one new connection (asyncio's factory)."""
-        return Connection(self, **self._options)
+        return ServedConnection(self, **self._options)
 
     async def open(self, address: str, tls: ssl.SSLContext | None = None) -> str:
         """Listen on `host:port` or `unix:PATH`; give it as bound (port 0 becomes a real one). Raises OSError."""
@@ -229,7 +229,7 @@ class Listener(web.Server):
         self.answers[key] = self.answers.get(key, 0) + 1
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        connection: Connection = request.protocol  # type: ignore[assignment]
+        connection: ServedConnection = request.protocol  # type: ignore[assignment]
         connection.begin(request)
         self.in_flight += 1
         try:
@@ -256,7 +256,7 @@ class Listener(web.Server):
             response.force_close()  # the rest of a refused body is not worth reading
         return response
 
-    async def _answer(self, request: web.BaseRequest) -> Answer:
+    async def _answer(self, request: web.BaseRequest) -> Response:
         self._check_stranger(request)
         methods = self.routes.get(request.path)
         if methods is None:
@@ -265,7 +265,7 @@ class Listener(web.Server):
         if route is None:
             allowed = ", ".join(sorted(methods))
             answer = problem(Refusal(405, "METHOD_NOT_ALLOWED", f"this path takes {allowed}"))
-            return Answer(answer.status, answer.body, answer.content_type, ((hdrs.ALLOW, allowed),))
+            return Response(answer.status, answer.body, answer.content_type, ((hdrs.ALLOW, allowed),))
         if self.in_flight > self.bounds.max_connections and not route.probe and not self.crowd.relieve():
             self.refused_requests += 1
             raise _busy("too many requests at once")
@@ -273,7 +273,7 @@ class Listener(web.Server):
             raise _unsupported(request.content_type, route.types)
         body = await self._body(request, route.max_body_bytes)
         result = route.handle(request, body)
-        return result if isinstance(result, Answer) else await result
+        return result if isinstance(result, Response) else await result
 
     def _check_stranger(self, request: web.BaseRequest) -> None:
         """Raise Refusal 403 for what a page of another site sends, or a browser that was misled by a name."""
@@ -315,7 +315,7 @@ class Listener(web.Server):
         return b"".join(chunks)
 
 
-class Connection(web.RequestHandler):
+class ServedConnection(web.RequestHandler):
     """One connection: bounded in number, with a deadline for its first request, errors as problem documents."""
 
     __slots__ = ("_deadline", "_listener", "_request", "_served", "_since", "_unread")
