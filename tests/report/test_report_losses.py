@@ -3,7 +3,7 @@ from typing import Any
 
 from abside.report.page.experiment import ExperimentPage
 from abside.report.report import Report
-from abside.report.store.fallbacks import Fallbacks
+from abside.report.store.fallbacks import FallbackCounts
 from abside.report.store.losses import ArmLedger
 from abside.snapshot import Snapshot
 
@@ -68,4 +68,4 @@ def test_fallbacks_of_clients_are_counted_by_arm_and_beside(till: Any, page_of: 
     fallback("home", 8, user_id="u2")
     fallback(None, 16, session_id="abside-client-1")
     page = page_of(till.close())
-    assert page.fallbacks == Fallbacks(calls=23, units={"control": 1}, elsewhere=2)
+    assert page.fallbacks == FallbackCounts(calls=23, units={"control": 1}, elsewhere=2)

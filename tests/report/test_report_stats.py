@@ -6,18 +6,18 @@ import pytest
 from abside.report.stats.compare import estimate, value_of
 from abside.report.stats.ratio import sample_ratio
 from abside.report.tally.metrics import METRICS, Metric
-from abside.report.tally.units import COUNTED, PRODUCTS, Arm
+from abside.report.tally.units import COUNTED, PRODUCTS, ArmFigures
 
 CART, _, CTR, _ = METRICS
 MOMENT = datetime(2026, 11, 2, tzinfo=UTC)
 
 
-def arm(variant: str, *units: tuple[int, int, int]) -> Arm:
+def arm(variant: str, *units: tuple[int, int, int]) -> ArmFigures:
     """An arm of units given as (carted, clicks, impressions)."""
     rows = [dict.fromkeys(COUNTED, 0) | {"carted": cart, "clicks": c, "impressions": i} for cart, c, i in units]
     sums = {name: sum(row[name] for row in rows) for name in COUNTED}
     products = {(left, right): sum(row[left] * row[right] for row in rows) for left, right in PRODUCTS}
-    return Arm(variant, len(rows), 0, 0, 0, 0, MOMENT, MOMENT, sums, products)
+    return ArmFigures(variant, len(rows), 0, 0, 0, 0, MOMENT, MOMENT, sums, products)
 
 
 SOME = arm("control", *[(1, 1, 4), (0, 0, 2), (0, 2, 3), (1, 0, 5)] * 10)
@@ -49,7 +49,7 @@ def test_two_arms_that_differ_have_every_figure(metric: Metric) -> None:
     ],
 )
 def test_what_cannot_be_estimated_is_said_in_words_beside_the_raw_values(
-    metric: Metric, control: Arm, treated: Arm, reason: str
+    metric: Metric, control: ArmFigures, treated: ArmFigures, reason: str
 ) -> None:
     found = estimate(metric, control, treated)
     assert found.reason.startswith(reason)
@@ -77,8 +77,8 @@ def test_the_moments_of_huge_arms_lose_nothing_to_rounding() -> None:
     products = dict.fromkeys(PRODUCTS, 0)
     products |= {("clicks", "clicks"): 25 * 10**17 + 10**6, ("impressions", "impressions"): 10**19 + 7}
     products |= {("clicks", "impressions"): 5 * 10**18 + 5}
-    huge = Arm("control", count, 0, 0, 0, 0, MOMENT, MOMENT, sums, products)
-    found = estimate(CTR, huge, Arm("treatment", count, 0, 0, 0, 0, MOMENT, MOMENT, sums, products))
+    huge = ArmFigures("control", count, 0, 0, 0, 0, MOMENT, MOMENT, sums, products)
+    found = estimate(CTR, huge, ArmFigures("treatment", count, 0, 0, 0, 0, MOMENT, MOMENT, sums, products))
     assert found.difference == 0
     assert found.p == 1
     assert found.difference_interval is not None

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from abside.report.page.experiment import ExperimentPage
-from abside.report.store.timeline import Step, changes
+from abside.report.store.timeline import TimelineStep, changes
 
 BASE: dict[str, Any] = {"experiment": "e", "status": "running", "phase": 1, "control": "c", "traffic_bp": 2_000}
 BASE |= {"weights_bp": {"c": 8_000, "t": 2_000}, "pause": None}
@@ -16,7 +16,7 @@ def told(**state: Any) -> str:
 
 
 def history(*steps: tuple[int, str | None, str]) -> list[tuple[int, str]]:
-    made = changes(Step(NOON + timedelta(seconds=at), before, after) for at, before, after in steps)
+    made = changes(TimelineStep(NOON + timedelta(seconds=at), before, after) for at, before, after in steps)
     return [(int((one.at - NOON).total_seconds()), one.what) for one in made]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from abside.report.page.experiment import ExperimentPage, experiment_page
-from abside.report.problem import Refused, listed, unknown_experiment
+from abside.report.problem import ReportRefused, listed, unknown_experiment
 from abside.report.store.exposures import Overview, overview
 from abside.report.store.losses import Ledger, ledger
 from abside.report.tally.units import Tally
@@ -39,7 +39,7 @@ class Report:
     ledger: Ledger
     outcome_copies: int
     pages: tuple[ExperimentPage, ...]
-    refused: tuple[Refused, ...]
+    refused: tuple[ReportRefused, ...]
 
 
 def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Report:
@@ -56,7 +56,7 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
         for experiment in asked:
             phases = seen.phases[experiment.id]
             found = experiment_page(engine, source.events, tally, experiment, phases, ask.phase)
-            if isinstance(found, Refused):
+            if isinstance(found, ReportRefused):
                 refused.append(found)
             else:
                 pages.append(found)
@@ -76,7 +76,7 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
     )
 
 
-def _asked(ask: Ask, documents: Snapshot, seen: Overview) -> tuple[list[Experiment], list[Refused]]:
+def _asked(ask: Ask, documents: Snapshot, seen: Overview) -> tuple[list[Experiment], list[ReportRefused]]:
     """Give the experiments to report on. Those asked for by name are refused by name."""
     known, found = documents.experiments, seen.phases
     if not ask.experiments:
@@ -86,9 +86,11 @@ def _asked(ask: Ask, documents: Snapshot, seen: Overview) -> tuple[list[Experime
         if name in known and name in found:
             asked.append(known[name])
         elif name in known:
-            refused.append(Refused(name, f"has no exposure in these events; found: {listed(list(found))}"))
+            refused.append(ReportRefused(name, f"has no exposure in these events; found: {listed(list(found))}"))
         elif name in found:
-            refused.append(Refused(name, "is in the events and in no document: name the documents it was run from"))
+            refused.append(
+                ReportRefused(name, "is in the events and in no document: name the documents it was run from")
+            )
         else:
             refused.append(unknown_experiment(name, sorted({*known, *found})))
     return asked, refused

@@ -6,16 +6,16 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from abside.report.problem import Refused, listed
+from abside.report.problem import ReportRefused, listed
 from abside.report.stats.compare import Estimate, estimate, value_of
 from abside.report.stats.ratio import SampleRatio, sample_ratio
 from abside.report.store.definitions import Definitions, definitions, keys_of, read_configs
-from abside.report.store.exposures import LeftOut, exposure_copies, exposures_seen, left_out
-from abside.report.store.fallbacks import Fallbacks, fallbacks
+from abside.report.store.exposures import ExcludedCounts, exposure_copies, exposures_seen, left_out
+from abside.report.store.fallbacks import FallbackCounts, fallbacks
 from abside.report.store.losses import ArmLedger, arm_ledger
-from abside.report.store.timeline import Change, shares, states_of, timeline
+from abside.report.store.timeline import TimelineChange, shares, states_of, timeline
 from abside.report.tally.metrics import METRICS
-from abside.report.tally.units import Arm, Choice, Counted, Tally, Unmatched
+from abside.report.tally.units import ArmFigures, Choice, Counted, Tally, Unmatched
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,19 +39,19 @@ class ExperimentPage:
     control: str
     window_seconds: int
     primary: str
-    history: tuple[Change, ...]
+    history: tuple[TimelineChange, ...]
     exposures: int  # rows of this phase, copies included
     copies: int
     late: int
-    left_out: dict[str, LeftOut]
+    left_out: dict[str, ExcludedCounts]
     definitions: Definitions
     before_since: int
     unmatched: Unmatched
-    arms: tuple[Arm, ...]
+    arms: tuple[ArmFigures, ...]
     sample_ratio: SampleRatio
     values: dict[str, dict[str, float | None]]  # metric → variant → figure
     estimates: tuple[Estimate, ...]
-    fallbacks: Fallbacks
+    fallbacks: FallbackCounts
     ledger: dict[str, ArmLedger]
     arrived: dict[str, int]  # exposures of every phase in the store, copies too, by variant
     notes: tuple[str, ...]
@@ -59,7 +59,7 @@ class ExperimentPage:
 
 def experiment_page(
     engine: Engine, events: Table, tally: Tally, experiment: Experiment, phases: dict[int, int], phase: int | None
-) -> ExperimentPage | Refused:
+) -> ExperimentPage | ReportRefused:
     """Make the page of one experiment, or say why there is none.
 
     `phases` gives the exposure rows of each phase found; `phase` None is the latest of them. Raises EngineFailed.
@@ -67,7 +67,7 @@ def experiment_page(
     name = experiment.id
     if phase is not None and phase not in phases:
         found = listed([str(number) for number in phases])
-        return Refused(name, f"has no exposure of phase {phase}; phases with exposures: {found}")
+        return ReportRefused(name, f"has no exposure of phase {phase}; phases with exposures: {found}")
     phase = max(phases) if phase is None else phase
     history, unread = timeline(engine, events, name)
     control, weights, notes = _in_force(experiment, phase, history)
@@ -126,7 +126,7 @@ def experiment_page(
 
 
 def _in_force(
-    experiment: Experiment, phase: int, history: Sequence[Change]
+    experiment: Experiment, phase: int, history: Sequence[TimelineChange]
 ) -> tuple[str, dict[str, int] | None, list[str]]:
     """Give the control and the weights of a phase, by the config events where they tell, else by the documents."""
     notes = []
@@ -145,7 +145,7 @@ def _in_force(
     return experiment.control, {arm.id: arm.stop - arm.start for arm in experiment.variants}, notes
 
 
-def _changed_weights(history: Sequence[Change], phase: int) -> bool:
+def _changed_weights(history: Sequence[TimelineChange], phase: int) -> bool:
     states = states_of(history, phase)
     return any(state.weights_bp != states[0].weights_bp for state in states)
 
@@ -156,20 +156,20 @@ def _variants(experiment: Experiment, weights: dict[str, int] | None, control: s
     return [control, *(name for name in declared if name != control)]
 
 
-def _unusable(name: str, control: str, arms: dict[str, Arm], counted: Counted) -> Refused | None:
+def _unusable(name: str, control: str, arms: dict[str, ArmFigures], counted: Counted) -> ReportRefused | None:
     if control in arms:
         return None
     early = counted.before_since
     left = f"; {early:,} units met another configuration of its variants before and are left out" if early else ""
     if not arms:
         why = " since its variants changed" if early else ": all are of bots, forced, or without an id"
-        return Refused(name, f"has exposures, and none of them of a unit{why}{left}")
+        return ReportRefused(name, f"has exposures, and none of them of a unit{why}{left}")
     found = listed([f"{arm.variant} ({arm.units:,} units)" for arm in arms.values()])
-    return Refused(name, f"has no unit in its control {control!r}; variants found: {found}{left}")
+    return ReportRefused(name, f"has no unit in its control {control!r}; variants found: {found}{left}")
 
 
 def _remarks(
-    experiment: Experiment, arms: dict[str, Arm], known: Sequence[str], primary: str, defined: Definitions
+    experiment: Experiment, arms: dict[str, ArmFigures], known: Sequence[str], primary: str, defined: Definitions
 ) -> list[str]:
     said = []
     found = listed([f"{arm.variant} ({arm.units:,} units)" for arm in arms.values()])

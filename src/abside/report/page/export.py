@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from abside.report.page.experiment import ExperimentPage
     from abside.report.report import Report
-    from abside.report.store.timeline import Change
+    from abside.report.store.timeline import TimelineChange
 
 FORMAT = 1  # of this file; fields may be added to it
 LIBRARIES = ("abside", "duckdb", "ibis-framework", "tea-tasting", "scipy", "numpy")
@@ -102,7 +102,7 @@ def _page(page: ExperimentPage) -> dict[str, Any]:
     }
 
 
-def _change(change: Change) -> dict[str, Any]:
+def _change(change: TimelineChange) -> dict[str, Any]:
     return {"at": change.at, "what": change.what, "state": change.state}
 
 

@@ -14,7 +14,7 @@ from tea_tasting.aggr import Aggregates
 from abside.report.tally.metrics import Metric, Proportion
 
 if TYPE_CHECKING:
-    from abside.report.tally.units import Arm
+    from abside.report.tally.units import ArmFigures
 
 LEVEL = 0.95
 Interval = tuple[float, float]
@@ -40,7 +40,7 @@ class Estimate:
     reason: str = ""
 
 
-def value_of(metric: Metric, arm: Arm) -> float | None:
+def value_of(metric: Metric, arm: ArmFigures) -> float | None:
     """Give the raw figure of one arm; None where there is nothing to divide by."""
     if isinstance(metric, Proportion):
         return arm.sums[metric.column] / arm.units if arm.units else None
@@ -48,7 +48,7 @@ def value_of(metric: Metric, arm: Arm) -> float | None:
     return arm.sums[metric.numerator] / below if below else None
 
 
-def estimate(metric: Metric, control: Arm, arm: Arm) -> Estimate:
+def estimate(metric: Metric, control: ArmFigures, arm: ArmFigures) -> Estimate:
     """Compare an arm with control.
 
     Proportions: z test with unpooled variance, interval of the log risk ratio (Katz et al. 1978). Ratios: Welch's t
@@ -70,7 +70,7 @@ def estimate(metric: Metric, control: Arm, arm: Arm) -> Estimate:
     )
 
 
-def _result(metric: Metric, control: Arm, arm: Arm) -> Any:
+def _result(metric: Metric, control: ArmFigures, arm: ArmFigures) -> Any:
     """Ask tea-tasting, with moments only."""
     test: Any
     if isinstance(metric, Proportion):
@@ -85,7 +85,7 @@ def _result(metric: Metric, control: Arm, arm: Arm) -> Any:
         return test.analyze_aggregates(_aggregates(metric, control), _aggregates(metric, arm))
 
 
-def _aggregates(metric: Metric, arm: Arm) -> Aggregates:
+def _aggregates(metric: Metric, arm: ArmFigures) -> Aggregates:
     names = _columns(metric)
     return Aggregates(
         count_=arm.units,
@@ -99,13 +99,13 @@ def _columns(metric: Metric) -> tuple[str, ...]:
     return (metric.column,) if isinstance(metric, Proportion) else (metric.numerator, metric.denominator)
 
 
-def _covariance(arm: Arm, left: str, right: str) -> Fraction:
+def _covariance(arm: ArmFigures, left: str, right: str) -> Fraction:
     """Give the sample covariance exactly: from integers, without the cancellation of floats."""
     spread = arm.products[left, right] - Fraction(arm.sums[left] * arm.sums[right], arm.units)
     return spread / (arm.units - 1)
 
 
-def _spread(metric: Metric, arm: Arm) -> Fraction:
+def _spread(metric: Metric, arm: ArmFigures) -> Fraction:
     """Give the variance that the test rests on, up to a positive factor."""
     if isinstance(metric, Proportion):
         return _covariance(arm, metric.column, metric.column)
@@ -118,7 +118,7 @@ def _spread(metric: Metric, arm: Arm) -> Fraction:
     )
 
 
-def _not_estimable(metric: Metric, control: Arm, arm: Arm) -> str:
+def _not_estimable(metric: Metric, control: ArmFigures, arm: ArmFigures) -> str:
     for one in (control, arm):
         if one.units < 2:
             return f"{one.variant} has {one.units} unit{'' if one.units == 1 else 's'}; two are needed"
@@ -129,7 +129,7 @@ def _not_estimable(metric: Metric, control: Arm, arm: Arm) -> str:
     return ""
 
 
-def _no_lift(metric: Metric, control: Arm, arm: Arm) -> str:
+def _no_lift(metric: Metric, control: ArmFigures, arm: ArmFigures) -> str:
     above = _columns(metric)[0]
     for one in (control, arm):
         if not one.sums[above]:

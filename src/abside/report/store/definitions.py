@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from abside.report.store.exposures import Seen
     from abside.snapshot import Experiment
 
-Keys = dict[str, list[str]]  # placement → the parameters an experiment sets there
-Configs = dict[tuple[str, str], str]  # placement, config_id → the merged configuration, JSON
+ParameterKeys = dict[str, list[str]]  # placement → the parameters an experiment sets there
+ServedConfigs = dict[tuple[str, str], str]  # placement, config_id → the merged configuration, JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Definitions:
     unknown: int = 0  # exposure rows whose configuration no config event told
 
 
-def definitions(seen: Iterable[Seen], configs: Configs, keys: Keys) -> Definitions:
+def definitions(seen: Iterable[Seen], configs: ServedConfigs, keys: ParameterKeys) -> Definitions:
     """Compare what each arm was at each placement, over the exposures of one phase."""
     spans: defaultdict[tuple[str, str], dict[str, datetime]] = defaultdict(dict)  # arm → definition → its last exposure
     unknown = 0
@@ -61,7 +61,7 @@ def definitions(seen: Iterable[Seen], configs: Configs, keys: Keys) -> Definitio
     return Definitions(since, tuple(changed), unknown)
 
 
-def keys_of(experiment: Experiment) -> Keys:
+def keys_of(experiment: Experiment) -> ParameterKeys:
     """List the parameters an experiment's variants set, by placement."""
     keys: defaultdict[str, set[str]] = defaultdict(set)
     for variant in experiment.variants:
@@ -70,7 +70,7 @@ def keys_of(experiment: Experiment) -> Keys:
     return {placement: sorted(names) for placement, names in keys.items()}
 
 
-def read_configs(engine: Engine, events: Table, keys: Mapping[str, object]) -> Configs:
+def read_configs(engine: Engine, events: Table, keys: Mapping[str, object]) -> ServedConfigs:
     """Read what each config_id of these placements was. Raises EngineFailed."""
     mine = events.filter(events.type == "config", events.detail.contains('"placements"'))
     each = mine.select(told=mine.detail.try_cast("json")["placements"].array.unnest())

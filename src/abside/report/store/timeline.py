@@ -32,7 +32,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class TimelineChange:
     """From `at` on, `state`; `what` says how it differs from the state before."""
 
     at: datetime
@@ -41,7 +41,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TimelineStep:
     """Some sidecar went from one state to the next; `before` is None for its first word. States as JSON text."""
 
     at: datetime
@@ -49,16 +49,16 @@ class Step:
     after: str
 
 
-def timeline(engine: Engine, events: Table, experiment: str) -> tuple[list[Change], int]:
+def timeline(engine: Engine, events: Table, experiment: str) -> tuple[list[TimelineChange], int]:
     """Tell an experiment's history, oldest first, and how many statements nobody can read. Raises EngineFailed."""
     steps = _steps(engine, events, experiment)
     readable = [step for step in steps if _state(step.after)]
     return changes(readable), len(steps) - len(readable)
 
 
-def changes(steps: Iterable[Step]) -> list[Change]:
+def changes(steps: Iterable[TimelineStep]) -> list[TimelineChange]:
     """Make one history of what many sidecars tell."""
-    told: list[Change] = []
+    told: list[TimelineChange] = []
     shown: str | None = None
     known: set[str] = set()
     for step in sorted(steps, key=lambda step: (step.at, step.after)):
@@ -69,18 +69,18 @@ def changes(steps: Iterable[Step]) -> list[Change]:
                 continue
             what = _difference(told[-1].state if told else None, state)
             if what:
-                told.append(Change(step.at, state, what))
+                told.append(TimelineChange(step.at, state, what))
             shown = step.after
         known.add(step.after)
     return told
 
 
-def states_of(history: Sequence[Change], phase: int) -> list[State]:
+def states_of(history: Sequence[TimelineChange], phase: int) -> list[State]:
     """List the states of one phase, oldest first."""
     return [change.state for change in history if change.state.phase == phase]
 
 
-def _steps(engine: Engine, events: Table, experiment: str) -> list[Step]:
+def _steps(engine: Engine, events: Table, experiment: str) -> list[TimelineStep]:
     """Ask for the changes each sidecar made; those of a minute between the same two states are one row."""
     mine = events.filter(events.type == "config", events.detail.contains(json.dumps(experiment)))
     mine = mine.distinct(on="event_id", keep="first")
@@ -94,7 +94,7 @@ def _steps(engine: Engine, events: Table, experiment: str) -> list[Step]:
     minute = steps.ts.truncate("m")
     found = steps.group_by("before", "state", minute=minute).agg(at=steps.ts.min())
     rows = engine.rows(f"{experiment}: what was in force", found)
-    return [Step(row["at"], row["before"], row["state"]) for row in rows]
+    return [TimelineStep(row["at"], row["before"], row["state"]) for row in rows]
 
 
 def _state(text: str) -> State | None:

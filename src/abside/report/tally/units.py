@@ -38,7 +38,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Arm:
+class ArmFigures:
     """One variant's units: how many, and of each counted column the sum and the sums of products, as exact integers."""
 
     variant: str
@@ -68,7 +68,7 @@ class Unmatched:
 class Counted:
     """The arms of one choice. `units` is the engine's table of them, until the next choice is counted."""
 
-    arms: tuple[Arm, ...]
+    arms: tuple[ArmFigures, ...]
     before_since: int  # units left out because of the choice's `since`
     unmatched: Unmatched
     units: Table
@@ -192,11 +192,11 @@ def _moments(figures: Table, last_ts: datetime) -> Table:
 ARM_PLAIN = ("variant", "units", "crossed", "exposures", "most_exposures", "mature", "first", "last")
 
 
-def _arm(row: dict[str, object]) -> Arm:
+def _arm(row: dict[str, object]) -> ArmFigures:
     plain = {name: row[name] for name in ARM_PLAIN}
     sums = {name: row[f"sum_{name}"] for name in COUNTED}
     products = {pair: row["sum_{}_{}".format(*pair)] for pair in PRODUCTS}
-    return Arm(**plain, sums=sums, products=products)  # type: ignore[arg-type]  # the columns of _moments
+    return ArmFigures(**plain, sums=sums, products=products)  # type: ignore[arg-type]  # the columns of _moments
 
 
 def _pairs() -> Iterable[tuple[str, str]]:
