@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ from abside.sidecar.ship.shipper import Shipper, ShipperSettings
 from abside.upstream.contract import Acked, Rejected, TooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from abside.upstream.contract import Batch, Result
 
@@ -25,14 +26,20 @@ seen: list[str] = []
 watched: set[int] = set()  # threads
 
 
-def watch(event: str, arguments: tuple[Any, ...]) -> None:
-    if event in ASKS and threading.get_ident() in watched:
-        seen.append(f"{event} {arguments}")
+def hook() -> Callable[[str, tuple[Any, ...]], None]:
+    asks, whoami = ASKS, threading.get_ident  # kept here: at the end of the process a module's own names are gone
+
+    def watch(event: str, arguments: tuple[Any, ...], seen: list[str] = seen, watched: set[int] = watched) -> None:
+        if event in asks and whoami() in watched:
+            seen.append(f"{event} {arguments}")
+
+    return watch
 
 
 @pytest.fixture(scope="module")
 def _audited() -> None:
-    sys.addaudithook(watch)  # for as long as the process lives
+    import_module("concurrent.futures.thread")  # imported at the first use of a thread, which reads a file
+    sys.addaudithook(hook())  # for as long as the process lives
 
 
 @contextmanager
