@@ -1,13 +1,15 @@
+import errno
 import os
 import signal
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from abside.files import FileRefusedError, open_regular, read_regular
+from abside.files import FileRefusedError, open_regular, read_regular, write_beside, write_whole
 
 
 @contextmanager
@@ -75,3 +77,45 @@ def test_a_link_to_a_file_of_the_kernel_ends_at_once(tmp_path: Path, name: str) 
 def test_a_missing_file_is_the_usual_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_regular(tmp_path / "none", 1)
+
+
+def test_a_file_is_replaced_whole_forced_to_disk_and_then_its_directory(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    forced: list[tuple[bool, bytes]] = []
+
+    def fsync(handle: int) -> None:
+        forced.append((stat.S_ISDIR(os.fstat(handle).st_mode), path.read_bytes()))
+
+    write_whole(path, b"new", fsync=fsync)
+    assert forced == [(False, b"old"), (True, b"new")]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_that_cannot_be_forced_to_disk_replaces_nothing_and_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def fsync(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    for write in (write_whole, write_beside):
+        with pytest.raises(OSError, match="Input/output"):
+            write(path, b"new", fsync=fsync)
+        assert path.read_bytes() == b"old"
+        assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_system_without_fsync_of_directories_is_no_error(tmp_path: Path) -> None:
+    def fsync(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    write_whole(tmp_path / "file", b"new", fsync=fsync)
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
+def test_a_file_beside_another_has_the_mode_that_it_is_to_get(tmp_path: Path) -> None:
+    beside = write_beside(tmp_path / "file", b"new", mode=0o640)
+    assert stat.S_IMODE(beside.stat().st_mode) == 0o640
+    assert beside.parent == tmp_path

@@ -1,4 +1,4 @@
-"""Writes the snapshot so that it appears whole: beside, fsync, rename, fsync of the directory."""
+"""The snapshot file: written as a whole, read, and cleared of what a killed agent left beside it."""
 
 from __future__ import annotations
 
@@ -6,34 +6,24 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from abside.files import FileRefusedError, read_regular
+from abside.files import FileRefusedError, read_regular, write_whole
 from abside.snapshot import HEADER, MAX_SNAPSHOT_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
-def publish(path: Path, data: bytes) -> None:
-    """Replace the file at `path`. Raises OSError, and then nothing has changed."""
+def publish(path: Path, data: bytes, *, fsync: Callable[[int], None] = os.fsync) -> None:
+    """Replace the snapshot at `path`, whose directory is created. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError:
-        with suppress(OSError):
-            beside.unlink()
-        raise
-    _sync_directory(path.parent)
+    write_whole(path, data, fsync=fsync)
 
 
 def read_published(path: Path) -> bytes:
-    """Give the bytes of the snapshot in force, empty when there is none.
+    """Return the bytes of the published snapshot, empty where there is none.
 
-    Raises FileRefusedError where something else stands in its place, or it is too large to be one.
+    Raises FileRefusedError for what is no regular file, or too large for a snapshot.
     """
     try:
         return read_regular(path, HEADER.size + MAX_SNAPSHOT_BYTES)
@@ -44,19 +34,10 @@ def read_published(path: Path) -> bytes:
 
 
 def remove_leftovers(path: Path) -> list[str]:
-    """Remove what a killed agent left beside the snapshot, and name it."""
+    """Remove what a killed agent left beside the snapshot; return the names of the removed files."""
     removed = []
     for leftover in path.parent.glob(f".{path.name}.*.tmp"):
         with suppress(OSError):
             leftover.unlink()
             removed.append(leftover.name)
     return sorted(removed)
-
-
-def _sync_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some file systems know no fsync of a directory; the rename is done either way
-            os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,20 @@ def test_a_file_appears_whole_and_nothing_stays_beside_it(tmp_path: Path) -> Non
     publish(path, b"two")
     assert read_published(path) == b"two"
     assert [entry.name for entry in path.parent.iterdir()] == ["snapshot"]
+
+
+def test_the_file_is_forced_to_disk_before_its_name_and_the_name_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "snapshot"
+    forced: list[tuple[str, bytes]] = []
+
+    def fsync(handle: int) -> None:
+        os.fsync(handle)
+        kind = "directory" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file"
+        forced.append((kind, read_published(path)))
+
+    publish(path, b"one")
+    publish(path, b"two", fsync=fsync)
+    assert forced == [("file", b"one"), ("directory", b"two")]
 
 
 def test_where_it_cannot_be_written_what_was_there_stays(tmp_path: Path) -> None:

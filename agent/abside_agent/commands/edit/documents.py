@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abside.files import FileRefusedError, read_regular
+from abside.files import FileRefusedError, read_regular, write_beside
 from abside_agent.commands.check import findings
 from abside_agent.commands.edit.spans import EditError, change
 from abside_agent.document.conform import did_you_mean
@@ -84,7 +83,8 @@ class Editing:
         try:
             for place, text in changed.items():
                 target = Path(place).resolve()
-                written.append((_beside(target, text.encode()), target))
+                mode = target.stat().st_mode & 0o777
+                written.append((write_beside(target, text.encode(), mode=mode), target))
             for beside, target in written:
                 beside.replace(target)
         finally:
@@ -135,14 +135,3 @@ def _without(one: tree.Tree, path: tree.Path) -> object:
     if isinstance(inner, dict):
         inner.pop(path[-1], None)
     return whole
-
-
-def _beside(target: Path, data: bytes) -> Path:
-    """Write a file whole beside its target, with the target's mode."""
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    with beside.open("wb") as file:
-        os.fchmod(file.fileno(), target.stat().st_mode & 0o777)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    return beside
