@@ -106,11 +106,11 @@ INNER: dict[str, frozenset[str]] = {
     "abside.sidecar.ship": frozenset({"patience", "shipping", "unreadable"}),
     "abside.collector.receive": frozenset({"ingest", "rows"}),
     "abside.collector.keep": frozenset({"aside", "compact", "hold", "recovery"}),
-    "abside_agent.rules": frozenset({"meeting"}),
+    "abside_agent.rules": frozenset({"overlap"}),
     "abside_agent.settle": frozenset({"build"}),
     "abside_agent.sources": frozenset({"trust"}),
     "abside_agent.watch": frozenset({"api", "cluster", "config_map", "topic"}),
-    "abside_agent.run": frozenset({"ahead", "loop", "memory", "publish", "said"}),
+    "abside_agent.run": frozenset({"early_pauses", "loop", "memory", "problem_log", "publish"}),
 }
 
 

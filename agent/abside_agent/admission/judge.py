@@ -12,7 +12,7 @@ from abside_agent.settle.check import check, in_force
 from abside_agent.settle.compile import SECTIONS
 from abside_agent.settle.doubts import doubt
 from abside_agent.settle.resolve import resolve
-from abside_agent.settle.settle import in_order, refuse
+from abside_agent.settle.settle import in_order, refusal_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def judge(new: Reading, old: Reading | None, now_us: int, *, one_of_several: boo
         found = list(_inherited(found, before, _unchanged(old, new)))
     if not one_of_several and not any(one.severity == "error" for one in found):
         resolved = resolve(checked, last)
-        refusal = refuse(new, checked, resolved, last)
+        refusal = refusal_of(new, checked, resolved, last)
         found += [one.problem for one in resolved.flaws if one.problem.code == "UNBUILDABLE"]
         found += [refusal.problem] if refusal else []
     return in_order(found)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 
+from abside_agent.document.wording import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -133,7 +135,7 @@ def _status(review: Review, errors: list[Problem]) -> dict[str, Any]:
         {"reason": one.code, "field": _where(one), "message": _sentence(one, f"{one.path}: " if one.path else "")}
         for one in errors
     ]
-    counted = f"{len(errors)} problem{'' if len(errors) == 1 else 's'}"
+    number = counted(len(errors), "problem")
     return {
         "kind": "Status",
         "apiVersion": "v1",
@@ -141,7 +143,7 @@ def _status(review: Review, errors: list[Problem]) -> dict[str, Any]:
         "status": "Failure",
         "code": UNPROCESSABLE,
         "reason": "Invalid",
-        "message": f"{counted} in {review.name}, the first: {causes[0]['field']}: {causes[0]['message']}",
+        "message": f"{number} in {review.name}, the first: {causes[0]['field']}: {causes[0]['message']}",
         "details": {"kind": review.kind, "name": review.name, "causes": causes},
     }
 

@@ -11,7 +11,7 @@ from abside.serve.listener import Refusal, Response
 from abside.snapshot import Problem
 from abside_agent.admission.exchange import COMMAND, ONE_OF_SEVERAL
 from abside_agent.admission.review import ReviewUnreadable, answer, read
-from abside_agent.document.reading import EVERY_EXPERIMENT, File, Reading
+from abside_agent.document.reading import EVERY_EXPERIMENT, File, Reading, is_document
 from abside_agent.run.child.exchange import Order
 from abside_agent.run.child.spawn import ChildError, ChildLateError, run
 
@@ -99,16 +99,12 @@ class Reviewer:
 
 
 def _reading(name: str, keys: ReviewKeys) -> Reading:
-    return Reading(tuple(File(key, data, name) for key, data in sorted(keys.items()) if _is_document(key)))
-
-
-def _is_document(key: str) -> bool:
-    return key.endswith(".yaml") and not key.startswith(".")
+    return Reading(tuple(File(key, data, name) for key, data in sorted(keys.items()) if is_document(key)))
 
 
 def _unread(name: str, keys: ReviewKeys) -> Iterator[Problem]:
     for key in sorted(keys):
-        if not _is_document(key):
+        if not is_document(key):
             yield _warning(name, "NOT_READ", f"no agent reads {key}", "give the key a name that ends in .yaml")
 
 

@@ -10,7 +10,7 @@ import orjson
 
 from abside.assignment.condition import BUILT_IN
 from abside_agent.commands.in_force import UsageError
-from abside_agent.document.conform import did_you_mean
+from abside_agent.document.wording import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,12 +9,14 @@ import click
 import orjson
 
 from abside.environ import now_us
+from abside_agent.commands.exit_codes import ExitCode, refuse
 from abside_agent.commands.shown import shown, shown_slots
 from abside_agent.document.reading import Reading, problem_to_map
+from abside_agent.document.wording import counted
 from abside_agent.settle.check import check
 from abside_agent.settle.doubts import doubt, free_slots
 from abside_agent.settle.resolve import resolve
-from abside_agent.settle.settle import refuse
+from abside_agent.settle.settle import refusal_of
 from abside_agent.sources.documents import DocumentsError
 from abside_agent.sources.given import Given, given
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from abside.snapshot import Problem
     from abside_agent.settings import CheckSettings
     from abside_agent.settle.check import Checked
-
-EXIT_PROBLEMS = 1
-EXIT_USAGE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +52,10 @@ def main(settings: CheckSettings) -> int:
     try:
         read = given(settings.paths)
     except DocumentsError as exc:
-        sys.stderr.write(f"abside check: {exc}\n")
-        return EXIT_USAGE
+        return refuse("check", exc)
     found = findings(read, now_us())
     click.echo(_json(found) if settings.json else _text(found, read), nl=False)
-    return EXIT_PROBLEMS if found.errors or (settings.strict and found.problems) else 0
+    return ExitCode.PROBLEMS if found.errors or (settings.strict and found.problems) else ExitCode.DONE
 
 
 def findings(read: Given, at_us: int) -> Findings:
@@ -80,7 +77,7 @@ def _problems(read: Given, checked: Checked) -> list[Problem]:
         return found  # what an agent would refuse for want of anything left follows from these
     resolved = resolve(checked, None)
     found += [one.problem for one in resolved.flaws if one.problem.code == "UNBUILDABLE"]
-    refusal = refuse(Reading(read.files), checked, resolved, None)
+    refusal = refusal_of(Reading(read.files), checked, resolved, None)
     return [*found, refusal.problem] if refusal else found
 
 
@@ -91,15 +88,9 @@ def _text(found: Findings, read: Given) -> str:
     parts = [*shown(errors, lines), *shown(warnings, lines)]
     if found.free:
         parts.append("free slots\n" + "".join(f"  {name}: {shown_slots(free)}\n" for name, free in found.free.items()))
-    summary = found.summary
-    counts = f"{_count(summary, 'file')}, {_count(summary, 'experiment')}"
-    parts.append(f"{counts}: {_count(summary, 'error')}, {_count(summary, 'warning')}\n")
+    looked = f"{counted(found.files, 'file')}, {counted(found.experiments, 'experiment')}"
+    parts.append(f"{looked}: {counted(len(errors), 'error')}, {counted(len(warnings), 'warning')}\n")
     return "\n".join(parts)
-
-
-def _count(summary: dict[str, int], noun: str) -> str:
-    number = summary[f"{noun}s"]
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _json(found: Findings) -> str:

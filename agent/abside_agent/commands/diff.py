@@ -11,11 +11,13 @@ import orjson
 
 from abside.assignment.attribute import date_text
 from abside.environ import now_us
+from abside_agent.commands.exit_codes import ExitCode, refuse
 from abside_agent.commands.impact.changes import changes
 from abside_agent.commands.impact.movement import by_experiment, by_placement
 from abside_agent.commands.shown import shown
 from abside_agent.document.parse import parse
 from abside_agent.document.reading import Reading, problem_to_map
+from abside_agent.document.wording import counted
 from abside_agent.rules.transition import transitions
 from abside_agent.settle.settle import settle
 from abside_agent.sources.documents import Documents, DocumentsError, documents
@@ -26,9 +28,6 @@ if TYPE_CHECKING:
     from abside_agent.commands.impact.change import Change
     from abside_agent.commands.impact.movement import ExperimentMove, PlacementMove
     from abside_agent.settings import DiffSettings
-
-EXIT_PROBLEMS = 1
-EXIT_USAGE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +55,10 @@ def main(settings: DiffSettings) -> int:
         old, new = documents(settings.old), documents(settings.new)
         before = _old(settings.old, old, at_us)
     except DocumentsError as exc:
-        sys.stderr.write(f"abside diff: {exc}\n")
-        return EXIT_USAGE
+        return refuse("diff", exc)
     found = difference(before, new, at_us)
     click.echo(_json(found) if settings.json else _text(found, new), nl=False)
-    return EXIT_PROBLEMS if found.errors else 0
+    return ExitCode.PROBLEMS if found.errors else ExitCode.DONE
 
 
 def difference(old: Snapshot, new: Documents, at_us: int) -> Difference:
@@ -117,13 +115,9 @@ def _text(found: Difference, new: Documents) -> str:
     if found.placements and found.changes:
         lines += ["", *_table(found.placements), "", *_notes(found)]
     warnings = len(found.problems) - found.errors
-    counts = [_count(len(found.changes), "change"), _count(found.errors, "error"), _count(warnings, "warning")]
+    counts = [counted(len(found.changes), "change"), counted(found.errors, "error"), counted(warnings, "warning")]
     closing = f"{counts[0]}: {counts[1]}, {counts[2]}"
     return "\n".join([*lines, "", closing]) + "\n"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _sentences(found: Difference) -> list[str]:

@@ -14,9 +14,9 @@ from abside.assignment.explain import ExplainedStep, Explanation, explain
 from abside.assignment.unit import SHARED_IDS, Subject, UnitError, choose_unit, nobody, parse_unit_id
 from abside.environ import now_us
 from abside_agent.commands.attributes import read_attributes
+from abside_agent.commands.exit_codes import ExitCode, refuse
 from abside_agent.commands.in_force import InForce, NothingInForceError, UsageError, put_in_force
-from abside_agent.document.conform import did_you_mean
-from abside_agent.rules.alone import shown_percent
+from abside_agent.document.wording import did_you_mean, shown_percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from abside.assignment.plan import PlacementPlan
     from abside.snapshot import Json
     from abside_agent.settings import ExplainSettings
-
-EXIT_PROBLEMS = 1
-EXIT_USAGE = 2
 
 
 def main(settings: ExplainSettings) -> int:
@@ -38,16 +35,15 @@ def main(settings: ExplainSettings) -> int:
         attributes, ignored = read_attributes(settings.attribute, found.snapshot.head.attributes)
         subject = _subject(settings, attributes)
     except UsageError as exc:
-        sys.stderr.write(f"abside explain: {exc}\n")
-        return EXIT_USAGE
+        return refuse("explain", exc)
     except NothingInForceError as exc:
         sys.stderr.writelines(f"{problem}\n" for problem in exc.problems)
-        return EXIT_PROBLEMS
+        return ExitCode.PROBLEMS
     explained = explain(plan, subject)
     said = _json(found, plan, explained) if settings.json else _text(found, plan, subject, explained)
     click.echo(said, nl=False)
     sys.stderr.writelines(f"{said}\n" for said in (*(f"abside explain: {one}" for one in ignored), *found.errors))
-    return EXIT_PROBLEMS if found.errors else 0
+    return ExitCode.PROBLEMS if found.errors else ExitCode.DONE
 
 
 def _plan(found: InForce, name: str) -> PlacementPlan:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from abside_agent.document.conform import did_you_mean
+from abside_agent.commands.exit_codes import ExitCode, refuse
 from abside_agent.document.forms import FormError, identifier
 from abside_agent.document.tree import NOWHERE, Scalar
+from abside_agent.document.wording import did_you_mean
 from abside_agent.settle.check import check
 from abside_agent.sources.documents import DocumentsError
 from abside_agent.sources.given import given
@@ -17,9 +18,6 @@ from abside_agent.sources.given import given
 if TYPE_CHECKING:
     from abside_agent.settings import NewSettings
     from abside_agent.settle.check import Checked
-
-EXIT_PROBLEMS = 1
-EXIT_USAGE = 2
 
 
 class NewError(Exception):
@@ -41,13 +39,11 @@ def main(settings: NewSettings) -> int:
             _an_id(name)
         parameters = _declared(settings) if settings.config else {}
     except DocumentsError as exc:
-        sys.stderr.write(f"abside new: {exc}\n")
-        return EXIT_USAGE
+        return refuse("new", exc)
     except NewError as exc:
-        sys.stderr.write(f"abside new: {exc}\n")
-        return EXIT_PROBLEMS
+        return refuse("new", exc, ExitCode.PROBLEMS)
     sys.stdout.write(draft(settings.id, settings.placement, parameters, aa=settings.aa))
-    return 0
+    return ExitCode.DONE
 
 
 def draft(name: str, placement: str, parameters: dict[str, Any], *, aa: bool) -> str:

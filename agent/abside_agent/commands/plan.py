@@ -16,11 +16,12 @@ from tea_tasting import Mean
 from tea_tasting.aggr import Aggregates
 
 from abside.snapshot import BASIS_POINTS
+from abside_agent.commands.exit_codes import ExitCode, refuse
+from abside_agent.document.wording import shown_percent, shown_split, written_percent
 
 if TYPE_CHECKING:
     from abside_agent.settings import PlanSettings
 
-EXIT_USAGE = 2
 RAMP = (100, 500, 2000, 5000, BASIS_POINTS)  # basis points of traffic: the ramp of the guide, and everyone
 _RATE = "rate"
 
@@ -37,11 +38,10 @@ def main(settings: PlanSettings) -> int:
     """Print the plan. Give 0, 2 where a rate or a lift says nothing."""
     lifted = settings.base * (BASIS_POINTS + settings.lift) / BASIS_POINTS
     if refusal := _refusal(settings, lifted):
-        sys.stderr.write(f"abside plan: {refusal}\n")
-        return EXIT_USAGE
+        return refuse("plan", refusal)
     found = plan(settings)
     sys.stdout.write(_json(found) if settings.json else _text(found, settings, lifted))
-    return 0
+    return ExitCode.DONE
 
 
 def plan(settings: PlanSettings) -> Plan:
@@ -72,15 +72,15 @@ def _refusal(settings: PlanSettings, lifted: float) -> str:
 
 
 def _text(found: Plan, settings: PlanSettings, lifted: float) -> str:
-    split = "/".join(_percent(weight).removesuffix(" %") for weight in settings.split)
+    split = shown_split(settings.split)
     lines = [
-        f"To see {_percent(settings.base)} become {lifted / 100:.4g} %, a lift of {_percent(settings.lift)},",
-        f"at a split of {split}, with {_percent(settings.alpha)} error and {_percent(settings.power)} power:",
+        f"To see {shown_percent(settings.base)} become {lifted / 100:.4g} %, a lift of {shown_percent(settings.lift)},",
+        f"at a split of {split}, with {shown_percent(settings.alpha)} error and {shown_percent(settings.power)} power:",
         "",
         f"{found.units:,} units in the experiment",
         "",
         f"traffic   days at {settings.units_per_day:,} eligible units a day",
-        *(f"{_percent(traffic):>7}   {days:,}" for traffic, days in found.days),
+        *(f"{shown_percent(traffic):>7}   {days:,}" for traffic, days in found.days),
         "",
         "Units that come back count once: where most shoppers return within days, it takes longer. Run whole weeks,",
         "and then wait for the window of the metric, so that the last unit has its time too.",
@@ -89,9 +89,5 @@ def _text(found: Plan, settings: PlanSettings, lifted: float) -> str:
 
 
 def _json(found: Plan) -> str:
-    days = [{"traffic": _percent(traffic).replace(" ", ""), "days": days} for traffic, days in found.days]
+    days = [{"traffic": written_percent(traffic), "days": days} for traffic, days in found.days]
     return orjson.dumps({"units": found.units, "days": days}, option=orjson.OPT_INDENT_2).decode() + "\n"
-
-
-def _percent(basis_points: int) -> str:
-    return f"{basis_points / 100:g} %"

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from msgspec import inspect
 
 from abside.environ import now_us
 from abside_agent.commands.edit.documents import editing
-from abside_agent.commands.edit.put import EXIT_PROBLEMS, put
+from abside_agent.commands.edit.put import put
 from abside_agent.commands.edit.spans import EditError, word
-from abside_agent.document.conform import did_you_mean
+from abside_agent.commands.exit_codes import ExitCode, refuse
 from abside_agent.document.records import ExperimentEntry
+from abside_agent.document.wording import did_you_mean
 from abside_agent.sources.documents import DocumentsError
 
 if TYPE_CHECKING:
     from abside_agent.document.tree import Path
     from abside_agent.settings import SetSettings
-
-EXIT_USAGE = 2
 
 
 def main(settings: SetSettings) -> int:
@@ -27,19 +25,16 @@ def main(settings: SetSettings) -> int:
     try:
         wanted = [_read(change) for change in settings.changes]
     except ValueError as exc:
-        sys.stderr.write(f"abside set: {exc}\n")
-        return EXIT_USAGE
+        return refuse("set", exc)
     try:
         edited = editing(settings.config)
         edited.source("experiments", settings.id)
         for path, value in wanted:
             edited = edited.changed(("experiments", settings.id, *path), word(value))
     except DocumentsError as exc:
-        sys.stderr.write(f"abside set: {exc}\n")
-        return EXIT_USAGE
+        return refuse("set", exc)
     except EditError as exc:
-        sys.stderr.write(f"abside set: {exc}\n")
-        return EXIT_PROBLEMS
+        return refuse("set", exc, ExitCode.PROBLEMS)
     return put(edited, now_us(), yes=settings.yes)
 
 

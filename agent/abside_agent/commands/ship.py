@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import re
-import sys
 from typing import TYPE_CHECKING
 
 from abside.environ import now_us
 from abside_agent.commands.edit.documents import editing
-from abside_agent.commands.edit.put import EXIT_PROBLEMS, put
+from abside_agent.commands.edit.put import put
 from abside_agent.commands.edit.spans import EditError, as_json
-from abside_agent.document.conform import did_you_mean
+from abside_agent.commands.exit_codes import ExitCode, refuse
 from abside_agent.document.scalar import resolve_plain
 from abside_agent.document.tree import Mapping, plain
+from abside_agent.document.wording import did_you_mean
 from abside_agent.sources.documents import DocumentsError
 
 if TYPE_CHECKING:
     from abside_agent.commands.edit.documents import Editing
     from abside_agent.settings import ShipSettings
-
-EXIT_USAGE = 2
 
 
 def main(settings: ShipSettings) -> int:
@@ -27,11 +25,9 @@ def main(settings: ShipSettings) -> int:
     try:
         edited = shipped(editing(settings.config), settings.id, settings.variant)
     except DocumentsError as exc:
-        sys.stderr.write(f"abside ship: {exc}\n")
-        return EXIT_USAGE
+        return refuse("ship", exc)
     except EditError as exc:
-        sys.stderr.write(f"abside ship: {exc}\n")
-        return EXIT_PROBLEMS
+        return refuse("ship", exc, ExitCode.PROBLEMS)
     return put(edited, now_us(), yes=settings.yes)
 
 

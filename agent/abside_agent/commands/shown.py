@@ -9,7 +9,7 @@ from unicodedata import east_asian_width
 
 import click
 
-from abside_agent.rules.alone import shown_percent
+from abside_agent.document.wording import written_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -72,4 +72,4 @@ def _columns(mark: str) -> int:
 
 def shown_slots(free: Iterable[tuple[int, int]]) -> str:
     """Give ranges as a document writes them, `none` where there is none."""
-    return ", ".join(f"{shown_percent(a)}-{shown_percent(b)}".replace(" ", "") for a, b in free) or "none"
+    return ", ".join(map(written_range, free)) or "none"

@@ -18,10 +18,11 @@ from abside.environ import now_us
 from abside.files import open_regular
 from abside.snapshot import BASIS_POINTS
 from abside_agent.commands.attributes import read_attributes
+from abside_agent.commands.exit_codes import ExitCode, refuse
 from abside_agent.commands.in_force import InForce, NothingInForceError, UsageError, put_in_force
 from abside_agent.commands.simulation.count import MAX_OVERLAPPING, ExperimentCounts, Simulation, count
 from abside_agent.commands.simulation.units import Skipped, from_lines, synthetic
-from abside_agent.rules.alone import shown_percent
+from abside_agent.document.wording import shown_percent
 from abside_agent.rules.conflicts import LIVE
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from abside.snapshot import Json
     from abside_agent.settings import SimulateSettings
 
-EXIT_PROBLEMS = 1
-EXIT_USAGE = 2
 UNITS = 100_000  # a share's standard error is then at most 0.16 points, and it takes a second
 MAX_IDS_BYTES = 4 * 2**30  # a hundred million ids, which take ten minutes
 SHOWN_PAIRS = 20  # of overlapping experiments, the largest first; --json has all
@@ -46,16 +45,16 @@ def main(settings: SimulateSettings) -> int:
         with _ids(settings, skipped) as ids:
             tally = count(_evaluators(found, attributes), ids, attributes)
     except (UsageError, OSError) as exc:
-        return _refused(str(exc))
+        return refuse("simulate", exc)
     except NothingInForceError as exc:
         sys.stderr.writelines(f"{problem}\n" for problem in exc.problems)
-        return EXIT_PROBLEMS
+        return ExitCode.PROBLEMS
     if not tally.units:
-        return _refused("there is no unit: every line was blank or an id that many share")
+        return refuse("simulate", "there is no unit: every line was blank or an id that many share")
     report = _report(found, tally, skipped, assumed=not attributes)
     sys.stdout.write(_json(report) if settings.json else _text(report))
     sys.stderr.writelines(f"{problem}\n" for problem in found.errors)
-    return EXIT_PROBLEMS if found.errors else 0
+    return ExitCode.PROBLEMS if found.errors else ExitCode.DONE
 
 
 def _attributes(settings: SimulateSettings, found: InForce) -> dict[str, Json]:
@@ -64,11 +63,6 @@ def _attributes(settings: SimulateSettings, found: InForce) -> dict[str, Json]:
     if ignored:
         raise UsageError(f"--attribute: {ignored[0]}")
     return attributes
-
-
-def _refused(why: str) -> int:
-    sys.stderr.write(f"abside simulate: {why}\n")
-    return EXIT_USAGE
 
 
 def _evaluators(found: InForce, attributes: dict[str, Json]) -> list[Evaluator]:

@@ -5,7 +5,6 @@ msgspec's own conversion stops at the first mistake of a record; this walk reads
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +15,12 @@ from abside_agent.document.characters import beyond_ascii
 from abside_agent.document.forms import ID_WORD, FormError, identifier, unit_id
 from abside_agent.document.records import Document
 from abside_agent.document.tree import Bad, Mapping, Node, Path, Scalar, Sequence, Tree
+from abside_agent.document.wording import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 LARGEST_INTEGER = 2**53  # beyond it a reader of JSON that keeps numbers as doubles rounds
-
-MOST_COMPARED = 200  # 0.6 ms; among thousands of names each unknown one would take 20 ms, and there may be thousands
 
 _SAID = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "nothing"}
 
@@ -33,15 +31,6 @@ def conform(tree: Tree) -> Document:
         return Document()
     document = _Walk(tree).value(tree.root, _information(Document), ())
     return document if isinstance(document, Document) else Document()
-
-
-def did_you_mean(word: str, known: Collection[str], most: int = MOST_COMPARED) -> str:
-    """Give `did you mean …?` for the nearest known word; nothing where none is near, or more than `most` are known."""
-    if len(known) > most:
-        return ""
-    by_lower = {item.lower(): item for item in known}
-    close = get_close_matches(word.lower(), by_lower, 1)
-    return f"did you mean {by_lower[close[0]]}?" if close else ""
 
 
 @cache

@@ -92,6 +92,11 @@ class Reading:
         )
 
 
+def is_document(name: str) -> bool:
+    """Whether the agent reads a file, or a key of a ConfigMap, of this name as a document."""
+    return name.endswith(".yaml") and name[0] != "."
+
+
 def together(paused: Mapping[str, Pauses]) -> Pauses:
     """Give the pauses of all directories; a key that stands in several has all their reasons."""
     reasons: dict[str, dict[str, None]] = {}

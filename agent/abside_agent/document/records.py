@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, field
 
 from abside_agent.document import forms
 
@@ -32,7 +32,7 @@ Values: TypeAlias = dict[str, Any]  # JSON, whatever the rec service reads
 class Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A record that refuses fields it does not know.
 
-    While rules run, a field that could not be read holds `msgspec.UNSET`; only flawless records are compiled.
+    While rules run, a field that could not be read is `msgspec.UNSET`; only flawless records are compiled.
     """
 
 
@@ -122,3 +122,8 @@ class Document(Strict, frozen=True, kw_only=True):
     experiments: dict[EntryId, ExperimentEntry] = {}
     retired: list[EntryId] = []
     metrics: dict[EntryId, MetricEntry] = {}
+
+
+def known(*fields: object) -> bool:
+    """Whether all of these fields could be read."""
+    return all(one is not UNSET for one in fields)

@@ -20,9 +20,9 @@ _ID_FORMS = (ID_PATTERN, "^.{1,256}$")
 
 
 def schema() -> dict[str, Any]:
-    """Give the schema as plain data, the same every time."""
+    """Return the schema as plain data, the same every time."""
     made = msgspec.json.schema(Document)
-    definitions = {name: _widened(part) for name, part in sorted(made["$defs"].items())}
+    definitions = {_published(name): _widened(part) for name, part in sorted(made["$defs"].items())}
     experiment = definitions["Experiment"]["properties"]
     experiment["eligibility"] = {
         "description": "Who may be in: all conditions must hold. A shopper of whom one is not known is not in.",
@@ -53,8 +53,13 @@ _ANY_VALUE = {
 }
 
 
+def _published(name: str) -> str:
+    """Return the name that editors know a record by: `Experiment` for `ExperimentEntry`."""
+    return name.removesuffix("Entry")
+
+
 def _widened(part: Any) -> Any:
-    """Turn what msgspec says of values in memory into what stands in a file."""
+    """Turn msgspec's schema of values in memory into one of values as a file has them."""
     if isinstance(part, list):
         return [_widened(item) for item in part]
     if not isinstance(part, dict):
@@ -65,6 +70,7 @@ def _widened(part: Any) -> Any:
     if "anyOf" in part:  # a field that may be left out, which is not the same as an empty one
         return _widened(next(kind for kind in part["anyOf"] if kind.get("type") != "null"))
     found = {key: _widened(value) for key, value in part.items() if key != "default"}
+    found.update({key: _published(part[key]) for key in ("title", "$ref") if isinstance(part.get(key), str)})
     if "propertyNames" in part:
         found["propertyNames"] = {"pattern": part["propertyNames"]["pattern"]}
     return found

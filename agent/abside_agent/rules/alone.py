@@ -9,8 +9,9 @@ from msgspec import UNSET
 
 from abside.assignment.condition import BUILT_IN
 from abside.snapshot import BASIS_POINTS
-from abside_agent.document.conform import did_you_mean
 from abside_agent.document.reading import EVERY_EXPERIMENT
+from abside_agent.document.records import known
+from abside_agent.document.wording import did_you_mean, shown_percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,11 +36,6 @@ def hold(tree: Tree, document: Document) -> None:
         if known(experiment):
             for rule in _RULES:
                 rule(tree, ("experiments", name), experiment)
-
-
-def known(*values: object) -> bool:
-    """Whether all of these fields could be read."""
-    return all(value is not UNSET for value in values)
 
 
 def _weights(tree: Tree, path: Path, experiment: ExperimentEntry) -> None:
@@ -161,9 +157,3 @@ _RULES: tuple[Callable[[Tree, Path, ExperimentEntry], None], ...] = (
     _force,
     _guardrails,
 )
-
-
-def shown_percent(basis_points: int) -> str:
-    """Give basis points as people write them: `99.99 %`, `20 %`."""
-    whole, rest = divmod(basis_points, 100)
-    return f"{whole}.{rest:02}".rstrip("0").rstrip(".") + " %" if rest else f"{whole} %"

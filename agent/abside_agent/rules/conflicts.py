@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from abside_agent.rules.alone import shown_percent
-from abside_agent.rules.meeting import MeetingFound, OtherLayers, SharedSlots, meetings
+from abside_agent.document.wording import written_range
+from abside_agent.rules.overlap import FoundPairs, OtherLayers, SharedSlots, overlapping_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator
 
     from abside.snapshot import Experiment
     from abside_agent.document.tree import Path, Tree
-    from abside_agent.rules.meeting import ConflictKind
+    from abside_agent.rules.overlap import ConflictKind
 
 Code: TypeAlias = Literal["LAYER_UNIT", "SLOTS_OVERLAP", "PARAMETER_CONFLICT"]
 
@@ -84,7 +84,7 @@ def conflicts(
 
 def _units(ordered: list[Experiment], settled: Container[str], most: int) -> Iterator[Conflict]:
     """One unit per layer, or its slots exclude nobody. An ended experiment is history."""
-    found = MeetingFound(lambda one: (one.status == "draft", one.id in settled), most)
+    found = FoundPairs(lambda one: (one.status == "draft", one.id in settled), most)
     for layer, members in _by_layer(ordered).items():
         by_unit: dict[str, dict[ConflictKind, list[Experiment]]] = defaultdict(lambda: defaultdict(list))
         for one in members:
@@ -105,10 +105,10 @@ def _units(ordered: list[Experiment], settled: Container[str], most: int) -> Ite
 
 
 def _slots(live: list[Experiment], settled: Container[str], most: int) -> Iterator[Conflict]:
-    found = MeetingFound(lambda one: (one.id in settled,), most)
+    found = FoundPairs(lambda one: (one.id in settled,), most)
     for layer, members in _by_layer(live).items():
         holding = [one for one in members if one.slots is not None]
-        for a, b in meetings(holding, SharedSlots, found):
+        for a, b in overlapping_pairs(holding, SharedSlots, found):
             yield Conflict("SLOTS_OVERLAP", a, b, (layer,))
 
 
@@ -120,9 +120,9 @@ def _parameters(live: list[Experiment], settled: Container[str], most: int) -> I
             for placement, values in arm.parameters.items():
                 for name in values:
                     setting[placement, name][experiment.id] = experiment
-    found = MeetingFound(lambda one: (one.id in settled,), most)
+    found = FoundPairs(lambda one: (one.id in settled,), most)
     for over, members in setting.items():
-        for a, b in meetings(members.values(), OtherLayers, found):
+        for a, b in overlapping_pairs(members.values(), OtherLayers, found):
             yield Conflict("PARAMETER_CONFLICT", a, b, over)
 
 
@@ -159,5 +159,4 @@ _SAYING: dict[Code, Callable[[Experiment, Experiment, tuple[str, ...]], tuple[Pa
 
 
 def _range(experiment: Experiment) -> str:
-    start, stop = experiment.slots or (0, 0)
-    return f"{shown_percent(start)}-{shown_percent(stop)}".replace(" ", "")
+    return written_range(experiment.slots or (0, 0))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from abside_agent.rules.alone import known, shown_percent
+from abside_agent.document.records import known
+from abside_agent.document.wording import shown_percent
 from abside_agent.rules.values import Doubt
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from abside.snapshot import Experiment, Placement, digest
 from abside_agent.document.tree import Path, Severity, Tree
-from abside_agent.rules.alone import shown_percent
+from abside_agent.document.wording import shown_split, written_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -102,7 +102,7 @@ _FROZEN: dict[str, Callable[[Experiment], Json]] = {
     "placements": lambda experiment: [*sorted(experiment.placements)],
     "unit": lambda experiment: experiment.unit,
     "layer": lambda experiment: experiment.layer,
-    "slots": lambda experiment: None if experiment.slots is None else _range(experiment.slots),
+    "slots": lambda experiment: None if experiment.slots is None else written_range(experiment.slots),
     "eligibility": lambda experiment: list(experiment.eligibility),
     "control": lambda experiment: experiment.control,
 }
@@ -123,12 +123,8 @@ def _weights(before: Experiment, after: Experiment) -> str:
 
 
 def split(experiment: Experiment) -> str:
-    """Give the weights as people say them: `80/20`."""
-    return "/".join(shown_percent(arm.stop - arm.start).removesuffix(" %") for arm in experiment.variants)
-
-
-def _range(slots: tuple[int, int]) -> str:
-    return "-".join(shown_percent(edge).replace(" ", "") for edge in slots)
+    """Return the weights of the variants: `80/20`."""
+    return shown_split(arm.stop - arm.start for arm in experiment.variants)
 
 
 def _from_to(one: Json, other: Json) -> str:

@@ -18,12 +18,12 @@ from abside.files import FileRefusedError
 from abside.log import Log, setup
 from abside.snapshot import Problem
 from abside_agent.document.reading import digest_of
-from abside_agent.run.ahead import Ahead, PauseFirstError
 from abside_agent.run.child.exchange import ChildReply, Order
 from abside_agent.run.child.spawn import ChildError, run
+from abside_agent.run.early_pauses import EarlyPauses, PauseFirstError
 from abside_agent.run.memory import give_back
+from abside_agent.run.problem_log import ReportedProblems
 from abside_agent.run.publish import publish, read_published, remove_leftovers
-from abside_agent.run.said import ReportedProblems
 from abside_agent.settle.pause import MAX_QUICK_BYTES, over
 from abside_agent.sources.mounted import MOUNTS, Mounted, mount_points
 from abside_agent.watch.hints import Hints
@@ -109,7 +109,7 @@ class Agent:
     is_clean: bool = False  # the last turn rejected nothing, and its snapshot is in force
     _digest: bytes = b""
     _last: bytes = b""
-    _ahead: Ahead = field(init=False)
+    _ahead: EarlyPauses = field(init=False)
     _came: Reading | None = None  # the pauses that came while the documents were read and compiled
     _pending: bytes = b""  # to be written; it stays here while the disk refuses it
     _summary: dict[str, object] = field(default_factory=dict)  # what is said once it is written
@@ -123,7 +123,7 @@ class Agent:
             self._last = read_published(self._path)
         except FileRefusedError as exc:
             log.warning("last_snapshot_unreadable", why=exc.strerror, then="going on without it")
-        self._ahead = Ahead(self.source.read_pauses)
+        self._ahead = EarlyPauses(self.source.read_pauses)
         if removed := remove_leftovers(self._path):
             log.info("leftovers_removed", files=removed)
 

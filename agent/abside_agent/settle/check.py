@@ -6,14 +6,16 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from abside_agent.document.conform import conform, did_you_mean
+from abside_agent.document.conform import conform
 from abside_agent.document.parse import parse
 from abside_agent.document.reading import MAX_FILE_BYTES, File
+from abside_agent.document.records import known
 from abside_agent.document.tree import Bad, Flaw, Path, Tree, flaw
-from abside_agent.rules.alone import hold, known
+from abside_agent.document.wording import did_you_mean
+from abside_agent.rules.alone import hold
 from abside_agent.rules.conflicts import Gathered, conflicts
-from abside_agent.rules.crowd import too_many
 from abside_agent.rules.fit import Ground, fit
+from abside_agent.rules.placement_limit import too_many
 from abside_agent.settle.compile import SECTIONS, Candidate, candidates_of, retired_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from msgspec import UNSET
 
 from abside.snapshot import BASIS_POINTS, Attribute, Experiment, Layer, Placement, Step, Variant
-from abside_agent.rules.alone import known
+from abside_agent.document.records import known
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

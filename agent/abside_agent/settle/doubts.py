@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from abside.assignment.condition import compile_eligibility
 from abside.assignment.unit import parse_unit_id
 from abside.snapshot import BASIS_POINTS
+from abside_agent.document.records import known
 from abside_agent.document.tree import Sequence
+from abside_agent.document.wording import shown_percent, written_percent
 from abside_agent.rules import times, values
-from abside_agent.rules.alone import known, shown_percent
 from abside_agent.rules.conflicts import LIVE
 from abside_agent.rules.eligible import can_hold
 
@@ -93,7 +94,7 @@ def _steep(candidate: Candidate[Experiment]) -> None:
         points = step.traffic_bp - before
         if points > LARGEST_STEP:
             message = f"this step adds {shown_percent(points)} of the shoppers at once"
-            remedy = f"add a step in between, of {shown_percent(before + LARGEST_STEP).replace(' ', '')} at most"
+            remedy = f"add a step in between, of {written_percent(before + LARGEST_STEP)} at most"
             _note(candidate, "STEEP_STEP", ("steps", index, "traffic"), message, remedy)
         before = step.traffic_bp
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from abside.snapshot import Attribute, Experiment, Layer, Placement, digest_of, unpaused
 from abside_agent.document.tree import Flaw, Path, Tree, written
 from abside_agent.rules.conflicts import LIVE, Gathered, conflicts
-from abside_agent.rules.crowd import too_many
 from abside_agent.rules.fit import Ground, Misfit, fit
+from abside_agent.rules.placement_limit import too_many
 from abside_agent.settle.build import TOGETHER, Key, key_of, unbuildable
 from abside_agent.settle.check import Checked, in_force
 from abside_agent.settle.compile import SECTIONS

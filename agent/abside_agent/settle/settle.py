@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from abside.snapshot import Experiment, Problem, Snapshot, assemble
 from abside_agent.document.characters import odd_in
-from abside_agent.document.conform import did_you_mean
 from abside_agent.document.reading import EVERY_EXPERIMENT, Reading, together
 from abside_agent.document.tree import Flaw, Severity, flaw
+from abside_agent.document.wording import did_you_mean
 from abside_agent.settle.build import unbuildable
 from abside_agent.settle.check import Checked, check, sources_of
 from abside_agent.settle.pause import by_directory, paused
@@ -50,7 +50,7 @@ def settle(reading: Reading, last: Snapshot | None, now_us: int, *, unread: Prob
     asked = {candidate.id for candidate in checked.candidates if candidate.section == "experiments"}
     resolved = resolve(checked, last)
     found = [*reading.problems, *_lost(reading, last), *(one.problem for one in resolved.flaws)]
-    if refusal := refuse(reading, checked, resolved, last):
+    if refusal := refusal_of(reading, checked, resolved, last):
         return _refused(reading, last, now_us, [*found, refusal.problem], asked)
     pauses = by_directory(reading, last)
     experiments, odd = _paused(pauses, resolved.experiments, asked)
@@ -67,7 +67,7 @@ def settle(reading: Reading, last: Snapshot | None, now_us: int, *, unread: Prob
     return Settled(snapshot, problems, resolved.held)
 
 
-def refuse(reading: Reading, checked: Checked, resolved: Resolved, last: Snapshot | None) -> Flaw | None:
+def refusal_of(reading: Reading, checked: Checked, resolved: Resolved, last: Snapshot | None) -> Flaw | None:
     """Say why the files as a whole cannot be taken: missing or empty is never "no experiments"."""
     placements = any(candidate.section == "placements" for candidate in checked.candidates)
     where, kept = "documents", any(checked.kept.values())

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abside.files import FileRefusedError, open_regular
-from abside_agent.document.reading import MAX_FILES, MAX_TOTAL_BYTES, File, Lost, Reading
+from abside_agent.document.reading import MAX_FILES, MAX_TOTAL_BYTES, File, Lost, Reading, is_document
 from abside_agent.document.tree import Severity, flaw
-from abside_agent.sources.keys import READ_BYTES, Keys, is_document, odd_names
+from abside_agent.sources.keys import READ_BYTES, Keys, odd_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from abside_agent.run.child.inside import answer
 from abside_agent.settle import check as checking
 from abside_agent.settle.build import TOGETHER, unbuildable
 from abside_agent.settle.resolve import resolve
-from abside_agent.settle.settle import refuse
+from abside_agent.settle.settle import refusal_of
 
 if TYPE_CHECKING:
     from tests.agent.conftest import Doc
@@ -83,7 +83,7 @@ def test_what_only_together_cannot_be_taken_refuses_the_whole(monkeypatch: pytes
     monkeypatch.setattr("abside.snapshot.MAX_SNAPSHOT_BYTES", 700)
     file = File("f.yaml", (doc.GROUND + doc.one("x")).encode())
     checked = checking.check([file])
-    refusal = refuse(Reading((file,)), checked, resolve(checked, None), None)
+    refusal = refusal_of(Reading((file,)), checked, resolve(checked, None), None)
     assert refusal is not None
     assert refusal.problem.code == "UNBUILDABLE"
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from abside.files import FileRefusedError, read_regular, write_beside
 from abside_agent.commands.check import findings
 from abside_agent.commands.edit.spans import EditError, change
-from abside_agent.document.conform import did_you_mean
 from abside_agent.document.reading import MAX_FILE_BYTES, Reading
 from abside_agent.document.tree import Bad, plain
+from abside_agent.document.wording import did_you_mean
 from abside_agent.rules.transition import transitions
 from abside_agent.settle.check import check
 from abside_agent.settle.settle import settle

@@ -9,7 +9,7 @@ from abside.assignment.attribute import date_text
 from abside.snapshot import digest
 from abside_agent.commands.impact.change import Change, values
 from abside_agent.commands.impact.ground import ground_changes
-from abside_agent.rules.alone import shown_percent
+from abside_agent.document.wording import counted, shown_percent, written_range
 from abside_agent.rules.transition import split
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _forced(before: Experiment, after: Experiment) -> Iterator[Change]:
     units = before.force.keys() | after.force.keys()
     moved = [unit for unit in units if before.force.get(unit) != after.force.get(unit)]
     if moved:
-        yield Change("forced", after.id, f"{after.id}: {len(moved)} forced {_plural('unit', len(moved))} changed.")
+        yield Change("forced", after.id, f"{after.id}: {counted(len(moved), 'forced unit')} changed.")
 
 
 def _traffic(experiment: Experiment, now_us: int) -> int:
@@ -167,15 +167,8 @@ def _traffic(experiment: Experiment, now_us: int) -> int:
 
 
 def _slots(experiment: Experiment) -> str:
-    if experiment.slots is None:
-        return "no layer"
-    start, stop = (shown_percent(edge).replace(" ", "") for edge in experiment.slots)
-    return f"{start}-{stop} of {experiment.layer}"
+    return "no layer" if experiment.slots is None else f"{written_range(experiment.slots)} of {experiment.layer}"
 
 
 def _instant(at_us: int | None) -> str:
     return "none" if at_us is None else date_text(at_us)
-
-
-def _plural(noun: str, number: int) -> str:
-    return noun if number == 1 else f"{noun}s"

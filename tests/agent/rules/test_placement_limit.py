@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from abside.event import MAX_ASSIGNMENTS
 from abside.snapshot import decode
-from abside_agent.rules.crowd import MAX_EXPERIMENTS
+from abside_agent.rules.placement_limit import MAX_EXPERIMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

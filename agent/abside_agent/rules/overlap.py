@@ -22,7 +22,7 @@ ExperimentPair: TypeAlias = "tuple[Experiment, Experiment]"
 SLOT_LEAVES = 1 << 14  # the power of two above the 10,000 buckets of a layer
 
 
-class MeetingCrowd(Protocol):
+class OverlapIndex(Protocol):
     """Who is present, found by what keeps two apart besides their times."""
 
     def add(self, one: Experiment) -> None:
@@ -31,7 +31,7 @@ class MeetingCrowd(Protocol):
     def remove(self, one: Experiment) -> None:
         """Let one go, also when it is not here."""
 
-    def meeting(self, one: Experiment) -> Iterator[Experiment]:
+    def overlapping(self, one: Experiment) -> Iterator[Experiment]:
         """Yield who shares something with this one."""
 
 
@@ -52,7 +52,7 @@ class OtherLayers:
         if not members:
             self._layers.pop(one.layer, None)
 
-    def meeting(self, one: Experiment) -> Iterator[Experiment]:
+    def overlapping(self, one: Experiment) -> Iterator[Experiment]:
         """Yield the members of other layers, and of none."""
         for layer, members in self._layers.items():
             if layer is None or layer != one.layer:
@@ -76,7 +76,7 @@ class SharedSlots:
         for members in self._places(one):
             members.pop(one.id, None)
 
-    def meeting(self, one: Experiment) -> Iterator[Experiment]:
+    def overlapping(self, one: Experiment) -> Iterator[Experiment]:
         """Yield who holds the first bucket of this one, then who begins at a later one of its buckets."""
         start, stop = one.slots or (0, 0)
         for node in _upward(start):
@@ -110,7 +110,7 @@ def _nodes(start: int, stop: int) -> Iterator[int]:
         low, high = low >> 1, high >> 1
 
 
-class MeetingFound:
+class FoundPairs:
     """The pairs found for one kind of conflict. Each member looks for `most` others of each kind, and no more."""
 
     def __init__(self, kind_of: Callable[[Experiment], ConflictKind], most: int) -> None:
@@ -133,8 +133,8 @@ class MeetingFound:
         return (one, other) if one.id < other.id else (other, one)
 
 
-def meetings(
-    members: Iterable[Experiment], crowd: Callable[[], MeetingCrowd], found: MeetingFound
+def overlapping_pairs(
+    members: Iterable[Experiment], crowd: Callable[[], OverlapIndex], found: FoundPairs
 ) -> list[ExperimentPair]:
     """Give new pairs that overlap in time and meet in a crowd, by their ids."""
     ordered = sorted(members, key=lambda member: (_begin(member), member.id))
@@ -148,11 +148,11 @@ def meetings(
 class _Sweep:
     """One pass over time. `present`: who is here, by its kind; `looking`: who still looks, by the kind it wants."""
 
-    def __init__(self, crowd: Callable[[], MeetingCrowd], found: MeetingFound, kinds: Iterable[ConflictKind]) -> None:
+    def __init__(self, crowd: Callable[[], OverlapIndex], found: FoundPairs, kinds: Iterable[ConflictKind]) -> None:
         self.found = found
         self.pairs: list[ExperimentPair] = []
-        self.present: dict[ConflictKind, MeetingCrowd] = {kind: crowd() for kind in kinds}
-        self.looking: dict[ConflictKind, MeetingCrowd] = {kind: crowd() for kind in self.present}
+        self.present: dict[ConflictKind, OverlapIndex] = {kind: crowd() for kind in kinds}
+        self.looking: dict[ConflictKind, OverlapIndex] = {kind: crowd() for kind in self.present}
         self.leaving: list[tuple[float, str, Experiment]] = []
 
     def arrive(self, one: Experiment) -> None:
@@ -160,7 +160,7 @@ class _Sweep:
         kind = self.found.kind_of(one)
         for other_kind, crowd in self.present.items():
             self.meet(one, crowd, other_kind)
-        for other in list(self.looking[kind].meeting(one)):
+        for other in list(self.looking[kind].overlapping(one)):
             if not self.found.wants(other, kind):
                 self.looking[kind].remove(other)
             elif not self.found.is_known(one, other):
@@ -170,10 +170,10 @@ class _Sweep:
             crowd.add(one)
         heappush(self.leaving, (_end(one), one.id, one))
 
-    def meet(self, one: Experiment, crowd: MeetingCrowd, kind: ConflictKind) -> None:
+    def meet(self, one: Experiment, crowd: OverlapIndex, kind: ConflictKind) -> None:
         if not self.found.wants(one, kind):
             return
-        for other in crowd.meeting(one):
+        for other in crowd.overlapping(one):
             if not self.found.is_known(one, other):
                 self.pairs.append(self.found.pair(one, other))
                 if not self.found.wants(one, kind):

@@ -17,7 +17,7 @@ import pytest
 
 from abside.snapshot import Snapshot, SnapshotError, decode
 from abside_agent.document.reading import File, Reading
-from abside_agent.run.ahead import Ahead
+from abside_agent.run.early_pauses import EarlyPauses
 from abside_agent.run.loop import Agent
 from abside_agent.settings import AgentSettings
 from abside_agent.settle.pause import MAX_QUICK_BYTES
@@ -185,7 +185,7 @@ def test_what_was_paused_for_a_moment_in_mid_write_does_not_stay_paused(tmp_path
 
 
 def test_a_reading_is_due_once_and_an_uncertain_one_resumes_nothing() -> None:
-    ahead = Ahead(Reading)
+    ahead = EarlyPauses(Reading)
     nothing, paused = Reading(paused={"p": {}}), Reading(paused={"p": {"x": "why"}})
     assert ahead.due(paused, is_certain=True) == paused
     assert ahead.due(paused, is_certain=True) is ahead.due(paused, is_certain=False) is None

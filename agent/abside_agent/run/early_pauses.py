@@ -20,7 +20,7 @@ class PauseFirstError(Exception):
 
 
 @dataclass(slots=True)
-class Ahead:
+class EarlyPauses:
     """What of the pauses was put in force. `read`: reads the paused directories alone."""
 
     read: Callable[[], Reading]
