@@ -22,7 +22,7 @@ GROUND = frozenset(
     }
 )
 MOST_FILES = 14
-VERSION = frozenset({"abside"})  # abside/__init__.py holds the version and imports nothing
+VERSION = frozenset({"abside"})  # abside/__init__.py contains the version and imports nothing
 
 SIDECAR = frozenset(f"abside.sidecar.{room}" for room in ("record", "active", "decide", "fast", "ship", "observe"))
 AGENT_GROUND = (GROUND | {"abside.assignment"}) - {"abside.event"}
@@ -36,7 +36,7 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.backoff": frozenset(),
     "abside.log": frozenset(),
     "abside.files": frozenset(),
-    "abside.serve": frozenset({"abside.log", "abside.environ"}),
+    "abside.serve": frozenset({"abside.log", "abside.supervise"}),
     "abside.supervise": frozenset({"abside.backoff", "abside.log"}),
     "abside.assignment": frozenset({"abside.snapshot"}),
     "abside.spool": frozenset({"abside.event", "abside.files", "abside.log"}),
@@ -96,6 +96,7 @@ DOORS: dict[str, frozenset[str]] = {
 
 # Files of a room that no other room may import: what is not named here is the room's face.
 INNER: dict[str, frozenset[str]] = {
+    "abside.serve": frozenset({"body", "connection", "handshake"}),
     "abside.assignment": frozenset({"bucket"}),
     "abside.upstream": frozenset({"answer", "encode", "verdict"}),
     "abside.spool.write": frozenset(

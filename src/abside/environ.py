@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import resource
-import sys
 import time
-from contextlib import suppress
 from dataclasses import MISSING, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,33 +25,6 @@ _META = "abside.setting"
 def now_us() -> int:
     """Give the wall clock in µs UTC."""
     return time.time_ns() // 1000
-
-
-def raise_descriptor_limit() -> int:
-    """Raise this process's soft limit on open descriptors to its hard one, where that is allowed; give the limit.
-
-    Soft limits are low for the sake of select(), which nothing here uses; a descriptor short costs a disk operation.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):  # a sandbox may forbid it: the soft one then counts
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        soft = hard
-    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
-
-
-RESERVED_DESCRIPTORS = 256  # files, locks, the upstream, name look-ups, 64 of the admin door, and bursts of accepts
-BURST_SHARE = 16  # of the limit, for each door's connections beyond its bound: with 1,024 it is 64 for each of two
-
-
-def connections_within(limit: int, wanted: int) -> int:
-    """Give how many connections may be open, so that a limit on descriptors leaves enough for everything else."""
-    return max(1, min(wanted, limit - min(RESERVED_DESCRIPTORS, limit // 2)))
-
-
-def burst_within(wanted: int) -> int:
-    """Give how many connections beyond its bound a door may have for a moment, by this process's limit."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft // BURST_SHARE))
 
 
 def text(value: str) -> str:

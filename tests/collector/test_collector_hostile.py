@@ -19,7 +19,7 @@ import zstandard
 
 from abside.collector.receive.ingest import MAX_MEMBERS, SLICE_BYTES, decompress, measure, record_batches
 from abside.collector.store import scan
-from abside.serve.listener import Refusal
+from abside.serve.answer import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

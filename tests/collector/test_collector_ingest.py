@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from abside.collector.receive.ingest import SLICE_ROWS, decompress, record_batches
-from abside.serve.listener import Refusal
+from abside.serve.answer import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
-from abside.supervise import Supervisor
+from abside.supervise import Supervisor, start_once, stop_on_signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,3 +159,34 @@ async def test_a_name_runs_once_and_may_be_started_again_when_it_was_stopped() -
     await supervisor.stop("follow")
     supervisor.start("follow", forever)
     await supervisor.stop()
+
+
+async def test_a_task_of_a_connection_that_breaks_is_logged_and_not_started_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def work() -> None:
+        raise RuntimeError("a bug")
+
+    task = start_once("handshake", work())
+    await asyncio.wait({task})
+    await until(lambda: bool(caplog.messages))
+    assert caplog.messages == ["task_died task=handshake then=ended"]
+    assert caplog.records[0].exc_info
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_the_event_of_a_process_is_set_by_a_signal_and_a_second_one_cuts_nothing(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    own = asyncio.Event()
+    try:
+        stopping = stop_on_signal(own)
+        assert stopping is own
+        os.kill(os.getpid(), number)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await stopping.wait()
+        os.kill(os.getpid(), number)
+        await asyncio.sleep(0)
+    finally:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().remove_signal_handler(each)
+        signal.signal(number, before)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from abside.serve.listener import Bounds, Listener, Response, Route, split_address
+from abside.serve.answer import Response, Route
+from abside.serve.bounds import Bounds
+from abside.serve.listener import Listener, split_address
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
+from abside.serve.answer import Refusal, Response, Route, problem
+from abside.serve.bounds import Bounds
 from abside.serve.crowd import SLOW_SECONDS
-from abside.serve.listener import Bounds, Listener, Refusal, Response, Route, problem, split_address
+from abside.serve.listener import Listener, split_address
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -568,14 +570,14 @@ async def test_bodies_that_are_still_coming_hold_a_bounded_amount_of_memory_toge
     first_reader, first = await asyncio.open_connection(host, port)
     first.write(head + b"x" * 59_999)
     async with asyncio.timeout(20):
-        while listener.held_bytes < 59_999:  # noqa: ASYNC110 a poll with a deadline
+        while listener.bodies.held_bytes < 59_999:  # noqa: ASYNC110 a poll with a deadline
             await asyncio.sleep(0.01)
         second_reader, second = await asyncio.open_connection(host, port)
         second.write(head + b"x" * 59_999)
         assert b"503" in await second_reader.readline()
         first.write(b"x")
         assert b"200" in await first_reader.readline()
-    assert listener.held_bytes == 0
+    assert listener.bodies.held_bytes == 0
     for writer in (first, second):
         writer.close()
     await listener.close(1.0)
@@ -591,7 +593,7 @@ async def test_bodies_that_dawdle_leave_room_for_those_that_come() -> None:
     slow_reader, slow = await asyncio.open_connection(host, port)
     slow.write(head + b"x" * 59_999)
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while listener.held_bytes < 59_999:  # noqa: ASYNC110 a poll with a deadline
+        while listener.bodies.held_bytes < 59_999:  # noqa: ASYNC110 a poll with a deadline
             await asyncio.sleep(0.01)
         await asyncio.sleep(SLOW_SECONDS + 0.1)
         reader, writer = await asyncio.open_connection(host, port)

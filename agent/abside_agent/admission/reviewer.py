@@ -7,7 +7,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from abside.log import Log
-from abside.serve.listener import Refusal, Response
+from abside.serve.answer import Refusal, Response
 from abside.snapshot import Problem
 from abside_agent.admission.exchange import COMMAND, ONE_OF_SEVERAL
 from abside_agent.admission.review import ReviewUnreadable, answer, read

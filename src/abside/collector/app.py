@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import ssl
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -19,11 +18,13 @@ from abside.collector.receive.intake import Intake
 from abside.collector.receive.token import Token, TokenUnreadable
 from abside.collector.status import CollectorStatus, alive
 from abside.collector.store import days_of
-from abside.environ import connections_within, now_us, raise_descriptor_limit
+from abside.environ import now_us
 from abside.files import open_regular
 from abside.log import Log
-from abside.serve.listener import Bounds, Listener, Route, split_address
-from abside.supervise import Supervisor
+from abside.serve.answer import Route
+from abside.serve.bounds import Bounds, affordable_connections
+from abside.serve.listener import Listener, split_address
+from abside.supervise import Supervisor, stop_on_signal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -59,12 +60,9 @@ class BatchListener(Listener):
 def main(settings: CollectorSettings) -> int:
     """Run until SIGTERM or SIGINT: 0; 1 when it cannot start, with the reason in the log."""
     logging.setup("collector", settings.log_level)
-    most = connections_within(limit := raise_descriptor_limit(), settings.max_connections)
-    if most < settings.max_connections:
-        log.warning("max_connections_lowered", wanted=settings.max_connections, to=most, descriptor_limit=limit)
-        settings = replace(settings, max_connections=most)
+    settings = replace(settings, max_connections=affordable_connections(settings.max_connections))
     try:
-        asyncio.run(_until_told(settings))
+        asyncio.run(_run(settings))
     except (SettingWrong, StoreOwned, TokenUnreadable, OSError) as exc:
         log.error("cannot_start", reason=str(exc))
         return 1
@@ -72,13 +70,11 @@ def main(settings: CollectorSettings) -> int:
     return 0
 
 
-async def _until_told(settings: CollectorSettings) -> None:
-    told = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
+async def _run(settings: CollectorSettings) -> None:
+    stopping = stop_on_signal()
     async with collector(settings) as address:
         log.info("listening", address=address, store=str(settings.store))
-        await told.wait()
+        await stopping.wait()
         log.info("stopping")
 
 
@@ -114,7 +110,7 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
             "/v1/status": {"GET": Route(status.get)},
             "/livez": {"GET": Route(alive, probe=True)},
         },
-        _bounds(settings),
+        Bounds.of(settings),
         settings.allow_name,
     )
     try:
@@ -164,12 +160,3 @@ def _check_file(option: str, path: Path) -> None:
     except OSError as exc:
         raise SettingWrong(option, f"{path} {exc.strerror}") from exc
     os.close(handle)
-
-
-def _bounds(settings: CollectorSettings) -> Bounds:
-    return Bounds(
-        max_connections=settings.max_connections,
-        header_seconds=settings.header_seconds,
-        body_seconds=settings.body_seconds,
-        keepalive_seconds=settings.keepalive_seconds,
-    )

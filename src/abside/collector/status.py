@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from abside.serve.listener import Response
+from abside.serve.answer import Response
 
 if TYPE_CHECKING:
     from aiohttp import web

@@ -1,1 +1,1 @@
-"""The HTTP door of every process: bounds, answers, connections, and who is let in."""
+"""The HTTP server of every process: answers, bounds, connections, and which callers are refused."""

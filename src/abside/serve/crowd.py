@@ -1,7 +1,7 @@
-"""Who is in, and who gives way: beyond the bound on connections the one that waited longest for its client is cut.
+"""The open connections of a listener: beyond the bound, the one that has waited longest for its client is cut.
 
-A newcomer is always let in. So whoever holds connections and says nothing shuts nobody out: not the kubelet from its
-probes, and a client that leaks connections not the others from their decisions.
+A new connection is always let in. So silent connections, or a client that leaks them, keep neither the kubelet from
+its probes nor other clients from their decisions.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import NamedTuple, Protocol
 from abside.log import Log
 
 log = Log("abside.serve.crowd")
-# Between two looks at a crowd that is too large; who waited at both is cut. A kubelet sends its request with the
-# connection, so half a second is ample; and shorter, those who come again at once would cost more than those who stay.
+# Between two looks at a crowd that is too large; a connection that waits at both is cut. A kubelet sends its request
+# with the connection, so half a second is ample; with less, clients that reconnect at once would cost too much.
 LOOK_SECONDS = 0.5
-SLOW_SECONDS = 1.0  # a body may take so long before others come first: clients on the same machine need milliseconds
+SLOW_SECONDS = 1.0  # a body that takes longer may be cut: clients on the same machine need milliseconds
 BURST = 2048  # connections beyond the bound between two looks: twice what one turn of the loop accepts
-SAID_SECONDS = 60.0  # between two log lines: a flood must not become one in the log
+LOG_SECONDS = 60.0  # between two log lines: a flood of connections must not flood the log
 NEVER = float("-inf")
 
 
@@ -33,7 +33,7 @@ class Guest(Protocol):
     """One open connection."""
 
     def waits(self, now: float) -> Wait | None:
-        """Say what it waits for; None while its request is worked on. `now` is the loop's time in seconds."""
+        """Return what it waits for; None while its request is worked on. `now` is the loop's time in seconds."""
 
     def give_way(self) -> None:
         """End at once."""
@@ -47,21 +47,22 @@ class Crowd:
         self.burst = burst
         self.look_seconds = look_seconds
         self.gave_way = 0
+        self.closed = False  # a connection that still comes, after a long handshake, is closed at once
         self._guests: set[Guest] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._looked = NEVER  # the loop's seconds of the last look, while there are too many
-        self._said = NEVER
+        self._logged = NEVER
 
     def __len__(self) -> int:
         """Count the open connections."""
         return len(self._guests)
 
     def enter(self, guest: Guest) -> None:
-        """Let a connection in; whoever has to give way for it does so within two looks."""
+        """Let a connection in; where another has to give way for it, it does so within two looks."""
         self._guests.add(guest)
         if len(self._guests) > self.most:
             if len(self._guests) > self.most + self.burst:
-                # Half of them: who came in this turn of the loop is among the others, and is read in the next.
+                # Half of the burst: connections of this turn of the loop are in the other half, and are read next.
                 self._thin(asyncio.get_running_loop().time(), self.burst // 2 + 1)
             self._look_soon()
 
@@ -70,7 +71,7 @@ class Crowd:
         self._guests.discard(guest)
 
     def relieve(self) -> bool:
-        """Cut the slowest of the bodies that are coming in; False where none is slow."""
+        """Cut the connection whose body is the slowest; return False where none is slow."""
         now = asyncio.get_running_loop().time()
         slow = [one for one in self._waiting(now, now) if one[0].rank]
         if not slow:
@@ -92,12 +93,12 @@ class Crowd:
         self._look_soon()
 
     def _thin(self, until: float, count: int) -> None:
-        """Cut so many of those that wait since `until` or longer, the longest first."""
+        """Cut `count` of the connections that have waited since `until` or longer, the longest first."""
         now = asyncio.get_running_loop().time()
         for _, guest in nsmallest(count, self._waiting(now, until), key=_first):
             self._cut(guest)
-        if self.gave_way and now - self._said >= SAID_SECONDS:
-            self._said = now
+        if self.gave_way and now - self._logged >= LOG_SECONDS:
+            self._logged = now
             log.warning("connections_give_way", most=self.most, gave_way=self.gave_way)
 
     def _waiting(self, now: float, until: float) -> list[tuple[Wait, Guest]]:

@@ -1,7 +1,7 @@
-"""TLS ahead of HTTP: a connection is in the crowd from its first moment, and who does not shake hands gives way.
+"""TLS before HTTP: a connection is in the crowd from its accept, so one that does not finish its handshake can be cut.
 
-asyncio's own TLS sockets show a connection after its handshake only. Those that never finish one would be nobody's:
-300 KB each for a minute, as many as there are descriptors.
+asyncio's own TLS sockets report a connection only after its handshake. Those that never finish one would be bounded by
+nothing: 300 KB each for a minute, as many as there are descriptors.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from abside.serve.crowd import Wait
+from abside.supervise import start_once
 
 if TYPE_CHECKING:
     import ssl
@@ -21,7 +22,7 @@ TLS_BURST = 128  # connections beyond the bound: each has 256 KiB of buffer from
 
 
 class Handshakes:
-    """Makes the connections of one TLS socket, and behind each what `factory` makes; a handshake may take `seconds`."""
+    """Makes the connections of one TLS socket; after a handshake of at most `seconds`, `factory` makes its protocol."""
 
     def __init__(
         self, crowd: Crowd, context: ssl.SSLContext, factory: Callable[[], asyncio.BaseProtocol], seconds: float
@@ -33,11 +34,11 @@ class Handshakes:
         self.going_on: set[Handshake] = set()
 
     def __call__(self) -> Handshake:
-        """Give the protocol of one new connection (asyncio's factory)."""
+        """Return the protocol of one new connection (asyncio's factory)."""
         return Handshake(self)
 
     def close(self) -> None:
-        """End those that go on."""
+        """End the handshakes that go on."""
         for one in list(self.going_on):
             one.give_way()
 
@@ -45,27 +46,27 @@ class Handshakes:
 class Handshake(asyncio.Protocol):
     """One connection until its handshake is done."""
 
-    def __init__(self, door: Handshakes) -> None:
-        self._door = door
+    def __init__(self, owner: Handshakes) -> None:
+        self._owner = owner
         self._since = asyncio.get_running_loop().time()
         self._transport: Any = None
         self._early: list[bytes] = []  # what came with the end of the handshake
-        self._shaking: asyncio.Task[None] | None = None  # held, so that it is not collected
+        self._shaking: asyncio.Task[None] | None = None  # kept, so that it is not collected
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Let it in, and begin."""
+        """Let it in, and begin the handshake."""
         self._transport = transport
         transport.pause_reading()  # type: ignore[attr-defined]
-        self._door.going_on.add(self)
-        self._door.crowd.enter(self)
-        self._shaking = asyncio.get_running_loop().create_task(self._shake())
+        self._owner.going_on.add(self)
+        self._owner.crowd.enter(self)
+        self._shaking = start_once("handshake", self._shake())
 
     def data_received(self, data: bytes) -> None:
         """Keep what comes before its reader is in place."""
         self._early.append(data)
 
     def waits(self, now: float) -> Wait | None:  # noqa: ARG002 other kinds of connection ask the time
-        """Say what it waits for, as the crowd asks."""
+        """Return what it waits for, as the crowd asks."""
         return Wait(0, self._since)
 
     def give_way(self) -> None:
@@ -73,20 +74,20 @@ class Handshake(asyncio.Protocol):
         self._transport.abort()
 
     async def _shake(self) -> None:
-        door, transport = self._door, self._transport
+        owner, transport = self._owner, self._transport
         try:
             secure = await asyncio.get_running_loop().start_tls(
-                transport, self, door.context, server_side=True, ssl_handshake_timeout=door.seconds
+                transport, self, owner.context, server_side=True, ssl_handshake_timeout=owner.seconds
             )
-        except OSError:  # garbage, a certificate that is not taken, a timeout, or gone: no fault of ours
+        except OSError:  # garbage, a refused certificate, a timeout, or a client that left: no fault of ours
             transport.abort()
             return
         finally:
-            door.going_on.discard(self)
-            door.crowd.leave(self)
+            owner.going_on.discard(self)
+            owner.crowd.leave(self)
         if secure is None or transport.is_closing():  # it gave way meanwhile
             return
-        following: Any = door.factory()
+        following: Any = owner.factory()
         secure.set_protocol(following)
         following.connection_made(secure)
         for data in self._early:

@@ -1,8 +1,8 @@
-"""Who asks: a program beside us, or a web page of somebody else, by the headers that a browser adds to what it sends.
+"""Which requests come from a web page of another site, by the headers that a browser adds.
 
-A page of another site can post to localhost without asking first (fetch with no-cors, sendBeacon, a form), and a site
-whose name is pointed at 127.0.0.1 once its page is loaded (DNS rebinding) can read the answers. Programs send neither
-`Origin` nor `Sec-Fetch-Site`, and ask by a name of this machine.
+A page of another site can post to localhost without a preflight (fetch with no-cors, sendBeacon, a form), and a site
+whose name points to 127.0.0.1 after its page is loaded (DNS rebinding) can read the answers. Programs send neither
+`Origin` nor `Sec-Fetch-Site`, and their Host is a name of this machine.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-OWN_SITES = frozenset({"same-origin", "none"})  # of Sec-Fetch-Site: our own page, and a person's address bar
+OWN_SITES = frozenset({"same-origin", "none"})  # of Sec-Fetch-Site: our own page; typed into the address bar
 # Names that nobody can register, so that no page of a stranger is served under them: reserved, or of a cluster's DNS.
 PRIVATE_ZONES = (".localhost", ".internal", ".svc", ".svc.cluster.local")
 PORTS = {"http": "80", "https": "443"}
@@ -28,14 +28,14 @@ class Hosts:
         self._names = frozenset(name.lower().rstrip(".") for name in names)
 
     def lists(self, name: str) -> bool:
-        """Say whether this name was listed by a person."""
+        """Return whether this name is among the further ones."""
         return name in self._names
 
     def knows(self, host: str) -> bool:
-        """Say whether a Host header names this process.
+        """Return whether a Host header names this process.
 
-        Addresses do: no DNS answer can change where they lead. Names without a dot and those of PRIVATE_ZONES do: they
-        are this machine's, a pod's or a Service's.
+        An address does: no DNS answer can change where it leads. So does a name without a dot or in PRIVATE_ZONES: it
+        is this machine's, a pod's or a Service's.
         """
         name = name_of(host)
         if name is None:
@@ -45,13 +45,13 @@ class Hosts:
 
 
 def name_of(authority: str) -> str | None:
-    """Give the name in `name:port`, in lower case; None where that is not what it is."""
+    """Return the name in `name:port`, in lower case; None for text of another shape."""
     match = _AUTHORITY.match(authority.strip())
     return match[1].lower() if match else None
 
 
 def foreign_page(sites: Iterable[str], origins: Iterable[str], host: str | None, hosts: Hosts) -> str | None:
-    """Say by which header a request comes from another site's page; None where it does not. Pure."""
+    """Return the header that shows a request to come from another site's page, or None. Pure."""
     origins = list(origins)
     if origins and all(_is_listed(origin, hosts) for origin in origins):
         return None
@@ -63,9 +63,9 @@ def foreign_page(sites: Iterable[str], origins: Iterable[str], host: str | None,
 
 
 def is_loopback(sockname: object) -> bool:
-    """Say whether a connection came to a loopback address: from this machine, where a browser may be."""
+    """Return whether a connection came to a loopback address: from this machine, where a browser may run."""
     if not isinstance(sockname, tuple):
-        return False  # a Unix socket: no browser speaks to one
+        return False  # a Unix socket: no browser connects to one
     address = str(sockname[0]).removeprefix("::ffff:")
     return address == "::1" or address.startswith("127.")
 

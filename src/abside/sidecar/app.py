@@ -6,7 +6,6 @@ import asyncio
 import gc
 import platform
 import secrets
-import signal
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -14,10 +13,11 @@ from typing import TYPE_CHECKING, Self
 
 from abside import log as logging
 from abside.assignment.unit import SHARED_IDS, nobody
-from abside.environ import connections_within, now_us, raise_descriptor_limit
+from abside.environ import now_us
 from abside.event import EventIds
 from abside.log import Log
-from abside.serve.listener import Bounds, Listener
+from abside.serve.bounds import Bounds, affordable_connections
+from abside.serve.listener import Listener
 from abside.sidecar import routes
 from abside.sidecar.active.configs import Configs
 from abside.sidecar.active.current import Cell
@@ -34,12 +34,12 @@ from abside.sidecar.ship.shipper import Shipper, ShipperSettings
 from abside.spool.errors import SpoolBusy, SpoolFailed, SpoolTaken
 from abside.spool.settings import SpoolSettings
 from abside.spool.write.writer import Spool
-from abside.supervise import Supervisor
+from abside.supervise import Supervisor, stop_on_signal
 from abside.upstream.choose import open_upstream
 from abside.upstream.http import Timeouts
 
 if TYPE_CHECKING:
-    from abside.serve.listener import Response
+    from abside.serve.answer import Response
     from abside.sidecar.settings import SidecarSettings
     from abside.upstream.contract import Upstream
 
@@ -53,10 +53,7 @@ CLOSE_SECONDS = 2.0  # what is in flight at the end of a drain; a decision takes
 def main(settings: SidecarSettings) -> int:
     """Run until SIGTERM or SIGINT, then drain. Exit 0; 1 when it cannot start or a fatal task died."""
     logging.setup("sidecar", settings.log_level)
-    most = connections_within(limit := raise_descriptor_limit(), settings.max_connections)
-    if most < settings.max_connections:
-        log.warning("max_connections_lowered", wanted=settings.max_connections, to=most, descriptor_limit=limit)
-        settings = replace(settings, max_connections=most)
+    settings = replace(settings, max_connections=affordable_connections(settings.max_connections))
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         return runner.run(_run(settings))
 
@@ -82,7 +79,7 @@ class Sidecar:
         self.health = Health(cell, time.monotonic, startup_until, lambda: spool.trouble)
         self.follower = Follower(settings.snapshot, cell, now_us, settings.poll_seconds, configs.applied)
         self.decisions = Listener(
-            routes.decisions(self.context, settings, self.status), _bounds(settings), settings.allow_name
+            routes.decisions(self.context, settings, self.status), Bounds.of(settings), settings.allow_name
         )
         self.fast = FastDoor(self.decisions, routes.fast(self.context, settings), journal.flush)
         if settings.fast_path == "on":
@@ -98,7 +95,7 @@ class Sidecar:
         )
         # A part of few, where descriptors are few.
         most = max(1, min(settings.max_connections // 4, ADMIN_CONNECTIONS))
-        admin_bounds = replace(_bounds(settings), max_connections=most, one_answer=True)
+        admin_bounds = replace(Bounds.of(settings), max_connections=most, one_answer=True)
         self.admin = Listener(routes.admin(self.health, self.metrics), admin_bounds, settings.allow_name)
         self.addresses: list[str] = []
         self.admin_address = ""
@@ -200,11 +197,9 @@ async def _open(listener: Listener, option: str, address: str) -> str:
 
 
 async def _run(settings: SidecarSettings) -> int:
-    loop = asyncio.get_running_loop()
     try:
         sidecar = Sidecar.build(settings)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, sidecar.stopping.set)
+        stop_on_signal(sidecar.stopping)
         await sidecar.start()
     except (SpoolBusy, SpoolFailed, OSError, ValueError) as exc:
         log.error("cannot_start", reason=str(exc))
@@ -239,10 +234,6 @@ def _rules(settings: SidecarSettings) -> Rules:
         shared_ids=SHARED_IDS | nobody(settings.shared_ids),
         allow_force=settings.allow_force,
     )
-
-
-def _bounds(settings: SidecarSettings) -> Bounds:
-    return Bounds(settings.max_connections, settings.header_seconds, settings.body_seconds, settings.keepalive_seconds)
 
 
 def _spool_settings(settings: SidecarSettings) -> SpoolSettings:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from abside.serve.listener import Refusal, Response, Route
+from abside.serve.answer import Refusal, Response, Route
 from abside.sidecar.decide import handlers, intake
 from abside.sidecar.decide.batch import SLICED_BYTES
 from abside.sidecar.fast.heads import FastRoute

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from abside.serve.listener import Refusal
+from abside.serve.answer import Refusal
 from abside.sidecar.decide import handlers, intake
 
 if TYPE_CHECKING:

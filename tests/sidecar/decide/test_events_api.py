@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from abside.event import MAX_EVENT_BYTES, EventIds, encode
-from abside.serve.listener import Refusal
+from abside.serve.answer import Refusal
 from abside.sidecar.active.configs import Configs
 from abside.sidecar.active.current import Cell
 from abside.sidecar.decide import intake

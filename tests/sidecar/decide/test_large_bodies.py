@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from abside.event import EventIds
-from abside.serve.listener import Refusal
+from abside.serve.answer import Refusal
 from abside.sidecar.active.configs import Configs
 from abside.sidecar.active.current import Cell
 from abside.sidecar.decide import intake

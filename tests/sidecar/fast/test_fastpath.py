@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from abside.serve.listener import Bounds, Listener, split_address
+from abside.serve.bounds import Bounds
+from abside.serve.listener import Listener, split_address
 from abside.sidecar.app import _new_loop
 from abside.sidecar.fast.fastpath import DIRECT_ANSWERS, FastDoor
 from abside.sidecar.fast.heads import FastRoute

@@ -12,7 +12,7 @@ import zstandard
 
 from abside.collector.receive.rows import RowsTooLargeError, StoreRow, record_batch, rows_of
 from abside.event import MAX_EVENT_BYTES, EventError, EventMap
-from abside.serve.listener import Refusal
+from abside.serve.answer import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

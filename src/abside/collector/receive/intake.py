@@ -17,7 +17,7 @@ from aiohttp import hdrs, web
 from abside.collector.keep.writer import ReceivedBatch
 from abside.collector.receive.ingest import ENCODINGS, record_batches, unpack
 from abside.collector.store import StoreFailed
-from abside.serve.listener import Refusal, Response, problem
+from abside.serve.answer import Refusal, Response, problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

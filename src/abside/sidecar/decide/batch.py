@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from abside import event
-from abside.serve.listener import Refusal
+from abside.serve.answer import Refusal
 from abside.sidecar.decide.request import kind_of, not_text, parse_json
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import orjson
 from abside import event
 from abside.assignment.explain import explain as explain_plan
 from abside.assignment.unit import Subject
-from abside.serve.listener import Refusal
+from abside.serve.answer import Refusal
 from abside.sidecar.active.prepared import NULL, AnswerCache, PreparedAnswer
 from abside.sidecar.decide import token
 from abside.sidecar.decide.callers import CallersClock

@@ -11,7 +11,7 @@ import orjson
 
 from abside import event
 from abside.event import meant_field
-from abside.serve.listener import Refusal
+from abside.serve.answer import Refusal
 from abside.sidecar.active.slices import in_slices
 from abside.sidecar.decide import token
 from abside.sidecar.decide.batch import divided, read_one, too_many

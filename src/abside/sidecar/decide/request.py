@@ -11,7 +11,7 @@ import orjson
 
 from abside.assignment.unit import MAX_UNIT_BYTES, NO_FORCE, SHARED_IDS, Subject, UnitError, parse_unit_id
 from abside.event import also_meant, meant_field
-from abside.serve.listener import Refusal
+from abside.serve.answer import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

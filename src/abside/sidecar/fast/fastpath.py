@@ -13,8 +13,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from abside.log import Log
+from abside.serve.answer import INTERNAL, Refusal, problem
 from abside.serve.crowd import Wait
-from abside.serve.listener import INTERNAL, Refusal, problem
 from abside.serve.strangers import is_loopback
 from abside.sidecar.fast.heads import MAX_HEAD_BYTES, HeadCache, end_of_head, head_of
 

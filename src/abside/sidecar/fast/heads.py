@@ -8,7 +8,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from abside.serve.listener import Response
+from abside.serve.answer import Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

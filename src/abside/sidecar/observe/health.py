@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from abside.serve.listener import Response
+from abside.serve.answer import Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from abside import __version__
-from abside.serve.listener import Response
+from abside.serve.answer import Response
 from abside.sidecar.record.accounts import NAMED_TYPES, OTHER_ARM, OTHER_TYPES
 
 if TYPE_CHECKING:

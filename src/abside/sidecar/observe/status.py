@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from abside import __version__
-from abside.serve.listener import Response
+from abside.serve.answer import Response
 from abside.sidecar.active.current import LEFT_OUT, effective_status
 from abside.sidecar.decide.sample import ExperimentSample
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from abside import event
 from abside.event import MAX_EVENT_BYTES
 from abside.log import Log
-from abside.serve.listener import Refusal
+from abside.serve.answer import Refusal
 from abside.spool.errors import SpoolRefused
 
 if TYPE_CHECKING:

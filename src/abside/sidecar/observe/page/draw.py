@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from abside.serve.listener import Response
+from abside.serve.answer import Response
 from abside.sidecar.observe.page.experiment import experiments
 from abside.sidecar.observe.page.markup import NOTHING, Html, counted, duration, html, joined
 from abside.sidecar.observe.page.pod import alerts, pod
