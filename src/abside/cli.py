@@ -1,4 +1,4 @@
-"""The one command, `abside`: options are read off each room's settings; a room is imported when its command runs."""
+"""The one command, `abside`: options come from each room's settings; a room is imported when its command runs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Where a subcommand lives: `settings` is `module:Record`, `main` is `module:function`, from it to an exit code."""
+    """A subcommand: `settings` is `module:Record`; `main` is `module:function`, from it to an exit code."""
 
     summary: str
     settings: str
     main: str
-    extra: str = ""  # the extra that brings what the room imports
+    extra: str = ""  # the extra that installs what the room imports
 
 
 COMMANDS = {
@@ -32,7 +32,7 @@ COMMANDS = {
         "Run agent, sidecar and collector on this machine, in the foreground.", "abside.up:UpSettings", "abside.up:main"
     ),
     "sidecar": Command(
-        "Answer decisions on localhost, take events, ship them.",
+        "Answer decisions on localhost, accept events and ship them.",
         "abside.sidecar.settings:SidecarSettings",
         "abside.sidecar.app:main",
     ),
@@ -43,31 +43,31 @@ COMMANDS = {
         extra="agent",
     ),
     "collector": Command(
-        "Take batches and write Parquet.",
+        "Receive batches and write Parquet.",
         "abside.collector.settings:CollectorSettings",
         "abside.collector.app:main",
         extra="collector",
     ),
     "check": Command(
-        "Say every problem of the documents, with file, line and remedy.",
+        "Report every problem of the documents, with file, line and remedy.",
         "abside_agent.settings:CheckSettings",
         "abside_agent.commands.check:main",
         extra="agent",
     ),
     "diff": Command(
-        "Say what a change of the documents does to shoppers, and what of it is forbidden.",
+        "Report what a change of the documents does to shoppers, and which changes are forbidden.",
         "abside_agent.settings:DiffSettings",
         "abside_agent.commands.diff:main",
         extra="agent",
     ),
     "explain": Command(
-        "Say what one shopper gets at a placement and why, step by step; no server needed.",
+        "Explain what one shopper gets at a placement and why, step by step; no server needed.",
         "abside_agent.settings:ExplainSettings",
         "abside_agent.commands.explain:main",
         extra="agent",
     ),
     "simulate": Command(
-        "Send many units through the documents: shares against weights, overlap, layers.",
+        "Assign many synthetic units: shares against weights, overlap, layers.",
         "abside_agent.settings:SimulateSettings",
         "abside_agent.commands.simulate:main",
         extra="agent",
@@ -97,29 +97,29 @@ COMMANDS = {
         extra="edit",
     ),
     "ship": Command(
-        "Make a variant's parameters its placements' own, and end the experiment.",
+        "Copy a variant's parameters into its placements and end the experiment.",
         "abside_agent.settings:ShipSettings",
         "abside_agent.commands.ship:main",
         extra="edit",
     ),
     "plan": Command(
-        "Say how many units and days it takes to see a lift.",
+        "Compute how many units and days an experiment needs to detect a lift.",
         "abside_agent.settings:PlanSettings",
         "abside_agent.commands.plan:main",
         extra="report",
     ),
     "spool ls": Command(
-        "List a sidecar's spool: what waits, what is dead and why.",
+        "List a sidecar's spool: what waits, and what is in dead/ and why.",
         "abside.byhand.settings:ListSettings",
         "abside.byhand.listing:main",
     ),
     "spool cat": Command(
-        "Print events of a spool as JSON lines; what is damaged is said on stderr.",
+        "Print events of a spool as JSON lines; damaged parts are reported on stderr.",
         "abside.byhand.settings:PrintSettings",
         "abside.byhand.printing:main",
     ),
     "spool retry": Command(
-        "Bring files of dead/ back into the queue, beside a running sidecar or without one.",
+        "Move files of dead/ back into the queue; a sidecar may run meanwhile.",
         "abside.byhand.settings:RetrySettings",
         "abside.byhand.returning:main",
     ),
@@ -132,18 +132,18 @@ COMMANDS = {
 }
 
 
-GROUPS = {"spool": "The spool of a sidecar by hand."}
+GROUPS = {"spool": "Inspect and repair the spool of a sidecar."}
 
 
 class Commands(click.Group):
-    """A group that knows its subcommands' names and imports one only when it is asked for."""
+    """A group that contains the names of its subcommands and imports one only when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 click's signature
-        """List the subcommands, in reading order."""
+        """Return the names of the subcommands, in reading order."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 click's signature
-        """Build one subcommand from its room's settings, or the group of those whose names begin with its own."""
+        """Return one subcommand, built from its room's settings, or the group whose name its subcommands begin with."""
         room = COMMANDS.get(cmd_name)
         if room is not None:
             return _command(cmd_name, room)
@@ -151,7 +151,7 @@ class Commands(click.Group):
         commands = [_command(name, one) for name, one in below.items()]
         return click.Group(cmd_name, commands=commands, help=GROUPS[cmd_name]) if commands else None
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 click's
         """Write the list of subcommands without importing any room."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, room.summary) for name, room in COMMANDS.items()])
@@ -170,8 +170,8 @@ def _command(name: str, room: Command) -> click.Command:
     record = _load(room.settings, room)
 
     def run(**values: Any) -> None:
-        for said in unknown(os.environ, settings_of(record), _variables):  # noqa: TID251 this is a root
-            click.echo(f"abside {name}: {said}", err=True)
+        for warning in unknown(os.environ, settings_of(record), _variables):  # noqa: TID251 this is a root
+            click.echo(f"abside {name}: {warning}", err=True)
         sys.exit(_load(room.main, room)(record(**values)))
 
     params = [_param(setting) for setting in settings_of(record)]
@@ -179,7 +179,7 @@ def _command(name: str, room: Command) -> click.Command:
 
 
 def _variables() -> set[str]:
-    """Name the variables of every command; one that misses its extra still has its settings."""
+    """Return the variables of every command; settings can be read even where the command's extra is not installed."""
     return {one.variable for room in COMMANDS.values() for one in settings_of(_load(room.settings, room))}
 
 
@@ -219,15 +219,15 @@ def _param(setting: Setting) -> click.Parameter:
 
 
 class _Option(click.Option):
-    """An option whose variable may have blanks at the ends, and is named where its value is wrong."""
+    """An option that ignores blanks around its variable's value; an error names the variable a value came from."""
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
-        """Give the variable's text; one that is empty or blank is not given."""
+        """Return the variable's text; None for an empty or blank one."""
         value = super().resolve_envvar_value(ctx)
         return None if value is None else value.strip() or None
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
-        """Name where the value came from."""
+        """Return the place that the value came from."""
         source = None if ctx is None else ctx.get_parameter_source(self.name or "")
         if source is click.core.ParameterSource.ENVIRONMENT:
             return f"{self.envvar} (option {self.opts[0]})"
@@ -244,12 +244,12 @@ class _Kind(click.ParamType):  # type: ignore[type-arg]  # generic only in the n
         self.separator: str | None = getattr(read, "separator", None)
 
     def split_envvar_value(self, rv: str) -> list[str]:
-        """Split a variable of several values: at blanks, or at commas where the values have none of their own."""
+        """Split a variable of several values: at blanks, or at commas where values contain none."""
         separator = self.separator if self.separator is not None and self.separator in rv else None
         return [one.strip() for one in rv.split(separator) if one.strip()]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read one value; a ValueError's sentence is what the person sees."""
+        """Return one value as read; the message of a ValueError is shown to the person."""
         if not isinstance(value, str):
             return value
         try:

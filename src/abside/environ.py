@@ -1,10 +1,10 @@
-"""Settings: each stands once, as a field of its room's frozen settings record, with kind, default, help and bounds.
+"""Settings: each is defined once, as a field of its room's frozen settings record, with type, default, help and bounds.
 
     class SidecarSettings:
         poll_seconds: float = setting(0.25, "how often the snapshot file is looked at", unit=SECONDS)
 
-The command line option (`--poll-seconds`), the environment variable (`ABSIDE_POLL_SECONDS`) and the README's table
-are all read off that field. The clock and the limit on descriptors stand here too: a process takes them from outside.
+The command line option (`--poll-seconds`), the environment variable (`ABSIDE_POLL_SECONDS`) and the table in
+docs/settings.md come from that field. The clock is here too: it is the other thing a process takes from outside.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _META = "abside.setting"
 
 
 def now_us() -> int:
-    """Give the wall clock in µs UTC."""
+    """Return the wall clock in µs UTC."""
     return time.time_ns() // 1000
 
 
 def text(value: str) -> str:
-    """Take the value as written."""
+    """Return the value as written."""
     return value
 
 
 def listed(value: str) -> str:
-    """Take one of several words as written. In an environment variable, commas or blanks stand between them."""
+    """Return one of several values as written. An environment variable separates them by commas or blanks."""
     return value
 
 
@@ -41,7 +41,7 @@ listed.separator = ","  # type: ignore[attr-defined]
 
 
 def host_name(value: str) -> str:
-    """Read the name of a host, for example `shop.example`, without scheme and port. Raises ValueError."""
+    """Return the name of a host, for example `shop.example`, without scheme and port. Raises ValueError."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?", value):
         raise ValueError(f"{value!r} is not the name of a host: write it without scheme and port, as in shop.example")
     return value.lower().rstrip(".")
@@ -51,7 +51,7 @@ host_name.separator = ","  # type: ignore[attr-defined]
 
 
 def integer(value: str) -> int:
-    """Read a whole number ≥ 0; blanks at the ends do not count. Raises ValueError."""
+    """Return a whole number ≥ 0; blanks at the ends are ignored. Raises ValueError."""
     if not re.fullmatch(r"[0-9]{1,12}", value.strip()):
         raise ValueError(f"{value!r} is not a whole number, for example 4000")
     return int(value)
@@ -61,7 +61,7 @@ SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
 def seconds(value: str) -> float:
-    """Read seconds ≥ 0, for example `0.25`, or with a unit, `250ms`, `5s`, `2m`, `1h`. Raises ValueError."""
+    """Return seconds ≥ 0, for example `0.25`, or with a unit, `250ms`, `5s`, `2m`, `1h`. Raises ValueError."""
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(ms|s|m|min|h|)", value.strip().lower())
     if not match:
         raise ValueError(f"{value!r} is not a number of seconds, for example 0.25 or 30, or 250ms, 5s, 2m")
@@ -72,7 +72,7 @@ SIZES = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "ki": 2**10, "mi": 2*
 
 
 def size(value: str) -> int:
-    """Read a size in bytes with a binary unit, for example `256MiB` or, as Kubernetes has it, `256Mi`.
+    """Return a size in bytes, read with a binary unit: `256MiB` or, as Kubernetes writes it, `256Mi`.
 
     Raises ValueError, also for `MB`, which is 10^6 to some and 2^20 to others.
     """
@@ -83,9 +83,9 @@ def size(value: str) -> int:
 
 
 def one_of(*allowed: str, also: Mapping[str, str] | None = None) -> Callable[[str], str]:
-    """Give a reader that takes one of a few words, in any case of letters, and gives it as it is written here.
+    """Return a reader of one of a few words, in upper or lower case; it returns the word as it is written here.
 
-    `also`: other words for them. The reader raises ValueError.
+    `also` maps other words to these. The reader raises ValueError.
     """
     known = {**{word.lower(): word for word in allowed}, **(also or {})}
 
@@ -110,7 +110,7 @@ switch = one_of("on", "off", also=SWITCHES)
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting as people meet it. `many`: given several times; `words`: a positional argument, not an option."""
+    """One setting as people see it. `many`: it may be repeated; `words`: a positional argument, not an option."""
 
     name: str
     read: Callable[[str], Any]
@@ -132,20 +132,20 @@ class Setting:
 
     @property
     def required(self) -> bool:
-        """Whether it must be given."""
+        """Whether it has no default."""
         return self.default is MISSING
 
 
 def setting(
     default: Any,
-    help: str,  # noqa: A002 the word people know it by
+    help: str,  # noqa: A002 the usual word
     read: Callable[[str], Any] = text,
     *,
     many: bool = False,
     words: bool = False,
     flag: bool = False,
 ) -> Any:
-    """Declare a setting as a dataclass field. `default` is what a person would type (`"256MiB"`), None, or MISSING."""
+    """Return a dataclass field that declares a setting. `default` is as typed (`"256MiB"`), None or MISSING."""
     value: Any
     if default is MISSING or default is None:
         value = default
@@ -158,22 +158,22 @@ def setting(
 
 
 def settings_of(record: type[Any]) -> list[Setting]:
-    """List the settings of a settings record, in its own order."""
+    """Return the settings of a settings record, in its own order."""
     return [Setting(field.name, *field.metadata[_META]) for field in dataclasses.fields(record)]
 
 
-# What Kubernetes puts into every pod for a Service called abside or abside-…: none of it is a setting.
+# The variables that Kubernetes adds to every pod for a Service called abside or abside-…: none is a setting.
 _INJECTED = re.compile(r"ABSIDE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)?)")
 
 
 def unknown(variables: Iterable[str], known: Iterable[Setting], every: Callable[[], set[str]]) -> Iterator[str]:
-    """Say which variables begin with our prefix and are no setting; `every` names those of all commands."""
+    """Yield a warning for each variable with our prefix that is no setting; `every` returns those of all commands."""
     own = {one.variable for one in known}
     ours = [name for name in variables if name.startswith(PREFIX) and not _INJECTED.fullmatch(name)]
     odd = sorted(set(ours) - own)
     if not odd:
         return
-    from difflib import get_close_matches  # noqa: PLC0415 nobody else pays for it
+    from difflib import get_close_matches  # noqa: PLC0415 only a mistake pays for the import
 
     others = every()
     words = [variable.removeprefix(PREFIX) for variable in sorted(others | own)]

@@ -142,6 +142,6 @@ def test_every_variable_and_metric_it_names_exists(readme: str, root: Path) -> N
     settings = (root / "docs" / "settings.md").read_text()
     for variable in set(re.findall(r"\bABSIDE_[A-Z]+_?[A-Z_]+\b", readme)):
         assert f"`{variable}`" in settings, variable
-    metrics = (root / "src" / "abside" / "sidecar" / "metrics.py").read_text()
+    metrics = (root / "src" / "abside" / "sidecar" / "observe" / "metrics.py").read_text()
     for metric in set(re.findall(r"\babside_((?:snapshot|spool|events)_[a-z_]+)", readme)):
         assert f'"{metric.removesuffix("_total")}"' in metrics, metric

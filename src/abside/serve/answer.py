@@ -52,7 +52,7 @@ class Refusal(Exception):  # noqa: N818 it is an answer, not a fault
         return f"{self.status} {self.code}: {self.detail}"
 
 
-INTERNAL = Refusal(500, "INTERNAL", "the request could not be served; the reason stands in the log")
+INTERNAL = Refusal(500, "INTERNAL", "the request could not be served; the reason is in the log")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How fallbacks are posted, whatever the client: the bound, the clock, and what a refusal means."""
+"""What both clients share when they post fallbacks: the time allowed, the clock, and what follows a refusal."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ if TYPE_CHECKING:
     from abside.client.fallback import Fallbacks
     from abside.client.result import Refused
 
-TELL_SECONDS = 1.0  # for all that waits: 10,000 events in 20 batches; nobody waits for it but a close
+POSTING_SECONDS = 1.0  # for all that are kept: 10,000 events in 20 batches; only `close` waits for it
 
 
 def wall_us() -> int:
-    """Give the time in µs UTC."""
+    """Return the time in µs UTC."""
     return time.time_ns() // 1000
 
 
 def after_refusal(fallbacks: Fallbacks, events: list[dict[str, Any]], refused: Refused) -> None:
-    """Leave out the one event the sidecar named and take back the others; all of them when it named none.
+    """Drop the one event that the sidecar named and put back the others; drop all when it named none.
 
     Each refusal thus shortens what is left, so posting ends.
     """
@@ -26,4 +26,4 @@ def after_refusal(fallbacks: Fallbacks, events: list[dict[str, Any]], refused: R
         fallbacks.refused(events)
         return
     fallbacks.refused([events.pop(refused.index)])
-    fallbacks.not_told(events, later=False)
+    fallbacks.put_back(events, later=False)
