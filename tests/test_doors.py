@@ -97,6 +97,8 @@ DOORS: dict[str, frozenset[str]] = {
 # Files of a room that no other room may import: what is not named here is the room's face.
 INNER: dict[str, frozenset[str]] = {
     "abside.serve": frozenset({"body", "connection", "handshake"}),
+    "abside.snapshot": frozenset({"digests", "file", "records", "shapes"}),
+    "abside.event": frozenset({"caller", "fields", "meant", "own", "record", "timestamp"}),
     "abside.assignment": frozenset({"bucket"}),
     "abside.upstream": frozenset({"answer", "encode", "verdict"}),
     "abside.spool.write": frozenset(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from abside.assignment.plan import NO_PLANS, build_in_slices
 from abside.files import FileRefusedError, open_regular, read_regular
@@ -18,21 +18,18 @@ from abside.sidecar.active.slices import in_slices
 from abside.snapshot import (
     HEADER,
     MAX_SNAPSHOT_BYTES,
-    Experiment,
-    LeftOut,
-    Snapshot,
     SnapshotError,
-    SnapshotHead,
+    decode_in_slices,
     file_digest,
-    read,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from abside.assignment.plan import Plans
     from abside.sidecar.active.current import Cell
+    from abside.snapshot import LeftOut, Snapshot
 
 log = Log("abside.follow")
 MAX_LOGGED_LEFT_OUT = 20  # lines of one file; the status has all
@@ -100,8 +97,9 @@ class Follower:
         try:
             # One short read of a file in memory or page cache; its sha256 releases the GIL but is under 1 ms a MB.
             data = read_regular(self._path, MAX_SNAPSHOT_BYTES)
-            snapshot, digests, unread = await in_slices(_decode(data))
-            current = await self._build(snapshot, digests, unread)
+            snapshot, digests, unread = await in_slices(decode_in_slices(data))
+            left_out = [*unknown_attributes(snapshot.head), *unread]
+            current = await self._build(snapshot, digests, left_out)
         except FileNotFoundError:
             self._seen = None  # replaced in between: look again
         except OSError as exc:  # descriptors or a disk that fail may come back: look again
@@ -177,29 +175,6 @@ class Follower:
             log.error("record_left_out", kind=one.kind, id=one.id, reason=one.reason, file=one.source)
         if len(new) > MAX_LOGGED_LEFT_OUT:
             log.error("records_left_out", more=len(new) - MAX_LOGGED_LEFT_OUT, see="/v1/status")
-
-
-def _decode(data: bytes) -> Generator[None, None, tuple[Snapshot, dict[str, str], list[LeftOut]]]:
-    """Read a snapshot file record by record, and list what cannot be read. Raises SnapshotError."""
-    head: SnapshotHead | None = None
-    kinds: dict[str, dict[str, Any]] = {"Placement": {}, "Layer": {}, "Experiment": {}}
-    digests: dict[str, str] = {}
-    unread: list[LeftOut] = []
-    for digest, record in read(data):
-        if isinstance(record, SnapshotHead):
-            head = record
-            unread += unknown_attributes(record)
-        elif isinstance(record, LeftOut):
-            unread.append(record)
-        elif record.id in kinds[kind := type(record).__name__]:
-            unread.append(LeftOut(kind, record.id, "the file has it twice; the first is in force", record.source))
-        else:
-            kinds[kind][record.id] = record
-            if isinstance(record, Experiment):
-                digests[record.id] = digest
-        yield
-    snapshot = Snapshot(cast("SnapshotHead", head), kinds["Placement"], kinds["Layer"], kinds["Experiment"])
-    return snapshot, digests, unread
 
 
 def _holds(current: Current, now_us: int) -> bool:
