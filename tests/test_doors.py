@@ -1,6 +1,7 @@
 """The door table of the architecture, executed: who may import whom, and no cycle anywhere."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -214,3 +215,36 @@ def test_heavy_libraries_stay_out_of_the_sidecar_and_the_agent() -> None:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
             assert not {name.split(".")[0] for name in names} & heavy, f"{module} imports {names}"
+
+
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+NAMED = {"ground": GROUND, "agent ground": AGENT_GROUND, "nothing": frozenset[str]()}
+
+
+def rooms_of(cell: str) -> Iterator[str]:
+    """Yield the rooms in a cell of the map: `a.{b,c}` is two of them, words without backticks name a set."""
+    for word in re.findall(r"`[^`]+`|\w[\w ]*", cell):
+        if word.startswith("`"):
+            head, braces, inner = word.strip("`").partition("{")
+            names, _, tail = inner.partition("}")
+            yield from (f"{head}{one}{tail}" for one in names.split(",")) if braces else (head,)
+        else:
+            yield from NAMED[word]
+
+
+def test_the_map_lists_each_room_once_with_what_it_may_import() -> None:
+    table = PAGE[PAGE.index("| room | for | may import |") : PAGE.index("## Where do I change")]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:] if line]
+    listed = [(room, frozenset(rooms_of(may_import))) for names, _, may_import in rows for room in rooms_of(names)]
+    shown = dict(listed)
+    assert len(listed) == len(shown), "a room is in two rows"
+    assert shown.keys() == DOORS.keys()
+    wrong = {room: (shown[room] - doors, doors - shown[room]) for room, doors in DOORS.items() if shown[room] != doors}
+    assert not wrong, "by room: what is only on the page, what is only in DOORS"
+
+
+def test_the_map_explains_its_two_sets_of_rooms() -> None:
+    found = re.search(r"^\*Ground\* is (`[^`]+`)", PAGE, re.MULTILINE)
+    assert found
+    assert set(rooms_of(found[1])) == GROUND
+    assert (GROUND - {"abside.event"}) | {"abside.assignment"} == AGENT_GROUND
