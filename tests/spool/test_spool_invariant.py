@@ -32,7 +32,7 @@ EVENT_BYTES = 10
 LIMIT_BYTES = 600
 HAPPENINGS = (
     *("seal", "seal", "seal fails", "seal without descriptors"),
-    *("acknowledge", "too large", "too large", "too large", "reject", "put off", "unreadable"),
+    *("acknowledge", "too large", "too large", "too large", "reject", "refuse one", "put off", "unreadable"),
     *("kill", "close", "tear", "bring back", "bring back"),
     *("remove the open file", "remove q", "remove dead", "remove a segment", "flip"),
 )
@@ -47,6 +47,7 @@ ANSWERS: dict[str, Result] = {
     "acknowledge": Acked(),
     "too large": TooLarge(),
     "reject": Rejected("no", final=True),
+    "refuse one": Rejected("no", final=True, some_of_it=True, index=0),
     "put off": Retry("later"),
 }
 

@@ -119,7 +119,10 @@ async def test_the_collectors_detail_stands_in_the_reason_within_bounds(
         receiver.refuse(422, "WRONG_TYPE", title="Unprocessable Entity", detail=detail, index=0)
         result = await upstream.send(batch)
         assert result == Rejected(
-            f"HTTP 422: WRONG_TYPE Unprocessable Entity at index 0 {told}"[: MAX_DETAIL_CHARS + 10]
+            f"HTTP 422: WRONG_TYPE Unprocessable Entity at index 0 {told}"[: MAX_DETAIL_CHARS + 10],
+            final=True,
+            some_of_it=True,
+            index=0,
         )
     await upstream.close()
 

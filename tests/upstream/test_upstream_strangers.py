@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from abside.upstream.answer import MAX_ANSWER_BYTES, REFUSALS
+from abside.upstream.answer import MAX_ANSWER_BYTES, REFUSALS, TRANSIT
 from abside.upstream.choose import open_upstream
 from abside.upstream.contract import Acked, Batch, Rejected, Retry, TooLarge
 from abside.upstream.http import Timeouts
@@ -119,6 +119,47 @@ async def test_a_refusal_of_anything_else_buries_and_halves_nothing(
     assert await upstream.send(batch) == Acked()
 
 
+@pytest.mark.parametrize("code", TRANSIT)
+async def test_a_batch_whose_headers_were_changed_on_its_way_is_tried_again_slowly_and_loudly(
+    upstream: Any, receiver: Any, batch: Batch, code: str
+) -> None:
+    receiver.refuse(TRANSIT[code], code, path="X-Batch-Count")
+    result = await upstream.send(batch)
+    assert isinstance(result, Retry)
+    assert result.loud
+    assert result.reason.startswith(f"HTTP {TRANSIT[code]}: {code}")
+    assert "did not arrive as it was sent" in result.reason
+
+
+@pytest.mark.parametrize("index", [0, 2])
+async def test_a_refusal_that_names_an_event_is_about_that_event(
+    upstream: Any, receiver: Any, batch: Batch, index: int
+) -> None:
+    receiver.refuse(422, "INVALID_EVENT", index=index)
+    result = await upstream.send(batch)
+    assert isinstance(result, Rejected)
+    assert (result.final, result.some_of_it, result.index) == (True, True, index)
+
+
+@pytest.mark.parametrize("index", [-1, 3, True, "1", 1.0, None, 2**53])
+async def test_an_index_that_is_none_of_the_batch_names_nothing(
+    upstream: Any, receiver: Any, batch: Batch, index: Any
+) -> None:
+    receiver.refuse(422, "INVALID_EVENT", index=index)
+    result = await upstream.send(batch)
+    assert isinstance(result, Rejected)
+    assert (result.final, result.some_of_it, result.index) == (False, False, None)
+
+
+async def test_a_count_that_differs_is_about_an_event_that_nothing_names(
+    upstream: Any, receiver: Any, batch: Batch
+) -> None:
+    receiver.refuse(422, "COUNT_MISMATCH")
+    result = await upstream.send(batch)
+    assert isinstance(result, Rejected)
+    assert (result.final, result.some_of_it, result.index) == (False, True, None)
+
+
 async def test_the_status_in_a_problem_document_is_its_answers(upstream: Any, receiver: Any, batch: Batch) -> None:
     for status, code in ((422, "UNDECODABLE"), (413, "TOO_LARGE")):
         document = orjson.dumps({"code": code, "status": 503}).decode()
@@ -166,7 +207,7 @@ async def test_an_answer_that_stops_in_the_middle_is_tried_again(receiver: Any, 
 
 def test_every_refusal_of_the_collector_stands_in_the_table_of_its_codes() -> None:
     found: dict[str, int] = {}
-    for path in sorted(COLLECTOR.glob("*.py")):
+    for path in sorted(COLLECTOR.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Refusal":
                 status, code = node.args[0], node.args[1]
@@ -174,7 +215,7 @@ def test_every_refusal_of_the_collector_stands_in_the_table_of_its_codes() -> No
                     found[str(code.value)] = int(str(status.value))
     assert len(found) > 6
     refusals = {code: status for code, status in found.items() if 400 <= status < 500 and code not in OTHERS}
-    assert refusals.items() <= REFUSALS.items()
+    assert refusals.items() <= {**dict.fromkeys(REFUSALS, 422), **TRANSIT}.items()
 
 
 @asynccontextmanager

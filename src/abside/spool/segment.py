@@ -129,6 +129,19 @@ def halved(part: str) -> str:
     return f"{part}.0"
 
 
+def parted(part: str, count: int, bad: int) -> str:
+    """Return the cursor of the first piece, in halves of `part`, that does not contain event `bad` or is that event.
+
+    `count` is the segment's events, and `bad` is counted within what `part` points at. Every cursor on the way is one
+    that halving reaches, so the ids of pieces are the same whichever way they are reached.
+    """
+    bad += share(part, count).start
+    part = halved(part)
+    while bad in (piece := share(part, count)) and len(piece) > 1:
+        part = halved(part)
+    return part
+
+
 def unhandled(segment: Segment) -> int | None:
     """Give how many events stand at the cursor and behind it, None where it is not known how many there are."""
     return None if segment.events is None else segment.events - share(segment.part, segment.events).start

@@ -22,16 +22,12 @@ MAX_ANSWER_BYTES = 16 * 1024  # a problem document; whatever is longer is none o
 MAX_DETAIL_CHARS = 300  # a code, a title and a sentence about one field
 STORED: Mapping[int, bool] = {200: False, 208: True}  # status → whether the collector already had the batch
 TOO_LARGE = "TOO_LARGE"
-# The codes with which our collector refuses a batch that it has looked at. NOT_FOUND and METHOD_NOT_ALLOWED are not
-# among them: they are about the address, and every process of ours answers with them.
-REFUSALS: Mapping[str, int] = {
-    "MALFORMED": 400,
-    "UNSUPPORTED_TYPE": 415,
-    "UNSUPPORTED_ENCODING": 415,
-    "UNDECODABLE": 422,
-    "COUNT_MISMATCH": 422,
-    **dict.fromkeys(get_args(ErrorCode), 422),
-}
+COUNT_MISMATCH = "COUNT_MISMATCH"
+# The codes with which our collector refuses the events of a batch, all with 422. MALFORMED (400) and UNSUPPORTED_…
+# (415) are not among them: they are about the headers and the body on its way, which something in between may have
+# changed, and every batch would meet them alike. NOT_FOUND and METHOD_NOT_ALLOWED are about the address.
+REFUSALS = frozenset({"UNDECODABLE", COUNT_MISMATCH, *get_args(ErrorCode)})
+TRANSIT: Mapping[str, int] = {"MALFORMED": 400, "UNSUPPORTED_TYPE": 415, "UNSUPPORTED_ENCODING": 415}
 _PASSING = frozenset({408, 425, 429, *range(500, 600)})  # nobody's word about a batch: it may pass by itself
 _PERMISSION = frozenset({401, 403})
 _GUNZIP = 16 + zlib.MAX_WBITS
@@ -76,8 +72,12 @@ def believed(answer: Answer, batch: Batch) -> Result:
         code = document.get("code")
         if status == 413 and code == TOO_LARGE:
             return TooLarge()
-        if isinstance(code, str) and REFUSALS.get(code) == status:
-            return Rejected(f"HTTP {status}: {words(answer, ours=True)}")
+        reason = f"HTTP {status}: {words(answer, ours=True)}"
+        if status == 422 and isinstance(code, str) and code in REFUSALS:
+            return _rejected(reason, code, document.get("index"), batch)
+        if isinstance(code, str) and TRANSIT.get(code) == status:
+            detail = "the batch did not arrive as it was sent: see what stands between here and the collector"
+            return Retry(f"{reason}; {detail}", answer.after_seconds, loud=True)
     what = doubt if status in STORED else "no answer of a collector"
     reason = f"HTTP {status}: {what}; something else answers at this address: see where --upstream leads"
     return Retry(reason, answer.after_seconds, loud=True)
@@ -110,6 +110,14 @@ def unpacked(body: bytes) -> bytes | None:
     except zlib.error:
         return None
     return plain if unpacking.eof else None
+
+
+def _rejected(reason: str, code: str, index: Any, batch: Batch) -> Rejected:
+    """Return a refusal by our collector. What it checks is an event's own, so one that it names stays refused."""
+    if type(index) is int and 0 <= index < batch.count:
+        return Rejected(reason, final=True, some_of_it=True, index=index)
+    # Our count is the frames': where it is wrong, one frame contains two events or none, and nothing names it.
+    return Rejected(reason, some_of_it=code == COUNT_MISMATCH)
 
 
 def _doubt(document: dict[str, Any], batch: Batch) -> str:

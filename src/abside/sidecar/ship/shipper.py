@@ -19,7 +19,7 @@ from abside.sidecar.ship.shipping import ShipperSettings, ShipperStats
 from abside.sidecar.ship.unreadable import row_of
 from abside.spool.errors import SpoolFailed
 from abside.spool.queue.reader import read
-from abside.spool.segment import following, halved, share, unhandled
+from abside.spool.segment import following, halved, parted, share, unhandled
 from abside.upstream.contract import Acked, Batch, Rejected, Retry, TooLarge
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from abside.spool.write.writer import Spool
     from abside.upstream.contract import Result, Upstream
 
+# So many refused events in a row are no exception any more: from there on as many are refused together as were before,
+# so that a collector which refuses a kind of event is not asked about each, and dead/ gets no file for each.
+MANY_IN_A_ROW = 128
 MAX_HOST_CHARS = 40  # of a batch id's 128; sequence number, boot id and halves need the rest
 
 __all__ = ["Shipper", "ShipperSettings", "ShipperStats", "host_in_ids", "wait_after"]
@@ -51,6 +54,7 @@ class Shipper:
         self._host = host_in_ids(settings.host)
         self._patience = Patience(settings, self.stats, now_us)
         self._rejected: tuple[str, int] = ("", 0)  # the batch at hand, and how often it was rejected
+        self._in_a_row = 0  # events that were refused since the last batch arrived
         self._unread: dict[str, int] = {}  # segments, and how often in a row each could not be read
         self._turn = asyncio.Lock()
         self._draining = asyncio.Event()
@@ -159,7 +163,7 @@ class Shipper:
         self, result: Result, batch: Batch, segment: Segment, contents: Contents, payloads: list[bytes]
     ) -> float:
         """Do what the upstream's answer asks for; give the seconds to wait."""
-        if isinstance(result, TooLarge | Rejected):
+        if isinstance(result, TooLarge) or (isinstance(result, Rejected) and not result.some_of_it):
             self._backlog.growth = 1  # its size may be why: what is begun from now on is small again
         match result:
             case Acked(duplicate):
@@ -173,9 +177,10 @@ class Shipper:
                 reason = f"one event of {len(batch.payload)} bytes is more than the upstream takes"
                 await self._bury(segment, contents, payloads, reason)
                 return self._patience.breathe()
-            case Rejected(reason, _, some_of_it=True) if batch.count > 1:  # in halves the good events get away from it
-                await self._backlog.advance(segment, halved(segment.part))
+            case Rejected(some_of_it=True) if batch.count > 1 and not self._many(result, batch):
+                await self._separate(result, segment, contents)
             case Rejected(reason, final):
+                final = final and (batch.count == 1 or not result.some_of_it)
                 self.stats.rejected += 1
                 self.stats.last_error = reason
                 tries = self._rejected[1] + 1 if self._rejected[0] == batch.id else 1
@@ -183,11 +188,25 @@ class Shipper:
                 if not final and tries < self._settings.rejected_tries:
                     return self._patience.breathe(self._settings.rejected_seconds)
                 await self._bury(segment, contents, payloads, reason)
+                self._in_a_row += batch.count
                 return 0.0 if final else self._patience.breathe()
             case Retry():
                 return self._patience.later(result)
         self.stats.wait_seconds = 0.0
         return 0.0
+
+    def _many(self, result: Rejected, batch: Batch) -> bool:
+        """Whether so many events in a row were refused that this batch, which begins with another, is refused whole."""
+        return self._in_a_row >= max(MANY_IN_A_ROW, batch.count) and not result.index
+
+    async def _separate(self, result: Rejected, segment: Segment, contents: Contents) -> None:
+        """Move the cursor so that the events beside a refused one get away from it; a later step buries it alone."""
+        stats, index = self.stats, result.index
+        stats.rejected += 1
+        stats.last_error = result.reason
+        part = halved(segment.part) if index is None else parted(segment.part, len(contents.payloads), index)
+        log.warning("batch_refused_for_one_event", segment=segment.name, index=index, reason=result.reason)
+        await self._backlog.advance(segment, part)
 
     async def _leave(self, segment: Segment, contents: Contents) -> None:
         """Go on behind the cursor: to the rest of the segment, or to its end. Raises SpoolFailed."""
@@ -245,6 +264,7 @@ class Shipper:
 
     def _succeeded(self, batch: Batch, *, duplicate: bool) -> None:
         stats = self.stats
+        self._in_a_row = 0
         stats.acked_batches += 1
         stats.acked_events += batch.count
         stats.acked_bytes += len(batch.payload)

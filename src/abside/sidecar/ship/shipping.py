@@ -39,7 +39,7 @@ class ShipperStats:
     duplicates: int = 0  # of the acked batches: the upstream already had them
     retries: int = 0
     halved: int = 0
-    rejected: int = 0  # answers that refuse a batch, tries included
+    rejected: int = 0  # answers that refuse a batch or a part of one, tries included
     dead_batches: int = 0
     dead_events: int = 0  # as far as they could be counted
     uncounted_segments: int = 0  # given up, and how many events went with them is not known
