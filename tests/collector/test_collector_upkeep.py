@@ -141,6 +141,18 @@ def test_a_merge_the_disk_does_not_take_changes_nothing(store: Path, day: Path) 
     assert stored_ids(store) == expected(*NAMES)
 
 
+@pytest.mark.parametrize("promised", [2, 4], ids=["more rows than promised", "fewer rows than promised"])
+def test_a_merge_that_reads_other_rows_than_the_files_promise_replaces_nothing(day: Path, promised: int) -> None:
+    path = day / "b.parquet"
+    data = path.read_bytes()
+    rows, row_groups = b"\x16%c", b"\x19\x1c"  # Thrift: a zigzag number of rows, and the list that follows it
+    assert data.count(rows % (2 * 3) + row_groups) == 1
+    path.write_bytes(data.replace(rows % (2 * 3) + row_groups, rows % (2 * promised) + row_groups))
+    with pytest.raises(StoreFailed, match=f"9 rows were read of {6 + promised}"):
+        compact(day)
+    assert names(day) == ["a.parquet", "b.parquet", "c.parquet"]
+
+
 def test_upkeep_merges_days_that_are_over_and_leaves_today(store: Path, clock: Clock) -> None:
     with opened(store) as writer:
         for name, recv_us in (("a", NOON_US - DAY_US), ("b", NOON_US - DAY_US), ("c", NOON_US), ("d", NOON_US)):
