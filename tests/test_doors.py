@@ -42,7 +42,7 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.assignment": frozenset({"abside.snapshot"}),
     "abside.spool": frozenset({"abside.event", "abside.files", "abside.log"}),
     "abside.spool.queue": frozenset({"abside.spool", "abside.files", "abside.log"}),
-    "abside.spool.write": frozenset({"abside.spool", "abside.spool.queue", "abside.log"}),
+    "abside.spool.write": frozenset({"abside.spool", "abside.spool.queue", "abside.files", "abside.log"}),
     "abside.byhand": frozenset({"abside.spool", "abside.spool.queue", "abside.environ", "abside.files"}),
     "abside.upstream": frozenset({"abside.event", "abside.backoff", "abside.log", "abside.files"}),
     # The composition root, its settings and its routes may import every room of the sidecar.

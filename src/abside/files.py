@@ -93,7 +93,8 @@ def write_beside(path: Path, data: bytes, *, mode: int | None = None, fsync: Cal
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with beside.open("wb") as file:
+        beside.unlink(missing_ok=True)  # a link would lead the bytes elsewhere, and a FIFO would wait for a reader
+        with beside.open("xb") as file:
             if mode is not None:
                 os.fchmod(file.fileno(), mode)
             file.write(data)

@@ -106,6 +106,18 @@ def test_a_file_that_cannot_be_forced_to_disk_replaces_nothing_and_leaves_nothin
         assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_what_somebody_put_where_the_new_bytes_are_written_is_removed(tmp_path: Path, kind: str) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"kept")
+    beside = tmp_path / f".file.{os.getpid()}.tmp"
+    beside.symlink_to(secret) if kind == "link" else os.mkfifo(beside)
+    write_whole(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert secret.read_bytes() == b"kept"
+    assert not beside.exists()
+
+
 def test_a_file_system_without_fsync_of_directories_is_no_error(tmp_path: Path) -> None:
     def fsync(handle: int) -> None:
         if stat.S_ISDIR(os.fstat(handle).st_mode):

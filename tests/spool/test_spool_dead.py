@@ -160,7 +160,15 @@ async def test_what_cannot_be_removed_from_dead_stays_counted_until_it_can(open_
 def test_what_a_death_left_half_done_in_dead_is_removed_at_start(open_spool: Any) -> None:
     dead = open_spool.directory / "dead"
     dead.mkdir(parents=True)
-    for name in ("a.seg.tmp", "b.seg.reason", "c.seg", "c.seg.reason", "d.damaged", "d.damaged.reason"):
+    for name in (
+        "a.seg.tmp",
+        ".a.seg.reason.7.tmp",
+        "b.seg.reason",
+        "c.seg",
+        "c.seg.reason",
+        "d.damaged",
+        "d.damaged.reason",
+    ):
         (dead / name).write_bytes(b"x")
     os.mkfifo(dead / "e.seg")
     spool = open_spool()

@@ -280,8 +280,8 @@ async def test_what_somebody_put_in_the_way_of_a_copy_or_a_reason_makes_nothing_
     secret = tmp_path / "secret"
     secret.write_text("kept")
     sealed = spool._open.path.with_suffix(".seg")
-    os.mkfifo(sealed.with_name(f"{sealed.name}.tmp"))
-    (open_spool.directory / "dead" / f"{sealed.name}.reason.tmp").symlink_to(secret)
+    os.mkfifo(sealed.with_name(f".{sealed.name}.{os.getpid()}.tmp"))
+    (open_spool.directory / "dead" / f".{sealed.name}.reason.{os.getpid()}.tmp").symlink_to(secret)
     spool._open.path.unlink()
     await spool.seal()  # copied beside
     assert await events_of(spool) == [b"one"]

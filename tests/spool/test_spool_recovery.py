@@ -161,6 +161,14 @@ async def test_a_copy_that_was_cut_short_is_made_again(open_spool: Any, tmp_path
     assert not (memory / LEFT).exists()
 
 
+def test_a_copy_of_another_process_that_was_cut_short_is_removed_and_nothing_else(open_spool: Any) -> None:
+    half = leave(open_spool.directory, WHOLE[:20], f".{LEFT.removesuffix('.open')}.seg.4711.tmp")
+    other = leave(open_spool.directory, b"a person's", ".notes.4711.tmp")
+    open_spool()
+    assert not half.exists()
+    assert other.exists()
+
+
 @pytest.mark.parametrize("part", ["", ".1"])
 async def test_what_was_copied_and_not_yet_removed_is_not_sealed_twice(
     open_spool: Any, tmp_path: Path, part: str

@@ -187,25 +187,8 @@ def move(source: Path, target: Path, *, durable: bool) -> None:
         source.unlink()
 
 
-def write_whole(target: Path, data: bytes) -> None:
-    """Write a small file beside, then rename: it appears whole or not at all. Raises OSError."""
-    beside = target.with_name(target.name + UNFINISHED)
-    try:
-        write_new(beside, data)
-        beside.replace(target)
-    except OSError:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
-
-
-def write_new(path: Path, data: bytes) -> None:
-    """Write a file that was not there before: whatever somebody put in its place is removed. Raises OSError."""
-    path.unlink(missing_ok=True)
-    with path.open("xb", buffering=0) as file:
-        written = file.write(data)
-    if written != len(data):
-        raise OSError(errno.ENOSPC, "the disk is full", str(path))
+def unforced(_: int) -> None:
+    """Leave a descriptor to the system: what is written is not forced to disk."""
 
 
 def sync(path: Path) -> None:

@@ -27,6 +27,7 @@ UNFINISHED = ".tmp"  # a copy that was being made
 MAX_SEQ = 10**19  # microseconds come nowhere near: beyond it a number could not be counted on in its 20 digits
 MAX_BOOT_CHARS = 32  # a process's own has 16; the rest is room for the names of parts
 BOOT = re.compile(r"[A-Za-z0-9_-]{1,32}\Z")
+_BESIDE = re.compile(r"\.\d{20}-[A-Za-z0-9_-]{1,32}\.seg\.\d+\.tmp\Z")  # as abside.files.write_whole names it
 _NAME = re.compile(r"(\d{20})-([A-Za-z0-9_-]{1,32})((?:\.[01])*)((?:\.[a-z]+)+)\Z")
 
 
@@ -63,6 +64,12 @@ def listed(directory: Path, suffix: str) -> list[Segment]:
     been written here.
     """
     return sorted(_segments(directory, suffix), key=lambda segment: (segment.seq, segment.boot))
+
+
+def unfinished(directory: Path) -> list[Path]:
+    """List copies of segments that a process did not finish before its end."""
+    copies = [segment.path for segment in listed(directory, SEALED + UNFINISHED)]
+    return copies + [directory / name for name in _names(directory) if _BESIDE.match(name)]
 
 
 def strangers(directory: Path) -> list[str]:

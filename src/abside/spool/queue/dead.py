@@ -10,8 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from abside.files import write_whole
 from abside.spool.errors import SpoolFailed
-from abside.spool.folder import move, write_whole
+from abside.spool.folder import move, unforced
 from abside.spool.segment import UNFINISHED
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Dead:
         with self._turn:
             self._explain(name, reason)
             try:
-                write_whole(target, data)
+                write_whole(target, data, fsync=unforced)
             except OSError as exc:
                 self._stats.failed(exc)
                 raise SpoolFailed("bury in", target, exc) from exc
@@ -115,7 +116,8 @@ class Dead:
     def _explain(self, name: str, reason: str) -> None:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)  # somebody may have removed it
-            write_whole(self.directory / (name + REASON), reason.encode()[:MAX_REASON_BYTES] + b"\n")
+            words = reason.encode()[:MAX_REASON_BYTES] + b"\n"
+            write_whole(self.directory / (name + REASON), words, fsync=unforced)
         except OSError as exc:  # a full disk: the events matter more than the words about them
             self._stats.failed(exc)
 

@@ -12,7 +12,7 @@ from abside.log import Log
 from abside.spool.errors import SpoolFailed
 from abside.spool.folder import move, sync
 from abside.spool.frame import MAGIC, MAX_SEGMENT_BYTES, good_frames
-from abside.spool.segment import MAX_SEQ, OPEN, SEALED, UNFINISHED, WHOLE, Segment, listed, strangers
+from abside.spool.segment import MAX_SEQ, OPEN, SEALED, WHOLE, Segment, listed, strangers, unfinished
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,9 +37,9 @@ def recover(folder: Folder, dead: Dead, stats: SpoolStats, *, durable: bool) -> 
     directories = [folder.queue] if folder.open == folder.queue else [folder.queue, folder.open]
     for directory in directories:
         _tell_of_strangers(directory, stats)
-        for copy in listed(directory, SEALED + UNFINISHED):
+        for copy in unfinished(directory):
             with suppress(OSError):
-                copy.path.unlink()
+                copy.unlink()
     known = {(segment.seq, segment.boot) for directory in directories for segment in listed(directory, SEALED)}
     counts: dict[tuple[int, str], int | None] = {}
     for directory in directories:

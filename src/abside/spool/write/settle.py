@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from abside.spool.folder import move, problem_of, sync, write_new
-from abside.spool.segment import SEALED, UNFINISHED, Segment, stem
+from abside.files import write_whole
+from abside.spool.folder import move, problem_of, sync, unforced
+from abside.spool.segment import SEALED, Segment, stem
 from abside.spool.write.openfile import CLOSED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from abside.spool.write.openfile import OpenFile
@@ -33,11 +35,12 @@ class SealResult:
     gone: bool = False
 
 
-def settle(file: OpenFile, queue: Path, durable: bool) -> SealResult:
+def settle(file: OpenFile, queue: Path, durable: bool, *, sync_directory: Callable[[Path], None] = sync) -> SealResult:
     """Make the file durable and give it its sealed name in `queue`: the work of a thread, and safe to repeat.
 
     A failed sync does not stop it: every checksum is checked again before anything is sent. Where the queue's disk
-    cannot take it, it is sealed where it lies. Raises OSError where even that cannot be found out.
+    cannot take it, it is sealed where it is. `sync_directory` forces the new name to disk, when `durable`. Raises
+    OSError where it cannot be found out whether the file has its name.
     """
     sync_problem = None
     if file.torn:
@@ -53,7 +56,7 @@ def settle(file: OpenFile, queue: Path, durable: bool) -> SealResult:
         if move_problem is not None:
             continue
         if durable:
-            sync_problem = sync_problem or problem_of(sync, target.parent)
+            sync_problem = sync_problem or problem_of(sync_directory, target.parent)
         status = os.fstat(file.handle) if named and file.handle != CLOSED else target.stat()
         segment = Segment(
             file.seq, file.boot, "", target, status.st_size, status.st_mtime_ns // 1000, events=file.events
@@ -89,13 +92,4 @@ def _move(file: OpenFile, target: Path, durable: bool) -> None:
 def _rescue(file: OpenFile, target: Path, durable: bool) -> None:
     """Copy a file that lost its name from its descriptor, whole: beside, then renamed. Raises OSError."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(target.name + UNFINISHED)
-    try:
-        write_new(beside, os.pread(file.handle, file.length, 0))
-        if durable:
-            sync(beside)
-        beside.replace(target)
-    except OSError:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
+    write_whole(target, os.pread(file.handle, file.length, 0), fsync=os.fsync if durable else unforced)
