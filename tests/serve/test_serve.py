@@ -267,6 +267,16 @@ async def test_a_bomb_in_gzip_is_held_to_the_same_bound() -> None:
         assert (await wire.answer())[0] in {400, 413}  # a body within its own bound, or one the parser gave up on
 
 
+@pytest.mark.parametrize("encoding", ["zstd", "br", "gzip, gzip", "x-unknown"])
+async def test_an_encoding_that_cannot_be_undone_is_said(encoding: str) -> None:
+    async with listening(Desk()) as (_, connect):
+        wire = await connect()
+        wire.send("POST /echo HTTP/1.1", f"Content-Encoding: {encoding}", "Content-Length: 5", body=b"hello")
+        status, _, body = await wire.answer()
+        assert (status, orjson.loads(body)["code"]) == (415, "UNSUPPORTED_ENCODING")
+        assert "Content-Encoding" in orjson.loads(body)["detail"]
+
+
 async def test_a_body_that_breaks_off_is_no_traceback_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with listening(Desk()) as (listener, connect):

@@ -80,9 +80,14 @@ class Receiver:
         return {"body": orjson.dumps(named), "content_type": "application/json"}
 
     def refuse(self, status: int, code: str, **members: Any) -> None:
-        """Refuse the next delivery with a problem document, as our collector writes it."""
-        problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code, **members}
-        self.answer(status, body=orjson.dumps(problem).decode(), content_type="application/problem+json")
+        """Refuse the next delivery with a problem document, as our collector writes it: it names the batch."""
+        problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code}
+
+        async def command(request: web.Request) -> web.Response:
+            body = orjson.dumps({**problem, "batch": request.headers["Idempotency-Key"], **members})
+            return web.Response(status=status, body=body, content_type="application/problem+json")
+
+        self.commands.append(command)
 
     def answer(self, status: int, *, body: str = "", content_type: str = "text/plain", **headers: str) -> None:
         """Answer the next delivery so; an underscore in a header's name stands for a hyphen."""

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
+from abside.serve.answer import Response, Route
+from abside.serve.bounds import Bounds
+from abside.serve.listener import Listener
 from abside.upstream.answer import MAX_ANSWER_BYTES, REFUSALS, TRANSIT
 from abside.upstream.choose import open_upstream
 from abside.upstream.contract import Acked, Batch, Rejected, Retry, TooLarge
@@ -22,11 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
     from abside.upstream.contract import Upstream
+    from abside.upstream.encode import Encoding
 
 COLLECTOR = Path(__file__).resolve().parents[2] / "src" / "abside" / "collector"
 OTHERS = {
     "NOT_FOUND",
     "METHOD_NOT_ALLOWED",
+    *TRANSIT,
     "UNAUTHORIZED",
     "TIMEOUT",
     "TOO_LARGE",
@@ -167,6 +172,45 @@ async def test_the_status_in_a_problem_document_is_its_answers(upstream: Any, re
         result = await upstream.send(batch)
         assert isinstance(result, Retry)
         assert result.loud
+
+
+@pytest.mark.parametrize("encoding", ["zstd", "gzip", "identity"])
+async def test_another_process_of_ours_buries_nothing(batch: Batch, now_us: Any, encoding: Encoding) -> None:
+    listener = Listener({"/v1/events": {"POST": Route(lambda *_: Response(202, b""), 2**20)}}, Bounds())
+    upstream = open_upstream(f"http://{await listener.open('127.0.0.1:0')}", now_us, encoding=encoding)
+    result = await upstream.send(batch)
+    await upstream.close()
+    await listener.close(0.1)
+    assert isinstance(result, Retry)
+    assert result.loud
+    assert "an abside process answers here" in result.reason
+
+
+@pytest.mark.parametrize("code", ["UNDECODABLE", "TOO_LARGE", "COUNT_MISMATCH", "INVALID_EVENT"])
+@pytest.mark.parametrize("named", [None, "another.00000000000000000001-boot1", 1])
+async def test_a_refusal_counts_only_where_it_names_the_batch(
+    upstream: Any, receiver: Any, batch: Batch, code: str, named: Any
+) -> None:
+    status = 413 if code == "TOO_LARGE" else 422
+    receiver.refuse(status, code, batch=named)
+    result = await upstream.send(batch)
+    assert isinstance(result, Retry)
+    assert result.loud
+    assert f"HTTP {status}: {code}: an abside process answers here" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, "MALFORMED"), (415, "UNSUPPORTED_TYPE"), (415, "UNSUPPORTED_ENCODING")]
+)
+async def test_a_request_at_fault_costs_no_event(
+    upstream: Any, receiver: Any, batch: Batch, status: int, code: str
+) -> None:
+    receiver.refuse(status, code, detail="what is wrong with it")
+    result = await upstream.send(batch)
+    assert isinstance(result, Retry)
+    assert result.loud
+    assert f"{code} " in result.reason
+    assert "(what is wrong with it); the batch did not arrive as it was sent" in result.reason
 
 
 async def test_a_wrong_address_of_ours_buries_nothing(upstream: Any, receiver: Any, batch: Batch) -> None:

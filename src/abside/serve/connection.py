@@ -6,9 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import ContentEncodingError
 
 from abside.log import Log
-from abside.serve.answer import INTERNAL, Refusal, problem
+from abside.serve.answer import INTERNAL, UNPACKABLE, Refusal, problem
 from abside.serve.crowd import Wait
 
 if TYPE_CHECKING:
@@ -119,6 +120,8 @@ class ServedConnection(web.RequestHandler):
             if not isinstance(exc, ConnectionError):  # a client that went away is no fault of ours
                 log.error("request_failed", status=status, error=type(exc).__name__)
             refusal = Refusal(status, INTERNAL.code, INTERNAL.detail)
+        elif isinstance(exc, ContentEncodingError):
+            refusal = UNPACKABLE
         else:
             refusal = Refusal(status, "MALFORMED", "this is not an HTTP request that can be read")
         answer = problem(refusal)

@@ -29,6 +29,7 @@ COUNT_MISMATCH = "COUNT_MISMATCH"
 REFUSALS = frozenset({"UNDECODABLE", COUNT_MISMATCH, *get_args(ErrorCode)})
 TRANSIT: Mapping[str, int] = {"MALFORMED": 400, "UNSUPPORTED_TYPE": 415, "UNSUPPORTED_ENCODING": 415}
 _PASSING = frozenset({408, 425, 429, *range(500, 600)})  # nobody's word about a batch: it may pass by itself
+OURS = frozenset({*REFUSALS, *TRANSIT, TOO_LARGE, "METHOD_NOT_ALLOWED"})  # codes of any process of ours
 _PERMISSION = frozenset({401, 403})
 _GUNZIP = 16 + zlib.MAX_WBITS
 
@@ -68,17 +69,17 @@ def believed(answer: Answer, batch: Batch) -> Result:
     document = answer.document()
     if status in STORED and not (doubt := _doubt(document, batch)):
         return Acked(duplicate=STORED[status])
-    if answer.content_type == PROBLEM and document.get("status") == status:
+    if answer.content_type == PROBLEM and document.get("status") == status and _names(document, batch):
         code = document.get("code")
         if status == 413 and code == TOO_LARGE:
             return TooLarge()
         reason = f"HTTP {status}: {words(answer, ours=True)}"
         if status == 422 and isinstance(code, str) and code in REFUSALS:
             return _rejected(reason, code, document.get("index"), batch)
-        if isinstance(code, str) and TRANSIT.get(code) == status:
+        if isinstance(code, str) and TRANSIT.get(code) == status and document.get("batch") == batch.id:
             detail = "the batch did not arrive as it was sent: see what stands between here and the collector"
             return Retry(f"{reason}; {detail}", answer.after_seconds, loud=True)
-    what = doubt if status in STORED else "no answer of a collector"
+    what = doubt if status in STORED else _stranger(document)
     reason = f"HTTP {status}: {what}; something else answers at this address: see where --upstream leads"
     return Retry(reason, answer.after_seconds, loud=True)
 
@@ -118,6 +119,21 @@ def _rejected(reason: str, code: str, index: Any, batch: Batch) -> Rejected:
         return Rejected(reason, final=True, some_of_it=True, index=index)
     # Our count is the frames': where it is wrong, one frame contains two events or none, and nothing names it.
     return Rejected(reason, some_of_it=code == COUNT_MISMATCH)
+
+
+def _names(document: dict[str, Any], batch: Batch) -> bool:
+    """Return whether a refusal is of this batch; one that names none, as older collectors write it, is."""
+    return bool(document.get("batch", batch.id) == batch.id)
+
+
+def _stranger(document: dict[str, Any]) -> str:
+    """Return who refuses a batch without naming it, as far as the code of the answer shows."""
+    code = document.get("code")
+    if code == "NOT_FOUND":
+        return "NOT_FOUND: an abside process answers here, but not at this path"
+    if code in OURS:
+        return f"{code}: an abside process answers here that is no collector, or is an older one"
+    return "no answer of a collector"
 
 
 def _doubt(document: dict[str, Any], batch: Batch) -> str:
