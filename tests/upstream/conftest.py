@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import zlib
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -15,7 +16,7 @@ from aiohttp import web
 from abside.upstream.contract import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 NOW_US = 1_700_000_000_000_000  # Tue, 14 Nov 2023 22:13:20 GMT
 
@@ -135,6 +136,14 @@ async def receiver() -> AsyncIterator[Receiver]:
     yield state
     state.released.set()
     await runner.cleanup()
+
+
+@pytest.fixture
+def unused_port() -> Iterator[int]:
+    """A port that is bound, so that nobody else takes it, and where nobody listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield int(bound.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

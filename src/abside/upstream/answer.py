@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args
 
 import orjson
@@ -28,6 +28,7 @@ COUNT_MISMATCH = "COUNT_MISMATCH"
 # changed, and every batch would meet them alike. NOT_FOUND and METHOD_NOT_ALLOWED are about the address.
 REFUSALS = frozenset({"UNDECODABLE", COUNT_MISMATCH, *get_args(ErrorCode)})
 TRANSIT: Mapping[str, int] = {"MALFORMED": 400, "UNSUPPORTED_TYPE": 415, "UNSUPPORTED_ENCODING": 415}
+BUSY = frozenset({"BUSY", "STOPPING", "STORE_FAILED", "TIMEOUT", "INTERNAL"})  # what our collector may wait for
 _PASSING = frozenset({408, 425, 429, *range(500, 600)})  # nobody's word about a batch: it may pass by itself
 OURS = frozenset({*REFUSALS, *TRANSIT, TOO_LARGE, "METHOD_NOT_ALLOWED"})  # codes of any process of ours
 _PERMISSION = frozenset({401, 403})
@@ -63,9 +64,9 @@ def believed(answer: Answer, batch: Batch) -> Result:
     """Return what an answer of our collector says about `batch`; a stranger's is a retry, loud and slow."""
     status = answer.status
     if status in _PASSING or status in _PERMISSION:
-        return verdict(status, words(answer, ours=True), answer.after_seconds)
+        return _passing(answer, ours=True)
     if answer.cut:
-        return Retry(f"HTTP {status}: the answer broke off", answer.after_seconds)
+        return Retry(f"HTTP {status}: the answer broke off", answer.after_seconds, unheard=True)
     document = answer.document()
     if status in STORED and not (doubt := _doubt(document, batch)):
         return Acked(duplicate=STORED[status])
@@ -86,7 +87,16 @@ def believed(answer: Answer, batch: Batch) -> Result:
 
 def anyones(answer: Answer) -> Result:
     """Return what the status says, from a receiver of which nothing else is known: its 2xx has to do."""
-    return verdict(answer.status, words(answer, ours=False), answer.after_seconds)
+    return _passing(answer, ours=False)
+
+
+def _passing(answer: Answer, *, ours: bool) -> Result:
+    """Return what the status says; a wait that none of our collector's codes explains is nobody's word."""
+    result = verdict(answer.status, words(answer, ours=ours), answer.after_seconds)
+    if not isinstance(result, Retry) or result.loud:
+        return result
+    known = answer.content_type == PROBLEM and answer.document().get("code") in BUSY
+    return replace(result, unheard=not known)
 
 
 def words(answer: Answer, *, ours: bool) -> str:

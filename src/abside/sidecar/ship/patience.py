@@ -27,6 +27,7 @@ class Patience:
         self._settings = settings
         self._stats = stats
         self._now_us = now_us
+        self._unheard_since_us = 0  # since when nothing but strangers or nobody answered; 0: not so
         self._said_us = 0  # when the log was last told that something fails
         self._own: dict[str, Backoff] = {}  # of segments in trouble of their own
         self._due: dict[str, float] = {}  # the loop's time at which each of them has its turn
@@ -43,15 +44,17 @@ class Patience:
         if stats.failing_since_us:
             log.info("upstream_recovered", after_seconds=(stats.last_success_us - stats.failing_since_us) // 1_000_000)
         stats.failing_since_us, stats.loud, stats.wait_seconds = 0, "", 0.0
+        self._unheard_since_us = 0
         self.backoff.reset()
 
     def later(self, retry: Retry) -> float:
         """Count a failed try, and return the wait before the next."""
         stats = self._stats
         stats.retries += 1
-        self._say(retry)
+        loud = retry.loud or self._lasts_unheard(retry)
+        self._say(retry, loud=loud)
         stats.last_error = retry.reason
-        stats.loud = retry.reason if retry.loud else ""
+        stats.loud = retry.reason if loud else ""
         stats.wait_seconds = wait_after(retry, self.backoff, self._settings)
         return stats.wait_seconds
 
@@ -91,7 +94,16 @@ class Patience:
         self._own.pop(name, None)
         self._due.pop(name, None)
 
-    def _say(self, retry: Retry) -> None:
+    def _lasts_unheard(self, retry: Retry) -> bool:
+        """Whether no word of an upstream of ours has come for so long that a person must look."""
+        if not retry.unheard:
+            self._unheard_since_us = 0
+            return False
+        now_us = self._now_us()
+        self._unheard_since_us = self._unheard_since_us or now_us
+        return now_us - self._unheard_since_us >= self._settings.loud_after_seconds * 1_000_000
+
+    def _say(self, retry: Retry, *, loud: bool) -> None:
         """Log what fails: when it begins, when it becomes a person's matter or another one, and while it lasts."""
         stats, now_us = self._stats, self._now_us()
         lasts = now_us - self._said_us >= self._settings.remind_seconds * 1_000_000
@@ -99,7 +111,7 @@ class Patience:
         if begins:
             stats.failing_since_us = now_us
         for_seconds = (now_us - stats.failing_since_us) // 1_000_000
-        if retry.loud and (retry.reason != stats.loud or lasts):
+        if loud and (retry.reason != stats.loud or lasts):
             log.error("upstream_needs_a_person", reason=retry.reason, for_seconds=for_seconds)
         elif begins or lasts:
             log.warning("upstream_failing", reason=retry.reason, for_seconds=for_seconds)

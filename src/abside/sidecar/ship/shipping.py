@@ -9,6 +9,7 @@ from abside.backoff import FIRST_SECONDS, LONGEST_SECONDS
 REJECTED_TRIES = 3  # a proxy that answers 404 while a receiver restarts is not the receiver's word
 REJECTED_SECONDS = 5.0  # between those tries: the three span longer than such a restart
 SLOW_SECONDS = 30.0  # 401 and 403, and strangers' answers: only a person or a token's rotation mends it
+LOUD_AFTER_SECONDS = 60.0  # without a word of an upstream of ours: longer than a collector takes to restart
 REMIND_SECONDS = 60.0  # what lasts is logged so often: a line lost in a day's log helps nobody
 MAX_RETRY_AFTER_SECONDS = 300.0  # longer is a mistake, and would fill the spool
 DRAIN_LONGEST_SECONDS = 2.0  # a process that is going has no time for the usual longest wait
@@ -24,6 +25,7 @@ class ShipperSettings:
     rejected_seconds: float = REJECTED_SECONDS
     rejected_tries: int = REJECTED_TRIES
     slow_seconds: float = SLOW_SECONDS
+    loud_after_seconds: float = LOUD_AFTER_SECONDS
     remind_seconds: float = REMIND_SECONDS
     max_retry_after_seconds: float = MAX_RETRY_AFTER_SECONDS
     drain_longest_seconds: float = DRAIN_LONGEST_SECONDS
