@@ -257,6 +257,8 @@ def test_no_header_makes_retry_after_raise(header: str, date: str) -> None:
         ("http://user:geheim@host", "it holds a name or a password"),
         ("ftp://user:geheim@host", "the scheme ftp is not known"),
         ("http://host:99999", "upstream"),
+        ("http://host:7700/v1/batches", "it ends in /v1/batches; the path is added to it; write http://host:7700$"),
+        ("https://host/in/v1/batches/?format=msgpack", "write https://host/in$"),
         ("http://host?format=xml", "the format xml is not known; write msgpack or json_array"),
         ("http://host?format=msgpack&format=json_array", "the format msgpack, json_array is not known"),
     ],

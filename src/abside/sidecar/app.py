@@ -35,7 +35,7 @@ from abside.spool.errors import SpoolBusy, SpoolFailed, SpoolTaken
 from abside.spool.settings import SpoolSettings
 from abside.spool.write.writer import Spool
 from abside.supervise import Supervisor, stop_on_signal
-from abside.upstream.choose import open_upstream
+from abside.upstream.choose import open_upstream, without_credentials
 from abside.upstream.http import Timeouts
 
 if TYPE_CHECKING:
@@ -73,7 +73,10 @@ class Sidecar:
         self.supervisor = Supervisor(self._fatal)
         self.spool = spool
         self.upstream = upstream
-        self.shipper = None if upstream is None else Shipper(spool, upstream, ShipperSettings(source["pod"]), now_us)
+        self.shipper = None
+        if upstream is not None and settings.upstream is not None:
+            shipping = ShipperSettings(source["pod"], without_credentials(settings.upstream))
+            self.shipper = Shipper(spool, upstream, shipping, now_us)
         self.context = HandlerContext(cell, journal, configs, _rules(settings), now_us)
         startup_until = time.monotonic() + settings.startup_seconds
         self.health = Health(cell, time.monotonic, startup_until, lambda: spool.trouble)

@@ -126,6 +126,7 @@ def status_of(experiments: dict[str, Any] | None = None, **changes: Any) -> dict
             "last_failure": "",
         },
         "upstream": {
+            "address": "http://collector:7700",
             "acked_events": 995,
             "acked_bytes": 90_000,
             "retries": 0,
@@ -285,7 +286,7 @@ async def test_before_the_first_snapshot_there_is_a_page_and_it_says_so(start: S
         ({"spool": {"used_bytes": 260_000_000}}, "The spool is nearly full."),
         ({"spool": {"trouble": "could not seal"}}, "The spool is in trouble. could not seal"),
         ({"spool": {"clock_ahead_seconds": 700_000}}, "The clock of this machine jumped."),
-        ({"upstream": {"loud": "401"}}, "The upstream needs a person. 401"),
+        ({"upstream": {"loud": "401"}}, "The upstream needs a person. http://collector:7700 : 401"),
         ({"upstream": {"failing_since_us": NOW_US - 61_000_000}}, "The upstream has been away for 1 minute."),
     ],
 )

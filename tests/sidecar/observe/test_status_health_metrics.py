@@ -141,8 +141,12 @@ async def test_before_the_first_snapshot_status_is_whole_and_says_there_is_none(
     assert status["snapshot"]["published_us"] is None
 
 
-async def test_status_shows_an_upstream_that_is_away(start: Start, until: Callable[..., Awaitable[None]]) -> None:
-    running = await start(upstream="http://127.0.0.1:1", seal_seconds=0.05, drain_seconds=0.3)
+async def test_status_shows_an_upstream_that_is_away_and_its_address(
+    start: Start, until: Callable[..., Awaitable[None]], caplog: pytest.LogCaptureFixture
+) -> None:
+    running = await start(
+        upstream="http://127.0.0.1:1/events?format=json_array&key=geheim", seal_seconds=0.05, drain_seconds=0.3
+    )
     await running.post("/v1/events", CLICK)
 
     async def failing() -> bool:
@@ -151,7 +155,12 @@ async def test_status_shows_an_upstream_that_is_away(start: Start, until: Callab
     await until(failing)
     upstream = (await running.status())["upstream"]
     assert upstream["last_success_age_seconds"] is None
-    assert "Connect" in upstream["last_error"]
+    assert upstream["last_error"] == "nobody listens at 127.0.0.1:1"
+    assert upstream["address"] == "http://127.0.0.1:1/events"
+    assert "upstream_failing" in caplog.text
+    assert "address=http://127.0.0.1:1/events" in caplog.text
+    assert "<dt>Address</dt><dd>http://127.0.0.1:1/events</dd>" in (await running.get("/")).text
+    assert "geheim" not in caplog.text
     assert (await running.metrics())["abside_upstream_failing"] == 1.0
     assert (await running.metrics())["abside_upstream_needs_a_person"] == 0.0
 

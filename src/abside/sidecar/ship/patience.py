@@ -105,16 +105,16 @@ class Patience:
 
     def _say(self, retry: Retry, *, loud: bool) -> None:
         """Log what fails: when it begins, when it becomes a person's matter or another one, and while it lasts."""
-        stats, now_us = self._stats, self._now_us()
+        stats, now_us, address = self._stats, self._now_us(), self._settings.address
         lasts = now_us - self._said_us >= self._settings.remind_seconds * 1_000_000
         begins = not stats.failing_since_us
         if begins:
             stats.failing_since_us = now_us
         for_seconds = (now_us - stats.failing_since_us) // 1_000_000
         if loud and (retry.reason != stats.loud or lasts):
-            log.error("upstream_needs_a_person", reason=retry.reason, for_seconds=for_seconds)
+            log.error("upstream_needs_a_person", reason=retry.reason, address=address, for_seconds=for_seconds)
         elif begins or lasts:
-            log.warning("upstream_failing", reason=retry.reason, for_seconds=for_seconds)
+            log.warning("upstream_failing", reason=retry.reason, address=address, for_seconds=for_seconds)
         else:
             return
         self._said_us = now_us

@@ -45,6 +45,7 @@ class Shipper:
 
     def __init__(self, spool: Spool, upstream: Upstream, settings: ShipperSettings, now_us: Callable[[], int]) -> None:
         self.stats = ShipperStats()
+        self.address = settings.address
         self._backlog = spool.backlog
         if not upstream.takes_large:
             self._backlog.growth = 1

@@ -17,9 +17,10 @@ DRAIN_LONGEST_SECONDS = 2.0  # a process that is going has no time for the usual
 
 @dataclass(frozen=True, slots=True)
 class ShipperSettings:
-    """Who ships (`host` begins every batch id) and how long it waits between tries."""
+    """Who ships (`host` begins every batch id), where to as people see it, and how long it waits between tries."""
 
     host: str
+    address: str = ""
     first_seconds: float = FIRST_SECONDS
     longest_seconds: float = LONGEST_SECONDS
     rejected_seconds: float = REJECTED_SECONDS

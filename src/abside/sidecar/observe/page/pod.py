@@ -39,7 +39,7 @@ def _alerts(status: Mapping[str, Any], now_us: int) -> Iterator[tuple[str, str, 
         what = html('<a href="#held-back">{}</a> in the documents', counted(errors, "problem"))
         yield "bad", "Held back:", html("{}; the last good version is served where there is one.", what)
     if upstream is not None and upstream["loud"]:
-        yield "bad", "The upstream needs a person.", upstream["loud"]
+        yield "bad", "The upstream needs a person.", html("<code>{}</code>: {}", upstream["address"], upstream["loud"])
     elif upstream is not None and upstream["failing_since_us"]:
         seconds = (now_us - upstream["failing_since_us"]) / 1e6
         weight = "bad" if seconds >= FAILING_SECONDS else "warn"
@@ -108,6 +108,7 @@ def _upstream(upstream: Mapping[str, Any] | None) -> Html:
         return _facts("upstream", "Upstream", [("Address", "none is set")], NOTHING)
     last = upstream["last_success_age_seconds"]
     facts = [
+        ("Address", upstream["address"]),
         ("Last delivery", f"{duration(last)} ago" if last is not None else "none yet"),
         ("Delivered", f"{counted(upstream['acked_events'], 'event')}, {size(upstream['acked_bytes'])}"),
         *([("Tried again", counted(upstream["retries"], "time"))] if upstream["retries"] else []),
