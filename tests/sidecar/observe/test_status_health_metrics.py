@@ -165,6 +165,19 @@ async def test_status_shows_an_upstream_that_is_away_and_its_address(
     assert (await running.metrics())["abside_upstream_needs_a_person"] == 0.0
 
 
+async def test_what_lies_in_dead_now_shows(start: Start) -> None:
+    running = await start()
+    assert (await running.metrics())["abside_spool_dead_files"] == 0
+    running.sidecar.spool.backlog.dead.keep("00001700000000000001-boot1.seg", b"x", "HTTP 422: x", 1)
+    running.sidecar.metrics.fresh_until = 0.0
+    spool = (await running.status())["spool"]
+    assert (spool["dead_files"], spool["dead_bytes"]) == (1, 4096)
+    assert (await running.metrics())["abside_spool_dead_files"] == 1
+    page = (await running.get("/")).text
+    assert "1 file in dead/." in page
+    assert "All is well." not in page
+
+
 def test_start_up_fails_open_when_no_snapshot_came_in_time() -> None:
     now = [100.0]
     health = Health(Cell(), lambda: now[0], 110.0)

@@ -140,6 +140,7 @@ class Metrics:
         yield gauge(
             "spool_undeleted_bytes", "Of batches that arrived and cannot be unlinked.", spool.backlog.undeleted_bytes
         )
+        yield gauge("spool_dead_files", "Files in dead/ now: a person looks at them.", spool.backlog.dead.files)
         yield gauge("spool_waiting_segments", "Sealed batches not yet shipped.", waiting.segments)
         oldest = 0 if waiting.oldest_us is None else max(0, now_us - waiting.oldest_us) / 1e6
         yield gauge("spool_oldest_age_seconds", "Age of the oldest batch that waits.", oldest)

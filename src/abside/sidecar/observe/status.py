@@ -142,6 +142,8 @@ def _spool(context: HandlerContext) -> dict[str, Any]:
         "trouble": spool.trouble or None,
         "clock_ahead_seconds": spool.calendar.jump_seconds,
         "undeleted_bytes": spool.backlog.undeleted_bytes,
+        "dead_files": spool.backlog.dead.files,
+        "dead_bytes": spool.backlog.dead.bytes,
         "waiting_segments": waiting.segments,
         "waiting_bytes": waiting.bytes,
         "oldest_age_seconds": None if waiting.oldest_us is None else _age(waiting.oldest_us, context.clock()),

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 NEARLY_FULL = 0.8  # of the spool's quota: from here on it is worth a look before events are refused
 FAILING_SECONDS = 60  # an upstream that restarts is away for less
 
+DEAD_REMEDY = "Events that could not be shipped: abside spool ls says why, abside spool retry sends them again."
+
 
 def alerts(status: Mapping[str, Any], now_us: int) -> Html:
     """Draw what needs a person, or that nothing does."""
@@ -50,6 +52,8 @@ def _alerts(status: Mapping[str, Any], now_us: int) -> Iterator[tuple[str, str, 
         yield "bad", "The spool is nearly full.", "Exposures that find no room are counted as lost."
     if spool["trouble"]:
         yield "bad", "The spool is in trouble.", spool["trouble"]
+    if spool["dead_files"]:
+        yield "bad", f"{counted(spool['dead_files'], 'file')} in dead/.", DEAD_REMEDY
     if spool["clock_ahead_seconds"]:
         yield "warn", "The clock of this machine jumped.", "Nothing in dead/ is removed for its age by it."
     for task, died_of in status["degraded_tasks"].items():
