@@ -65,6 +65,7 @@ class Sidecar:
         self.settings = settings
         self.stopping = asyncio.Event()
         self.failed = False
+        self._absence_reported = False
         source = {"pod": settings.pod or platform.node(), "app": settings.app, "version": settings.app_version}
         accounts = Accounts(boot, source)
         journal = Journal(spool, accounts, EventIds(boot), now_us)
@@ -138,7 +139,7 @@ class Sidecar:
 
     def status(self) -> Response:
         """Give `GET /v1/status`."""
-        return status(self.context, self.shipper, self.supervisor, draining=self.health.draining)
+        return status(self.context, self.shipper, self.supervisor, self.health, self.settings.snapshot)
 
     async def drain(self) -> None:
         """End in order: stop being ready, serve a little longer, close the doors, seal, ship what time allows."""
@@ -184,6 +185,19 @@ class Sidecar:
         while True:
             await asyncio.sleep(TELL_SECONDS)
             self.context.configs.tell()
+            self._report_absence()
+
+    def _report_absence(self) -> None:
+        """Report once that start-up waited for a snapshot in vain."""
+        if not self._absence_reported and self.health.overdue:
+            self._absence_reported = True
+            log.warning(
+                "no_snapshot",
+                path=str(self.settings.snapshot),
+                after_seconds=self.settings.startup_seconds,
+                consequence="every decision is answered 503 NOT_READY",
+                remedy="start the agent, or give --snapshot the file that the agent's --snapshot names",
+            )
 
     def _fatal(self, name: str) -> None:
         log.error("fatal", task=name)

@@ -100,6 +100,7 @@ def status_of(experiments: dict[str, Any] | None = None, **changes: Any) -> dict
         "degraded": False,
         "draining": False,
         "snapshot": {
+            "path": "/snapshot/abside.snapshot",
             "published_us": NOW_US,
             "published_age_seconds": 200.0,
             "applied_us": NOW_US,

@@ -53,7 +53,7 @@ async def test_status_says_what_is_in_force_how_old_it_is_and_where_the_events_a
     )
     assert status["snapshot"].keys() == {
         *("published_us", "published_age_seconds", "applied_us", "applied_age_seconds"),
-        *("next_change_us", "swaps", "refused", "refusal", "missing", "agent_heartbeat_age_seconds"),
+        *("next_change_us", "swaps", "refused", "refusal", "missing", "path", "agent_heartbeat_age_seconds"),
     }
     assert status["snapshot"]["published_us"] == published.head.written_at_us
     assert status["snapshot"]["applied_age_seconds"] < 60 < status["snapshot"]["published_age_seconds"]
@@ -163,6 +163,25 @@ async def test_status_shows_an_upstream_that_is_away_and_its_address(
     assert "geheim" not in caplog.text
     assert (await running.metrics())["abside_upstream_failing"] == 1.0
     assert (await running.metrics())["abside_upstream_needs_a_person"] == 0.0
+
+
+async def test_a_snapshot_that_never_came_is_said_with_its_path(
+    start: Start, until: Callable[..., Awaitable[None]], caplog: pytest.LogCaptureFixture
+) -> None:
+    running = await start(published=None, startup_seconds=0.0)
+    await until(lambda: "no_snapshot" in caplog.text)
+    status = await running.status()
+    assert status["degraded"] is True
+    path = status["snapshot"]["path"]
+    assert path == str(running.sidecar.settings.snapshot)
+    assert f"no_snapshot path={path}" in caplog.text
+    assert "give --snapshot the file" in caplog.text
+    assert path in (await running.get("/")).text
+
+
+async def test_a_snapshot_that_may_still_come_degrades_nothing(start: Start) -> None:
+    running = await start(published=None, startup_seconds=3600.0)
+    assert (await running.status())["degraded"] is False
 
 
 async def test_what_lies_in_dead_now_shows(start: Start) -> None:

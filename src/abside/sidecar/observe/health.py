@@ -25,6 +25,11 @@ class Health:
     trouble: Callable[[], str] = str  # why the spool does not get its events on, empty while it does
     draining: bool = False
 
+    @property
+    def overdue(self) -> bool:
+        """Whether start-up is over and no snapshot was ever in force."""
+        return self.cell.current is None and self.monotonic() >= self.startup_until
+
     def livez(self) -> Response:
         """Answer 200: whoever reads this was answered by the loop."""
         return _say(200, "alive")
@@ -33,7 +38,7 @@ class Health:
         """Answer 200 once a snapshot is in force or the wait for one is over."""
         if self.cell.current is not None:
             return _say(200, "started")
-        if self.monotonic() >= self.startup_until:
+        if self.overdue:
             return _say(200, "started without a snapshot: assign answers 503 NOT_READY until one is published")
         return _say(503, "waiting for the first snapshot")
 

@@ -13,16 +13,21 @@ from abside.sidecar.active.current import LEFT_OUT, effective_status
 from abside.sidecar.decide.sample import ExperimentSample
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from abside.assignment.assign import Evaluator
     from abside.sidecar.active.current import Current
     from abside.sidecar.decide.handlers import HandlerContext
+    from abside.sidecar.observe.health import Health
     from abside.sidecar.ship.shipper import Shipper
     from abside.snapshot import LeftOut
     from abside.supervise import Supervisor
 
 
-def status(context: HandlerContext, shipper: Shipper | None, supervisor: Supervisor, *, draining: bool) -> Response:
-    """Give the whole status. Times are µs UTC, ages seconds, traffic and weights basis points."""
+def status(
+    context: HandlerContext, shipper: Shipper | None, supervisor: Supervisor, health: Health, path: Path
+) -> Response:
+    """Give the whole status, `path` being the snapshot's. Times are µs UTC, ages seconds, traffic and weights bp."""
     now_us = context.clock()
     cell = context.cell
     current = cell.current
@@ -32,10 +37,12 @@ def status(context: HandlerContext, shipper: Shipper | None, supervisor: Supervi
         "revision": current.revision if current else None,
         "degraded": bool(current and current.degraded)
         or bool(cell.refusal)
+        or health.overdue
         or bool(shipper and shipper.stats.loud)
         or bool(context.journal.spool.trouble or context.journal.spool.calendar.jump_seconds),
-        "draining": draining,
+        "draining": health.draining,
         "snapshot": {
+            "path": str(path),
             "published_us": current.snapshot.head.written_at_us if current else None,
             "published_age_seconds": _age(current.snapshot.head.written_at_us, now_us) if current else None,
             "applied_us": current.applied_us if current else None,

@@ -32,7 +32,8 @@ def _alerts(status: Mapping[str, Any], now_us: int) -> Iterator[tuple[str, str, 
     lost = sum(status["events"]["lost"].values())
     errors = sum(one["severity"] == "error" for one in status["problems"])
     if status["revision"] is None:
-        yield "bad", "No configuration yet.", "The agent has published nothing; the rec service uses its own defaults."
+        what = html("Nothing usable at <code>{}</code>; the rec service uses its own defaults.", snapshot["path"])
+        yield "bad", "No configuration yet.", what
     if snapshot["refusal"]:
         yield "bad", "The last snapshot file cannot be used; the one before stays.", snapshot["refusal"]
     elif status["revision"] is not None and snapshot["missing"]:
