@@ -70,7 +70,7 @@ class Mounted:
             seen = reader.paused(directory)
             if seen is not None:
                 self._pauses[directory] = seen
-        called = [label or Path(self.paused[0]).name for label in labels(self.paused)] if self.paused else []
+        called = [label or _shown(Path(self.paused[0]).name) for label in labels(self.paused)] if self.paused else []
         known = {label: self._pauses.get(directory) for directory, label in zip(self.paused, called, strict=True)}
         keeps: list[str] = []
         lifted: dict[str, tuple[str, ...]] = {}
@@ -90,6 +90,7 @@ def labels(directories: tuple[str, ...]) -> list[str]:
     """Give what each directory's files are called by: nothing for a single one, else its shortest distinct ending."""
     if len(directories) == 1:
         return [""]
+    directories = tuple(map(_shown, directories))
     parts = [Path(directory).absolute().parts for directory in directories]
     for length in range(1, max(map(len, parts))):
         endings = ["/".join(path[-length:]) for path in parts]
@@ -121,10 +122,10 @@ class _DirectoryReader:
             keys = followed.judge(keys)
             self.problems += followed.problems
         if keys is None or not keys.found:
-            self.lost.append(Lost(directory, prefix, refusal if keys is None else ""))
+            self.lost.append(Lost(_shown(directory), prefix, refusal if keys is None else ""))
         if keys is not None:
             for name, (data, why) in keys.found.items():
-                self.files.append(self.file(prefix + name, data, why, label or directory))
+                self.files.append(self.file(prefix + name, data, why, label or _shown(directory)))
             for name in keys.odd:
                 message, remedy = "only *.yaml is read", f"rename it to {Path(name).stem}.yaml"
                 self.say("FILE_NAME", prefix + name, message, remedy, severity="warning")
@@ -159,7 +160,7 @@ class _DirectoryReader:
         return {name: reason_of(data) for name, (data, _) in found.items()}
 
     def say(self, code: str, file: str, message: str, remedy: str, *, severity: Severity = "error") -> None:
-        self.problems.append(flaw(file, code, (), message, remedy, severity=severity).problem)
+        self.problems.append(flaw(_shown(file), code, (), message, remedy, severity=severity).problem)
 
 
 def documents_in(directory: str) -> tuple[Keys | None, str]:
@@ -207,7 +208,7 @@ def _names(directory: Path) -> list[str]:
 
 def _shown(name: str) -> str:
     """Give a file name that can be written as UTF-8, whatever bytes it has."""
-    return os.fsencode(name).decode("utf-8", "replace")
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _target(directory: str) -> str | None:

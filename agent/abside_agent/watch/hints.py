@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 log = Log("abside.agent")
 DEBOUNCE_MS = 50  # a swap is five events within a millisecond
 STEP_MS = 50  # how often the backend looks whether events came; each look costs 20 µs
+# What the backend raises, its own RuntimeErrors and a ValueError among them: for a file name that is not UTF-8 as well.
+BROKEN = (OSError, RuntimeError, ValueError)
 
 
 class Watcher(Protocol):
@@ -61,10 +63,8 @@ class Hints:
         present = [directory for directory, inode in zip(self._directories, seen, strict=True) if inode is not None]
         try:
             self._watcher = self._begin(present) if present else None
-        except (OSError, RuntimeError) as exc:
-            if not self._has_warned:
-                self._has_warned = True
-                log.warning("events_unavailable", then="polling only", why=str(exc))
+        except BROKEN as exc:
+            self._without_events(exc)
 
     def wait(self, seconds: float) -> None:
         """Wait for an event, the stop or the end of the time."""
@@ -72,13 +72,22 @@ class Hints:
         if self._watcher is None:
             self._stop.wait(seconds)
             return
-        self._watcher.watch(DEBOUNCE_MS, STEP_MS, max(int(seconds * 1000), 1), self._stop)
+        try:
+            self._watcher.watch(DEBOUNCE_MS, STEP_MS, max(int(seconds * 1000), 1), self._stop)
+        except BROKEN as exc:
+            self.close()
+            self._without_events(exc)
 
     def close(self) -> None:
         """End the watch."""
         if self._watcher is not None:
             self._watcher.close()
             self._watcher = None
+
+    def _without_events(self, exc: Exception) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            log.warning("events_unavailable", then="polling only", why=str(exc))
 
 
 def _inode(directory: str) -> int | None:
