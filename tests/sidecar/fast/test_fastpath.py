@@ -348,3 +348,32 @@ async def test_broken_clients_are_let_go_and_nobody_else_feels_them(
         await round_of_them()
     await until(lambda: descriptors() <= before)
     assert resident_kib() - warm_kib < 4096  # a round sends 12 MB, and brings 280 connections
+
+
+async def test_half_sent_bodies_of_strangers_push_no_client_out_and_log_nothing(start: Start, until: Until) -> None:
+    running = await start(max_connections=64)
+    crowd = running.sidecar.decisions.crowd
+    crowd.burst, failures = 32, list[str]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context["message"]))
+    kept = [await asyncio.open_connection(*running.address) for _ in range(8)]
+    for reader, writer in kept:
+        assert await asked(reader, writer, GOOD) == 200
+    strangers: list[socket.socket] = []
+    for wave in range(3):
+        for _ in range(200):
+            strangers.append(socket.create_connection(running.address))
+            strangers[-1].sendall(GOOD.partition(b"Content-Length")[0] + b"Content-Length: 10000\r\n\r\n{")
+            await asyncio.sleep(0)
+        await until(lambda: len(crowd) <= crowd.most + crowd.burst)
+        reader, writer = kept[wave]
+        assert await asked(reader, writer, GOOD) == 200
+    for connection in list(running.sidecar.fast.connections):
+        connection.sweep(asyncio.get_running_loop().time() + 5.0)  # all of them are handed over in one turn
+    await until(lambda: len(crowd) <= crowd.most)
+    for reader, writer in kept:
+        assert await asked(reader, writer, GOOD) == 200
+        writer.close()
+    for stranger in strangers:
+        stranger.close()
+    assert failures == []
+    assert crowd.gave_way >= 500

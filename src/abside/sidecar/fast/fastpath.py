@@ -113,6 +113,7 @@ class FastConnection(asyncio.Protocol):
     """One connection for as long as it is plain."""
 
     __slots__ = (
+        "_answered",
         "_clogged",
         "_door",
         "_end",
@@ -122,7 +123,6 @@ class FastConnection(asyncio.Protocol):
         "_known",
         "_left",
         "_missing",
-        "_patience_seconds",
         "_paused",
         "_segments",
         "_since",
@@ -142,9 +142,10 @@ class FastConnection(asyncio.Protocol):
         self._head: RequestHead | None = None  # of the request whose body is awaited
         self._end = 0  # where that head ends
         self._missing = 0  # bytes of that body
-        # Of what is waited for, in the loop's seconds; 0: something was answered since the last sweep.
+        # Of what is waited for, in the loop's seconds; 0: something was answered since the last sweep. Until the first
+        # answer it is the beginning: a stranger that sends half a body is no younger for it.
         self._since = asyncio.get_running_loop().time()
-        self._patience_seconds = door.listener.bounds.header_seconds  # until the first request; then keep-alive's
+        self._answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the connection in; a late one is aiohttp's to close with the listener."""
@@ -181,7 +182,9 @@ class FastConnection(asyncio.Protocol):
         if not missing:
             self._answer(head, data[end:])
         elif missing > 0 and head.body_bytes <= MAX_AWAITED_BYTES:
-            self._head, self._end, self._missing, self._segments, self._since = head, end, missing, [data], 0.0
+            self._head, self._end, self._missing, self._segments = head, end, missing, [data]
+            if self._answered:
+                self._since = 0.0
         else:
             self._hand_over(data)  # pipelined, or a large body: aiohttp bounds what all of them hold
 
@@ -221,7 +224,7 @@ class FastConnection(asyncio.Protocol):
         elif self._head is not None:
             if now - self._since >= WAIT_SECONDS:
                 self._hand_over()
-        elif now - self._since >= self._patience_seconds:
+        elif now - self._since >= self._patience_seconds():
             left = self._transport.get_write_buffer_size()
             if not left:
                 self._transport.close()  # what the kernel still holds reaches a slow reader
@@ -232,7 +235,7 @@ class FastConnection(asyncio.Protocol):
     def waits(self, now: float) -> Wait:
         """Say what it waits for, as the crowd asks. Who answered lately is noted as waiting from now on."""
         self._since = self._since or now
-        return Wait(0 if self._head is None else 1, self._since)
+        return Wait(self._answered, self._since, head=self._head is None)
 
     def give_way(self) -> None:
         """End at once: a close would first send what its client does not read."""
@@ -246,6 +249,11 @@ class FastConnection(asyncio.Protocol):
     def close(self) -> None:
         """Close: nothing is awaited here."""
         self._transport.close()
+
+    def _patience_seconds(self) -> float:
+        """Return how long it may be silent: little until its first request, then as long as keep-alive."""
+        door = self._door
+        return door.keepalive_seconds if self._answered else door.listener.bounds.header_seconds
 
     def drop(self) -> None:
         """Cut the connection and count it out: nothing more can be done with it."""
@@ -278,7 +286,7 @@ class FastConnection(asyncio.Protocol):
             body, start = self._refused(head, INTERNAL)
         door.answered += 1
         self._since = 0.0
-        self._patience_seconds = door.keepalive_seconds
+        self._answered = True
         door.leave(self, b"%b%d%b%b" % (start, len(body), door.end_of_head, body))
 
     def _refused(self, head: RequestHead, refusal: Refusal) -> tuple[bytes, bytes]:
@@ -290,10 +298,13 @@ class FastConnection(asyncio.Protocol):
         """Give the connection and all its bytes, cut as they came, to aiohttp, for good."""
         door, transport = self._door, self._transport
         held, self._segments, self._head = self._segments, [], None
-        door.handed_over += 1
         door.connections.discard(self)
         door.listener.crowd.leave(self)
+        if transport.is_closing():  # it gave way in this very turn: nobody reads what it sent
+            return
         handler = door.listener()
+        handler.answered = self._answered
+        door.handed_over += 1
         transport.set_protocol(handler)
         handler.connection_made(transport)
         if self._paused:  # aiohttp reads on, and holds its answers back until the client has read ours
