@@ -23,16 +23,16 @@ README = (ROOT / "README.md").read_text()
 SETTINGS = ROOT / "docs" / "settings.md"
 HOW_THEY_ARE_READ = """\
 Every option is also an environment variable. Sizes take B, KiB, MiB, GiB (or Ki, Mi, Gi); times are seconds, or
-`250ms`, `5s`, `2m`, `1h`. Words, units and switches are read in any case of letters, blanks at the ends of a
-variable do not count, `warn` is `warning`, and on, true, yes, 1 are one switch. A variable that is empty is not
-given. Of several values, blanks stand between them, or commas where they are ids or names of ConfigMaps. What is
-wrong ends the command with code 2 and names the variable, its value and what would be right; a variable `ABSIDE_…`
-that is no setting is a warning, unless Kubernetes made it for a Service.
+`250ms`, `5s`, `2m`, `1h`. Words, units and switches may be in upper or lower case; `warn` means `warning`, and true,
+yes and 1 mean `on`. Blanks at the ends of a variable are ignored, and so is an empty variable. A variable of several
+values separates them by blanks, or by commas where they are ids or names. A wrong value ends the command with code 2
+and a message that names the variable, the value and what would be right. A variable `ABSIDE_…` that is no setting is a
+warning, unless Kubernetes made it for a Service.
 """
 
 
 def settings_page() -> str:
-    """Write docs/settings.md off the settings records; `python tests/test_readme.py` puts it in place."""
+    """Return docs/settings.md as the settings records define it; `python tests/test_readme.py` writes it."""
     lines = [
         "# Settings",
         "",

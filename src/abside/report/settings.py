@@ -22,4 +22,6 @@ class ReportSettings:
     show_sql: bool = setting(False, "print the SQL that ran, before the page", flag=True)
     # Beyond it DuckDB spills to disk. 5 million exposures and 2 million outcomes need 1.2 GB, Python's 200 MB included.
     memory: int = setting("4GiB", "memory the engine may use before it spills to disk", size)
-    work: Path | None = setting(None, "where it spills; default the system's directory for temporary files", Path)
+    work: Path | None = setting(
+        None, "directory for what is spilled; default the system's directory for temporary files", Path
+    )
