@@ -77,7 +77,7 @@ async def _measure(api: FakeApi, all_of_them: list[Cluster[Pauses]]) -> dict[str
 
 
 async def until(holds: Callable[[], bool]) -> float:
-    """Wait; give how long it took."""
+    """Wait; return how long it took."""
     begun = time.monotonic()
     while not holds():
         assert time.monotonic() - begun < PATIENCE_SECONDS

@@ -28,7 +28,7 @@ VERSION = frozenset({"abside"})  # abside/__init__.py contains the version and i
 SIDECAR = frozenset(f"abside.sidecar.{room}" for room in ("record", "active", "decide", "fast", "ship", "observe"))
 AGENT_GROUND = (GROUND | {"abside.assignment"}) - {"abside.event"}
 
-# room → rooms it may import (itself always). A prefix stands for everything below it.
+# room → rooms it may import (itself always). A prefix covers everything below it.
 DOORS: dict[str, frozenset[str]] = {
     "abside": frozenset(),
     "abside.snapshot": frozenset(),
@@ -66,7 +66,7 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.client": frozenset(),  # importable beside a rec service with nothing else of ours loaded
     "abside.report": VERSION
     | {"abside.snapshot", "abside.event", "abside.collector.store", "abside.environ", "abside.files", "abside.log"},
-    # What stands on disk: the one part of a collector that a reader may know.
+    # What is on disk: the one part of a collector that a reader may know.
     "abside.collector.store": frozenset({"abside.files"}),
     "abside.up": frozenset({"abside.environ", "abside.files", "abside.log", "abside.child"}),
     "abside.child": frozenset({"abside.backoff", "abside.log"}),
@@ -92,7 +92,7 @@ DOORS: dict[str, frozenset[str]] = {
     "abside_agent.commands": AGENT_GROUND
     | {"abside_agent.document", "abside_agent.settings", "abside_agent.rules", "abside_agent.settle"}
     | {"abside_agent.sources"},
-    "abside_agent": frozenset(),  # __init__.py holds nothing
+    "abside_agent": frozenset(),  # __init__.py is empty
 }
 
 # Files of a room that no other room may import: what is not named here is the room's face.

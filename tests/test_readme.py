@@ -79,7 +79,7 @@ def test_every_command_is_named_on_the_settings_page_and_every_link_leads_to_a_f
 
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[tuple[str, str, Path]]:
-    """Run the README's `abside up` in an empty folder; give the addresses of decisions and health, and the folder."""
+    """Run the README's `abside up` in an empty folder; return the addresses of decisions and health, and the folder."""
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
     listen, admin, collect = (f"127.0.0.1:{one.getsockname()[1]}" for one in held)
     for one in held:
@@ -109,7 +109,7 @@ def wait_for(ask: Any, seconds: float = 30.0) -> Any:
 
 
 def block(after: str) -> list[str]:
-    """Give the lines of the first sh block behind a heading."""
+    """Return the lines of the first sh block behind a heading."""
     found = re.search(rf"^## {re.escape(after)}\n.*?```sh\n(.*?)```", README, re.DOTALL | re.MULTILINE)
     assert found, f"the README has no sh block under {after}"
     return [line for line in found[1].splitlines() if line and not line.startswith("#")]
@@ -152,7 +152,7 @@ def when(value: Any, holds: Callable[[Any], bool]) -> Any:
 
 
 def answer_shown() -> dict[str, Any]:
-    """Give the answer that the README prints."""
+    """Return the answer that the README prints."""
     found = re.search(r"^## Try it\n.*?```json\n(.*?)```", README, re.DOTALL | re.MULTILINE)
     assert found
     document: dict[str, Any] = json.loads(found[1])

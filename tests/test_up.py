@@ -20,7 +20,7 @@ from abside.child import FAILED, QUICK_DEATHS, USAGE
 
 @dataclass
 class Up:
-    """One `abside up`, what it says, and where it answers."""
+    """One `abside up`, its output, and its addresses."""
 
     process: subprocess.Popen[bytes]
     folder: Path
@@ -39,7 +39,7 @@ class Up:
         return self.process.wait(60)
 
     def children(self) -> dict[str, int]:
-        """Give role → pid of what runs below it."""
+        """Return role → pid of the processes below it."""
         found = {}
         for pid in below(self.process.pid):
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -112,7 +112,7 @@ def assign(up: Up) -> dict[str, Any]:
 
 
 def kill(up: Up, role: str) -> None:
-    """Kill one of the three and wait until it is told and another runs."""
+    """Kill one of the three and wait until that is logged and another runs."""
     pid = up.children()[role]
     os.kill(pid, signal.SIGKILL)
     until(lambda: f"{role} died (code -9): restarting" in up.logged, up)
@@ -120,7 +120,7 @@ def kill(up: Up, role: str) -> None:
 
 
 def gone(pid: int) -> bool:
-    """Say whether a process ended; one that nobody has waited for yet did."""
+    """Return whether a process ended; a zombie has."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):

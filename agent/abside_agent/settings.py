@@ -192,7 +192,7 @@ class ShipSettings:
 def share(value: str) -> int:
     """Read `20%` or `2.5%` as basis points. Raises ValueError."""
     from abside_agent.document.forms import percent  # noqa: PLC0415 as above
-    from abside_agent.document.tree import NOWHERE, Scalar  # noqa: PLC0415
+    from abside_agent.document.tree import NOWHERE, Scalar  # noqa: PLC0415 as above
 
     return percent(Scalar(value, value, NOWHERE))
 

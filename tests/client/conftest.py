@@ -210,8 +210,8 @@ def world() -> Snapshot:
 @pytest.fixture
 def absent(tmp_path: Path) -> Iterator[Process]:
     """A place for a sidecar, without one."""
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = held.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        port = bound.getsockname()[1]
     process = Process(tmp_path, port)
     yield process
     process.kill()
@@ -227,7 +227,7 @@ def sidecar(absent: Process, world: Snapshot) -> Process:
 
 @pytest.fixture
 def until() -> Callable[[Callable[[], bool]], Any]:
-    """Poll until something holds; fail after a generous deadline."""
+    """Poll until a condition is true; fail after a generous deadline."""
 
     async def wait(holds: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS

@@ -168,7 +168,7 @@ async def test_sigterm_writes_and_acks_what_is_grouped_and_exits_0(
 ) -> None:
     await asyncio.to_thread(process.start, "--group-seconds", "600")
     async with aiohttp.ClientSession() as session, asyncio.timeout(DEADLINE_SECONDS):
-        waiting = asyncio.ensure_future(post(session, process.address, "a", views("a", 3)))  # noqa: TID251
+        waiting = asyncio.ensure_future(post(session, process.address, "a", views("a", 3)))  # noqa: TID251 awaited below
         pending = 0
         while not pending:
             async with session.get(f"http://{process.address}/v1/status") as response:

@@ -38,13 +38,13 @@ class Role:
         self.starts += 1
 
     def kill(self) -> None:
-        """Death without a word: SIGKILL, and waited for."""
+        """Kill by SIGKILL, and wait for the end."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
 
     def stop(self) -> int:
-        """SIGTERM; give the exit code."""
+        """Send SIGTERM; return the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
@@ -146,7 +146,7 @@ def one_experiment() -> Snapshot:
 
 @pytest.fixture
 def until() -> Callable[[Callable[[], Awaitable[Any]]], Awaitable[float]]:
-    """Wait until a question is answered truthfully; give the seconds it took. A refused connection is a no."""
+    """Wait until a question is answered by true; return the seconds it took. A refused connection counts as false."""
 
     async def wait(ask: Callable[[], Awaitable[Any]], patience_seconds: float = PATIENCE_SECONDS) -> float:
         since = time.monotonic()

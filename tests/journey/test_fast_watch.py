@@ -53,7 +53,7 @@ class World:
         self.sidecar.start()
 
     def model(self) -> str | None:
-        """Give what a shopper who is in the second arm is shown; None while nobody answers."""
+        """Return what a shopper of the second arm is shown; None while nobody answers."""
         body = json.dumps({"placement": "pdp", "user_id": "u3", "expose": False})
         try:
             self.connection.request("POST", "/v1/assign", body, {"Content-Type": "application/json"})
@@ -65,7 +65,7 @@ class World:
         return model
 
     def until(self, model: str, *, within: float = PATIENCE_SECONDS) -> float:
-        """Wait for an answer; give how long it took."""
+        """Wait for an answer; return how long it took."""
         begun = time.monotonic()
         while self.model() != model:
             assert time.monotonic() - begun < within, f"not {model} within {within} s: {self.agent.log.read_text()}"
@@ -128,7 +128,7 @@ def test_the_api_away_an_expired_version_and_a_new_token_stop_nothing(world: Wor
     world.api.data = {}
     world.api.version += 7
     world.api.forgotten = world.api.version - 1
-    world.api.start()  # back, with all versions forgotten: what it says now is newer than the volume
+    world.api.start()  # back, with all versions forgotten: what it sends now is newer than the volume
     world.until("v2")
     world.await_watch()
 

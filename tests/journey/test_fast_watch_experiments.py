@@ -63,7 +63,7 @@ class World:
         self.await_watches()
 
     def model(self) -> str | None:
-        """Give what a shopper who is in the second arm is shown; None while nobody answers."""
+        """Return what a shopper of the second arm is shown; None while nobody answers."""
         body = json.dumps({"placement": "pdp", "user_id": "u3", "expose": False})
         try:
             self.connection.request("POST", "/v1/assign", body, {"Content-Type": "application/json"})
@@ -75,7 +75,7 @@ class World:
         return model
 
     def until(self, model: str, *, never: str = "") -> float:
-        """Wait for an answer; give how long it took."""
+        """Wait for an answer; return how long it took."""
         begun = time.monotonic()
         while (answer := self.model()) != model:
             assert not never or answer != never
@@ -98,7 +98,7 @@ class World:
         self.until(model)
 
     def revisions(self) -> list[str]:
-        """Give what was published, in order, in the agent's own words."""
+        """Return what was published, in order, as the agent logged it."""
         return re.findall(r" published .*revision=(\w+)", self.agent.log.read_text())
 
     @property
@@ -153,7 +153,7 @@ def test_the_api_away_stops_nothing_and_what_it_says_when_it_is_back_holds(world
     world.api.put(documents("v2"), EXPERIMENTS)
     world.until("v2")
     world.api.stop()
-    world.looks("v2", is_away=True)  # what the API said last stays, and pauses by the volume are in force
+    world.looks("v2", is_away=True)  # the last state from the API stays, and pauses by the volume are in force
     world.config.swap(documents("v2"))
     world.looks("v2", is_away=True)
     world.config.swap(documents("v3"))

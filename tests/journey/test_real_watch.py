@@ -31,7 +31,7 @@ PATIENCE_SECONDS = 60.0
 ROUNDS = 50
 EDITS = 20
 WORST_SECONDS = 5.0  # a watch that is broken takes for ever; the target is 1 s, and the test prints what it took
-AWAY_SECONDS = 65.0  # beyond the minute after which log and status say so
+AWAY_SECONDS = 65.0  # beyond the minute after which log and status report it
 BACK_SECONDS = 45.0  # the longest wait between two tries is 30
 RESIDENT_BYTES = 50 * 2**20
 DOCUMENT = """\
@@ -101,7 +101,7 @@ class World:
             return None
 
     def model(self) -> str | None:
-        """Give what a shopper who is in the second arm is shown."""
+        """Return what a shopper of the second arm is shown."""
         answer = self.ask("POST", "/v1/assign", {"placement": "pdp", "user_id": "u3", "expose": False})
         model: str | None = answer and answer.get("config", {}).get("model")
         return model
@@ -110,7 +110,7 @@ class World:
         return [one["code"] for one in self.ask("GET", "/v1/status")["problems"]]
 
     def until(self, model: str, *, within: float = PATIENCE_SECONDS) -> float:
-        """Wait for an answer; give how long it took."""
+        """Wait for an answer; return how long it took."""
         return self.wait(lambda: self.model() == model, within=within)
 
     def wait(self, holds: Callable[[], object], *, within: float = PATIENCE_SECONDS) -> float:
@@ -125,7 +125,7 @@ class World:
         return self.agent.log.read_text()
 
     def is_watching(self) -> bool:
-        """Whether the last that the log says of the watch is that it stands."""
+        """Whether the last line about the watch in the log reports it open."""
         content = re.findall(r" (fast_watch|fast_watch_away) ", self.log)
         return content[-1:] == ["fast_watch"]
 
@@ -262,7 +262,7 @@ def test_an_api_server_that_is_away_for_over_a_minute_stops_nothing(world: World
     world.wait(lambda: time.monotonic() - gone > 20.0 + AWAY_SECONDS)
 
     world.api.start()
-    world.pause({"x": None})  # in the API alone: the volume goes on saying that it is paused
+    world.pause({"x": None})  # in the API alone: the volume still shows it paused
     print(f"caught up {world.until('v2', within=BACK_SECONDS):.1f} s after the API was back and changed")
     world.wait(lambda: "FAST_WATCH" not in world.problems(), within=BACK_SECONDS)
     world.pause({"x": "again"})
@@ -278,7 +278,7 @@ def test_a_version_that_was_compacted_away_is_listed_again(world: World) -> None
     assert agent is not None
     agent.send_signal(signal.SIGSTOP)  # it hangs while the API server goes, comes back, changes and forgets
     world.api.kill()
-    world.api.start("--watch-cache-sizes=configmaps#0")  # so that watches are etcd's word, and not the cache's
+    world.api.start("--watch-cache-sizes=configmaps#0")  # so that watches come from etcd, and not from the cache
     world.pause({"x": "told while nobody watched"})
     print(f"\nall versions before {world.api.compact()} are forgotten")
     agent.send_signal(signal.SIGCONT)
@@ -295,7 +295,7 @@ def test_a_token_that_is_withdrawn_is_told_and_the_next_one_is_taken_at_once(wor
     world.pause({"x": "carts broken"})
     world.until("v1", within=WORST_SECONDS)
     world.withdraw("token-1")
-    world.api.kill()  # a watch that stands is not asked again who it is
+    world.api.kill()  # an open watch is not authenticated again
     world.api.start()
     world.wait(lambda: "FAST_WATCH" in world.problems())
     assert "answered 401" in world.log

@@ -23,7 +23,7 @@ TOKEN_SECONDS = 600  # the least an API server grants
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """A component, the ConfigMap it has watched, and where that is said and mounted."""
+    """A component, the ConfigMap it has watched, and where that is named and mounted."""
 
     component: str
     config_map: str
@@ -35,7 +35,7 @@ class Watch:
         return f"{self.config_map}-reader"
 
     def readers(self, rendered: Rendered) -> list[Object]:
-        """Give whom the Role is bound to."""
+        """Return the subjects that the Role is bound to."""
         binding = rendered.of("RoleBinding")[self.role]
         assert binding["roleRef"]["name"] == self.role
         subjects: list[Object] = binding["subjects"]
@@ -51,13 +51,13 @@ LISTED += [["fast-watch", "fast-watch-experiments"], ["fast-watch-experiments", 
 
 
 def config_maps_of(volume: Object) -> list[str]:
-    """Give the names of the ConfigMaps a volume shows, in its order."""
+    """Return the names of the ConfigMaps a volume shows, in its order."""
     sources = [volume] if "configMap" in volume else volume["projected"]["sources"]
     return [source["configMap"]["name"] for source in sources]
 
 
 def volume_of_token(workload: Workload) -> str:
-    """Give the name of the one volume that holds a token."""
+    """Return the name of the one volume with a token."""
     (name,) = (
         name
         for name, volume in workload.volumes.items()

@@ -1,4 +1,4 @@
-"""Who gives way, with guests that are nothing but their waiting."""
+"""Which connection is cut, tried with connections that only wait."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEADLINE_SECONDS = 20.0
 
 @dataclass(eq=False)
 class Guest:
-    """A connection that waits, or works, for as long as a test says."""
+    """A connection that waits, or works, for as long as a test sets."""
 
     crowd: Crowd
     wait: Wait | None

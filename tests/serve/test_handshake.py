@@ -1,4 +1,4 @@
-"""TLS: who never finishes a handshake is bounded as everybody else, and keeps nobody waiting."""
+"""TLS: a connection that never finishes its handshake is bounded like every other and delays nobody."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ASK = b"GET /alive HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 @pytest.fixture(scope="module")
 def contexts(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Give a server's context and a client's."""
+    """Return a server's context and a client's."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("no openssl to make a certificate with")
@@ -73,7 +73,7 @@ async def test_who_does_not_shake_hands_is_counted_and_gives_way(
             assert await probed(client, host, port) == b"HTTP/1.1 200 OK\r\n"
             await asyncio.sleep(0.2)
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while listener.open_connections > 4:  # noqa: ASYNC110 the listener tells no one
+            while listener.open_connections > 4:  # noqa: ASYNC110 the listener notifies nobody
                 await asyncio.sleep(0.01)
         assert listener.crowd.gave_way >= 36
         assert len(listener._handshakes[0].going_on) <= 4
@@ -125,7 +125,7 @@ async def test_a_request_that_comes_with_the_end_of_the_handshake_is_answered(
             else:
                 break
         secure.write(ASK)
-        writer.write(outgoing.read())  # the client's last word of the handshake and its request, in one segment
+        writer.write(outgoing.read())  # the client's last message of the handshake and its request, in one segment
         answer = b""
         while not answer.startswith(b"HTTP/1.1 200 OK"):
             incoming.write(await reader.read(65536))
@@ -140,7 +140,7 @@ async def test_a_listener_that_closes_ends_the_handshakes_that_go_on(
     async with listening(contexts[0], header_seconds=600.0) as (listener, host, port):
         reader, writer = await asyncio.open_connection(host, port)
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while not listener.open_connections:  # noqa: ASYNC110 the listener tells no one
+            while not listener.open_connections:  # noqa: ASYNC110 the listener notifies nobody
                 await asyncio.sleep(0.01)
             await listener.close(0.1)
             with suppress(ConnectionResetError):

@@ -89,7 +89,7 @@ class Wire:
 
 @asynccontextmanager
 async def listening(desk: Desk, **bounds: Any) -> AsyncIterator[tuple[Listener, Callable[[], Any]]]:
-    """Give a listener on a free port, and what opens a connection to it."""
+    """Return a listener on a free port, and what opens a connection to it."""
     listener = Listener(desk.routes(), Bounds(**bounds))
     host, port = split_address(await listener.open("127.0.0.1:0"))
     wires: list[Wire] = []
@@ -289,7 +289,7 @@ async def test_a_body_that_breaks_off_is_no_traceback_in_the_log(caplog: pytest.
         await gone.writer.drain()
         await gone.close()
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while listener.open_connections:  # noqa: ASYNC110 the listener tells no one
+            while listener.open_connections:  # noqa: ASYNC110 the listener notifies nobody
                 await asyncio.sleep(0.005)
     assert [record.getMessage() for record in caplog.records if record.name.startswith(("abside", "aiohttp"))] == []
 
@@ -363,7 +363,7 @@ async def test_nobody_who_is_silent_or_slow_keeps_a_probe_or_a_request_waiting(s
         request.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
         assert (await request.answer())[0] == 200
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while listener.open_connections > 4:  # noqa: ASYNC110 the listener tells no one
+            while listener.open_connections > 4:  # noqa: ASYNC110 the listener notifies nobody
                 await asyncio.sleep(0.01)
 
 
@@ -388,7 +388,7 @@ async def test_beyond_the_bound_on_requests_at_once_a_request_is_refused_and_a_p
         for wire in busy:
             wire.send("POST /slow HTTP/1.1", "Content-Length: 2", body=b"{}")
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while listener.in_flight < 2:  # noqa: ASYNC110 the listener tells no one
+            while listener.in_flight < 2:  # noqa: ASYNC110 the listener notifies nobody
                 await asyncio.sleep(0.005)
         surplus, probe = await connect(), await connect()
         surplus.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
@@ -442,7 +442,7 @@ async def test_a_connection_that_comes_as_the_listener_closes_is_closed_with_it(
         port = listener._servers[0].sockets[0].getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)) as late:
             late.setblocking(False)
-            for _ in range(turns):  # two: accepted, and not yet given its transport
+            for _ in range(turns):  # two: accepted, but its transport is not yet made
                 await asyncio.sleep(0)
             await listener.close(0.1)
             with suppress(ConnectionResetError):
@@ -479,7 +479,7 @@ async def test_closing_waits_for_the_rest_of_a_body() -> None:
         wire = await connect()
         wire.send("POST /echo HTTP/1.1", "Content-Length: 4", body=b"[1")
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while not listener.in_flight:  # noqa: ASYNC110 the listener tells no one
+            while not listener.in_flight:  # noqa: ASYNC110 the listener notifies nobody
                 await asyncio.sleep(0.005)
         async with asyncio.TaskGroup() as group:
             group.create_task(listener.close(DEADLINE_SECONDS))
@@ -535,7 +535,7 @@ async def test_a_file_in_the_sockets_place_is_not_removed(tmp_path: Path) -> Non
     path = tmp_path / "notes.txt"
     path.write_text("mine")
     listener = Listener(Desk().routes(), Bounds())
-    with pytest.raises(OSError):  # noqa: PT011 the system's own word
+    with pytest.raises(OSError):  # noqa: PT011 the system's own message
         await listener.open(f"unix:{path}")
     assert path.read_text() == "mine"
     await listener.close(0.1)

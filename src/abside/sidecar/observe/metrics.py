@@ -82,7 +82,7 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric family, as prometheus-client asks for them."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily  # noqa: PLC0415
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily  # noqa: PLC0415 above
 
         def gauge(name: str, text: str, value: float) -> Metric:
             return GaugeMetricFamily(f"abside_{name}", text, value=value)
