@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -95,7 +95,10 @@ def up(tmp_path: Path) -> Iterator[tuple[str, str, Path]]:
         process.wait(60)
 
 
-def wait_for(ask: Any, seconds: float = 30.0) -> Any:
+Found = TypeVar("Found")
+
+
+def wait_for(ask: Callable[[], Found | None], seconds: float = 30.0) -> Found:
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -147,7 +150,7 @@ def run(command: str, folder: Path) -> str:
     return subprocess.run(bash, cwd=folder, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-def when(value: Any, holds: Callable[[Any], bool]) -> Any:
+def when(value: Found, holds: Callable[[Found], bool]) -> Found | None:
     return value if holds(value) else None
 
 

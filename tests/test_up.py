@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -90,7 +90,10 @@ def below(pid: int) -> list[int]:
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def until(holds: Callable[[], Any], up: Up, seconds: float = 60.0) -> Any:
+Found = TypeVar("Found")
+
+
+def until(holds: Callable[[], Found | None], up: Up, seconds: float = 60.0) -> Found:
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -74,7 +74,7 @@ class Child:
             raise CannotRun(
                 FAILED,
                 f"{self.name} died {QUICK_DEATHS} times (last with code {code}), each time within {QUICK_SECONDS:g} s"
-                " of its start: giving up. Its own lines above show why; what it had accepted is kept. To see it alone:"
+                " of its start: giving up. Its own lines above say why; what it had accepted is kept. To see it alone:"
                 f" abside {' '.join(self.arguments)}",
             )
         self.due = now + self.backoff.next_seconds()

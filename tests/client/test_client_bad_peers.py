@@ -32,7 +32,7 @@ ANSWER: dict[str, Any] = {
 }
 
 
-def http(body: Any, status: str = "200 OK", length: int | None = None) -> bytes:
+def http(body: object, status: str = "200 OK", length: int | None = None) -> bytes:
     """Write an answer; anything but bytes as JSON."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pytest
-    from tests.client.conftest import Clients, Process
+    from tests.client.conftest import Clients, Process, Until
 
 GERMAN = {"country": "DE"}
 BASE = {"model": "ranker-v1", "item_count": 12}
@@ -35,7 +33,7 @@ async def test_a_fallback_is_the_base_seen_last_and_never_a_variant(client: Clie
 
 
 async def test_killed_and_restarted_sidecars_cost_fallbacks_and_nothing_else(
-    client: Clients, sidecar: Process, until: Callable[..., Any]
+    client: Clients, sidecar: Process, until: Until
 ) -> None:
     asked = client(sidecar.address)
     answers = []
@@ -72,7 +70,7 @@ async def test_killed_and_restarted_sidecars_cost_fallbacks_and_nothing_else(
 
 
 async def test_fallbacks_are_told_without_being_asked_once_the_sidecar_answers(
-    client: Clients, sidecar: Process, until: Callable[..., Any]
+    client: Clients, sidecar: Process, until: Until
 ) -> None:
     asked = client(sidecar.address)
     sidecar.kill()

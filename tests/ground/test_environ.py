@@ -4,7 +4,7 @@ import time
 from contextlib import suppress
 from dataclasses import MISSING, FrozenInstanceError, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -20,6 +20,9 @@ from abside.environ import (
     settings_of,
     size,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ def test_a_required_setting_has_no_default() -> None:
         (one_of("never", "always"), "never", "never"),
     ],
 )
-def test_a_value_is_read_by_its_kind(read: Any, text: str, value: Any) -> None:
+def test_a_value_is_read_by_its_kind(read: Callable[[str], object], text: str, value: object) -> None:
     assert read(text) == value
 
 
@@ -120,7 +123,7 @@ def test_a_value_is_read_by_its_kind(read: Any, text: str, value: Any) -> None:
         (one_of("never", "always"), "sometimes", "'sometimes' is not one of never, always"),
     ],
 )
-def test_a_wrong_value_is_named_with_what_would_be_right(read: Any, text: str, remedy: str) -> None:
+def test_a_wrong_value_is_named_with_what_would_be_right(read: Callable[[str], object], text: str, remedy: str) -> None:
     with pytest.raises(ValueError, match=remedy):
         read(text)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import random
 import re
@@ -11,7 +9,7 @@ import signal
 import statistics
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -71,7 +69,8 @@ class World:
         fast += ["--cluster-credentials", str(credentials.path)]
         self.agent: Role = stage.role("agent", *where, *fast, *more)
         self.sidecar: Role = stage.sidecar()
-        self.connection = http.client.HTTPConnection(stage.listen, timeout=PATIENCE_SECONDS)
+        self.shopper = stage.shopper(self.agent, PATIENCE_SECONDS)
+        self.model, self.until, self.wait = self.shopper.model, self.shopper.until, self.shopper.wait
         self.agent.start()
         self.sidecar.start()
 
@@ -90,35 +89,8 @@ class World:
         done, answer = self.api.ask("PATCH", self.path, {"data": data})
         assert done == 200, answer
 
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """Ask the sidecar; None while nobody answers."""
-        text = None if body is None else json.dumps(body)
-        try:
-            self.connection.request(method, path, text, {"Content-Type": "application/json"})
-            return json.load(self.connection.getresponse())
-        except OSError:
-            self.connection.close()
-            return None
-
-    def model(self) -> str | None:
-        """Return what a shopper of the second arm is shown."""
-        answer = self.ask("POST", "/v1/assign", {"placement": "pdp", "user_id": "u3", "expose": False})
-        model: str | None = answer and answer.get("config", {}).get("model")
-        return model
-
     def problems(self) -> list[str]:
-        return [one["code"] for one in self.ask("GET", "/v1/status")["problems"]]
-
-    def until(self, model: str, *, within: float = PATIENCE_SECONDS) -> float:
-        """Wait for an answer; return how long it took."""
-        return self.wait(lambda: self.model() == model, within=within)
-
-    def wait(self, holds: Callable[[], object], *, within: float = PATIENCE_SECONDS) -> float:
-        begun = time.monotonic()
-        while not holds():
-            assert time.monotonic() - begun < within, f"not within {within} s: {self.log[-4000:]}"
-            time.sleep(0.002)
-        return time.monotonic() - begun
+        return [one["code"] for one in self.shopper.ask("GET", "/v1/status")["problems"]]
 
     @property
     def log(self) -> str:
@@ -128,12 +100,6 @@ class World:
         """Whether the last line about the watch in the log reports it open."""
         content = re.findall(r" (fast_watch|fast_watch_away) ", self.log)
         return content[-1:] == ["fast_watch"]
-
-    @property
-    def resident(self) -> int:
-        assert self.agent.process is not None
-        pages = int(Path(f"/proc/{self.agent.process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture
@@ -165,7 +131,7 @@ def world(
     more = ["--fast-watch-config", "abside-experiments"] if "fast-watch-experiments" in components else []
     world = World(real_api, namespace, stage, mounted, config, credentials, *more)
     yield world
-    world.connection.close()
+    world.shopper.close()
 
 
 def test_from_the_api_servers_answer_to_the_changed_answer(world: World) -> None:
@@ -181,8 +147,8 @@ def test_from_the_api_servers_answer_to_the_changed_answer(world: World) -> None
             took.append(world.until(model, within=WORST_SECONDS))
     connection.close()
     print(f"\n{len(took)} changes: median {statistics.median(took):.3f} s, worst {max(took):.3f} s")
-    print(f"the agent holds {world.resident / 2**20:.1f} MiB")
-    assert world.resident <= RESIDENT_BYTES
+    print(f"the agent uses {world.agent.resident_bytes / 2**20:.1f} MiB")
+    assert world.agent.resident_bytes <= RESIDENT_BYTES
     assert world.agent.stop() == 0
 
 
@@ -198,7 +164,7 @@ def test_from_an_edited_experiment_to_the_changed_answer(world: World) -> None:
         assert done == 200, answer
         took.append(world.until(f"v2-{number}", within=WORST_SECONDS))
     print(f"\n{len(took)} edits: median {statistics.median(took):.3f} s, worst {max(took):.3f} s")
-    print(f"the agent holds {world.resident / 2**20:.1f} MiB")
+    print(f"the agent uses {world.agent.resident_bytes / 2**20:.1f} MiB")
     for name, status in (("abside-experiments", 200), ("abside-paused", 200), ("kube-root-ca.crt", 403)):
         path = f"{world.config_maps}?fieldSelector=metadata.name={name}"
         told, answer = world.api.ask("GET", path, token=world.token)

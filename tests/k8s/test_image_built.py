@@ -18,14 +18,14 @@ import time
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from abside import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from tests.k8s.conftest import Object, Rendered
 
@@ -52,9 +52,9 @@ IS_ASKED = os.environ.get("CI") == "true" or "ABSIDE_TEST_IMAGE" in os.environ  
 pytestmark = pytest.mark.timeout(900)  # the first run on a machine installs, and another one may be building
 
 
-def run(*command: str, **options: Any) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
-    content: str = done.stdout
+def run(*command: str, env: Mapping[str, str] | None = None) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    content = done.stdout
     assert done.returncode == 0, f"{command}\n{content[-2000:]}\n{done.stderr[-4000:]}"
     return content
 

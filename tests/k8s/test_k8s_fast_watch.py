@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml  # noqa: TID251 a patch in the README is Kubernetes' YAML, not a PM's
@@ -14,6 +14,7 @@ from abside_agent.settings import AgentSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.k8s.conftest import Object, Rendered, Workload
 
@@ -98,7 +99,7 @@ def test_it_is_one_service_account_of_the_overlays_namespace_that_may_read_and_n
 
 @pytest.mark.parametrize("listed", LISTED, ids="+".join)
 def test_a_workload_with_an_account_of_its_own_is_let_in_by_a_patch(
-    overlay: Callable[..., Rendered], existing: Callable[..., Object], root: Any, listed: list[str]
+    overlay: Callable[..., Rendered], existing: Callable[..., Object], root: Path, listed: list[str]
 ) -> None:
     readme = (root / "k8s" / "README.md").read_text()
     ((target, patch),) = re.findall(r"target: (.+reader})\n +patch: '(.+/subjects/0.+)'", readme)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 import pytest
@@ -15,12 +15,13 @@ from abside.serve.crowd import SLOW_SECONDS
 from abside.serve.listener import Listener, split_address
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from aiohttp import web
 
 DEADLINE_SECONDS = 20.0
+DEFAULTS = Bounds()
 MARKER = "shopper-4711"
 
 
@@ -88,9 +89,11 @@ class Wire:
 
 
 @asynccontextmanager
-async def listening(desk: Desk, **bounds: Any) -> AsyncIterator[tuple[Listener, Callable[[], Any]]]:
+async def listening(
+    desk: Desk, bounds: Bounds = DEFAULTS
+) -> AsyncIterator[tuple[Listener, Callable[[], Awaitable[Wire]]]]:
     """Return a listener on a free port, and what opens a connection to it."""
-    listener = Listener(desk.routes(), Bounds(**bounds))
+    listener = Listener(desk.routes(), bounds)
     host, port = split_address(await listener.open("127.0.0.1:0"))
     wires: list[Wire] = []
 
@@ -295,7 +298,7 @@ async def test_a_body_that_breaks_off_is_no_traceback_in_the_log(caplog: pytest.
 
 
 async def test_a_connection_that_says_nothing_is_closed_and_one_that_spoke_is_kept() -> None:
-    async with listening(Desk(), header_seconds=0.05, keepalive_seconds=60.0) as (_, connect):
+    async with listening(Desk(), Bounds(header_seconds=0.05, keepalive_seconds=60.0)) as (_, connect):
         spoke, silent = await connect(), await connect()
         spoke.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
         assert (await spoke.answer())[0] == 200
@@ -305,7 +308,7 @@ async def test_a_connection_that_says_nothing_is_closed_and_one_that_spoke_is_ke
 
 
 async def test_an_idle_connection_is_closed_after_its_time_also_in_the_middle_of_a_second_head() -> None:
-    async with listening(Desk(), keepalive_seconds=0.1) as (_, connect):
+    async with listening(Desk(), Bounds(keepalive_seconds=0.1)) as (_, connect):
         for rest in (b"", b"POST /echo HTT"):  # with the first request: what comes after the close would reset it
             wire = await connect()
             wire.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}" + rest)
@@ -314,7 +317,7 @@ async def test_an_idle_connection_is_closed_after_its_time_also_in_the_middle_of
 
 
 async def test_half_a_body_is_answered_408_and_the_others_are_served_meanwhile() -> None:
-    async with listening(Desk(), body_seconds=0.1) as (_, connect):
+    async with listening(Desk(), Bounds(body_seconds=0.1)) as (_, connect):
         half, whole = await connect(), await connect()
         half.send("POST /echo HTTP/1.1", "Content-Length: 99", body=b"{")
         whole.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
@@ -324,7 +327,7 @@ async def test_half_a_body_is_answered_408_and_the_others_are_served_meanwhile()
 
 
 async def test_beyond_the_bound_a_newcomer_is_served_and_who_waited_longest_gives_way() -> None:
-    async with listening(Desk(), max_connections=3) as (listener, connect):
+    async with listening(Desk(), Bounds(max_connections=3)) as (listener, connect):
         wires = [await connect() for _ in range(3)]
         for wire in reversed(wires):  # the last to come is the first to be idle
             wire.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
@@ -350,7 +353,7 @@ SILENCES = {
 
 @pytest.mark.parametrize("sent", SILENCES.values(), ids=SILENCES)
 async def test_nobody_who_is_silent_or_slow_keeps_a_probe_or_a_request_waiting(sent: bytes) -> None:
-    async with listening(Desk(), max_connections=4) as (listener, connect):
+    async with listening(Desk(), Bounds(max_connections=4)) as (listener, connect):
         crowd = [await connect() for _ in range(12)]
         for wire in crowd:
             wire.writer.write(sent)
@@ -368,7 +371,7 @@ async def test_nobody_who_is_silent_or_slow_keeps_a_probe_or_a_request_waiting(s
 
 
 async def test_a_client_that_feeds_its_head_byte_by_byte_is_no_less_silent() -> None:
-    async with listening(Desk(), max_connections=1) as (listener, connect):
+    async with listening(Desk(), Bounds(max_connections=1)) as (listener, connect):
         loris = await connect()
         newcomer = await connect()
         newcomer.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
@@ -383,7 +386,7 @@ async def test_a_client_that_feeds_its_head_byte_by_byte_is_no_less_silent() -> 
 
 async def test_beyond_the_bound_on_requests_at_once_a_request_is_refused_and_a_probe_is_answered() -> None:
     desk = Desk()
-    async with listening(desk, max_connections=2) as (listener, connect):
+    async with listening(desk, Bounds(max_connections=2)) as (listener, connect):
         busy = [await connect() for _ in range(2)]
         for wire in busy:
             wire.send("POST /slow HTTP/1.1", "Content-Length: 2", body=b"{}")
@@ -404,7 +407,7 @@ async def test_beyond_the_bound_on_requests_at_once_a_request_is_refused_and_a_p
 
 async def test_a_door_of_one_answer_closes_after_it_whatever_was_sent_behind() -> None:
     desk = Desk()
-    async with listening(desk, one_answer=True) as (_, connect):
+    async with listening(desk, Bounds(one_answer=True)) as (_, connect):
         wire = await connect()
         for _ in range(50):
             wire.send("GET /echo HTTP/1.1")
@@ -570,7 +573,7 @@ def test_what_is_no_address_says_how_one_is_written(text: str) -> None:
 
 
 async def test_bodies_that_are_still_coming_hold_a_bounded_amount_of_memory_together() -> None:
-    def echo(_request: Any, body: bytes) -> Response:
+    def echo(_request: web.BaseRequest, body: bytes) -> Response:
         return Response(200, str(len(body)).encode())
 
     routes = {"/echo": {"POST": Route(echo, 1 << 20)}}
@@ -594,7 +597,7 @@ async def test_bodies_that_are_still_coming_hold_a_bounded_amount_of_memory_toge
 
 
 async def test_bodies_that_dawdle_leave_room_for_those_that_come() -> None:
-    def size(_request: Any, body: bytes) -> Response:
+    def size(_request: web.BaseRequest, body: bytes) -> Response:
         return Response(200, str(len(body)).encode())
 
     listener = Listener({"/echo": {"POST": Route(size, 1 << 20)}}, Bounds(max_held_bytes=100_000, body_seconds=60.0))
