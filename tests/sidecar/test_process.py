@@ -104,6 +104,21 @@ async def test_a_signal_drains_it_under_load_and_it_exits_0_with_all_it_accepted
     assert [line.split()[3] for line in process.lines][-2:] == ["draining", "drained"]
 
 
+async def test_a_drain_no_longer_than_its_linger_still_seals_and_says_what_is_left(
+    sidecar_process: Spawn, http: aiohttp.ClientSession, published: Path, tmp_path: Path
+) -> None:
+    process = await sidecar_process("--linger-seconds", "0.2", "--drain-seconds", "0.2")
+    event = {"type": "click", "user_id": "u1", "item_id": "a"}
+    async with http.post(f"{process.url}/v1/events", json=event) as answer:
+        assert answer.status == 202
+    process.child.send_signal(signal.SIGTERM)
+    assert await process.stopped() == 0
+    said = "".join(process.lines)
+    assert "last_seal_failed" not in said
+    assert [path.suffix for path in (tmp_path / "spool" / "q").iterdir()] == [".seg"]
+    assert "drained left_segments=1 " in said
+
+
 async def test_a_request_in_flight_when_the_signal_comes_is_finished(
     sidecar_process: Spawn, published: Path, tmp_path: Path, read_spool: ReadSpool
 ) -> None:

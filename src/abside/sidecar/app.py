@@ -47,6 +47,8 @@ log = Log("abside.sidecar")
 GC_YOUNG_OBJECTS = 50_000  # about a thousand requests in flight at once; the usual 700 would look after every few
 TELL_SECONDS = 1.0  # how soon a config event that found no room is tried again
 ADMIN_CONNECTIONS = 64  # the kubelet and a few scrapers; anyone in the cluster may come to this door
+LINGER_SHARE = 0.5  # of a drain at most: the rest is for what was accepted
+SEAL_SECONDS = 1.0  # for the last seal at least, whatever the drain has left: a disk takes milliseconds
 CLOSE_SECONDS = 2.0  # what is in flight at the end of a drain; a decision takes microseconds
 
 
@@ -148,18 +150,19 @@ class Sidecar:
         self.decisions.retiring = True
         self.fast.retire()
         log.info("draining", seconds=self.settings.drain_seconds)
-        await asyncio.sleep(min(self.settings.linger_seconds, self.settings.drain_seconds))
+        await asyncio.sleep(min(self.settings.linger_seconds, LINGER_SHARE * self.settings.drain_seconds))
         self.fast.close()
         await self.decisions.close(CLOSE_SECONDS)
         await self.supervisor.stop("follow", "tell", "spool")
         self.context.journal.ending = True
+        seal_seconds = max(SEAL_SECONDS, deadline - time.monotonic())
         try:
-            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+            async with asyncio.timeout(seal_seconds):
                 await self.spool.seal()
         except (SpoolFailed, TimeoutError) as exc:
             log.error(
                 "last_seal_failed",
-                reason=str(exc) or "the disk does not answer",
+                reason=str(exc) or f"the disk did not answer within {seal_seconds:.1f} s",
                 consequence="the open segment is recovered at the next start",
             )
         if self.shipper is not None:
@@ -167,10 +170,10 @@ class Sidecar:
         await self.supervisor.stop()  # before the upstream closes: a delivery that missed the deadline ends here
         if self.upstream is not None:
             await self.upstream.close()
-        waiting = self.spool.waiting
         with suppress(TimeoutError):  # a disk that does not answer: the locks end with the process
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self.spool.close()
+        waiting = self.spool.waiting
         await self.admin.close(0.0)
         log.info("drained", left_segments=waiting.segments, left_bytes=waiting.bytes)
 

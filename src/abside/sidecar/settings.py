@@ -48,7 +48,9 @@ class SidecarSettings:
     startup_seconds: float = setting(
         "10", "how long start-up waits for a first snapshot before it reports ready", seconds
     )
-    linger_seconds: float = setting("2", "how long after SIGTERM requests are still answered", seconds)
+    linger_seconds: float = setting(
+        "2", "how long after SIGTERM requests are still answered; half of the drain at most", seconds
+    )
     drain_seconds: float = setting("25", "from SIGTERM to exit, at most; below the pod's grace period", seconds)
 
     max_assign_bytes: int = setting("64KiB", "largest assign or explain body", size)
