@@ -16,7 +16,7 @@ import pytest
 from abside.serve.answer import Response, Route
 from abside.serve.bounds import Bounds
 from abside.serve.listener import Listener
-from abside.upstream.answer import MAX_ANSWER_BYTES, REFUSALS, TRANSIT
+from abside.upstream.answer import MAX_ANSWER_BYTES, REFUSALS, TRANSIT, WAY
 from abside.upstream.choose import open_upstream
 from abside.upstream.contract import Acked, Batch, Rejected, Retry, TooLarge
 from abside.upstream.http import Timeouts
@@ -409,3 +409,31 @@ async def test_no_answer_of_any_shape_raises(now_us: Any, batch: Batch, form: st
                 assert not isinstance(result, Rejected | TooLarge)
         await opened.close()
     assert {Retry, Acked} <= seen
+
+
+@pytest.mark.parametrize("form", ["", "?format=json_array"])
+@pytest.mark.parametrize("status", [400, 401, 403, 408, 413, 422, 425, 429, 500, 502, 503, 504])
+async def test_no_word_of_a_stranger_in_between_is_repeated(
+    receiver: Any, batch: Batch, now_us: Any, status: int, form: str
+) -> None:
+    upstream = open_upstream(f"{receiver.url}{form}", now_us)
+    quoted: dict[str, Any] = {"title": "shopper-1", "detail": "shopper-1", "index": "shopper-1"}
+    for code in ("shopper-1", "NOT_FOUND", ""):
+        receiver.refuse(status, code, **quoted)
+        assert "shopper-1" not in str(await upstream.send(batch))
+    for code, its_status in {**dict.fromkeys(REFUSALS, 422), **TRANSIT, **WAY}.items():
+        if its_status != status:
+            receiver.refuse(status, code, **quoted)
+            assert "shopper-1" not in str(await upstream.send(batch))
+    await upstream.close()
+
+
+@pytest.mark.parametrize(("code", "status"), WAY.items())
+async def test_what_our_collector_says_of_the_way_is_repeated(
+    upstream: Any, receiver: Any, batch: Batch, code: str, status: int
+) -> None:
+    receiver.refuse(status, code, detail="a sentence")
+    result = await upstream.send(batch)
+    assert isinstance(result, Retry)
+    assert f"{code} " in result.reason
+    assert "(a sentence)" in result.reason

@@ -29,6 +29,18 @@ COUNT_MISMATCH = "COUNT_MISMATCH"
 REFUSALS = frozenset({"UNDECODABLE", COUNT_MISMATCH, *get_args(ErrorCode)})
 TRANSIT: Mapping[str, int] = {"MALFORMED": 400, "UNSUPPORTED_TYPE": 415, "UNSUPPORTED_ENCODING": 415}
 BUSY = frozenset({"BUSY", "STOPPING", "STORE_FAILED", "TIMEOUT", "INTERNAL"})  # what our collector may wait for
+# The codes about the way there, by which a passing refusal is known as ours.
+WAY: Mapping[str, int] = {
+    "BUSY": 503,
+    "STORE_FAILED": 503,
+    "STOPPING": 503,
+    "INTERNAL": 500,
+    "TIMEOUT": 408,
+    "UNAUTHORIZED": 401,
+    "FOREIGN_ORIGIN": 403,
+    "FOREIGN_HOST": 403,
+}
+_CODES = {**dict.fromkeys(REFUSALS, 422), **TRANSIT, **WAY, TOO_LARGE: 413}
 _PASSING = frozenset({408, 425, 429, *range(500, 600)})  # nobody's word about a batch: it may pass by itself
 OURS = frozenset({*REFUSALS, *TRANSIT, TOO_LARGE, "METHOD_NOT_ALLOWED"})  # codes of any process of ours
 _PERMISSION = frozenset({401, 403})
@@ -100,12 +112,18 @@ def _passing(answer: Answer, *, ours: bool) -> Result:
 
 
 def words(answer: Answer, *, ours: bool) -> str:
-    """Return code, title and index of a problem document, from our collector its detail too: it names fields only.
+    """Return code and index of a problem document, from our collector title and detail too: they name fields only.
 
-    Any other text, a stranger's detail included, may quote a shopper's event: it goes nowhere.
+    The code has to be one of ours, with its status: whoever writes another is a stranger, a proxy in between, and any
+    text of a stranger may quote a shopper's event. It goes nowhere.
     """
     document = answer.document() if answer.content_type == PROBLEM else {}
-    found = [word for name in ("code", "title") if isinstance(word := document.get(name), str)]
+    code = document.get("code")
+    if not isinstance(code, str) or _CODES.get(code) != answer.status or document.get("status") != answer.status:
+        return ""
+    found = [code]
+    if ours and isinstance(title := document.get("title"), str):
+        found.append(title)
     if type(index := document.get("index")) is int:
         found.append(f"at index {index}")
     if ours and isinstance(detail := document.get("detail"), str):
