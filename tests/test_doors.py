@@ -99,7 +99,7 @@ DOORS: dict[str, frozenset[str]] = {
 INNER: dict[str, frozenset[str]] = {
     "abside.serve": frozenset({"body", "connection", "handshake"}),
     "abside.snapshot": frozenset({"digests", "file", "records", "shapes"}),
-    "abside.event": frozenset({"caller", "fields", "meant", "own", "record", "timestamp"}),
+    "abside.event": frozenset({"caller", "fields", "meant", "own", "record", "shape", "timestamp"}),
     "abside.assignment": frozenset({"bucket"}),
     "abside.upstream": frozenset({"answer", "encode", "verdict"}),
     "abside.spool.write": frozenset(

@@ -87,7 +87,7 @@ class Sidecar:
         self.decisions = Listener(
             routes.decisions(self.context, settings, self.status), Bounds.of(settings), settings.allow_name
         )
-        self.fast = FastDoor(self.decisions, routes.fast(self.context, settings), journal.flush)
+        self.fast = FastDoor(self.decisions, routes.fast(self.context, settings))
         if settings.fast_path == "on":
             self.decisions.factory = self.fast
         self.metrics = Metrics(

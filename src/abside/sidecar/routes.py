@@ -10,7 +10,7 @@ import orjson
 from abside.serve.answer import Refusal, Response, Route
 from abside.sidecar.decide import handlers, intake
 from abside.sidecar.decide.batch import SLICED_BYTES
-from abside.sidecar.fast.heads import FastRoute
+from abside.sidecar.fast.heads import FastRoute, FastRoutes
 from abside.sidecar.observe.page.draw import page
 from abside.sidecar.record.journal import RETRY_AFTER_SECONDS
 from abside.spool.errors import SpoolFailed
@@ -34,9 +34,7 @@ def decisions(
     """Give the routes of the localhost API."""
 
     def assign(_: web.BaseRequest, body: bytes) -> Response:
-        answer = handlers.assign(context, body)
-        context.journal.flush()
-        return Response(200, answer)
+        return Response(200, handlers.assign(context, body))
 
     def explain(_: web.BaseRequest, body: bytes) -> Response:
         return Response(200, handlers.explain(context, body))
@@ -66,16 +64,17 @@ def decisions(
     }
 
 
-def fast(context: HandlerContext, settings: SidecarSettings) -> Mapping[bytes, FastRoute]:
-    """Give the hot routes, by path: the same functions. What waits for the disk, or is read in slices, is not there."""
-    hot = [FastRoute("/v1/assign", partial(handlers.assign, context), settings.max_assign_bytes, 200)]
+def fast(context: HandlerContext, settings: SidecarSettings) -> FastRoutes:
+    """Return the hot routes: the same functions. What waits for the disk, or is read in slices, is not among them."""
+    batch = context.journal.batch()
+    hot = [FastRoute("/v1/assign", partial(handlers.assign_within, context, batch), settings.max_assign_bytes, 200)]
     if settings.fsync != "always":
         at_once = min(settings.max_events_bytes, SLICED_BYTES)
         hot += [
             FastRoute("/v1/events", partial(intake.events, context), at_once, 202),
             FastRoute("/v1/exposures", partial(intake.exposures, context), at_once, 202),
         ]
-    return {route.path.encode(): route for route in hot}
+    return FastRoutes(tuple(hot), batch.write)
 
 
 def admin(health: Health, metrics: Metrics) -> Mapping[str, Mapping[str, Route]]:

@@ -18,7 +18,7 @@ from abside.serve.bounds import Bounds
 from abside.serve.listener import Listener, split_address
 from abside.sidecar.app import _new_loop
 from abside.sidecar.fast.fastpath import DIRECT_ANSWERS, FastDoor
-from abside.sidecar.fast.heads import FastRoute
+from abside.sidecar.fast.heads import FastRoute, FastRoutes
 from abside.snapshot import Placement, encode
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ async def test_what_comes_together_is_settled_together_and_what_comes_alone_is_a
         handled.append(body)
         return b"{}"
 
-    door = FastDoor(listener, {b"/x": FastRoute("/x", handle, 100, 200)}, lambda: settled.append(len(handled)))
+    door = FastDoor(listener, FastRoutes((FastRoute("/x", handle, 100, 200),), lambda: settled.append(len(handled))))
     pairs = [socket.socketpair() for _ in range(3)]
     sent = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
     loop = asyncio.get_running_loop()
@@ -223,7 +223,7 @@ def test_a_connection_that_comes_as_a_drain_closes_the_door_is_closed_with_it(
 ) -> None:
     async def drain() -> None:
         listener = Listener({"/x": {}}, Bounds())
-        door = FastDoor(listener, {}, lambda: None)
+        door = FastDoor(listener, FastRoutes((), lambda: None))
         listener.factory = door
         _, port = split_address(await listener.open("127.0.0.1:0"))
         listener.retiring = True

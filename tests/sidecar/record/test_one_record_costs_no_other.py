@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgpack
 import pytest
 
 from abside import event
@@ -41,7 +42,7 @@ def made_up(number: int) -> str:
         assignments=[one],
         attributes={},
     )
-    return token.seal(exposure)
+    return token.seal(msgpack.packb(event.carried(exposure))).decode()
 
 
 async def test_made_up_names_in_tokens_neither_lose_the_accounts_nor_become_labels(start: Start) -> None:
@@ -146,8 +147,9 @@ class BrokenSpool:
 def test_exposures_that_an_unexpected_error_swallowed_are_counted_as_lost() -> None:
     accounts = Accounts("b00t", {})
     journal = Journal(BrokenSpool(), accounts, event.EventIds("b00t"), lambda: NOW_US)  # type: ignore[arg-type]
-    journal.expose(b"x", (accounts.arm("exp", "treatment"),))
+    batch = journal.batch()
+    batch.add(b"x", (accounts.arm("exp", "treatment"),))
     with pytest.raises(RuntimeError):
-        journal.flush()
-    journal.flush()
+        batch.write()
+    batch.write()
     assert (accounts.lost["exposure"], accounts.arm("exp", "treatment").lost) == (1, 1)

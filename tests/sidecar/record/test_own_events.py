@@ -183,7 +183,7 @@ async def test_with_a_full_spool_assign_answers_events_are_refused_and_losses_ar
 ) -> None:
     running = await start(spool_limit=6_000, seal_seconds=0.1)
     spool, accounts = running.sidecar.spool, running.sidecar.context.journal.accounts
-    while not accounts.total_lost:
+    while not accounts.lost["exposure"]:
         assert (await running.assign(placement="pdp", user_id="u7343"))["config"]["model"] == "ranker-v2"
     await running.assign(placement="pdp", user_id="u7603")
     before = running.spooled("click")
@@ -197,8 +197,8 @@ async def test_with_a_full_spool_assign_answers_events_are_refused_and_losses_ar
     assert lost["pdp-rank-2026-11", "treatment"] >= 1
     assert lost["pdp-rank-2026-11", "control"] == 1
     status, metrics = await running.status(), await running.metrics()
-    assert status["events"]["lost"] == {"exposure": accounts.total_lost}
-    assert metrics['abside_events_lost_total{type="exposure"}'] == accounts.total_lost
+    assert status["events"]["lost"] == {"exposure": accounts.lost["exposure"]}
+    assert metrics['abside_events_lost_total{type="exposure"}'] == accounts.lost["exposure"]
     await running.assign(placement="pdp", user_id="u7343")
     assert (await running.status())["spool"]["full_events"] == status["spool"]["full_events"] + 1  # counted once
     lost["pdp-rank-2026-11", "treatment"] += 1
@@ -206,7 +206,7 @@ async def test_with_a_full_spool_assign_answers_events_are_refused_and_losses_ar
     def told() -> bool:
         statements = running.spooled("account")
         arms = {(one["experiment"], one["variant"]): one["lost"] for part in statements for one in part["exposures"]}
-        return arms == lost and statements[-1]["lost"] == dict(accounts.lost)
+        return arms == lost and statements[-1]["lost"] == {"exposure": accounts.lost["exposure"]}
 
     await until(told)
     await spool.seal()

@@ -19,10 +19,8 @@ from abside.serve.strangers import is_loopback
 from abside.sidecar.fast.heads import MAX_HEAD_BYTES, HeadCache, end_of_head, head_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from abside.serve.listener import Listener
-    from abside.sidecar.fast.heads import FastRoute, RequestHead
+    from abside.serve.listener import Listener, Response
+    from abside.sidecar.fast.heads import FastRoutes, RequestHead
 
 log = Log("abside.fastpath")
 MAX_AWAITED_BYTES = 16 * 1024  # of a body in several segments: a page's events; 1,024 connections hold 16 MB of them
@@ -40,17 +38,17 @@ class FastDoor:
     waiting for its end is time lost: most are answered at once, and one in sixteen looks whether that still holds.
     """
 
-    def __init__(self, listener: Listener, routes: Mapping[bytes, FastRoute], settle: Callable[[], None]) -> None:
+    def __init__(self, listener: Listener, fast: FastRoutes) -> None:
         self.listener = listener
-        self.routes = routes
+        self.routes = fast.routes
         self.answered = 0
         self.handed_over = 0
         self.connections: set[FastConnection] = set()
-        self.heads = HeadCache(routes)
-        self.loopback_heads = HeadCache(routes, listener.hosts)  # where a browser may have been misled by a name
+        self.heads = HeadCache(fast.routes)
+        self.loopback_heads = HeadCache(fast.routes, listener.hosts)  # where a browser may have been misled by a name
         self.end_of_head = end_of_head()
         self.keepalive_seconds = listener.bounds.keepalive_seconds
-        self._settle = settle
+        self._settle = fast.settle
         self._leaving: list[tuple[FastConnection, bytes]] = []
         self._direct = 0  # answers that may leave at once
 
@@ -277,20 +275,23 @@ class FastConnection(asyncio.Protocol):
         door = self._door
         start = head.good
         try:
-            body = head.route.handle(body)
-            head.route.good += 1
+            answer = head.handle(body)
+            if isinstance(answer, bytes):
+                head.route.good += 1
+            else:
+                answer, start = self._other(head, answer)
         except Refusal as refusal:
-            body, start = self._refused(head, refusal)
+            answer, start = self._other(head, problem(refusal))
         except Exception as exc:  # noqa: BLE001 as on the other path: a bug is a 500, never a traceback or a hang
             log.crash("handler_failed", exc)
-            body, start = self._refused(head, INTERNAL)
+            answer, start = self._other(head, problem(INTERNAL))
         door.answered += 1
         self._since = 0.0
         self._answered = True
-        door.leave(self, b"%b%d%b%b" % (start, len(body), door.end_of_head, body))
+        door.leave(self, b"%b%d%b%b" % (start, len(answer), door.end_of_head, answer))
 
-    def _refused(self, head: RequestHead, refusal: Refusal) -> tuple[bytes, bytes]:
-        answer = problem(refusal)
+    def _other(self, head: RequestHead, answer: Response) -> tuple[bytes, bytes]:
+        """Count an answer that is not the route's good one; return its body and its head."""
         self._door.listener.count(head.route.path, answer.status)
         return answer.body, head_of(answer)
 

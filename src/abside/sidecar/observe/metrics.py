@@ -179,7 +179,7 @@ class Metrics:
     def _answers(self) -> dict[tuple[str, int], int]:
         """Put together what the two paths counted."""
         found = dict(self._listener.answers)
-        for route in self._fast.routes.values():
+        for route in self._fast.routes:
             key = (route.path, route.status)
             found[key] = found.get(key, 0) + route.good
         return found

@@ -36,11 +36,6 @@ class Accounts:
         self._told: dict[ArmKey, tuple[int, int]] = {}
         self._told_totals: tuple[int, int] = (0, 0)
 
-    @property
-    def total_lost(self) -> int:
-        """How many events were lost since boot."""
-        return sum(self.lost.values())
-
     def accept(self, kind: str) -> None:
         """Count one event that is in the spool. Callers make up types: beyond a bound they are counted together."""
         if kind not in self.accepted and len(self.accepted) >= MAX_TYPES and kind not in NAMED_TYPES:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from abside import event
 from abside.event import MAX_EVENT_BYTES
@@ -32,8 +32,6 @@ class Journal:
         self.accounts = accounts
         self.ids = ids
         self.clock = clock
-        self._payloads: list[bytes] = []  # exposures of answers that have not left yet
-        self._counts: list[tuple[ArmCount, ...]] = []
         self._told_us: int | None = None  # when the log was told of a refusal
         self.ending = False  # set once, when the last seal of a drain is next
         spool.before_seal = self.account
@@ -69,35 +67,23 @@ class Journal:
             else:
                 self.accounts.accept(one["type"])
 
-    def expose(self, payload: bytes, counts: tuple[ArmCount, ...]) -> None:
-        """Take the packed exposure of an answer. `flush`, before the answer leaves, puts it into the spool."""
-        if len(payload) > MAX_EVENT_BYTES:
-            payload = event.encode(event.within_bound(event.decode(payload)))
-            if len(payload) > MAX_EVENT_BYTES:  # hundreds of arms: no frame takes it, and it must not cost the others
-                self.accounts.lose_exposure(counts)
-                return
-        self._payloads.append(payload)
-        self._counts.append(counts)
-        if len(self._payloads) >= MAX_TOGETHER:
-            self.flush()
+    def batch(self) -> ExposureBatch:
+        """Return a batch for the exposures of answers that leave together."""
+        return ExposureBatch(self)
 
-    def flush(self) -> None:
-        """Append the exposures taken. Never fails: what has no room is counted lost, by arm."""
-        if not self._payloads:
-            return
-        payloads, self._payloads = self._payloads, []
-        taken, self._counts = self._counts, []
+    def append_exposures(self, payloads: list[bytes], exposed: list[tuple[ArmCount, ...]]) -> None:
+        """Append packed exposures, each with the counts of its arms. What has no room is counted as lost, by arm."""
         try:
             refused = self.spool.append_each(payloads)
         except Exception:
-            for counts in taken:  # whatever went wrong there: what is not known to be written is counted as lost
+            for counts in exposed:  # whatever went wrong there: what is not known to be written is counted as lost
                 self.accounts.lose_exposure(counts)
             raise
         if refused is None:
-            for counts in taken:
+            for counts in exposed:
                 self.accounts.accept_exposure(counts)
             return
-        for is_in, counts in zip(refused[0], taken, strict=True):
+        for is_in, counts in zip(refused[0], exposed, strict=True):
             (self.accounts.accept_exposure if is_in else self.accounts.lose_exposure)(counts)
         self._refused(refused[1])
 
@@ -129,3 +115,44 @@ class Journal:
                 self.ending = False
             statements.append(event.encode(statement))
         return statements
+
+
+class ExposureBatch:
+    """Exposures of answers that leave together: one call of the spool takes them all.
+
+    Whoever owns a batch calls `write` before the first of those answers leaves. As a context manager it writes at the
+    end of its block.
+    """
+
+    __slots__ = ("_counts", "_journal", "_payloads")
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._payloads: list[bytes] = []
+        self._counts: list[tuple[ArmCount, ...]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.write()
+
+    def add(self, payload: bytes, counts: tuple[ArmCount, ...]) -> None:
+        """Take the packed exposure of an answer."""
+        if len(payload) > MAX_EVENT_BYTES:
+            payload = event.encode(event.within_bound(event.decode(payload)))
+            if len(payload) > MAX_EVENT_BYTES:  # hundreds of arms: no frame takes it, and it must not cost the others
+                self._journal.accounts.lose_exposure(counts)
+                return
+        self._payloads.append(payload)
+        self._counts.append(counts)
+        if len(self._payloads) >= MAX_TOGETHER:
+            self.write()
+
+    def write(self) -> None:
+        """Append what was taken to the spool."""
+        if not self._payloads:
+            return
+        payloads, self._payloads = self._payloads, []
+        exposed, self._counts = self._counts, []
+        self._journal.append_exposures(payloads, exposed)

@@ -51,7 +51,6 @@ class Shipper:
             self._backlog.growth = 1
         self._upstream = upstream
         self._settings = settings
-        self._now_us = now_us
         self._host = host_in_ids(settings.host)
         self._patience = Patience(settings, self.stats, now_us)
         self._rejected: tuple[str, int] = ("", 0)  # the batch at hand, and how often it was rejected
@@ -59,12 +58,6 @@ class Shipper:
         self._unread: dict[str, int] = {}  # segments, and how often in a row each could not be read
         self._turn = asyncio.Lock()
         self._draining = asyncio.Event()
-
-    @property
-    def oldest_seconds(self) -> float:
-        """The age of the oldest segment that waits, 0 when none does."""
-        oldest = self._backlog.oldest()
-        return 0.0 if oldest is None else max(0.0, (self._now_us() - oldest.written_us) / 1_000_000)
 
     async def run(self) -> None:
         """Ship until the drain begins."""
