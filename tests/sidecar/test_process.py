@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import time
@@ -16,6 +17,8 @@ import orjson
 import pytest
 
 from abside import snapshot
+from abside.sidecar.app import GC_YOUNG_OBJECTS, _run
+from abside.sidecar.settings import SidecarSettings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 MARKER = "shopper-4711"
 DEADLINE_SECONDS = 20.0
+IN_FLIGHT = GC_YOUNG_OBJECTS // 2  # objects that live at once; the usual threshold is 700
 
 
 @pytest.fixture
@@ -280,3 +284,24 @@ async def test_a_removed_lock_ends_it_with_a_word_and_exit_1_and_all_it_accepted
     assert len(acked) > 10
     assert set(acked) <= set(found)
     assert max(found.values()) == 1
+
+
+async def test_once_it_listens_the_collector_of_cycles_stays_off_its_hot_path(
+    tmp_path: Path, published: Path, until: Callable[..., Awaitable[None]]
+) -> None:
+    before, usual = gc.get_threshold(), gc.get_freeze_count()
+    doors: dict[str, Any] = {"listen": ("127.0.0.1:0",), "admin": "127.0.0.1:0", "linger_seconds": 0.0}
+    settings = SidecarSettings(snapshot=published, spool=tmp_path / "spool", **doors)
+    running = asyncio.get_running_loop().create_task(_run(settings))
+    try:
+        await until(lambda: gc.get_threshold()[0] == GC_YOUNG_OBJECTS or running.done())
+        assert gc.get_freeze_count() > usual, "what start-up made is never looked at again"
+        collections = gc.get_stats()[0]["collections"]
+        in_flight: list[list[int]] = [[] for _ in range(IN_FLIGHT)]
+        assert gc.get_stats()[0]["collections"] == collections, f"{len(in_flight):,} objects start no collection"
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await asyncio.wait_for(running, DEADLINE_SECONDS) == 0
+    finally:
+        running.cancel()
+        gc.set_threshold(*before)
+        gc.unfreeze()

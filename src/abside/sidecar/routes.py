@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from abside.sidecar.record.journal import RETRY_AFTER_SECONDS
 from abside.spool.errors import SpoolFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator
 
     from aiohttp import web
 
@@ -26,6 +27,32 @@ if TYPE_CHECKING:
     from abside.sidecar.settings import SidecarSettings
 
 JSON_TYPES = frozenset({"application/json"})
+
+
+class Paths(Mapping[str, Mapping[str, Route]]):
+    """Routes by path. A path that ends in a parameter, as `/v1/flags/{key}`, is found for every value of it.
+
+    Only the written paths are in the table (`in`, iteration): answers are counted by these, never by a caller's value.
+    """
+
+    def __init__(self, routes: Mapping[str, Mapping[str, Route]]) -> None:
+        self._routes = routes
+        self._prefixes = {path.partition("{")[0]: path for path in routes if path.endswith("}")}
+
+    def __getitem__(self, path: str) -> Mapping[str, Route]:
+        if path in self._routes:
+            return self._routes[path]
+        prefix, slash, parameter = path.rpartition("/")
+        return self._routes[self._prefixes[prefix + slash] if parameter else path]
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._routes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._routes)
+
+    def __len__(self) -> int:
+        return len(self._routes)
 
 
 def decisions(
@@ -54,7 +81,7 @@ def decisions(
         shown = orjson.loads(status().body)  # what scripts are told, and nothing else
         return page(shown, context.clock(), find=asked.get("find", ""), refresh=asked.get("refresh") != "off")
 
-    return {
+    routes = {
         "/": {"GET": Route(people)},
         "/v1/assign": {"POST": Route(assign, settings.max_assign_bytes, JSON_TYPES)},
         "/v1/explain": {"POST": Route(explain, settings.max_assign_bytes, JSON_TYPES)},
@@ -62,6 +89,7 @@ def decisions(
         "/v1/exposures": {"POST": Route(exposures, settings.max_events_bytes, JSON_TYPES)},
         "/v1/status": {"GET": Route(lambda _request, _body: status())},
     }
+    return Paths(routes)
 
 
 def fast(context: HandlerContext, settings: SidecarSettings) -> FastRoutes:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -14,6 +15,7 @@ from abside import __version__
 from abside.sidecar.active.current import Cell
 from abside.sidecar.observe.health import Health
 from abside.sidecar.observe.metrics import RENDER_SECONDS, SLICE_SERIES
+from abside.sidecar.observe.status import status as status_of
 from abside.sidecar.record.accounts import ArmCount
 from abside.snapshot import BASIS_POINTS, Experiment, Placement, Step, Variant, assemble
 from abside.spool.errors import SpoolFailed
@@ -85,6 +87,18 @@ async def test_status_says_what_is_in_force_how_old_it_is_and_where_the_events_a
     assert 0 < status["spool"]["used_bytes"] < status["spool"]["limit_bytes"] == 256 * 2**20
     assert status["upstream"] is None
     assert "qa-user-1" not in str(status)
+
+
+async def test_the_age_of_the_oldest_batch_that_waits_is_in_the_status(start: Start) -> None:
+    running = await start()
+    sidecar = running.sidecar
+    assert (await running.status())["spool"]["oldest_age_seconds"] is None
+    await running.assign(placement="pdp", user_id="u1")
+    await sidecar.spool.seal()
+    written_us = sidecar.spool.sealed()[0].written_us
+    later = replace(sidecar.context, clock=lambda: written_us + 90_000_000)
+    shown = orjson.loads(status_of(later, None, sidecar.supervisor, draining=False).body)
+    assert shown["spool"]["oldest_age_seconds"] == 90.0
 
 
 @pytest.mark.parametrize(

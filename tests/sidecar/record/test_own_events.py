@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abside import event, snapshot
+from abside.sidecar import routes
+from abside.sidecar.decide import handlers
 from abside.sidecar.record.accounts import MAX_ARMS, MAX_KEPT_ARMS, MAX_TYPES, OTHER_TYPES, Accounts, ArmCount
 from abside.snapshot import Experiment, Placement, Variant, assemble
 from abside.spool.frame import good_frames
@@ -329,3 +331,24 @@ async def test_a_clock_that_went_back_does_not_silence_the_log(start: Start, cap
     now_us -= 86_400_000_000
     await running.post("/v1/events", [{"type": "click", "user_id": "u1", "item_id": "a"}])
     assert caplog.text.count("spool_refuses") == 2
+
+
+async def test_whoever_calls_assign_finds_its_exposures_in_the_spool_when_it_returns(start: Start) -> None:
+    running = await start()
+    context = running.sidecar.context
+    handlers.assign(context, b'{"placement":"pdp","user_id":"u7343"}')
+    assert [one["placement"] for one in running.spooled("exposure")] == ["pdp"]
+    both = b'{"placements":["pdp","newsfeed"],"user_id":"u7343","session_id":"s1","expose":true}'
+    handlers.assign(context, both)
+    assert [one["placement"] for one in running.spooled("exposure")] == ["pdp", "pdp", "newsfeed"]
+
+
+async def test_the_hot_routes_come_with_what_writes_the_exposures_of_all_that_came_together(start: Start) -> None:
+    running = await start()
+    hot = routes.fast(running.sidecar.context, running.sidecar.settings)
+    assign = next(route for route in hot.routes if route.path == "/v1/assign")
+    for user in (b"u1", b"u2"):
+        assign.handle(b'{"placement":"pdp","user_id":"%b"}' % user)
+    assert running.spooled("exposure") == []
+    hot.settle()
+    assert [one["user_id"] for one in running.spooled("exposure")] == ["u1", "u2"]

@@ -149,7 +149,11 @@ class PreparedAnswer:
         own_id = _FIXSTR[len(event_id)] + event_id
         ts = b"\xcf" + now_us.to_bytes(8, "big")  # as msgpack packs every time of this century
         user, session = _text(subject.user_id), _text(subject.session_id)
-        units = self._units(arms, subject, user, session)
+        if self._same_kind and subject.unit is not None:
+            kind = subject.unit[0]
+            units = (_UNIT_TYPE[kind] + (user if kind == "user" else session)).join(arms)
+        else:
+            units = self._units(arms, subject)
         logged = _pack(attributes) if attributes else _NO_ATTRIBUTES
         ids = (to_user, user, to_session, session, to_again, own_id)
         return b"".join((start, own_id, to_ts, ts, to_seen, ts, *ids, units, logged, end))
@@ -159,16 +163,17 @@ class PreparedAnswer:
         filled = self._filled_tokens[bot] or self._fill_token(bot)
         start, to_user, to_session, arms, end = filled
         user, session = _text(subject.user_id), _text(subject.session_id)
-        units = self._units(arms, subject, user, session)
+        if self._same_kind and subject.unit is not None:
+            kind = subject.unit[0]
+            units = (_UNIT_TYPE[kind] + (user if kind == "user" else session)).join(arms)
+        else:
+            units = self._units(arms, subject)
         logged = _pack(attributes) if attributes else _NO_ATTRIBUTES
         own_id = _FIXSTR[len(event_id)] + event_id
         return b"".join((start, own_id, to_user, user, to_session, session, units, logged, end))
 
-    def _units(self, arms: list[bytes], subject: Subject, user: bytes, session: bytes) -> bytes:
-        """Put each arm's unit between the arms."""
-        if self._same_kind and subject.unit is not None:
-            kind = subject.unit[0]
-            return (_UNIT_TYPE[kind] + (user if kind == "user" else session)).join(arms)
+    def _units(self, arms: list[bytes], subject: Subject) -> bytes:
+        """Put the unit of each arm, which may be of two kinds, between the arms."""
         return arms[0] + b"".join(
             [_unit(arm.unit_of(subject)) + after for arm, after in zip(self.arms, arms[1:], strict=True)]
         )

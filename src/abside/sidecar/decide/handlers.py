@@ -115,14 +115,11 @@ def _part(
         return prepared, NOT_EXPOSED if request.expose else NO_TOKEN, subject
     event_id = journal.ids.next().encode()
     logged = current.attributes_to_log(subject.attributes) if current.logged else None
-    if not request.expose:
-        return (
-            prepared,
-            b',"exposure_token":"%b"' % _token(prepared, event_id, subject, logged, bot=request.bot),
-            subject,
-        )
-    batch.add(prepared.exposure(event_id, context.clock(), subject, logged, bot=request.bot), prepared.counts)
-    return prepared, b',"exposure_id":"' + event_id + b'"', subject
+    if request.expose:
+        batch.add(prepared.exposure(event_id, context.clock(), subject, logged, bot=request.bot), prepared.counts)
+        return prepared, b',"exposure_id":"' + event_id + b'"', subject
+    sealed = _token(prepared, event_id, subject, logged, bot=request.bot)
+    return prepared, b',"exposure_token":"' + sealed + b'"', subject
 
 
 def _token(
