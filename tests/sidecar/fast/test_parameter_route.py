@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from abside.serve.listener import Bounds, Listener, Refusal, Response, Route, split_address
+from abside.serve.answer import Refusal, Response, Route
+from abside.serve.bounds import Bounds
+from abside.serve.listener import Listener, split_address
 from abside.sidecar.fast.fastpath import FastDoor
 from abside.sidecar.fast.heads import FastRoute, FastRoutes, HeadCache
 from abside.sidecar.routes import Paths

@@ -97,7 +97,8 @@ async def test_the_age_of_the_oldest_batch_that_waits_is_in_the_status(start: St
     await sidecar.spool.seal()
     written_us = sidecar.spool.sealed()[0].written_us
     later = replace(sidecar.context, clock=lambda: written_us + 90_000_000)
-    shown = orjson.loads(status_of(later, None, sidecar.supervisor, draining=False).body)
+    answer = status_of(later, None, sidecar.supervisor, sidecar.health, sidecar.settings.snapshot)
+    shown = orjson.loads(answer.body)
     assert shown["spool"]["oldest_age_seconds"] == 90.0
 
 

@@ -19,7 +19,8 @@ from abside.serve.strangers import is_loopback
 from abside.sidecar.fast.heads import MAX_HEAD_BYTES, HeadCache, end_of_head, head_of
 
 if TYPE_CHECKING:
-    from abside.serve.listener import Listener, Response
+    from abside.serve.answer import Response
+    from abside.serve.listener import Listener
     from abside.sidecar.fast.heads import FastRoutes, RequestHead
 
 log = Log("abside.fastpath")
