@@ -102,9 +102,9 @@ async def test_a_signal_drains_it_under_load_and_it_exits_0_with_all_it_accepted
     assert events[-1]["accepted"]["click"] == len(acked)
     assert events[-1]["accepted"]["exposure"] == sum(one["type"] == "exposure" for one in events)
     assert [path.suffix for path in (tmp_path / "spool" / "q").iterdir()] == [".seg"]
-    said = "".join(process.lines)
-    assert MARKER not in said
-    assert "Traceback" not in said
+    logged = "".join(process.lines)
+    assert MARKER not in logged
+    assert "Traceback" not in logged
     assert [line.split()[3] for line in process.lines][-2:] == ["draining", "drained"]
 
 
@@ -259,7 +259,7 @@ async def test_strangers_who_take_every_descriptor_lock_nobody_out_and_keep_noth
 
 
 def cpu_seconds(pid: int) -> float:
-    """Give what a process used of a processor since its start."""
+    """Return what a process used of a processor since its start."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -1,4 +1,4 @@
-"""Events of callers, checked at the door: outcomes that carry no variant, for the join finds it."""
+"""Events of callers, checked at the door. They carry no variant: the join finds it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def from_caller(
     now_us: int,
     callers_us: int | None = None,
 ) -> EventMap:
-    """Check a caller's event and give the map to store. Units are already parsed (assignment's rule).
+    """Check a caller's event and return the map to store. Units are already parsed (assignment's rule).
 
     `now_us` becomes `seen_ts`, and `ts` where the caller gave none or one in the future. `callers_us` is now by the
     clock that callers agree on, where it is known: a time is too old or too far ahead only by both. `event_id` is

@@ -107,7 +107,7 @@ def _scalar(path: str, value: Any) -> Any:
 
 
 def _string(path: str, value: str) -> str:
-    """Take any text that UTF-8 can carry; the event's own bound holds its length."""
+    """Take any text that UTF-8 can carry; the event's own bound limits its length."""
     try:
         value.encode()
     except UnicodeEncodeError as exc:
@@ -116,7 +116,7 @@ def _string(path: str, value: str) -> str:
 
 
 def _too_long(value: Any) -> str:
-    """Say of a number that came as an integer of more than 64 bits what to do with it."""
+    """Return the remedy for a number that came as an integer of more than 64 bits, "" for any other."""
     beyond = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) >= FIRST_INEXACT
     return " beyond 64 bits: send it as a string" if beyond else ""
 

@@ -1,4 +1,4 @@
-"""The sidecar's composition root: what stands on what, how it starts, and how it ends."""
+"""The sidecar's composition root: what is built of what, how it starts, and how it ends."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class Sidecar:
         log.info("listening", decisions=self.addresses, admin=self.admin_address, revision=revision)
 
     def status(self) -> Response:
-        """Give `GET /v1/status`."""
+        """Return `GET /v1/status`."""
         return status(self.context, self.shipper, self.supervisor, self.health, self.settings.snapshot)
 
     async def drain(self) -> None:
@@ -187,7 +187,7 @@ class Sidecar:
     async def _tell(self) -> None:
         while True:
             await asyncio.sleep(TELL_SECONDS)
-            self.context.configs.tell()
+            self.context.configs.write()
             self._report_absence()
 
     def _report_absence(self) -> None:
@@ -265,5 +265,5 @@ def _spool_settings(settings: SidecarSettings) -> SpoolSettings:
         seal_bytes=settings.seal_bytes,
         seal_events=settings.seal_events,
         seal_seconds=settings.seal_seconds,
-        fsync=settings.fsync,  # type: ignore[arg-type]  # one_of held the words
+        fsync=settings.fsync,  # type: ignore[arg-type]  # one_of has checked it
     )

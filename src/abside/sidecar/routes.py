@@ -58,7 +58,7 @@ class Paths(Mapping[str, Mapping[str, Route]]):
 def decisions(
     context: HandlerContext, settings: SidecarSettings, status: Callable[[], Response]
 ) -> Mapping[str, Mapping[str, Route]]:
-    """Give the routes of the localhost API."""
+    """Return the routes of the localhost API."""
 
     def assign(_: web.BaseRequest, body: bytes) -> Response:
         return Response(200, handlers.assign(context, body))
@@ -78,7 +78,7 @@ def decisions(
 
     def people(request: web.BaseRequest, _: bytes) -> Response:
         asked = request.query
-        shown = orjson.loads(status().body)  # what scripts are told, and nothing else
+        shown = orjson.loads(status().body)  # what scripts see, and nothing else
         return page(shown, context.clock(), find=asked.get("find", ""), refresh=asked.get("refresh") != "off")
 
     routes = {
@@ -106,7 +106,7 @@ def fast(context: HandlerContext, settings: SidecarSettings) -> FastRoutes:
 
 
 def admin(health: Health, metrics: Metrics) -> Mapping[str, Mapping[str, Route]]:
-    """Give the routes of the admin listener: health and metrics, nothing of a shopper."""
+    """Return the routes of the admin listener: health and metrics, nothing of a shopper."""
     return {
         "/livez": {"GET": Route(lambda _request, _body: health.livez(), probe=True)},
         "/startupz": {"GET": Route(lambda _request, _body: health.startupz(), probe=True)},
@@ -116,7 +116,7 @@ def admin(health: Health, metrics: Metrics) -> Mapping[str, Mapping[str, Route]]
 
 
 async def _durable(context: HandlerContext, answer: Response) -> Response:
-    """Hold an acceptance back until it is as durable as the fsync policy promises. Assign never waits for that."""
+    """Return the answer once the events are as durable as the fsync policy promises. Assign never waits for that."""
     try:
         await context.journal.spool.synced()
     except SpoolFailed as exc:

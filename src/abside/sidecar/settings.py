@@ -10,7 +10,7 @@ from abside.environ import host_name, integer, listed, log_level, one_of, second
 
 @dataclass(frozen=True, slots=True)
 class SidecarSettings:
-    """All the sidecar can be told. Sizes are bytes, times seconds."""
+    """The settings of the sidecar. Sizes are bytes, times seconds."""
 
     snapshot: Path = setting(MISSING, "the snapshot file the agent publishes", Path)
     spool: Path = setting(MISSING, "directory of accepted events not yet shipped", Path)

@@ -46,7 +46,7 @@ class Case:
 
 
 def nested(levels: int) -> bytes:
-    """Give a body whose JSON is so many levels deep."""
+    """Return a body whose JSON is so many levels deep."""
     inside = levels - 2
     head = b'{"placement":"pdp","user_id":"u1","attributes":{"a":'
     return head + b"[" * inside + b"1" + b"]" * inside + b"}}"
@@ -294,7 +294,7 @@ ROUTES: list[Case] = [
 
 
 def check_problem(status: int, headers: Any, body: bytes, case: Case) -> None:
-    """Hold a problem document against its shape, and against what it must not hold."""
+    """Check the shape of a problem document, and that it does not contain what it must not."""
     assert status == case.status, body
     assert headers["Content-Type"] == "application/problem+json"
     problem = orjson.loads(body)

@@ -315,7 +315,7 @@ async def test_broken_clients_are_let_go_and_nobody_else_feels_them(
         return int((place / "status").read_text().partition("VmRSS:")[2].split()[0])
 
     async def broken(sent: bytes, number: int) -> None:
-        """Say something, perhaps byte by byte, and end by a close, a reset, or silence."""
+        """Send something, perhaps byte by byte, and end by a close, a reset, or silence."""
         _, writer = await asyncio.open_connection(host, int(port))
         try:
             for byte in sent[:20] if number % 4 == 0 else b"":

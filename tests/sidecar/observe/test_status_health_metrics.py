@@ -97,13 +97,12 @@ async def test_the_age_of_the_oldest_batch_that_waits_is_in_the_status(start: St
     await sidecar.spool.seal()
     written_us = sidecar.spool.sealed()[0].written_us
     later = replace(sidecar.context, clock=lambda: written_us + 90_000_000)
-    answer = status_of(later, None, sidecar.supervisor, sidecar.health, sidecar.settings.snapshot)
-    shown = orjson.loads(answer.body)
+    shown = orjson.loads(status_of(later, None, sidecar.supervisor, sidecar.health, sidecar.settings.snapshot).body)
     assert shown["spool"]["oldest_age_seconds"] == 90.0
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "effective"),
     [
         ({"status": "draft"}, "draft"),
         ({"status": "ended"}, "ended"),
@@ -116,11 +115,11 @@ async def test_the_age_of_the_oldest_batch_that_waits_is_in_the_status(start: St
     ],
 )
 async def test_the_effective_status_takes_pause_schedule_and_status_together(
-    start: Start, world: World, changes: dict[str, Any], said: str
+    start: Start, world: World, changes: dict[str, Any], effective: str
 ) -> None:
     running = await start(world.snapshot(pdp_rank_2026_11=changes))
     shown = (await running.status())["experiments"]["pdp-rank-2026-11"]
-    assert (shown["status"], shown["pause"]) == (said, changes.get("pause"))
+    assert (shown["status"], shown["pause"]) == (effective, changes.get("pause"))
 
 
 @pytest.mark.parametrize(

@@ -35,13 +35,14 @@ async def test_a_revision_that_comes_into_force_is_told_with_what_each_experimen
         pdp_rank_2026_11={"steps": (snapshot.Step(0, 2000),)}, feed_ramp={"pause": "carts broken"}
     )
     running = await start(published)
-    (told,) = running.spooled("config")
-    assert told.keys() == {
+    (written,) = running.spooled("config")
+    assert written.keys() == {
         *("event_id", "type", "ts", "seen_ts", "user_id", "session_id"),
         *("revision", "source", "part", "parts", "experiments"),
     }
-    assert (told["revision"], told["source"], told["part"], told["parts"]) == (published.head.revision, SOURCE, 1, 1)
-    by_id = {one["experiment"]: one for one in told["experiments"]}
+    head = (written["revision"], written["source"], written["part"], written["parts"])
+    assert head == (published.head.revision, SOURCE, 1, 1)
+    by_id = {one["experiment"]: one for one in written["experiments"]}
     assert by_id["pdp-rank-2026-11"] == {
         "experiment": "pdp-rank-2026-11",
         "status": "running",
@@ -61,8 +62,8 @@ async def test_each_new_revision_and_each_scheduled_change_is_told(start: Start,
     running.publish(other)
     await running.sidecar.follower.look()
     await running.sidecar.follower.look()
-    told = [one["revision"] for one in running.spooled("config")]
-    assert told == [world.snapshot().head.revision, other.head.revision]
+    written = [one["revision"] for one in running.spooled("config")]
+    assert written == [world.snapshot().head.revision, other.head.revision]
 
 
 async def test_a_merged_configuration_is_told_once_by_its_id_whatever_the_revision(start: Start, world: World) -> None:
@@ -85,18 +86,18 @@ async def test_a_merged_configuration_is_told_once_by_its_id_whatever_the_revisi
     running.publish(world.snapshot(pdp_badge={"name": "A third name"}))
     await running.sidecar.follower.look()
     await running.assign(placement="pdp", user_id="u7603")
-    told = [one for one in running.spooled("config") if "placements" in one]
-    assert len(told) == 4
-    assert told[-1]["revision"] != told[0]["revision"]
-    assert told[-1]["placements"] == told[0]["placements"]
+    written = [one for one in running.spooled("config") if "placements" in one]
+    assert len(written) == 4
+    assert written[-1]["revision"] != written[0]["revision"]
+    assert written[-1]["placements"] == written[0]["placements"]
 
 
 async def test_a_configuration_that_no_event_can_hold_is_told_without_its_values(start: Start) -> None:
     large = assemble({}, [Placement("pdp", {"text": "x" * 70_000})], written_at_us=NOW_US)
     running = await start(large)
     answer = await running.assign(placement="pdp", user_id="u1")
-    (told,) = [one for one in running.spooled("config") if "placements" in one]
-    assert told["placements"] == [
+    (written,) = [one for one in running.spooled("config") if "placements" in one]
+    assert written["placements"] == [
         {"placement": "pdp", "config_id": answer["config_id"], "config": None, "oversize": True}
     ]
 
@@ -118,10 +119,10 @@ async def test_many_experiments_are_told_in_parts_that_a_receiver_takes(start: S
         for number in range(100)
     ]
     running = await start(assemble({}, [Placement("pdp", {}), *many], written_at_us=NOW_US))
-    told = running.spooled("config")
-    assert [(one["part"], one["parts"]) for one in told] == [(number, 5) for number in range(1, 6)]
-    assert [one["experiment"] for part in told for one in part["experiments"]] == [one.id for one in many]
-    assert max(len(event.encode(one)) for one in told) <= event.MAX_EVENT_BYTES
+    written = running.spooled("config")
+    assert [(one["part"], one["parts"]) for one in written] == [(number, 5) for number in range(1, 6)]
+    assert [one["experiment"] for part in written for one in part["experiments"]] == [one.id for one in many]
+    assert max(len(event.encode(one)) for one in written) <= event.MAX_EVENT_BYTES
 
 
 async def test_an_account_stands_at_the_end_of_each_segment_cumulative_and_with_the_arms_that_changed(
@@ -174,10 +175,10 @@ async def test_at_the_end_all_arms_are_told_however_many_there_are(start: Start)
     for number in range(2 * MAX_ARMS + 7):
         accounts.accept_exposure([accounts.arm(f"e{number}", "control")])
     await running.sidecar.drain()
-    told = running.spooled("account")
-    assert [len(one["exposures"]) for one in told] == [MAX_ARMS, MAX_ARMS, 7]
-    assert [one.get("clean_end") for one in told] == [None, None, True]
-    assert len({one["experiment"] for part in told for one in part["exposures"]}) == 2 * MAX_ARMS + 7
+    written = running.spooled("account")
+    assert [len(one["exposures"]) for one in written] == [MAX_ARMS, MAX_ARMS, 7]
+    assert [one.get("clean_end") for one in written] == [None, None, True]
+    assert len({one["experiment"] for part in written for one in part["exposures"]}) == 2 * MAX_ARMS + 7
 
 
 async def test_with_a_full_spool_assign_answers_events_are_refused_and_losses_are_counted_and_told_when_there_is_room(
@@ -205,12 +206,12 @@ async def test_with_a_full_spool_assign_answers_events_are_refused_and_losses_ar
     assert (await running.status())["spool"]["full_events"] == status["spool"]["full_events"] + 1  # counted once
     lost["pdp-rank-2026-11", "treatment"] += 1
 
-    def told() -> bool:
+    def written() -> bool:
         statements = running.spooled("account")
         arms = {(one["experiment"], one["variant"]): one["lost"] for part in statements for one in part["exposures"]}
         return arms == lost and statements[-1]["lost"] == {"exposure": accounts.lost["exposure"]}
 
-    await until(told)
+    await until(written)
     await spool.seal()
     for segment in spool.sealed():
         await spool.backlog.acknowledge(segment)
@@ -276,23 +277,23 @@ steps = st.lists(
 @given(steps)
 def test_the_last_word_on_each_arm_is_its_count(story: list[tuple[str, list[tuple[str, str]]]]) -> None:
     accounts = Accounts("b", {})
-    heard: dict[tuple[str, str], tuple[int, int]] = {}
+    reported: dict[tuple[str, str], tuple[int, int]] = {}
     totals: tuple[Any, Any] = ({}, {})
     for what, touched in [*story, ("tell", [])]:
         if what == "accept":
             accounts.accept_exposure([accounts.arm(*arm) for arm in touched])
         elif what == "lose":
             accounts.lose_exposure([accounts.arm(*arm) for arm in touched])
-        elif accounts.untold():
+        elif accounts.has_changed():
             statement = accounts.statement(event_id="b-1", now_us=NOW_US)
-            accounts.told(statement)
+            accounts.mark_stated(statement)
             for one in statement["exposures"]:
                 arm = (one["experiment"], one["variant"])
-                assert heard.get(arm) != (one["accepted"], one["lost"])  # only those that changed
-                heard[arm] = (one["accepted"], one["lost"])
+                assert reported.get(arm) != (one["accepted"], one["lost"])  # only those that changed
+                reported[arm] = (one["accepted"], one["lost"])
             totals = (statement["accepted"], statement["lost"])
-    assert not accounts.untold()
-    assert heard == {arm: (count.accepted, count.lost) for arm, count in accounts.arms.items()}
+    assert not accounts.has_changed()
+    assert reported == {arm: (count.accepted, count.lost) for arm, count in accounts.arms.items()}
     assert totals == (dict(accounts.accepted), dict(accounts.lost))
 
 

@@ -31,7 +31,7 @@ PAYLOADS = [b"\x81\xa1n" + bytes([number]) for number in range(8)]
 
 
 class Store:
-    """An upstream that keeps what it is sent, by id, and first gives the answers it was told to give."""
+    """An upstream that keeps what it is sent, by id, and first gives the answers it was built with."""
 
     takes_large = True
 
@@ -484,7 +484,7 @@ def test_waits_are_jittered_bounded_and_never_shorter_than_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "told"),
+    ("host", "cleaned"),
     [
         ("rec-service-7d9f-x2x", "rec-service-7d9f-x2x"),
         ("../../etc", "etc"),
@@ -494,5 +494,5 @@ def test_waits_are_jittered_bounded_and_never_shorter_than_asked_for() -> None:
         ("h" * 300, "h" * 40),
     ],
 )
-def test_a_host_is_made_fit_for_a_batch_id(host: str, told: str) -> None:
-    assert host_in_ids(host) == told
+def test_a_host_is_made_fit_for_a_batch_id(host: str, cleaned: str) -> None:
+    assert host_in_ids(host) == cleaned

@@ -1,7 +1,7 @@
-"""Prepared bytes: what the arms and the revision fix of an answer and of its exposure is encoded once, not per request.
+"""Prepared bytes: the parts of an answer and its exposure that arms and revision fix are encoded once, not per request.
 
-A placement with a few experiments has few distinct outcomes, one for each combination of arms; an outcome's bytes are
-put together when its combination is first met. They are cut from what the encoders themselves write, with marks in the
+A placement with a few experiments has few distinct answers, one for each combination of arms; an answer's bytes are
+put together when its combination is first met. They are cut from the output of the encoders, with marks in the
 places that a request fills, so they cannot differ from it.
 """
 
@@ -28,7 +28,7 @@ MAX_PREPARED = 1024  # of a placement, as many as it keeps merged configurations
 MAX_PREPARED_BYTES = 4 * 2**20  # of their answers: large configurations must not grow with the combinations
 NULL = b"null"
 # What is fixed of an exposure, up to each place that a request fills: event id, ts, seen_ts, user id, session id,
-# exposure id; then around the units, one for each arm; then what stands behind the attributes.
+# exposure id; then around the units, one for each arm; then what follows the attributes.
 Filled: TypeAlias = tuple[bytes, bytes, bytes, bytes, bytes, bytes, list[bytes], bytes]
 
 
@@ -46,7 +46,7 @@ ExposureTemplates: TypeAlias = tuple[ExposureTemplate, ExposureTemplate]  # of s
 
 
 class AnswerCache:
-    """One placement under one revision, and the outcomes met so far. `pinnable`: an answer shows its unit."""
+    """One placement under one revision, and the answers prepared so far. `pinnable`: an answer shows its unit."""
 
     __slots__ = ("_arms", "_prepared", "_prepared_bytes", "_templates", "pinnable", "plan", "revision")
 
@@ -60,7 +60,7 @@ class AnswerCache:
         self._prepared_bytes = 0
 
     def prepared(self, arms: tuple[Arm, ...], accounts: Accounts) -> PreparedAnswer:
-        """Give the prepared bytes for these arms, made when they are first met."""
+        """Return the prepared bytes for these arms; they are made when the arms are first met."""
         known = self._prepared.get(arms)
         if known is None:
             known = self._made(arms, accounts)
@@ -96,7 +96,7 @@ class EncodedArm:
 
 
 class PreparedAnswer:
-    """One combination of arms at one placement under one revision. `told`: its configuration stands in an event."""
+    """One combination of arms at one placement under one revision. `config_logged`: an event contains its config."""
 
     __slots__ = (
         "_encoded",
@@ -107,11 +107,11 @@ class PreparedAnswer:
         "arms",
         "config",
         "config_id",
+        "config_logged",
         "counts",
         "lone",
         "part",
         "rest",
-        "told",
     )
 
     def __init__(
@@ -127,7 +127,7 @@ class PreparedAnswer:
         self.config = merged.config
         self.config_id = merged.config_id
         self.counts = tuple(one.count for one in encoded)
-        self.told = False
+        self.config_logged = False
         head = {"placement": plan.placement.id}
         self.lone = orjson.dumps({**head, "revision": revision, "config_id": merged.config_id})[:-1]
         self.part = orjson.dumps({**head, "config_id": merged.config_id})[:-1]
@@ -143,7 +143,7 @@ class PreparedAnswer:
     def exposure(
         self, event_id: bytes, now_us: int, subject: Subject, attributes: Mapping[str, Any] | None, *, bot: bool
     ) -> bytes:
-        """Give the packed exposure event; `event_id` has fewer than 32 bytes. There is at least one arm."""
+        """Return the packed exposure event; `event_id` has fewer than 32 bytes. There is at least one arm."""
         filled = self._filled[bot] or self._fill(bot)
         start, to_ts, to_seen, to_user, to_session, to_again, arms, end = filled
         own_id = _FIXSTR[len(event_id)] + event_id
@@ -203,7 +203,7 @@ _FIXSTR: list[bytes] = [bytes([0xA0 | size]) for size in range(32)]
 
 
 def _text(text: str | None) -> bytes:
-    """Give msgpack of a text or null; for what ids are, quicker than the library's call."""
+    """Return msgpack of a text or null; for texts as short as ids, faster than the library's call."""
     if text is None:
         return _NONE
     raw = text.encode()
@@ -214,7 +214,7 @@ def _text(text: str | None) -> bytes:
 
 
 def _unit(unit: UnitId | None) -> bytes:
-    kind, unit_id = unit or ("user", "")  # an arm was given, so there is a unit
+    kind, unit_id = unit or ("user", "")  # there is an arm, so there is a unit
     return _UNIT_TYPE[kind] + _text(unit_id)
 
 

@@ -1,4 +1,4 @@
-"""The decisions: plain functions from (desk, body) to the answer's body. They know no socket: any door can call them.
+"""The decisions: plain functions from (context, body) to the answer's body. They know no socket.
 
 A request reads the current snapshot once. Exposures are in the spool before the answer leaves; no room for them never
 costs the shopper an answer.
@@ -38,7 +38,7 @@ NOT_READY_RETRY_SECONDS = 1  # the agent publishes within a second of its start
 
 @dataclass(frozen=True, slots=True)
 class HandlerContext:
-    """What the handlers work with; one per process. `clock` gives µs UTC."""
+    """What the handlers work with; one per process. `clock` returns µs UTC."""
 
     cell: Cell
     journal: Journal
@@ -66,20 +66,20 @@ def assign_within(context: HandlerContext, batch: ExposureBatch, body: bytes) ->
     if not request.several:
         cache = current.caches.get(request.placement)
         if cache is None or request.force:
-            (cache,) = _shelves(current, request)
+            (cache,) = _caches_of(current, request)
         return _lone(cache, *_part(context, batch, current, cache, request, request))
-    caches = _shelves(current, request)
+    caches = _caches_of(current, request)
     parts = [_part(context, batch, current, cache, request, request.at(cache.plan.placement.id)) for cache in caches]
     return _several(current, caches, parts)
 
 
 def explain(context: HandlerContext, body: bytes) -> bytes:
-    """Give the body of `POST /v1/explain`'s 200: assign's, the steps that led to it, and where each value is from."""
+    """Return the body of `POST /v1/explain`'s 200: assign's, the steps that led to it, and where each value is from."""
     request = parse_assign(body, context.rules)
     current = context.cell.current
     if current is None:
         raise _not_ready()
-    caches = _shelves(current, request)
+    caches = _caches_of(current, request)
     parts = [_unlogged(context, request, cache) for cache in caches]
     whole = _several(current, caches, parts) if request.several else _lone(caches[0], *parts[0])
     shown = orjson.loads(whole)
@@ -91,7 +91,7 @@ def explain(context: HandlerContext, body: bytes) -> bytes:
     return orjson.dumps(shown)
 
 
-Part = tuple[PreparedAnswer, bytes, Subject]  # what was given, the exposure's field as JSON, and to whom
+Part = tuple[PreparedAnswer, bytes, Subject]  # what is answered, the exposure's field as JSON, and to whom
 
 
 def _part(
@@ -109,7 +109,7 @@ def _part(
     if sample.left <= 0:
         sample.look(cache.revision, cache.plan, subject)
     prepared = cache.prepared(cache.plan.arms(subject), journal.accounts)
-    if not prepared.told:
+    if not prepared.config_logged:
         context.configs.served(cache, prepared)
     if not prepared.arms:
         return prepared, NOT_EXPOSED if request.expose else NO_TOKEN, subject
@@ -166,7 +166,7 @@ def _not_ready() -> Refusal:
     return Refusal(503, "NOT_READY", detail, retry_after_seconds=NOT_READY_RETRY_SECONDS)
 
 
-def _shelves(current: Current, request: AssignRequest) -> list[AnswerCache]:
+def _caches_of(current: Current, request: AssignRequest) -> list[AnswerCache]:
     """Find the placements asked for. Raises Refusal 404, or 422 for a force that names nothing here."""
     known = current.caches
     for name in request.placements:

@@ -25,7 +25,7 @@ _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 class ExposureTokenError(ValueError):
-    """A text that is not a token of ours."""
+    """A text that is not one of our tokens."""
 
 
 def seal(carried: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The fast path: plain requests to the hot routes answered in `data_received`, every other connection given to aiohttp.
+"""The fast path: plain requests to the hot routes answered in `data_received`, other connections handed to aiohttp.
 
 A connection starts here. While each request is complete, plain and alone, it stays; the first one that is anything
 else (another route, odd framing, pipelining, chunked, Expect, Upgrade, HTTP/1.0, Connection: close) takes the
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from abside.sidecar.fast.heads import FastRoutes, RequestHead
 
 log = Log("abside.fastpath")
-MAX_AWAITED_BYTES = 16 * 1024  # of a body in several segments: a page's events; 1,024 connections hold 16 MB of them
+MAX_AWAITED_BYTES = 16 * 1024  # of a body in several segments: a page's events; 1,024 connections keep 16 MB of them
 WAIT_SECONDS = 1.0  # for the rest of a body; clients that send head and body apart do so within a millisecond
 SWEEP_SECONDS = 1.0
 # A turn of the loop that brought one request: so many more are answered at once, without waiting for a turn's end.
@@ -36,7 +36,7 @@ class FastDoor:
 
     `settle` is called before answers leave. Under load it is called once for all that one turn of the loop brought:
     exposures of requests that arrived together are written to the spool together. Where turns bring one request each,
-    waiting for its end is time lost: most are answered at once, and one in sixteen looks whether that still holds.
+    waiting for its end is time lost: most are answered at once, and one in sixteen looks whether that is still so.
     """
 
     def __init__(self, listener: Listener, fast: FastRoutes) -> None:
@@ -54,11 +54,11 @@ class FastDoor:
         self._direct = 0  # answers that may leave at once
 
     def __call__(self) -> FastConnection:
-        """Give the protocol of one new connection (asyncio's factory)."""
+        """Return the protocol of one new connection (asyncio's factory)."""
         return FastConnection(self)
 
     def leave(self, connection: FastConnection, answer: bytes) -> None:
-        """Let an answer leave: at once, or at the end of this turn of the loop."""
+        """Send an answer: at once, or at the end of this turn of the loop."""
         if self._direct:
             self._direct -= 1
             self._settled()
@@ -83,7 +83,7 @@ class FastDoor:
             await asyncio.sleep(SWEEP_SECONDS)
 
     def retire(self) -> None:
-        """Hand over every request that is half here. What begins while the listener retires is aiohttp's anyway."""
+        """Hand over every request that has arrived in part. Later ones are aiohttp's anyway."""
         for connection in list(self.connections):
             connection.retire()
 
@@ -137,7 +137,7 @@ class FastConnection(asyncio.Protocol):
         self._clogged = False  # what it did not take waits in the transport
         self._paused = False  # so much waits there that nothing is read
         self._left = 0  # bytes that waited there at the last sweep
-        self._segments: list[bytes] = []  # of a request that is half here, as they came
+        self._segments: list[bytes] = []  # of a request that has arrived in part, as they came
         self._head: RequestHead | None = None  # of the request whose body is awaited
         self._end = 0  # where that head ends
         self._missing = 0  # bytes of that body
@@ -147,7 +147,7 @@ class FastConnection(asyncio.Protocol):
         self._answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Let the connection in; a late one is aiohttp's to close with the listener."""
+        """Count the connection in; a late one is aiohttp's to close with the listener."""
         self._transport = transport
         self._handle = transport.get_extra_info("socket").fileno()
         if not is_loopback(transport.get_extra_info("sockname")):
@@ -174,7 +174,7 @@ class FastConnection(asyncio.Protocol):
         door, head = self._door, None
         if end > 3:
             head = self._known.get(data[:end]) or self._heads.read(data[:end])
-        if head is None or door.listener.retiring:  # who retires says so in the answer, as aiohttp does
+        if head is None or door.listener.retiring:  # aiohttp's answer then closes the connection
             self._hand_over(data)
             return
         missing = end + head.body_bytes - len(data)
@@ -185,7 +185,7 @@ class FastConnection(asyncio.Protocol):
             if self._answered:
                 self._since = 0.0
         else:
-            self._hand_over(data)  # pipelined, or a large body: aiohttp bounds what all of them hold
+            self._hand_over(data)  # pipelined, or a large body: aiohttp bounds what all of them keep
 
     def write(self, answer: bytes) -> None:
         """Send an answer: into the socket itself, for the transport's queue takes as long as the system call.
@@ -226,13 +226,13 @@ class FastConnection(asyncio.Protocol):
         elif now - self._since >= self._patience_seconds():
             left = self._transport.get_write_buffer_size()
             if not left:
-                self._transport.close()  # what the kernel still holds reaches a slow reader
+                self._transport.close()  # what the kernel still has reaches a slow reader
             elif left == self._left:
                 self._transport.abort()
             self._since, self._left = now, left
 
     def waits(self, now: float) -> Wait:
-        """Say what it waits for, as the crowd asks. Who answered lately is noted as waiting from now on."""
+        """Return what it waits for. A connection that was answered lately counts as waiting from now on."""
         self._since = self._since or now
         return Wait(self._answered, self._since, head=self._head is None)
 
@@ -269,7 +269,7 @@ class FastConnection(asyncio.Protocol):
         stop = self._end + head.body_bytes
         self._head, self._segments = None, []
         self._answer(head, whole[self._end : stop])
-        if self._missing < 0:  # what stands behind the body is aiohttp's; the answer leaves before it is read
+        if self._missing < 0:  # what follows the body is aiohttp's; the answer leaves before it is read
             self._hand_over(whole[stop:])
 
     def _answer(self, head: RequestHead, body: bytes) -> None:
@@ -297,9 +297,9 @@ class FastConnection(asyncio.Protocol):
         return answer.body, head_of(answer)
 
     def _hand_over(self, *segments: bytes) -> None:
-        """Give the connection and all its bytes, cut as they came, to aiohttp, for good."""
+        """Hand the connection and all its bytes, cut as they came, to aiohttp for good."""
         door, transport = self._door, self._transport
-        held, self._segments, self._head = self._segments, [], None
+        kept, self._segments, self._head = self._segments, [], None
         door.connections.discard(self)
         door.listener.crowd.leave(self)
         if transport.is_closing():  # it gave way in this very turn: nobody reads what it sent
@@ -309,8 +309,8 @@ class FastConnection(asyncio.Protocol):
         door.handed_over += 1
         transport.set_protocol(handler)
         handler.connection_made(transport)
-        if self._paused:  # aiohttp reads on, and holds its answers back until the client has read ours
+        if self._paused:  # aiohttp reads on, and keeps its answers until the client has read ours
             handler.pause_writing()
             transport.resume_reading()
-        for data in (*held, *segments):
+        for data in (*kept, *segments):
             handler.data_received(data)

@@ -159,7 +159,7 @@ _OTHER = Field(b"")
 _PARAMETER = re.compile(rb"(POST /(?:[^ ?#/]+/)+)([0-9A-Za-z][0-9A-Za-z._~-]{0,63}) HTTP/1\.1\Z")
 _LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e]*\Z")
 _ANY = re.compile(rb"")
-# Those that may stand once (aiohttp's list, and connection), with what may stand in them.
+# Those that may occur once (aiohttp's list, and connection), with the values they may have.
 _ONLY = {
     **dict.fromkeys((b"host", b"user-agent", b"server", b"etag", b"max-forwards"), _ANY),
     **dict.fromkeys((b"content-location", b"content-range"), _ANY),

@@ -1,4 +1,4 @@
-"""`GET /v1/status`: what is in force here, how old it is, what is held back, and where the events are."""
+"""`GET /v1/status`: the active snapshot, its age, the problems of the documents, and where the events are."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def status(
     context: HandlerContext, shipper: Shipper | None, supervisor: Supervisor, health: Health, path: Path
 ) -> Response:
-    """Give the whole status, `path` being the snapshot's. Times are µs UTC, ages seconds, traffic and weights bp."""
+    """Return the whole status; `path` is the snapshot's. Times are µs UTC, ages seconds, traffic and weights bp."""
     now_us = context.clock()
     cell = context.cell
     current = cell.current
@@ -75,7 +75,7 @@ def _experiments(current: Current, context: HandlerContext) -> dict[str, Any]:
 
 
 def _left_out(name: str, one: LeftOut) -> dict[str, Any]:
-    """Say of an experiment that cannot be built why; every unit has its placements' own parameters."""
+    """Return the status of an experiment that cannot be built: every unit gets its placements' own parameters."""
     record = one.record
     return {
         "name": record.name if record else name,
@@ -124,7 +124,7 @@ def _experiment(evaluator: Evaluator, context: HandlerContext) -> dict[str, Any]
 
 
 def _next(evaluator: Evaluator) -> dict[str, Any] | None:
-    """Say when and what the schedule changes next: its start, its end, or the traffic from a step on.
+    """Return when and what the schedule changes next: its start, its end, or the traffic from a step on.
 
     A draft and what has ended wait for nobody's clock. Before the start, steps change nothing that anyone sees.
     """

@@ -25,14 +25,14 @@ RETRY_AFTER_SECONDS = 5  # about a seal interval: by then the shipper may have m
 
 
 class Journal:
-    """The one way into the spool. `clock` gives µs UTC."""
+    """The one way into the spool. `clock` returns µs UTC."""
 
     def __init__(self, spool: Spool, accounts: Accounts, ids: EventIds, clock: Callable[[], int]) -> None:
         self.spool = spool
         self.accounts = accounts
         self.ids = ids
         self.clock = clock
-        self._told_us: int | None = None  # when the log was told of a refusal
+        self._logged_us: int | None = None  # when a refusal was last logged
         self.ending = False  # set once, when the last seal of a drain is next
         spool.before_seal = self.account
 
@@ -52,7 +52,7 @@ class Journal:
         return payload
 
     def accept_packed(self, payloads: Sequence[bytes], events: Sequence[EventMap]) -> None:
-        """Append packed events, all or none; `events` say what is counted. Raises Refusal 503 SPOOL_FULL."""
+        """Append packed events, all or none; `events` are what is counted. Raises Refusal 503 SPOOL_FULL."""
         try:
             self.spool.append(payloads)
         except SpoolRefused as exc:
@@ -88,7 +88,7 @@ class Journal:
         self._refused(refused[1])
 
     def note(self, events: Sequence[EventMap]) -> bool:
-        """Append events of the sidecar's own (config); say whether there was room."""
+        """Append events of the sidecar's own (config); return whether there was room."""
         try:
             self.spool.append([event.encode(one) for one in events])
         except SpoolRefused:
@@ -98,19 +98,19 @@ class Journal:
         return True
 
     def _refused(self, reason: SpoolRefused) -> None:
-        """Say in the log that the spool refuses, and why; once a minute, however many requests meet it."""
+        """Log that the spool refuses, and why: once a minute, however many requests meet it."""
         now_us = self.clock()
-        if self._told_us is None or abs(now_us - self._told_us) >= QUIET_US:  # a clock that went back silences nothing
-            self._told_us = now_us
+        if self._logged_us is None or abs(now_us - self._logged_us) >= QUIET_US:  # also after a clock stepped back
+            self._logged_us = now_us
             log.warning("spool_refuses", reason=str(reason), lost_exposures=self.accounts.lost["exposure"])
 
     def account(self) -> list[bytes]:
-        """Give the accounts of what changed, which the spool appends at each seal; the last of all says `clean_end`."""
+        """Return the accounts of what changed; the spool appends them at each seal. The last has `clean_end`."""
         statements: list[bytes] = []
-        while self.ending or (self.accounts.untold() and len(statements) < MAX_STATEMENTS):
+        while self.ending or (self.accounts.has_changed() and len(statements) < MAX_STATEMENTS):
             statement = self.accounts.statement(event_id=self.ids.next(), now_us=self.clock())
-            self.accounts.told(statement)
-            if self.ending and not self.accounts.untold():
+            self.accounts.mark_stated(statement)
+            if self.ending and not self.accounts.has_changed():
                 statement["clean_end"] = True
                 self.ending = False
             statements.append(event.encode(statement))

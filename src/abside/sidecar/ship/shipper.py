@@ -116,7 +116,7 @@ class Shipper:
             return self._broken(segment, exc)
 
     def _broken(self, segment: Segment, problem: Exception) -> float:
-        """Leave a segment as it is whose delivery met a bug of ours: it waits alone, and all others longer too."""
+        """Leave a segment as it is whose delivery met a bug: it waits alone, and all others longer too."""
         log.crash("delivery_broke", problem, segment=segment.name)
         self._patience.later(Retry(f"the delivery broke: {type(problem).__name__}, see the log", loud=True))
         self._patience.sleep(segment.name)
@@ -156,7 +156,7 @@ class Shipper:
     async def _take(
         self, result: Result, batch: Batch, segment: Segment, contents: Contents, payloads: list[bytes]
     ) -> float:
-        """Do what the upstream's answer asks for; give the seconds to wait."""
+        """Do what the upstream's answer asks for; return the seconds to wait."""
         if isinstance(result, TooLarge) or (isinstance(result, Rejected) and not result.some_of_it):
             self._backlog.growth = 1  # its size may be why: what is begun from now on is small again
         match result:
@@ -267,5 +267,5 @@ class Shipper:
 
 
 def host_in_ids(host: str) -> str:
-    """Give the host as it stands in batch ids: within `[A-Za-z0-9._-]`, begun by a letter or digit, bounded."""
+    """Return the host as batch ids contain it: `[A-Za-z0-9._-]`, a letter or digit first, MAX_HOST_CHARS at most."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", host).lstrip("._-")[:MAX_HOST_CHARS] or "host"

@@ -1,4 +1,4 @@
-"""What shipping is told and what it counts: the shipper's settings and its figures."""
+"""The shipper's settings and its figures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from abside.backoff import FIRST_SECONDS, LONGEST_SECONDS
 
-REJECTED_TRIES = 3  # a proxy that answers 404 while a receiver restarts is not the receiver's word
+REJECTED_TRIES = 3  # a proxy that answers 404 while a receiver restarts is not the receiver's answer
 REJECTED_SECONDS = 5.0  # between those tries: the three span longer than such a restart
 SLOW_SECONDS = 30.0  # 401 and 403, and strangers' answers: only a person or a token's rotation mends it
 LOUD_AFTER_SECONDS = 60.0  # without a word of an upstream of ours: longer than a collector takes to restart
@@ -34,7 +34,7 @@ class ShipperSettings:
 
 @dataclass(slots=True)
 class ShipperStats:
-    """What happened since start. `loud`: why only a person can mend it (empty: nothing of the kind)."""
+    """Figures since start. `loud`: why only a person can repair it (empty: no such reason)."""
 
     acked_batches: int = 0
     acked_events: int = 0

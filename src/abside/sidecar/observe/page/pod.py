@@ -82,7 +82,7 @@ def _events(events: Mapping[str, Any]) -> Html:
         html(row, kind, f"{events['accepted'].get(kind, 0):,}", f"{events['lost'].get(kind, 0):,}") for kind in kinds
     )
     table = html(
-        '<table><caption class="heard">Events since the sidecar of this pod started</caption><thead><tr>'
+        '<table><caption class="spoken">Events since the sidecar of this pod started</caption><thead><tr>'
         '<th scope="col">Type</th><th scope="col">Accepted</th><th scope="col">Lost</th></tr></thead>'
         "<tbody>{}</tbody></table>",
         rows,
@@ -124,6 +124,6 @@ def _upstream(upstream: Mapping[str, Any] | None) -> Html:
 
 
 def _facts(anchor: str, title: str, facts: list[tuple[str, str]], after: Html) -> Html:
-    told = joined(html("<div><dt>{}</dt><dd>{}</dd></div>", *fact) for fact in facts)
+    drawn = joined(html("<div><dt>{}</dt><dd>{}</dd></div>", *fact) for fact in facts)
     text = '<article aria-labelledby="{}"><h3 id="{}">{}</h3><dl>{}</dl>{}</article>'
-    return html(text, anchor, anchor, title, told, after)
+    return html(text, anchor, anchor, title, drawn, after)
