@@ -6,7 +6,7 @@ Both kinds of client make 10,000 calls to a server that accepts and never answer
 with p99.9 within the deadline and 5 ms. After each call its caller sleeps as long as the deadline: how late a plain
 sleep ends is how late anything ends on this machine now; it stands beside, and on a busy machine takes the deadline's
 place (as root, `chrt -f 10 python bench/client_hung.py` leaves the neighbours out of it). Then a real sidecar under
-load is killed and started again: nothing may be raised, and every fallback must be told.
+load is killed and started again: nothing may be raised, and every fallback must be posted.
 """
 
 from __future__ import annotations

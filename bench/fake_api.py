@@ -1,6 +1,6 @@
 """A Kubernetes API server of ConfigMaps and nothing else: list and watch over real HTTP(S), with all that can go wrong.
 
-It runs in a thread of its own and is told what to do from any other. The protocol's source:
+It runs in a thread of its own and is controlled from any other. The protocol's source:
 https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """
 

@@ -1,6 +1,6 @@
 """A real Kubernetes API server on loopback, with its etcd, RBAC and TLS, for as long as somebody needs it.
 
-There is no kubelet, no scheduler and no controller beside it: what it is told it checks and keeps, and nothing runs.
+There is no kubelet, no scheduler and no controller beside it: it checks and keeps objects, and runs nothing.
 Its range of cluster IPs lies in 127/8, so that it reaches a Service whose port one of our own processes listens on.
 """
 

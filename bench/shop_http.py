@@ -58,10 +58,10 @@ class Stand:
 
     async def post(self, path: str, body: Any) -> Any:
         async with self.http.post(self.url + path, json=body) as answer:
-            told = await answer.json(content_type=None)
+            document = await answer.json(content_type=None)
             if answer.status not in (200, 202):
-                raise SystemExit(f"{path} answered {answer.status}: {told}")
-            return told
+                raise SystemExit(f"{path} answered {answer.status}: {document}")
+            return document
 
     async def status(self) -> Any:
         async with self.http.get(self.url + "/v1/status") as answer:

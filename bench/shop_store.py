@@ -124,12 +124,12 @@ class _Walk:
         """The events a sidecar writes when the shop opens, and when it first serves each variant."""
         arms = {name: 100 * weight for name, weight in self.shop.weights.items()}
         state = {"status": "running", "phase": 1, "control": "control", "traffic_bp": 10_000, "weights_bp": arms}
-        told = {"experiment": self.experiment, **state, "pause": None}
+        applied = {"experiment": self.experiment, **state, "pause": None}
         served = [
             {"placement": PLACEMENT, "config_id": config_id(config), "config": config}
             for config in map(merged, self.names)
         ]
-        details: list[dict[str, Any]] = [{"part": 1, "parts": 1, "experiments": [told]}]
+        details: list[dict[str, Any]] = [{"part": 1, "parts": 1, "experiments": [applied]}]
         details += [{"placements": [one]} for one in served]
         source = {"source": {"pod": "rec-0"}}
         return _table(
@@ -144,7 +144,7 @@ class _Walk:
         """One row a page."""
         people = self.people
         pages = np.arange(len(people.shopper))
-        told = [config_id(merged(name)) for name in self.names]
+        config_ids = [config_id(merged(name)) for name in self.names]
         unit = pc.if_else(pa.array(people.logged_in), self.user, self.session)
         kind = pc.if_else(pa.array(people.logged_in), "user", "session")
         return self._rows(
@@ -154,7 +154,7 @@ class _Walk:
             exposure_id=_ids("exposure", pages, self.experiment),
             placement=_same(PLACEMENT, len(pages)),
             revision=_same("000000000001", len(pages)),
-            config_id=pa.array(told).take(pa.array(self.variant)),
+            config_id=pa.array(config_ids).take(pa.array(self.variant)),
             experiment=_same(self.experiment, len(pages)),
             phase=pa.array(np.ones(len(pages)), pa.int32()),
             variant=pa.array(self.names).take(pa.array(self.variant)),
@@ -166,8 +166,8 @@ class _Walk:
 
     def impressions(self, unseen: float) -> pa.Table:
         """One row a page, a second later."""
-        told = np.random.default_rng(self.shop.seed + 2).random(len(self.people.shopper)) >= unseen
-        pages = np.flatnonzero(told)
+        is_seen = np.random.default_rng(self.shop.seed + 2).random(len(self.people.shopper)) >= unseen
+        pages = np.flatnonzero(is_seen)
         shown = (self.people.first_item[pages, None] + STRIDE * np.arange(SHOWN)) % CATALOGUE
         names = pa.array([f"i{number}" for number in range(CATALOGUE)])
         starts = pa.array(np.arange(0, len(pages) * SHOWN + 1, SHOWN), pa.int32())

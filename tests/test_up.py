@@ -28,7 +28,7 @@ class Up:
     collect: str
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return (self.folder / "out").read_text()
 
     @property
@@ -59,11 +59,11 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Up]]:
         command = [sys.executable, "-m", "abside", "up", "--dir", str(tmp_path / "home"), "--listen", listen]
         command += ["--admin", admin, "--collect", collect, *arguments]
         with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
-            process = subprocess.Popen(command, cwd=tmp_path, stdout=out, stderr=err, preexec_fn=hear_hangups)  # noqa: PLW1509 no thread runs here
+            process = subprocess.Popen(command, cwd=tmp_path, stdout=out, stderr=err, preexec_fn=reset_hangups)  # noqa: PLW1509 no thread runs here
             up = Up(process, folder, listen, collect)
         running.append(up)
         if wait:
-            until(lambda: "Ctrl-C stops it" in up.said, up)
+            until(lambda: "Ctrl-C stops it" in up.output, up)
         return up
 
     yield begin
@@ -73,7 +73,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Up]]:
             up.ended()
 
 
-def hear_hangups() -> None:
+def reset_hangups() -> None:
     """Undo what a child inherits from nohup: signals that its parent ignores."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
@@ -133,8 +133,8 @@ def gone(pid: int) -> bool:
 def test_it_says_on_stdout_where_everything_is_and_answers_there(start: Callable[..., Up], tmp_path: Path) -> None:
     up = start()
     for place in (f"http://{up.listen}/v1/assign", "/home/config", "/home/paused", "/home/store", "curl -s"):
-        assert place in up.said
-    assert "INFO" not in up.said
+        assert place in up.output
+    assert "INFO" not in up.output
     assert until(lambda: assign(up), up)["config"]["item_count"] == 12
     up.process.send_signal(signal.SIGHUP)
     assert up.ended() == 0, up.logged

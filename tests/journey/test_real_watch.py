@@ -167,8 +167,8 @@ def test_from_an_edited_experiment_to_the_changed_answer(world: World) -> None:
     print(f"the agent uses {world.agent.resident_bytes / 2**20:.1f} MiB")
     for name, status in (("abside-experiments", 200), ("abside-paused", 200), ("kube-root-ca.crt", 403)):
         path = f"{world.config_maps}?fieldSelector=metadata.name={name}"
-        told, answer = world.api.ask("GET", path, token=world.token)
-        assert told == status, answer
+        done, answer = world.api.ask("GET", path, token=world.token)
+        assert done == status, answer
     assert world.agent.stop() == 0
 
 
@@ -186,10 +186,10 @@ def test_from_an_edited_experiment_to_the_changed_answer(world: World) -> None:
 )
 def test_the_role_allows_this_config_map_and_no_other_and_no_secret(world: World, path: str, status: int) -> None:
     for namespace in (world.namespace, "default"):
-        told, answer = world.api.ask("GET", f"/api/v1/namespaces/{namespace}/{path}", token=world.token)
-        assert told == (status if namespace == world.namespace else 403), answer
-    told, _ = world.api.ask("PATCH", world.path, {"data": {"all": "mine"}}, token=world.token)
-    assert told == 403
+        done, answer = world.api.ask("GET", f"/api/v1/namespaces/{namespace}/{path}", token=world.token)
+        assert done == (status if namespace == world.namespace else 403), answer
+    done, _ = world.api.ask("PATCH", world.path, {"data": {"all": "mine"}}, token=world.token)
+    assert done == 403
 
 
 def test_a_config_map_that_is_deleted_pauses_nothing_and_made_anew_it_pauses_again(world: World) -> None:
@@ -224,7 +224,7 @@ def test_an_api_server_that_is_away_for_over_a_minute_stops_nothing(world: World
     world.volume.swap({"x": "paused while away"})
     print(f"paused by the volume after {world.until('v1'):.2f} s")
     world.wait(lambda: "FAST_WATCH" in world.problems(), within=AWAY_SECONDS + PATIENCE_SECONDS)
-    print(f"said in the status {time.monotonic() - gone:.0f} s after the API went")
+    print(f"reported in the status {time.monotonic() - gone:.0f} s after the API went")
     world.wait(lambda: time.monotonic() - gone > 20.0 + AWAY_SECONDS)
 
     world.api.start()
@@ -245,10 +245,10 @@ def test_a_version_that_was_compacted_away_is_listed_again(world: World) -> None
     agent.send_signal(signal.SIGSTOP)  # it hangs while the API server goes, comes back, changes and forgets
     world.api.kill()
     world.api.start("--watch-cache-sizes=configmaps#0")  # so that watches come from etcd, and not from the cache
-    world.pause({"x": "told while nobody watched"})
+    world.pause({"x": "paused while nobody watched"})
     print(f"\nall versions before {world.api.compact()} are forgotten")
     agent.send_signal(signal.SIGCONT)
-    print(f"heard {world.until('v1', within=BACK_SECONDS):.1f} s later")
+    print(f"noticed {world.until('v1', within=BACK_SECONDS):.1f} s later")
     assert "the API no longer knows the version" in world.log
     world.wait(world.is_watching)
     world.pause({"x": None})
