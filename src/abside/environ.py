@@ -1,7 +1,7 @@
 """Settings: each is defined once, as a field of its room's frozen settings record, with type, default, help and bounds.
 
     class SidecarSettings:
-        poll_seconds: float = setting(0.25, "how often the snapshot file is looked at", unit=SECONDS)
+        poll_seconds: float = setting("0.25", "how often the snapshot file is checked", seconds)
 
 The command line option (`--poll-seconds`), the environment variable (`ABSIDE_POLL_SECONDS`) and the table in
 docs/settings.md come from that field. The clock is here too: it is the other thing a process takes from outside.
