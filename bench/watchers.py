@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from abside.supervise import Supervisor
 from abside_agent.watch.api import Access
-from abside_agent.watch.cluster import Cluster, WatchTimeouts
+from abside_agent.watch.cluster import Cluster
+from abside_agent.watch.timeouts import WatchTimeouts
 from abside_agent.watch.topic import PAUSES
 from fake_api import FakeApi
 

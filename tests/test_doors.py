@@ -110,11 +110,12 @@ INNER: dict[str, frozenset[str]] = {
     "abside.sidecar.ship": frozenset({"patience", "shipping", "unreadable"}),
     "abside.collector.receive": frozenset({"ingest", "rows"}),
     "abside.collector.keep": frozenset({"aside", "compact", "hold", "recovery"}),
+    "abside_agent.document": frozenset({"example", "syntax", "text"}),
     "abside_agent.rules": frozenset({"overlap"}),
-    "abside_agent.settle": frozenset({"build"}),
+    "abside_agent.settle": frozenset({"build", "metrics", "seats"}),
     "abside_agent.sources": frozenset({"trust"}),
-    "abside_agent.watch": frozenset({"api", "cluster", "config_map", "topic"}),
-    "abside_agent.run": frozenset({"early_pauses", "loop", "memory", "problem_log", "publish"}),
+    "abside_agent.watch": frozenset({"api", "cluster", "config_map", "timeouts", "topic"}),
+    "abside_agent.run": frozenset({"agent", "early_pauses", "loop", "memory", "problem_log", "publish"}),
 }
 
 

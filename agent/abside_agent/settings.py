@@ -11,7 +11,7 @@ from abside.snapshot import BASIS_POINTS
 
 def instant(value: str) -> int:
     """Read an instant, `2026-12-01T09:00:00Z`, as µs UTC. Raises ValueError."""
-    from abside.assignment.attribute import date  # noqa: PLC0415 a megabyte the idle agent does without
+    from abside.assignment.attribute import date  # noqa: PLC0415 a megabyte that an idle agent must not need
 
     at_us: int | None = date(value)
     if at_us is None:
@@ -34,7 +34,7 @@ object_name.separator = ","  # type: ignore[attr-defined]
 
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
-    """What the agent follows, what it publishes, and what a reading may cost."""
+    """What the agent reads and publishes, and the limits of a compilation."""
 
     config: tuple[str, ...] = setting(MISSING, "directory of *.yaml documents; may be given several times", many=True)
     snapshot: str = setting(MISSING, "the file to publish, which the sidecar follows")
@@ -60,14 +60,14 @@ class AgentSettings:
     # 1,000 experiments take 2 s on a quiet core; a throttled pod gets a tenth of one.
     compile_seconds: float = setting("60", "longest a compilation may take", seconds)
     compile_cpu_seconds: int = setting("20", "CPU time a compilation may use", integer)
-    # The agent's container has a limit of 256 MiB; over it the kernel would end parent and child alike.
+    # The agent's container has a limit of 256 MiB; beyond it the kernel would end both parent and child.
     compile_memory: int = setting("192MiB", "address space a compilation may use", size)
     log_level: str = setting("info", "least severe log line written", log_level)
 
 
 @dataclass(frozen=True, slots=True)
 class CheckSettings:
-    """What to check, and how to say it."""
+    """What to check, and the form of the output."""
 
     paths: tuple[str, ...] = setting(
         MISSING, "files, directories of *.yaml, or ConfigMap manifests", many=True, words=True
@@ -78,7 +78,7 @@ class CheckSettings:
 
 @dataclass(frozen=True, slots=True)
 class DiffSettings:
-    """What to compare, and for when."""
+    """What to compare, and at which instant."""
 
     old: str = setting(
         MISSING, "the documents in force: a directory, a file, a ConfigMap manifest or REV:path", words=True
@@ -90,7 +90,7 @@ class DiffSettings:
 
 @dataclass(frozen=True, slots=True)
 class ExplainSettings:
-    """Whom to explain, where, and under which documents."""
+    """The shopper, the placement and the documents to explain."""
 
     config: tuple[str, ...] = setting(MISSING, "directory of *.yaml documents; may be given several times", many=True)
     placement: str = setting(MISSING, "the placement to explain")
@@ -107,7 +107,7 @@ class ExplainSettings:
 
 @dataclass(frozen=True, slots=True)
 class SimulateSettings:
-    """Which units to send through which documents."""
+    """The units and the documents to simulate."""
 
     config: tuple[str, ...] = setting(MISSING, "directory of *.yaml documents; may be given several times", many=True)
     units: int | None = setting(None, "number of synthetic units; default 100000", integer)
@@ -122,7 +122,7 @@ class SimulateSettings:
 
 @dataclass(frozen=True, slots=True)
 class AdmissionSettings:
-    """Where the webhook listens, which ConfigMaps are ours, and what a review may cost."""
+    """The address of the webhook, the names of the ConfigMaps, and the limits of a review."""
 
     tls_cert: str = setting(MISSING, "certificate chain, PEM; read again when it changes")
     tls_key: str = setting(MISSING, "private key, PEM")
@@ -154,12 +154,12 @@ class AdmissionSettings:
 
 @dataclass(frozen=True, slots=True)
 class SchemaSettings:
-    """Nothing: there is one document, and one schema of it."""
+    """No settings: there is one document, and one schema of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewSettings:
-    """What the new experiment is called, and the placement where it runs."""
+    """The id and the placement of the new experiment."""
 
     id: str = setting(MISSING, "the experiment's id, which never changes", words=True)
     placement: str = setting(MISSING, "the placement where it runs", words=True)
@@ -171,7 +171,7 @@ class NewSettings:
 
 @dataclass(frozen=True, slots=True)
 class SetSettings:
-    """Which fields of which experiment become what."""
+    """The experiment, and the new values of its fields."""
 
     id: str = setting(MISSING, "the experiment", words=True)
     changes: tuple[str, ...] = setting(MISSING, "field=value: status=paused, traffic=20%, …", many=True, words=True)
@@ -181,7 +181,7 @@ class SetSettings:
 
 @dataclass(frozen=True, slots=True)
 class ShipSettings:
-    """Which variant of which experiment becomes everyone's."""
+    """The experiment, and the variant that everyone is to get."""
 
     id: str = setting(MISSING, "the experiment", words=True)
     variant: str = setting(MISSING, "the variant that everyone gets", words=True)
@@ -207,7 +207,7 @@ def split(value: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class PlanSettings:
-    """What should be seen, and among how many."""
+    """The lift to detect, and the traffic."""
 
     base: int = setting(MISSING, "the rate today, for example 3%", share)
     lift: int = setting(MISSING, "the smallest relative lift worth detecting, for example 2%", share)

@@ -1,4 +1,4 @@
-"""Worlds of the agent's tests: a document to spoil, and an agent without processes, files or clocks."""
+"""Worlds of the agent's tests: a document to change, and an agent without processes, files or clocks."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Pod:
     def sees(
         self, files: Mapping[str, str | bytes], pauses: Mapping[str, str] | None = None, **more: Any
     ) -> Snapshot | None:
-        """Settle what stands in the directories now, and publish it."""
+        """Settle what the directories contain now, and publish it."""
         known = tuple(File(name, text if isinstance(text, bytes) else text.encode()) for name, text in files.items())
         reading = Reading(known, paused={"paused": dict(pauses or {})}, **more)
         force = decode(self.published) if self.published else None

@@ -271,8 +271,8 @@ async def test_a_bomb_in_gzip_is_held_to_the_same_bound() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["zstd", "br", "gzip, gzip", "x-unknown"])
-async def test_an_encoding_that_cannot_be_undone_is_said(encoding: str) -> None:
-    async with listening(Desk()) as (_, connect):
+async def test_an_encoding_that_cannot_be_undone_is_named(encoding: str) -> None:
+    async with listening(Handlers()) as (_, connect):
         wire = await connect()
         wire.send("POST /echo HTTP/1.1", f"Content-Encoding: {encoding}", "Content-Length: 5", body=b"hello")
         status, _, body = await wire.answer()

@@ -1,4 +1,4 @@
-"""Every problem of a set of files, each rule over all that was read: by file first, then between files. Pure."""
+"""Every problem of a set of files: first by file, then between files. Pure."""
 
 from __future__ import annotations
 
@@ -9,66 +9,52 @@ from typing import TYPE_CHECKING, Any
 from abside_agent.document.conform import conform
 from abside_agent.document.parse import parse
 from abside_agent.document.reading import MAX_FILE_BYTES, File
-from abside_agent.document.records import known
 from abside_agent.document.tree import Bad, Flaw, Path, Tree, flaw
-from abside_agent.document.wording import did_you_mean
-from abside_agent.rules.alone import hold
+from abside_agent.rules.alone import check_alone
 from abside_agent.rules.conflicts import Gathered, conflicts
 from abside_agent.rules.fit import Ground, fit
 from abside_agent.rules.placement_limit import too_many
 from abside_agent.settle.compile import SECTIONS, Candidate, candidates_of, retired_of
+from abside_agent.settle.metrics import check_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from abside.snapshot import Experiment, Snapshot
-    from abside_agent.document.records import Document
 
-WARN_DIRECTORY_BYTES = 200 * 1024  # client-side `kubectl apply` fails above 256 KiB: say so while there is room
-SHOWN_PLACES = 5  # of an id that stands in several: a thousand files may have it
-# Source: report.md. A metric is only read by the report, so an unknown one is a warning and stops no experiment.
-METRICS = (
-    "add_to_cart_rate",
-    "placement_add_to_cart_rate",
-    "ctr",
-    "conversion_rate",
-    "revenue_per_session",
-    "bounce_rate",
-    "slow_page_share",
-    "page_load_mean",
-    "inventory_exposure_gini",
-)
+WARN_DIRECTORY_BYTES = 200 * 1024  # client-side `kubectl apply` fails above 256 KiB: warn before that
+SHOWN_PLACES = 5  # of an id that several files contain: it may be a thousand
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What files ask for, and what is wrong with it. `broken`: sources that as a whole cannot be taken."""
+    """What files contain, and what is wrong with it. `broken`: files that cannot be used as a whole."""
 
     trees: list[Tree]
     candidates: list[Candidate[Any]]
     retired: dict[str, str]
     broken: frozenset[str]
-    clashing: frozenset[Path]  # sound by themselves, yet not to be taken: ids that stand twice, or are retired
+    clashing: frozenset[Path]  # without a flaw of their own, but unusable: ids that exist twice, or are retired
     is_empty: bool  # no file has any content
-    kept: dict[str, dict[str, Any]] = field(default_factory=dict)  # by section: what broken sources last contributed
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)  # by section: what broken files contributed last
     more: list[Flaw] = field(default_factory=list)  # flaws of no file
 
     def flaws(self) -> list[Flaw]:
-        """Give every flaw, by file and line."""
+        """Return every flaw, by file and line."""
         found = [*(one for tree in self.trees for one in tree.flaws), *self.more]
         return sorted(found, key=lambda one: (one.problem.file, one.problem.line, one.problem.column, one.problem.code))
 
 
 def check(files: Iterable[File], last: Snapshot | None = None, lost: Iterable[str] = ()) -> Checked:
-    """Check files as one document. `last` is what is in force; `lost` are names' beginnings whose files cannot be seen.
+    """Check files as one document. `last`: the snapshot in force; `lost`: prefixes of the files that cannot be seen.
 
-    What a broken file last contributed stays in force, so the others are held to it too.
+    What a broken file contributed last stays in force, so the other files are checked against it too.
     """
     ordered = sorted(files, key=lambda file: file.name)
     trees = [_read(file) for file in ordered]
     documents = [conform(tree) for tree in trees]
     for tree, document in zip(trees, documents, strict=True):
-        hold(tree, document)
+        check_alone(tree, document)
     candidates: list[Candidate[Any]] = []
     retired: dict[str, str] = {}
     for tree, document in zip(trees, documents, strict=True):
@@ -88,7 +74,7 @@ def check(files: Iterable[File], last: Snapshot | None = None, lost: Iterable[st
     )
     _fits(checked)
     _conflicts(checked, in_force(last, "experiments"))
-    _metrics(trees, documents)
+    check_metrics(trees, documents)
     checked.more.extend(_sizes(ordered))
     return checked
 
@@ -102,7 +88,7 @@ def _read(file: File) -> Tree:
 
 
 def _empty(trees: list[Tree], last: Snapshot | None) -> None:
-    """Note files without content; one that contributed before may be half-written, so it counts as broken."""
+    """Note files without content; one that had content before may be half-written, so it counts as broken."""
     contributed = sources_of(last)
     for tree in trees:
         if tree.root is None and tree.file in contributed:
@@ -113,12 +99,12 @@ def _empty(trees: list[Tree], last: Snapshot | None) -> None:
 
 
 def _lost(last: Snapshot | None, lost: tuple[str, ...]) -> frozenset[str]:
-    """Name the sources of what is in force whose directory cannot be seen."""
+    """Return the files behind the snapshot in force whose directory cannot be seen."""
     return frozenset(source for source in sources_of(last) if source.startswith(lost)) if lost else frozenset()
 
 
 def sources_of(last: Snapshot | None) -> frozenset[str]:
-    """Name every file that contributed to a snapshot."""
+    """Return the name of every file that contributed to a snapshot."""
     if last is None:
         return frozenset()
     records = (*last.records(), *last.head.attributes.values())
@@ -135,7 +121,7 @@ def _kept(last: Snapshot | None, broken: frozenset[str]) -> dict[str, dict[str, 
 
 
 def in_force(last: Snapshot | None, section: str) -> dict[str, Any]:
-    """Give the records of one section in a snapshot, by id."""
+    """Return the records of one section in a snapshot, by id."""
     if last is None:
         return {}
     records: dict[str, Any] = last.head.attributes if section == "attributes" else getattr(last, section)
@@ -145,7 +131,7 @@ def in_force(last: Snapshot | None, section: str) -> dict[str, Any]:
 def _clashes(
     candidates: list[Candidate[Any]], retired: dict[str, str], kept: dict[str, dict[str, Any]]
 ) -> Iterator[Path]:
-    """Note ids that stand twice, share the namespace of placements and experiments, or are retired."""
+    """Note ids that exist twice, are both a placement and an experiment, or are retired; yield the unusable ones."""
     by_path: dict[Path, list[Candidate[Any]]] = defaultdict(list)
     for candidate in candidates:
         by_path[candidate.path].append(candidate)
@@ -163,7 +149,7 @@ def _clashes(
                 f" and {len(group) - 1 - len(shown)} more" if len(group) - 1 > len(shown) else ""
             )
             where = where or f"{others[-1]}, which cannot be read: its last good version stays"
-            candidate.tree.note("DUPLICATE_ID", path, f"{name} stands in {where} too", "keep one", at_key=True)
+            candidate.tree.note("DUPLICATE_ID", path, f"{name} is also in {where}", "keep one", at_key=True)
         for candidate in group if section == "experiments" else ():
             other = by_path.get(("placements", name))
             if name in retired:
@@ -186,7 +172,7 @@ def _at(candidate: Candidate[Any], path: Path) -> str:
 
 
 def _fits(checked: Checked) -> None:
-    """Note what experiments ask of placements, layers and attributes that these, as written, do not give."""
+    """Note what experiments need of placements, layers and attributes and do not find there, as written."""
     asked: dict[str, dict[str, Any]] = {section: dict(checked.kept[section]) for section in SECTIONS}
     unsure = set()
     for candidate in checked.candidates:
@@ -234,43 +220,13 @@ def _conflicts(checked: Checked, force: dict[str, Experiment]) -> None:
             one.note(written[one.experiment.id].tree)
 
 
-def _metrics(trees: list[Tree], documents: list[Document]) -> None:
-    own: dict[str, str] = {}
-    for tree, document in zip(trees, documents, strict=True):
-        for name in document.metrics if known(document.metrics) else ():
-            other = own.setdefault(name, tree.file)
-            if other != tree.file:
-                message = f"{name} stands in {other} too"
-                tree.note("DUPLICATE_ID", ("metrics", name), message, "keep one", at_key=True)
-    for tree, document in zip(trees, documents, strict=True):
-        for name, experiment in document.experiments.items() if known(document.experiments) else ():
-            analysis = experiment.analysis if known(experiment) else experiment
-            for path, metric in _metrics_named(analysis) if known(analysis) else ():
-                if metric not in own and metric not in METRICS:
-                    remedy = did_you_mean(metric, (*METRICS, *own)) or "declare it under metrics"
-                    where = ("experiments", name, "analysis", *path)
-                    at_key = path[0] == "guardrails"
-                    message = "the report knows no such metric"
-                    tree.note("UNKNOWN_METRIC", where, message, remedy, severity="warning", at_key=at_key, value=metric)
-
-
-def _metrics_named(analysis: Any) -> Iterator[tuple[Path, str]]:
-    if known(analysis.primary):
-        yield ("primary",), analysis.primary
-    for index, metric in enumerate(analysis.secondary if known(analysis.secondary) else []):
-        if known(metric):
-            yield ("secondary", index), metric
-    for metric in analysis.guardrails if known(analysis.guardrails) else ():
-        yield ("guardrails", metric), metric
-
-
 def _sizes(files: list[File]) -> Iterator[Flaw]:
-    """Warn of directories that grow towards what a ConfigMap, or the client that applies it, can take."""
+    """Warn of directories that approach the size limit of a ConfigMap, or of the client that applies it."""
     totals: dict[str, int] = defaultdict(int)
     for file in files:
         totals[file.directory] += len(
             file.data.lstrip(b"\n")
-        )  # a manifest's keys begin with as many lines as stand above
+        )  # a manifest's keys begin with one empty line for each line above them
     for directory, total in totals.items():
         if total >= WARN_DIRECTORY_BYTES:
             message = f"{total // 1024} KiB of documents: a ConfigMap holds {MAX_FILE_BYTES // 1024} KiB"

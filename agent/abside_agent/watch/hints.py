@@ -1,7 +1,7 @@
-"""File system events, as hints that it is worth looking now; whether anything changed, the digest decides.
+"""File system events, as hints to read now; whether anything changed, the digest decides.
 
-Events get lost (a directory replaced, inotify exhausted: 128 instances per user and node), and then looking again after
-a while is all there is. So a wait always ends.
+Events get lost (a directory is replaced, inotify is exhausted: 128 instances for a user and node). Then only reading
+again after a while helps, so every wait ends.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from watchfiles._rust_notify import RustNotify  # the documented synchronous backend: the watch begins when it is made
+from watchfiles._rust_notify import (
+    RustNotify,
+)  # the documented synchronous backend: the watch starts with the constructor
 
 from abside.log import Log
 
@@ -25,22 +27,22 @@ BROKEN = (OSError, RuntimeError, ValueError)
 
 
 class Watcher(Protocol):
-    """What is needed of RustNotify."""
+    """The used part of RustNotify."""
 
     def watch(self, debounce_ms: int, step_ms: int, timeout_ms: int, stop_event: Event) -> object:
         """Wait for events."""
 
     def close(self) -> None:
-        """Give the inotify instance back."""
+        """Close the inotify instance."""
 
 
 def watch_directories(directories: list[str]) -> Watcher:
-    """Begin to watch; no filter, and not what lies deeper: a ConfigMap's swap happens at the top."""
+    """Start to watch, without a filter and not recursively: a ConfigMap is swapped at the top."""
     return RustNotify(directories, False, False, 0, False, True)
 
 
 class Hints:
-    """Waits for events in directories, or just waits. A directory that appears or is replaced is watched anew."""
+    """Waits for events in directories, or only waits. A directory that appears or is replaced is watched again."""
 
     def __init__(
         self, directories: tuple[str, ...], stop: Event, begin: Callable[[list[str]], Watcher] = watch_directories

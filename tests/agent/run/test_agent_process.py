@@ -38,7 +38,7 @@ def agent(*options: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def await_snapshot(path: Path, holds: Callable[[Snapshot], bool], seconds: float = PATIENCE_SECONDS) -> float:
-    """Wait until the file says so; give how long it took."""
+    """Wait for this state of the file; return how long it took."""
     begun = time.monotonic()
     while time.monotonic() - begun < seconds:
         try:
