@@ -28,6 +28,7 @@ placements:
 layers:
   ranking: {}
 """
+    BAD_WEIGHTS = "{control: {weight: 50%}, b: {weight: 49%}}"
 
     @staticmethod
     def experiment(name: str, **changes: Any) -> str:
@@ -80,6 +81,12 @@ class Pod:
             self.published = encode(self.last.snapshot)
             return decode(self.published)
         return None
+
+    def publishes(self, files: Mapping[str, str | bytes], *arguments: Any, **more: Any) -> Snapshot:
+        """Settle as `sees` does, where something must be published."""
+        snapshot = self.sees(files, *arguments, **more)
+        assert snapshot is not None
+        return snapshot
 
     @property
     def codes(self) -> set[str]:
