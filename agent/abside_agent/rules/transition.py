@@ -38,7 +38,7 @@ def transitions(old: Snapshot, new: Snapshot, now_us: int, trees: Iterable[Tree]
 
 
 def ever_ran(experiment: Experiment, now_us: int) -> bool:
-    """Whether units may have met an experiment, as far as its document can tell.
+    """Whether units may have met an experiment, as far as its document shows.
 
     A draft has not run, nor has an experiment whose start is in the future. A running, paused or ended one may have.
     Older documents are unknown: an experiment that ran and is a draft again looks like one that never ran.
