@@ -219,6 +219,17 @@ def test_a_child_that_cannot_start_ends_it_with_a_sentence(start: Callable[..., 
     assert "Traceback" not in up.logged.splitlines()[-1]
 
 
+def test_a_setting_that_a_child_does_not_take_ends_it_at_once(
+    start: Callable[..., Up], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ABSIDE_MAX_CONNECTIONS", "0")
+    up = start(wait=False)
+    assert up.ended() == USAGE
+    assert "ABSIDE_MAX_CONNECTIONS (option --max-connections): '0' is nothing: it must be 1 or more" in up.logged
+    assert "collector does not take a setting that it was given" in up.logged
+    assert "restarting" not in up.logged
+
+
 def test_kill_9_leaves_no_orphan_and_the_folder_free(start: Callable[..., Up]) -> None:
     up = start()
     children = up.children()

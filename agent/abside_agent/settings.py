@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import MISSING, dataclass
 
-from abside.environ import integer, listed, log_level, seconds, setting, size
+from abside.environ import address, integer, listed, log_level, positive, seconds, setting, size
 from abside.snapshot import BASIS_POINTS
 
 
@@ -55,13 +55,13 @@ class AgentSettings:
     # Between two looks a change by events is seen at once; this bounds what a lost event costs. A look at 200 KiB
     # takes 0.3 ms.
     poll_seconds: float = setting(
-        "0.5", "how often the directories are read, with or without file system events", seconds
+        "0.5", "how often the directories are read, with or without file system events", positive(seconds)
     )
     # 1,000 experiments take 2 s on a quiet core; a throttled pod gets a tenth of one.
-    compile_seconds: float = setting("60", "longest a compilation may take", seconds)
-    compile_cpu_seconds: int = setting("20", "CPU time a compilation may use", integer)
+    compile_seconds: float = setting("60", "longest a compilation may take", positive(seconds))
+    compile_cpu_seconds: int = setting("20", "CPU time a compilation may use", positive(integer))
     # The agent's container has a limit of 256 MiB; beyond it the kernel would end both parent and child.
-    compile_memory: int = setting("192MiB", "address space a compilation may use", size)
+    compile_memory: int = setting("192MiB", "address space a compilation may use", positive(size))
     log_level: str = setting("info", "least severe log line written", log_level)
 
 
@@ -110,7 +110,7 @@ class SimulateSettings:
     """The units and the documents to simulate."""
 
     config: tuple[str, ...] = setting(MISSING, "directory of *.yaml documents; may be given several times", many=True)
-    units: int | None = setting(None, "number of synthetic units; default 100000", integer)
+    units: int | None = setting(None, "number of synthetic units; default 100000", positive(integer))
     ids: str | None = setting(None, "file of ids, one a line, or - for stdin")
     attribute: tuple[str, ...] = setting(
         (), "name=value or name:=JSON of every unit; without one, every unit is eligible", many=True
@@ -126,29 +126,31 @@ class AdmissionSettings:
 
     tls_cert: str = setting(MISSING, "certificate chain, PEM; read again when it changes")
     tls_key: str = setting(MISSING, "private key, PEM")
-    listen: str = setting("0.0.0.0:8443", "address for reviews")  # the API server asks at the pod's address
+    listen: str = setting("0.0.0.0:8443", "address for reviews", address)  # the API server asks at the pod's address
     configmap: tuple[str, ...] = setting(
         ("abside-experiments",), "name of the documents' ConfigMap; several form one document", many=True
     )
     paused_configmap: str = setting("abside-paused", "name of the ConfigMap whose keys are paused experiments")
     # The webhook's own timeout is 10 s; whoever is slower than this is answered with a warning in time.
-    check_seconds: float = setting("7", "longest time of a check, with its wait; then the change is allowed", seconds)
-    check_cpu_seconds: int = setting("7", "CPU time a check may use", integer)
+    check_seconds: float = setting(
+        "7", "longest time of a check, with its wait; then the change is allowed", positive(seconds)
+    )
+    check_cpu_seconds: int = setting("7", "CPU time a check may use", positive(integer))
     # One check runs at a time. The container has a limit of 256 MiB, of which the process itself takes 45.
-    check_memory: int = setting("192MiB", "address space a check may use", size)
-    tls_poll_seconds: float = setting("10", "how often the certificate's files are checked", seconds)
+    check_memory: int = setting("192MiB", "address space a check may use", positive(size))
+    tls_poll_seconds: float = setting("10", "how often the certificate's files are checked", positive(seconds))
     linger_seconds: float = setting("5", "how long after SIGTERM requests are still answered", seconds)
     # Old and new object, each up to 1 MiB of data, twice where the client's last-applied annotation holds it too; JSON
     # escapes add some.
-    max_review_bytes: int = setting("8MiB", "largest AdmissionReview", size)
+    max_review_bytes: int = setting("8MiB", "largest AdmissionReview", positive(size))
     max_connections: int = setting(
         "256",
         "open connections (beyond it, the longest idle one is closed) and requests at once: 50 KB each, 300 by TLS",
-        integer,
+        positive(integer),
     )
-    header_seconds: float = setting("5", "how long a connection's first headers may take", seconds)
-    body_seconds: float = setting("5", "how long a body may take", seconds)
-    keepalive_seconds: float = setting("75", "how long an idle connection is kept", seconds)
+    header_seconds: float = setting("5", "how long a connection's first headers may take", positive(seconds))
+    body_seconds: float = setting("5", "how long a body may take", positive(seconds))
+    keepalive_seconds: float = setting("75", "how long an idle connection is kept", positive(seconds))
     log_level: str = setting("info", "least severe log line written", log_level)
 
 
@@ -211,7 +213,7 @@ class PlanSettings:
 
     base: int = setting(MISSING, "the rate today, for example 3%", share)
     lift: int = setting(MISSING, "the smallest relative lift worth detecting, for example 2%", share)
-    units_per_day: int = setting(MISSING, "eligible units a day", integer)
+    units_per_day: int = setting(MISSING, "eligible units a day", positive(integer))
     split: tuple[int, ...] = setting("50/50", "the variants' weights, control first", split)
     alpha: int = setting("5%", "accepted rate of false positives", share)
     power: int = setting("80%", "probability of detecting the lift", share)

@@ -62,6 +62,9 @@ class Child:
         if code is None:
             return
         self.process = None
+        if code == USAGE and now - self.started < QUICK_SECONDS:
+            sentence = f"{self.name} does not take a setting that it was given; its own line above names it"
+            raise CannotRun(USAGE, f"{sentence} and what would be right")
         if now - self.started < QUICK_SECONDS:
             self.quick_deaths += 1
         else:

@@ -192,11 +192,8 @@ async def test_a_second_sidecar_on_the_same_spool_says_so_in_one_line_and_exits_
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--listen", "127.0.0.1"), "'127.0.0.1' is not an address: write host:port"),
-        (("--admin", "127.0.0.1:http"), "'127.0.0.1:http' is not an address"),
         (("--listen", "192.0.2.1:7600"), "--listen 192.0.2.1:7600 cannot be had: "),
         (("--admin", "192.0.2.1:7601"), "give --admin another"),
-        (("--upstream", "ftp://collector"), "the scheme ftp is not known; write http:// or https://"),
         (("--spool", "/dev/null/spool"), "could not prepare the directory /dev/null/spool"),
     ],
 )
@@ -208,6 +205,25 @@ async def test_what_keeps_it_from_starting_is_one_line_and_exit_1(
     (line,) = [line for line in process.lines if " ERROR " in line]
     assert "cannot_start" in line
     assert words in line
+    assert "Traceback" not in "".join(process.lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--listen", "127.0.0.1"), "'--listen': '127.0.0.1' is not an address: write host:port"),
+        (("--admin", "127.0.0.1:http"), "'--admin': '127.0.0.1:http' is not an address"),
+        (("--upstream", "ftp://collector"), "the scheme ftp is not known; write http:// or https://"),
+        (("--upstream", "http://collector:7700/v1/batches"), "write http://collector:7700"),
+        (("--max-connections", "0"), "'--max-connections': '0' is nothing: it must be 1 or more"),
+    ],
+)
+async def test_a_setting_that_cannot_be_is_named_and_exit_2(
+    sidecar_process: Spawn, arguments: tuple[str, str], words: str
+) -> None:
+    process = await sidecar_process(*arguments)
+    assert await process.stopped() == 2
+    assert words in "".join(process.lines)
     assert "Traceback" not in "".join(process.lines)
 
 

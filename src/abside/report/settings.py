@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 
-from abside.environ import integer, setting, size
+from abside.environ import integer, positive, setting, size
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class ReportSettings:
     json: Path | None = setting(None, "also write every figure to this file, as JSON", Path)
     show_sql: bool = setting(False, "print the SQL that ran, before the page", flag=True)
     # Beyond it DuckDB spills to disk. 5 million exposures and 2 million outcomes need 1.2 GB, Python's 200 MB included.
-    memory: int = setting("4GiB", "memory the engine may use before it spills to disk", size)
+    memory: int = setting("4GiB", "memory the engine may use before it spills to disk", positive(size))
     work: Path | None = setting(
         None, "directory for what is spilled; default the system's directory for temporary files", Path
     )

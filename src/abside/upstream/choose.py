@@ -48,6 +48,12 @@ def open_upstream(
     any receiver of JSON, its other query parameters kept. `token_file` holds a bearer token and is read before every
     delivery. Raises UpstreamUrlError.
     """
+    target, form = check_url(url)
+    return HttpUpstream(target, form, token_reader(token_file), now_us, encoding=encoding, timeouts=timeouts)
+
+
+def check_url(url: str) -> tuple[URL, Format]:
+    """Return the address that a URL names, and the form of batches it takes. Raises UpstreamUrlError."""
     try:
         parsed = URL(url)
     except ValueError as exc:
@@ -64,8 +70,7 @@ def open_upstream(
     if form == "msgpack" and parsed.path.rstrip("/").endswith(f"/{BATCHES_PATH}"):
         remedy = f"the path is added to it; write {without_credentials(url).removesuffix(BATCHES_PATH).rstrip('/')}"
         raise UpstreamUrlError(shown, f"it ends in /{BATCHES_PATH}", remedy)
-    target = parsed.without_query_params("format").with_fragment(None)
-    return HttpUpstream(target, form, token_reader(token_file), now_us, encoding=encoding, timeouts=timeouts)
+    return parsed.without_query_params("format").with_fragment(None), form
 
 
 def without_credentials(url: str) -> str:
