@@ -52,7 +52,10 @@ def _duration(path: str, value: Any) -> float | int:
 
 def _whole(path: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise EventError("WRONG_TYPE", path, f"must be a whole number, not {kind(value)}")
+        shown = kind(value)
+        if isinstance(value, float):
+            shown = "a fraction" if value % 1 else "one with a decimal point"
+        raise EventError("WRONG_TYPE", path, f"must be a whole number, not {shown}")
     if not 0 <= value <= MAX_COUNT:
         raise EventError("INVALID_EVENT", path, f"must be between 0 and {MAX_COUNT}")
     return value

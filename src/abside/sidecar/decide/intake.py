@@ -139,6 +139,9 @@ def _event(context: HandlerContext, fields: dict[str, Any], index: int | None) -
             callers_us=None if given is None else callers.now_us(),
         )
     except event.EventError as exc:
+        around = wrapped(fields, index)  # an object around a list has no type, and fields of its own
+        if around is not None:
+            raise around from exc
         if exc.ts_us is None or not callers.disagree(exc.ts_us, now_us):
             raise Refusal(422, exc.code, str(exc), path=exc.path, index=index) from exc
         return _event(context, fields, index)  # by the clock that is known now
@@ -169,14 +172,17 @@ def _no_unit(fields: dict[str, Any], index: int | None) -> Refusal:
 
 def wrapped(fields: dict[str, Any], index: int | None) -> Refusal | None:
     """Return the refusal of a list with an object around it, as other collectors want it; None for anything else."""
+    if not fields.keys().isdisjoint(_NAMES_ONE_EVENT):
+        return None
     name = next((name for name in fields if name in _WRAPPERS and type(fields[name]) is list), None)
-    if name is None or "type" in fields:
+    if name is None:
         return None
     detail = f"{name} is not a field here; send the list itself, [{{…}}, …], without an object around it"
     return Refusal(422, "UNKNOWN_FIELD", detail, path=name, index=index)
 
 
 _IDS = frozenset({"user_id", "session_id"})
+_NAMES_ONE_EVENT = frozenset({"type", "event", "event_name", "event_type"})
 _WRAPPERS = frozenset({"events", "batch", "data", "items", "records", "exposures", "messages"})
 
 

@@ -305,7 +305,23 @@ def _why_unreadable(body: bytes, exc: orjson.JSONDecodeError) -> str:
         return f"{where}: numbers must be finite; send a long id as a string"
     if _CONSTANT.match(body.decode(), exc.pos):
         return f"{where}: NaN and Infinity are no JSON, numbers must be finite; send null, or leave it out"
-    return where
+    cause = _cause(body.decode(), exc)
+    return f"{where}: {cause}" if cause else where
+
+
+def _cause(text: str, exc: orjson.JSONDecodeError) -> str:
+    """Name what a person or a template writes where JSON has something else; empty where it is none of these."""
+    found, before = text[exc.pos : exc.pos + 1], text[max(0, exc.pos - SEEN_AROUND) : exc.pos].rstrip()
+    if found and found in CURLY_QUOTES:
+        return f'a curly quote (U+{ord(found):04X}); write a straight one, "'
+    if found == "'":
+        return 'a single quote; names and text stand in double ones, "'
+    rest = text[exc.pos + 1 : exc.pos + SEEN_AROUND].lstrip()
+    if (found in {"]", "}"} and before.endswith(",")) or (found == "," and rest[:1] in {"]", "}"}):
+        return "a comma before the closing bracket; leave it out"
+    if before.endswith(("}", "]")) and found and found in "{[":
+        return "a second document; send one, of several events a list: [{…}, …]"
+    return ""
 
 
 def not_text(body: bytes) -> str | None:
@@ -321,6 +337,8 @@ def not_text(body: bytes) -> str | None:
     return None
 
 
+SEEN_AROUND = 100  # characters before and behind a mistake: blanks, and what they follow
+CURLY_QUOTES = "\u2018\u2019\u201a\u201c\u201d\u201e"
 _CONSTANT = re.compile(r"-?(NaN|nan|Inf)")
 
 
