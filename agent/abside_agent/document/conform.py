@@ -98,6 +98,9 @@ class _Walk:
         known = [str(value) for value in kind.values]
         text = node.text if isinstance(node, Scalar) else ""
         message, remedy = f"must be one of {', '.join(known)}{beyond_ascii(text)}", did_you_mean(text, known)
+        meant = STATUSES.get(text.lower())
+        if meant in known:
+            remedy = f"did you mean {meant}?"
         self.tree.note("UNKNOWN_VALUE", path, message, remedy or f"write {known[0]}")
         return UNSET
 
@@ -199,8 +202,26 @@ class _Walk:
         got = {Mapping: "a mapping", Sequence: "a list"}.get(type(node)) or _TYPE_NAMES[type(_scalar(node))]
         quote = wanted == "text" and isinstance(node, Scalar) and node.text
         remedy = f'write "{node.text}" in quotes' if quote and isinstance(node, Scalar) else f"write {wanted}"
+        if wanted == "a mapping" and len(path) == ARM_PARAMETER and path[4] == "parameters":
+            remedy = self._under_a_placement(path)
         self.tree.note("WRONG_TYPE", path, f"must be {wanted}, this is {got}", remedy)
         return UNSET
+
+    def _under_a_placement(self, path: Path) -> str:
+        """Say where a variant's parameter stands: under the first placement that the experiment names."""
+        named = self.tree.node((*path[:2], "placements", 0))
+        placement = named.text if isinstance(named, Scalar) else "PLACEMENT"
+        return f"parameters stand under their placement: parameters: {{{placement}: {{{path[-1]}: …}}}}"
+
+
+ARM_PARAMETER = 6  # the length of experiments.x.variants.y.parameters.z
+# What other tools call the states of an experiment.
+STATUSES = {
+    **dict.fromkeys(("active", "on", "live", "started", "enabled", "true"), "running"),
+    **dict.fromkeys(("stopped", "off", "disabled", "inactive", "false"), "paused"),
+    **dict.fromkeys(("finished", "done", "completed", "complete", "concluded", "archived", "closed"), "ended"),
+    **dict.fromkeys(("new", "planned", "pending", "scheduled"), "draft"),
+}
 
 
 def _as_text(path: Path) -> str:

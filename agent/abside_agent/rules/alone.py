@@ -11,6 +11,7 @@ from abside.assignment.condition import BUILT_IN
 from abside.snapshot import BASIS_POINTS
 from abside_agent.document.reading import EVERY_EXPERIMENT
 from abside_agent.document.records import known
+from abside_agent.document.tree import Mapping
 from abside_agent.document.wording import did_you_mean, shown_percent
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _placements(tree: Tree, path: Path, experiment: ExperimentEntry) -> None:
         if known(name) and name in named[:index]:
             tree.note("TWICE", (*path, "placements", index), "this placement is listed twice", "keep one")
     for placement, where in _parameters(path, experiment):
-        if placement not in named and known(*named):
+        if placement not in named and known(*named) and isinstance(tree.node(where), Mapping):  # else said already
             remedy = f"add {placement} to placements, or {did_you_mean(placement, named) or 'delete it here'}"
             message = "this placement is not among the experiment's placements"
             tree.note("NOT_ITS_PLACEMENT", where, message, remedy, at_key=True, value=placement)

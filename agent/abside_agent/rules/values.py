@@ -18,6 +18,7 @@ WHOLE = frozenset({"eq", "ne", *LIST_OPS})  # ops that compare a whole text; sta
 _SEVERAL = re.compile(
     r"\s*[^\s,;|]+\s*([,;|]\s*[^\s,;|]+\s*)+"
 )  # words with commas between, also in "Washington, D.C."
+_DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?![\d.])", re.ASCII)
 _MORE_QUOTES = re.compile(r"""(["'`]).*\1|\[.*\]""")
 
 
@@ -64,6 +65,10 @@ def _values(value: Any, op: str, path: Path, kind: AttributeType) -> Iterator[Do
     for where, one in _each(value, path):
         if of == "string" and isinstance(one, str):
             yield from _text(one, op, where)
+        if of == "version" and isinstance(one, str) and (date := _DATE.match(one)):
+            message = "this looks like a date: as a version, what follows the year is a prerelease"
+            remedy = f'write "{int(date[1])}.{int(date[2])}.{int(date[3])}", or declare the attribute as a date'
+            yield Doubt("DATE_AS_VERSION", where, message, remedy)
         try:
             key = normal(one, of)
         except OperandError:

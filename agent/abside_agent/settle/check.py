@@ -192,6 +192,8 @@ def _fits(checked: Checked) -> None:
             if follows or (misfit.path[0] == "eligibility" and path[:3] in noted):
                 continue
             remedy = misfit.remedy
+            if misfit.code == "NOT_A_VERSION":  # 2024.10 as the file has it: read as a number, it is 2024.1
+                remedy = remedy.replace(f'"{misfit.value}"', f'"{tree.shown(path) or misfit.value}"')
             if unread is not None and misfit.code in _UNDECLARED and not remedy.startswith("did you mean"):
                 remedy = f"mend {unread} first, which cannot be read, or declare it"
             tree.note(misfit.code, path, misfit.message, remedy, value=misfit.value, at_key=misfit.at_key)

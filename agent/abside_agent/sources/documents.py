@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from abside_agent.document.parse import parse
 from abside_agent.document.reading import MAX_FILE_BYTES, MAX_FILES, File, is_document
-from abside_agent.document.tree import Mapping, Scalar
+from abside_agent.document.tree import Mapping, Scalar, flaw
+from abside_agent.sources.keys import odd_names
 from abside_agent.sources.mounted import read_file
 
 if TYPE_CHECKING:
@@ -56,9 +57,11 @@ class DocumentsError(Exception):
 def documents(place: str) -> Documents:
     """Read the *.yaml of a directory, a file, or `REV:path` in git. Raises DocumentsError."""
     path = Path(place)
+    unread: list[Problem] = []
     if path.is_dir():
         names = sorted(one for one in path.iterdir() if is_document(one.name))
         found = [(one.name, str(one), *_read(one)) for one in names[: MAX_FILES + 1]]
+        unread = [_unread(path / name) for name in odd_names(sorted(one.name for one in path.iterdir()))]
     elif path.exists():
         found = [(LONE_FILE, place, *_read(path))]
     elif ":" in place:
@@ -67,7 +70,14 @@ def documents(place: str) -> Documents:
         raise DocumentsError(place, "no such file or directory; a git revision is written REV:path, as HEAD:k8s/config")
     if len(found) > MAX_FILES:
         raise DocumentsError(place, f"more than {MAX_FILES} files")
-    return _gathered(found)
+    gathered = _gathered(found)
+    return replace(gathered, problems=(*gathered.problems, *unread))
+
+
+def _unread(path: Path) -> Problem:
+    """Warn of a file that its writer may take for a document, as the agent does."""
+    remedy = f"rename it to {path.stem}.yaml"
+    return flaw(str(path), "FILE_NAME", (), "only *.yaml is read", remedy, severity="warning").problem
 
 
 def _read(path: Path) -> tuple[bytes, str]:
