@@ -252,7 +252,18 @@ class _Kind(click.ParamType):  # type: ignore[type-arg]  # generic only in the n
         """Return one value as read; the message of a ValueError is shown to the person."""
         if not isinstance(value, str):
             return value
+        if not _is_text(value) and not os.path.lexists(value):  # a file may have such a name, and nothing else
+            self.fail(f"{value!a} is not UTF-8 text; the terminal or the script sends another encoding", param, ctx)
         try:
             return self.read(value)
         except ValueError as exc:
             self.fail(str(exc), param, ctx)
+
+
+def _is_text(value: str) -> bool:
+    """Whether it is UTF-8 as it came: other bytes of a command line are lone surrogates in Python."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
