@@ -172,7 +172,7 @@ def documents_in(directory: str) -> tuple[Keys | None, str]:
     except OSError as exc:
         return None, exc.strerror or str(exc)
     try:
-        return Keys(found, odd_names(map(_shown, _names(Path(directory))))), ""
+        return Keys(found, odd_names(map(shown_name, _names(Path(directory))))), ""
     except OSError:  # it vanished meanwhile: the next reading reports that
         return Keys(found), ""
 

@@ -107,26 +107,35 @@ def _problem_of(data: bytes, offset: int) -> str:
 def _next_good(data: bytes, offset: int, claimed_end: int) -> Generator[bytes, None, int]:
     """Search from `offset` for the next frame that is good; return where it begins, or the end of the data.
 
-    The nearest one is taken, not the one where the damaged frame claims to end: the flipped bit may be in its length.
-    Only where that search becomes too dear is its claim believed, if a good frame or the end is there.
+    Where a good frame, or the end, is just where the damaged one claims to end, its length is believed: whatever looks
+    like frames inside is an event's own text, but for one up to which the checksum is right. Else the flipped bit may
+    be in the length: the nearest one is taken.
     """
     end, effort, left = len(data), 0, MAX_SEARCH_BYTES
-    while offset + _HEADER.size < end:
+    start = offset - 1 + _HEADER.size
+    believed = start < claimed_end <= start + MAX_PAYLOAD_BYTES and (
+        claimed_end == end or not _problem_of(data, claimed_end)
+    )
+    checksum = _HEADER.unpack_from(data, offset - 1)[1] if believed else 0
+    stop = claimed_end if believed else end
+    while offset + _HEADER.size < end and offset < stop:
         found = _LENGTH.search(data, offset, min(end, offset + SEARCH_BYTES))
         reached = found.start() if found else min(end, offset + SEARCH_BYTES - 3)  # a length may begin in its last 3
         effort += reached - offset
         offset = reached
         if found and offset + _HEADER.size <= end:
             if not _problem_of(data, offset):
-                return offset
+                if not believed or offset == stop or _crc32(memoryview(data)[start:offset]) == checksum:
+                    return offset
+                effort += offset - start
             effort += min(MAX_PAYLOAD_BYTES, _HEADER.unpack_from(data, offset)[0])
             offset += 1
         if effort >= SEARCH_BYTES:
             left, effort = left - effort, 0
             if left < 0:
-                return claimed_end if not _problem_of(data, claimed_end) else end
+                return stop
             yield b""
-    return end
+    return stop
 
 
 def good_frames(data: bytes) -> Frames:
