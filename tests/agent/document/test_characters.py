@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Problems = Callable[..., list[Problem]]
 
-CASES = Path(__file__).parents[1] / "cases"
+CASES = Path(__file__).parent / "cases"
 BLANKS = [*"\xa0\u1680\u202f\u205f\u2800\u3000\u3164", *map(chr, range(0x2000, 0x200B))]
 SEPARATORS = [*"\x85\u2028\u2029"]
 NOTHINGS = [*"\xad\u034f\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202e\u2060\u2066\u2069\ufeff\ufe0f\U000e0041"]
