@@ -261,3 +261,14 @@ def test_a_file_whose_name_is_not_utf8_is_read_and_named(command: str, tmp_path:
     assert done.returncode in {1, 2}
     assert "stands in" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_quotes_around_a_variable_are_no_part_of_its_value(quote: str, tmp_path: Path) -> None:
+    variables = {"ABSIDE_CONFIG": f"{quote}{tmp_path}{quote}", "ABSIDE_LOG_LEVEL": f"{quote}debug{quote}"}
+    done = CliRunner().invoke(main, ["agent", "--once", "--snapshot", str(tmp_path / "s"), "--help"], env=variables)
+    assert done.exit_code == 0
+    variables["ABSIDE_POLL_SECONDS"] = f"{quote}x{quote}"
+    refused = CliRunner().invoke(main, ["agent", "--once", "--snapshot", str(tmp_path / "s")], env=variables)
+    assert "ABSIDE_POLL_SECONDS" in refused.output
+    assert "'x'" in refused.output

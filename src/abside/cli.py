@@ -224,7 +224,7 @@ class _Option(click.Option):
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         """Return the variable's text; None for an empty or blank one."""
         value = super().resolve_envvar_value(ctx)
-        return None if value is None else value.strip() or None
+        return None if value is None else _unquoted(value.strip()) or None
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
         """Return the place that the value came from."""
@@ -267,3 +267,9 @@ def _is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _unquoted(value: str) -> str:
+    """Cut the quotes around a whole value: `docker run --env-file` keeps them as they stand in the file."""
+    is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+    return value[1:-1].strip() if is_quoted else value
