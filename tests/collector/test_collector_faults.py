@@ -67,7 +67,7 @@ def names(day: Path) -> list[str]:
 
 
 class Disk:
-    """Lets directories not be forced to disk, and nothing be removed, for as long as it is told."""
+    """Fails to force directories to disk and to remove anything, for as long as it is asked to."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.failing = False

@@ -21,12 +21,12 @@ NO_SPOOL = 2  # the exit code of a mistake in the command line
 
 
 class NoSpool(Exception):  # noqa: N818 read as a sentence where it is caught
-    """A directory that is no spool, or a name that is not in it; the sentence says what would be right."""
+    """A directory that is no spool, or a name that is not in it; the sentence contains what would be right."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpoolEntry:
-    """What a file holds: its good events in order, and what is wrong with the rest (empty: nothing)."""
+    """The good events of a file in order, and what is wrong with the rest (empty: nothing)."""
 
     payloads: list[bytes]
     damage: str

@@ -1,4 +1,4 @@
-"""What stands on disk: Parquet files of one schema that appear whole, each with its batch ids in its footer.
+"""The store on disk: Parquet files of one schema that appear whole, each with its batch ids in its footer.
 
 A store is a directory of `dt=<UTC date of receipt>/*.parquet`. A file counts unless its name ends in `.tmp` or it is
 superseded: a merged file says in its footer which files it replaces, so that both may stand for a moment.
@@ -69,7 +69,7 @@ SCHEMA: Final = pa.schema(
 SUFFIX = ".parquet"
 UNREADABLE = ".unreadable"  # of a file set aside: no reader takes it
 BESIDE = ".tmp"  # of a file not yet whole
-MERGED = "~"  # in the name of merged files only: a batch id cannot hold one
+MERGED = "~"  # in the name of merged files only: a batch id cannot contain one
 MAX_FILE_BYTES = 2**40  # no file of ours comes near; what is read of it at once is bounded below
 MAX_FOOTER_BYTES = 64 * 2**20  # twice the names of a merged file; a footer's length is a claim
 _TAIL = struct.Struct("<I4s")  # of every Parquet file: the footer's length, and the magic
@@ -90,7 +90,7 @@ class StoreFailed(Exception):  # noqa: N818 read as a sentence where it is caugh
 
 
 class NotSynced(StoreFailed):
-    """A file stands in the store, whole and under its name; only a power loss could still take the name away."""
+    """A file is in the store, whole and under its name; only a power loss could still remove the name."""
 
     def __str__(self) -> str:
         return f"{self.path} is written, and its directory could not be forced to disk: {self.reason}"
@@ -110,14 +110,14 @@ class FileUnreadable(Exception):  # noqa: N818 read as a sentence where it is ca
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """What a file says about itself: the batches in it, and the files of its day it replaces."""
+    """A file's own record of its content: the batches in it, and the files of its day that it replaces."""
 
     batches: tuple[str, ...]
     replaces: tuple[str, ...] = ()
 
 
 def scan(directory: Path) -> ds.Dataset:
-    """Give every row that counts, as a pyarrow dataset of SCHEMA.
+    """Return every row that counts, as a pyarrow dataset of SCHEMA.
 
     Reading it raises FileNotFoundError when a collector merged or dropped a file in between: scan again.
     """
@@ -143,7 +143,7 @@ def days_of(directory: Path) -> list[date]:
 
 
 def date_of(folder: Path) -> date | None:
-    """Give the date of a `dt=…` directory, None for a name that is no date."""
+    """Return the date of a `dt=…` directory, None for a name that is no date."""
     try:
         return date.fromisoformat(folder.name.removeprefix("dt="))
     except ValueError:
@@ -157,7 +157,7 @@ def live_files_of(day: Path) -> list[Path]:
 
 
 def superseded(day: Path) -> set[Path]:
-    """Find the files of one day that a merged file replaces: it names them and holds all their batches.
+    """Find the files of one day that a merged file replaces: it names them and contains all their batches.
 
     The name alone would not do: a clock set back may bring a new file of an old name into the day.
     """
@@ -175,7 +175,7 @@ def superseded(day: Path) -> set[Path]:
 
 
 def read_footer(path: Path) -> Footer:
-    """Read what a file says about itself. Raises FileUnreadable for what is no Parquet file, else OSError."""
+    """Read the footer that the collector wrote. Raises FileUnreadable for what is no Parquet file, else OSError."""
     return footer_of(path, read_metadata(path))
 
 
@@ -190,7 +190,7 @@ def read_metadata(path: Path) -> pq.FileMetaData:
 
 
 def footer_of(path: Path, metadata: pq.FileMetaData) -> Footer:
-    """Give what the collector wrote into a footer. Raises FileUnreadable."""
+    """Return what the collector wrote into a footer. Raises FileUnreadable."""
     entries = metadata.metadata or {}
     return Footer(*(_names(path, entries.get(key, b"[]")) for key in (_BATCHES, _REPLACES)))
 
@@ -239,9 +239,9 @@ def _names(path: Path, text: bytes) -> tuple[str, ...]:
 
 
 def write_file(path: Path, tables: Iterable[pa.Table], footer: Footer) -> int:
-    """Write a file that appears whole: beside, fsync, rename, fsync of its directory. Give its rows.
+    """Write a file that appears whole: beside, fsync, rename, fsync of its directory. Return its rows.
 
-    The caller owns the store and gives a name that is free. Raises StoreFailed; then nothing counts and nothing of it
+    The caller owns the store and chooses a name that is free. Raises StoreFailed; then nothing counts and nothing of it
     stays behind, as far as the disk still obeys. Raises NotSynced once it has its name: from then on it counts,
     because a name that is taken back again may stay all the same.
     """
@@ -263,7 +263,7 @@ def write_file(path: Path, tables: Iterable[pa.Table], footer: Footer) -> int:
 
 
 def reason_of(error: OSError) -> str:
-    """Give the sentence of an OSError, pyarrow's own too."""
+    """Return the sentence of an OSError, also of pyarrow's own."""
     return os.strerror(error.errno) if error.errno else str(error)
 
 
@@ -282,7 +282,7 @@ def _rename(beside: Path, path: Path) -> None:
     except OSError:
         if os.path.lexists(beside) or not os.path.lexists(path):
             raise
-        # A network file system may do it and say that it did not.
+        # A network file system may do it and report an error all the same.
 
 
 def _write(path: Path, tables: Iterable[pa.Table], footer: Footer) -> int:

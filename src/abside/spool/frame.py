@@ -1,4 +1,4 @@
-"""Frames: how payloads stand in a segment file, so that a damaged or unfinished one is noticed.
+"""Frames: how payloads are written in a segment file, so that a damaged or unfinished one is noticed.
 
 A segment is MAGIC, then frames of `u32le length | u32le zlib.crc32(payload) | payload`. The checksum is not optional:
 a payload format alone decodes most single-bit flips to something silently wrong.
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 MAGIC = b"ABSPOOL1"  # the last byte is the format's version
 MAX_PAYLOAD_BYTES = MAX_EVENT_BYTES  # a receiver refuses a batch with a larger one; a longer length is damage
 OTHER_VERSIONS = frozenset(MAGIC[:-1] + b"%d" % digit for digit in (2, 4, 6, 7, 8))  # not one flipped bit from ours
-MAX_SEGMENT_BYTES = 32 * 2**20  # twice what an open one may hold: what is larger was not written here
-SEARCH_BYTES = 8 * 1024  # searched, 0.2 ms at worst, before a scan gives way
+MAX_SEGMENT_BYTES = 32 * 2**20  # twice the bound of an open one: a larger file was not written here
+SEARCH_BYTES = 8 * 1024  # searched, 0.2 ms at worst, before a scan yields to its caller
 MAX_SEARCH_BYTES = 64 * 2**20  # for one good frame: an event made to look like ten thousand frames costs no more
 _LENGTH = re.compile(rb"[^\0].\0\0|.[^\0]\0\0|\0\0\x01\0", re.DOTALL)  # of 1 to MAX_PAYLOAD_BYTES, as a frame begins
 _NOT_ZERO = re.compile(rb"[^\0]")
@@ -52,7 +52,7 @@ class Frames:
 
 
 def frame(payload: bytes) -> bytes:
-    """Give the payload's frame. Raises PayloadSizeError for an empty or an oversized one."""
+    """Return the payload's frame. Raises PayloadSizeError for an empty or an oversized one."""
     size = len(payload)
     if not 0 < size <= MAX_PAYLOAD_BYTES:
         raise PayloadSizeError(size, MAX_PAYLOAD_BYTES)
@@ -62,8 +62,8 @@ def frame(payload: bytes) -> bytes:
 def scan(data: bytes) -> Generator[bytes, None, tuple[Damage, ...]]:
     """Yield each good payload of a segment in order; return what is damaged. A damaged frame costs itself alone.
 
-    Nothing is read ahead: a caller on an event loop takes a few payloads, gives way, and takes more. An empty payload
-    is none: it says that the search for the next good frame takes long, and that it is time to give way.
+    Nothing is read ahead: a caller on an event loop takes a few payloads, lets the loop run, and takes more. An empty
+    payload is no event: the search for the next good frame takes long, and the caller should let the loop run.
     """
     unpack, header, offset, end = _HEADER.unpack_from, _HEADER.size, len(MAGIC), len(data)
     damage: list[Damage] = []
@@ -90,7 +90,7 @@ def scan(data: bytes) -> Generator[bytes, None, tuple[Damage, ...]]:
 
 
 def _problem_of(data: bytes, offset: int) -> str:
-    """Say why what begins at `offset` is no good frame; empty when it is one."""
+    """Return why the bytes at `offset` are no good frame; empty when they are one."""
     start = offset + _HEADER.size
     if start > len(data):
         return "an unfinished frame header"

@@ -45,7 +45,7 @@ _UNKNOWN = RetryRule((), "mend", "no HTTP status that is known")
 
 
 def verdict(status: int, detail: str = "", retry_after_seconds: float | None = None) -> Result:
-    """Give the answer a status stands for. `detail` is the receiver's own word, already safe to show."""
+    """Return what a status means. `detail` is the receiver's own text, already safe to show."""
     row = next((row for row in TABLE if status in row.statuses), _UNKNOWN)
     reason = f"HTTP {status}: {detail or row.why}"
     match row.meaning:
@@ -86,6 +86,6 @@ def _moment(text: str | None) -> datetime | None:
         return None
     try:
         moment = parsedate_to_datetime(text)
-    except (ValueError, OverflowError, TypeError, IndexError):  # a year of eleven digits, a date of one word
+    except (ValueError, OverflowError, TypeError, IndexError):  # a year of eleven digits, a date with no time
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

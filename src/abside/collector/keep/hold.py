@@ -1,4 +1,4 @@
-"""A person's word on the clock: `CLOCK_JUMP` in the store keeps every day until somebody has looked."""
+"""A person's decision about the clock: `CLOCK_JUMP` in the store keeps every day until somebody has looked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ The clock was wrong: set it, give the folders dt={day} and later their right dat
 
 
 def held(store: Path) -> bool:
-    """Say whether a jump waits for a person; whatever has the name counts."""
+    """Return whether a jump waits for a person; whatever has the name counts."""
     return os.path.lexists(store / NAME)
 
 
@@ -36,7 +36,7 @@ def hold(store: Path, day: date) -> None:
 
 
 def confirmed(store: Path) -> date:
-    """Give the day up to which a person has confirmed the days; `date.min` without one. Raises OSError, ValueError."""
+    """Return the day up to which a person has confirmed all; `date.min` without one. Raises OSError, ValueError."""
     try:
         text = read_regular(store / CONFIRMED, MAX_BYTES).decode("ascii", "replace")
     except FileNotFoundError:

@@ -31,7 +31,7 @@ SETTLE_US = 600 * 1_000_000  # after midnight: groups of yesterday are long writ
 
 
 class Upkeep:
-    """`run` is a background task; `once` is its work. `clock` gives µs UTC."""
+    """`run` is a background task; `once` is its work. `clock` returns µs UTC."""
 
     def __init__(self, writer: Writer, clock: Callable[[], int], *, known_days: int, keep_days: int | None) -> None:
         self._writer = writer
@@ -100,7 +100,7 @@ class Upkeep:
                 return
 
     def _keep_from(self, days: Sequence[date], today: date) -> date | None:
-        """Give the first day that is kept; None to keep all."""
+        """Return the first day that is kept; None to keep all."""
         waits = ahead = None
         try:
             waits = self._waits_for(days, today)
@@ -119,7 +119,7 @@ class Upkeep:
         return newest - min(timedelta(self._keep_days), newest - date.min)
 
     def _waits_for(self, days: Sequence[date], today: date) -> str | None:
-        """Say in a sentence why nothing is dropped until a person has looked. Raises OSError, ValueError."""
+        """Return a sentence: why nothing is dropped until a person has looked. Raises OSError, ValueError."""
         store = self._writer.directory
         if self._keep_days is not None:
             first = doubtful(days, keep_days=self._keep_days, confirmed=hold.confirmed(store))

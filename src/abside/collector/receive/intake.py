@@ -34,13 +34,13 @@ COUNT = re.compile(r"[0-9]{1,9}\Z")
 BUSY_SECONDS = 1  # a group later there is room
 FAILED_SECONDS = 5  # a full disk is not emptied in one
 SMALL_BYTES = 3 * 2**20  # unpacked: a sidecar seals at 512 KiB, and at four times that while segments wait
-UNPACKING = 2  # batches unpacked at a time: what they hold is in nobody's account until they are done
+UNPACKING = 2  # batches unpacked at a time: their bytes are in no account until they are unpacked
 DISCARD_SECONDS = 5.0  # for the rest of a refused body, so that the answer is not lost in a reset connection
 
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What the headers say of a batch."""
+    """The headers of a batch."""
 
     batch_id: str
     count: int
@@ -66,9 +66,9 @@ class Pending:
 
     @contextmanager
     def lease(self) -> Iterator[Callable[[int], None]]:
-        """Give a function that says how much one request holds now; it is given back at the end.
+        """Yield a function that sets how many bytes one request uses now; at the end they are free again.
 
-        The function raises Refusal 503 BUSY beyond the limit; a request that is alone is always let in.
+        The function raises Refusal 503 BUSY beyond the limit; a request that is alone is always accepted.
         """
         held = 0
 
@@ -88,7 +88,7 @@ class Pending:
 
 
 class Intake:
-    """Takes batches. `clock` gives µs UTC; `token` None lets everyone in."""
+    """Takes batches. `clock` returns µs UTC; with `token` None anyone may send."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class Intake:
         self.counts = Counts()
 
     async def post(self, request: web.BaseRequest, _: bytes) -> Response:
-        """Take one batch: 200 when it is on disk, 208 when it already was, else the problem document that says why not.
+        """Take one batch: 200 when it is on disk, 208 when it already was, else a problem document with the reason.
 
         The body is read here and not at the listener: who may send and what fits is decided before.
         """
@@ -138,7 +138,7 @@ class Intake:
         await self._idle.wait()
 
     def close(self) -> None:
-        """Let the threads go."""
+        """End the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def check_sender(self, request: web.BaseRequest) -> None:
@@ -182,7 +182,7 @@ class Intake:
         pieces: list[pa.RecordBatch] = []
         size = 0
         async with self._decoding[len(body) > SMALL_BYTES]:
-            # Python all the way: in slices on the loop, since a thread would hold the GIL from it just as long.
+            # Python all the way: in slices on the loop, since a thread would keep the GIL from it just as long.
             for piece in record_batches(body, count=heading.count, batch_id=heading.batch_id, recv_us=recv_us):
                 pieces.append(piece)
                 size += piece.nbytes

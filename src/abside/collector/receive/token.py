@@ -36,7 +36,7 @@ class Token:
         self.problem: str | None = None
 
     def allows(self, authorization: str | None) -> bool:
-        """Say whether an Authorization header shows the token."""
+        """Return whether an Authorization header contains the token."""
         scheme, _, shown = (authorization or "").partition(" ")
         token = self._current()
         return scheme.lower() == "bearer" and hmac.compare_digest(_sent(shown), token)
@@ -54,7 +54,7 @@ class Token:
 
 
 def _sent(shown: str) -> bytes:
-    """Give a header's value as it was sent: bytes that are no UTF-8 come as surrogates."""
+    """Return a header's value as it was sent: bytes that are no UTF-8 come as surrogates."""
     return shown.strip().encode("utf-8", "surrogateescape")
 
 

@@ -252,7 +252,7 @@ class Shipper:
         log.error("batch_dead", segment=segment.name, events=events, reason=reason)
 
     def _count_dead(self, events: int | None) -> None:
-        """Count events that were given up; None: so many that nobody knows."""
+        """Count events that were buried; None: an unknown number."""
         self.stats.dead_events += events or 0
         self.stats.uncounted_segments += events is None
 

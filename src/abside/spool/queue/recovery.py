@@ -73,14 +73,14 @@ def _tell_of_strangers(directory: Path, stats: SpoolStats) -> None:
 
 
 def highest_seq(folder: Folder) -> int:
-    """Give the highest sequence number in use anywhere, 0 when there is none. One nobody counted up to is no number."""
+    """Return the highest sequence number in use, 0 when there is none. One beyond MAX_SEQ was never counted up to."""
     directories = (folder.queue, folder.open, folder.dead)
     found = [segment.seq for where in directories for kind in KINDS for segment in listed(where, kind)]
     return max((seq for seq in found if seq < MAX_SEQ), default=0)
 
 
 def _seal(segment: Segment, queue: Path, dead: Dead, stats: SpoolStats, *, durable: bool) -> int | None:
-    """Seal one file, and give how many events it holds, None where damage hides it. Raises OSError, SpoolFailed."""
+    """Seal one file; return how many events it contains, None where damage hides it. Raises OSError, SpoolFailed."""
     data = read_regular(segment.path, MAX_SEGMENT_BYTES)
     frames = good_frames(data)
     last = frames.damage[-1] if frames.damage else None

@@ -27,7 +27,7 @@ class Calendar:
         self.now_us()
 
     def now_us(self) -> int:
-        """Give the believed time."""
+        """Return the believed time."""
         wall_us, at = self._wall_us(), self._monotonic()
         expected_us = self._believed_us + int((at - self._at) * 1_000_000)
         ahead_us = wall_us - expected_us
@@ -37,7 +37,7 @@ class Calendar:
         return self._believed_us
 
     def trust(self, said_us: int) -> None:
-        """Take a person's word for what time it is, if the wall clock says so too."""
+        """Believe the wall clock, because a person has confirmed it."""
         if self.jump_seconds and abs(said_us - self._wall_us()) <= JUMP_US:
             self._believed_us, self._at = self._wall_us(), self._monotonic()
             self.now_us()
