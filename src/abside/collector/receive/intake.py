@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -15,7 +14,8 @@ import orjson
 from aiohttp import hdrs, web
 
 from abside.collector.keep.writer import ReceivedBatch
-from abside.collector.receive.ingest import ENCODINGS, record_batches, unpack
+from abside.collector.receive.heading import BATCH_ID, Heading, heading_of
+from abside.collector.receive.ingest import record_batches, unpack
 from abside.collector.store import StoreFailed
 from abside.serve.answer import Refusal, Response, problem
 
@@ -27,24 +27,11 @@ if TYPE_CHECKING:
     from abside.collector.keep.group import Grouper
     from abside.collector.receive.token import Token
 
-TYPE = "application/msgpack"
-# It names a file: no separator, no dot file (readers skip those and names in _), nothing a shell reads as an option.
-BATCH_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
-COUNT = re.compile(r"[0-9]{1,9}\Z")
 BUSY_SECONDS = 1  # a group later there is room
 FAILED_SECONDS = 5  # a full disk is not emptied in one
 SMALL_BYTES = 3 * 2**20  # unpacked: a sidecar seals at 512 KiB, and at four times that while segments wait
 UNPACKING = 2  # batches unpacked at a time: their bytes are in no account until they are unpacked
 DISCARD_SECONDS = 5.0  # for the rest of a refused body, so that the answer is not lost in a reset connection
-
-
-@dataclass(frozen=True, slots=True)
-class Heading:
-    """The headers of a batch."""
-
-    batch_id: str
-    count: int
-    encoding: str
 
 
 @dataclass(slots=True)
@@ -150,7 +137,7 @@ class Intake:
         try:
             self.check_sender(request)
             self._check_running()
-            heading = _heading(request)
+            heading = heading_of(request)
             if await self._grouper.knows(heading.batch_id):
                 await self._discard(request)
                 return self._acknowledge(heading, "known")
@@ -231,23 +218,6 @@ class Intake:
             self.counts.events += heading.count
         body = {"batch": heading.batch_id, "events": heading.count, "status": stored}
         return Response(208 if stored == "known" else 200, orjson.dumps(body))
-
-
-def _heading(request: web.BaseRequest) -> Heading:
-    """Read the headers of a batch. Raises Refusal 400 or 415."""
-    if request.content_type != TYPE:
-        raise Refusal(415, "UNSUPPORTED_TYPE", f"send Content-Type: {TYPE}")
-    encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower()
-    if encoding not in ENCODINGS:
-        raise Refusal(415, "UNSUPPORTED_ENCODING", f"send Content-Encoding: {', '.join(ENCODINGS)}, or none")
-    batch_id = request.headers.get("Idempotency-Key", "")
-    if not BATCH_ID.match(batch_id):
-        sentence = "must be the batch id: a letter or digit, then at most 127 of letters, digits, dots, _ and -"
-        raise Refusal(400, "MALFORMED", f"Idempotency-Key {sentence}", path="Idempotency-Key")
-    count = request.headers.get("X-Batch-Count", "")
-    if not COUNT.match(count):
-        raise Refusal(400, "MALFORMED", "X-Batch-Count must be the number of events", path="X-Batch-Count")
-    return Heading(batch_id, int(count), encoding)
 
 
 def _refused(refusal: Refusal, request: web.BaseRequest) -> Response:
