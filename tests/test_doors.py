@@ -109,7 +109,7 @@ INNER: dict[str, frozenset[str]] = {
     "abside.sidecar.observe": frozenset({"page.experiment", "page.markup", "page.pod"}),
     "abside.sidecar.ship": frozenset({"leaving", "patience", "shipping", "unreadable"}),
     "abside.collector.receive": frozenset({"heading", "ingest", "rows"}),
-    "abside.collector.keep": frozenset({"aside", "compact", "hold", "recovery"}),
+    "abside.collector.keep": frozenset({"aside", "clock_jump", "compact", "recovery"}),
     "abside_agent.document": frozenset({"example", "syntax", "text"}),
     "abside_agent.rules": frozenset({"overlap"}),
     "abside_agent.settle": frozenset({"build", "metrics", "seats"}),

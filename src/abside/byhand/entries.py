@@ -1,4 +1,4 @@
-"""What lies in a spool: each file with its state, its events and the reason beside it; nothing here changes one."""
+"""The files of a spool: each with its state, its events and the reason beside it; nothing here changes one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SpoolEntry:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file. `part` is the cursor of a whole file (empty: at its beginning); `reason` why it lies in dead/."""
+    """One file. `part` is the cursor of a whole file (empty: at its beginning); `reason` why it is in dead/."""
 
     path: Path
     state: str

@@ -1,7 +1,7 @@
 """The store on disk: Parquet files of one schema that appear whole, each with its batch ids in its footer.
 
 A store is a directory of `dt=<UTC date of receipt>/*.parquet`. A file counts unless its name ends in `.tmp` or it is
-superseded: a merged file says in its footer which files it replaces, so that both may stand for a moment.
+superseded: a merged file says in its footer which files it replaces, so that both may exist for a moment.
 """
 
 from __future__ import annotations
@@ -166,10 +166,10 @@ def superseded(day: Path) -> set[Path]:
     for merged in (path for name, path in files.items() if MERGED in name):
         with suppress(FileNotFoundError):  # merged once more, meanwhile
             footer = read_footer(merged)
-            held = set(footer.batches)
+            merged_in = set(footer.batches)
             for path in (files[name] for name in footer.replaces if name in files):
                 with suppress(FileNotFoundError):
-                    if held.issuperset(read_footer(path).batches):
+                    if merged_in.issuperset(read_footer(path).batches):
                         gone.add(path)
     return gone
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 LOCK = "LOCK"
-TAKEOVER_SECONDS = 10.0  # whoever lost its lock notices within a second or two, and lets go
+TAKEOVER_SECONDS = 10.0  # whoever lost its lock notices within a second or two, and closes its files
 TAKEOVER_POLL_SECONDS = 0.05
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW  # a link would lead us elsewhere
 
@@ -84,7 +84,7 @@ def claim(root: Path, elsewhere: Path | None) -> Folder:
             directory.mkdir(parents=True, exist_ok=True)
         aged_us = _aged_us(root / LOCK, dead)
         for directory in (root, *([elsewhere] if elsewhere else [])):
-            locks.append(_lock(directory))  # noqa: PERF401 what was locked before a failure must be let go
+            locks.append(_lock(directory))  # noqa: PERF401 what was locked before a failure must be released
         if aged_us is not None:
             os.utime(locks[0], ns=(aged_us * 1000, aged_us * 1000))  # until its new owner knows what time to believe
         _await_writers(root, {queue, elsewhere or queue})
@@ -129,19 +129,19 @@ def _await_writers(root: Path, directories: set[Path]) -> None:
     Raises SpoolBusy when it does not: sealing its file would lose what it still writes there.
     """
     deadline = time.monotonic() + TAKEOVER_SECONDS
-    while any(is_held(segment.path) for directory in directories for segment in listed(directory, OPEN)):
+    while any(is_written(segment.path) for directory in directories for segment in listed(directory, OPEN)):
         if time.monotonic() >= deadline:
             raise SpoolBusy(root, "")
         time.sleep(TAKEOVER_POLL_SECONDS)
 
 
-def hold(handle: int) -> None:
+def mark_written(handle: int) -> None:
     """Lock the open file itself, as a sign that it is being written: this outlives a removed LOCK."""
     with suppress(OSError):  # a file system without locks has LOCK alone
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def is_held(path: Path) -> bool:
+def is_written(path: Path) -> bool:
     """Return whether a living process is writing this file."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)

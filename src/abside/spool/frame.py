@@ -45,7 +45,7 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """The good payloads of a whole segment in order, and what lies between and behind them."""
+    """The good payloads of a whole segment in order, and the damage between and behind them."""
 
     payloads: list[bytes]
     damage: tuple[Damage, ...]

@@ -35,7 +35,7 @@ _NAME = re.compile(r"(\d{20})-([A-Za-z0-9_-]{1,32})((?:\.[01])*)((?:\.[a-z]+)+)\
 class Segment:
     """One segment file. `part` is the cursor (empty: the whole file); `written_us` its last append, µs UTC.
 
-    `events` is how many were written to it, None where an earlier process sealed it: its name does not say.
+    `events` is how many were written to it, None where an earlier process sealed it: its name has no count.
     """
 
     seq: int

@@ -16,9 +16,7 @@ Fsync = Literal["never", "interval", "always"]
 
 LIMIT_BYTES = 256 * 2**20  # hours of a busy pod's events; the emptyDir's sizeLimit is 1.25 times this
 FLOOR_BYTES = 64 * 2**20  # left free on the node's disk, for its other tenants' logs
-SEAL_BYTES = (
-    512 * 2**10
-)  # one batch: it compresses and is sent within one timeout, and fits a proxy's usual 1 MB as JSON
+SEAL_BYTES = 512 * 2**10  # one batch: compressed and sent within one timeout, and below a proxy's usual 1 MB as JSON
 SEAL_EVENTS = 4_000  # a batch of small events is bounded by the receiver's work, not by its bytes
 # While segments wait for a receiver that takes large batches, the open one may grow so many times larger: our collector
 # acknowledges once a second, and then takes 2 MiB in it, some 5,000 exposures. More would fill its memory and ours.
@@ -35,7 +33,7 @@ DEAD_AGE_SECONDS = 7 * 86_400.0  # a week to look at what was refused
 class SpoolSettings:
     """Where the spool is and how much it may contain.
 
-    `open_directory` holds the open segment elsewhere, for example in memory; None: beside the sealed ones. `fsync`
+    `open_directory` is where the open segment is, for example in memory; None: beside the sealed ones. `fsync`
     decides about the loss of power only: a killed process loses nothing under any of them.
     """
 

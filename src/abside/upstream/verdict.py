@@ -31,7 +31,7 @@ TABLE: tuple[RetryRule, ...] = (
     RetryRule(range(200, 300), "stored", "any success is worth what the receiver's storage is"),
     RetryRule({408}, "later", "the receiver gave up waiting: the network or its load, not the batch"),
     RetryRule({425}, "later", "early data was refused: the same request works on a settled connection"),
-    RetryRule({429}, "later", "too many requests: its Retry-After is the rate it can bear"),
+    RetryRule({429}, "later", "too many requests: its Retry-After is the rate it accepts"),
     RetryRule({413}, "halve", "the receiver's own bound on a body, which we cannot know"),
     RetryRule(
         {401, 403}, "mend", "a token is missing, wrong or expired: the batch is good, a person or a rotation mends it"

@@ -63,7 +63,7 @@ def doubtful(days: Iterable[date], *, keep_days: int, confirmed: date) -> date |
     """Return the first of the newest days where they are far after all others and too few to be believed; else None.
 
     A gap counts that is longer than a week, or than what is kept: no one jump drops all there was. `confirmed` is the
-    day up to which a person has said that the days are right.
+    day up to which a person has confirmed the days.
     """
     found = runs(days, min(GAP_DAYS, keep_days))
     if len(found) < 2 or len(found[-1]) >= SETTLED_DAYS or found[-1][0] <= confirmed:

@@ -1,4 +1,4 @@
-"""A start finishes what a crash left undone in a day, and lets nothing it finds there keep it from starting."""
+"""A start finishes what a crash left undone in a day, and nothing that it finds there keeps it from starting."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def record_batches(data: bytes, *, count: int, batch_id: str, recv_us: int) -> I
     whose rows would take many times its bytes.
     """
     rows: list[StoreRow] = []
-    total = held = index = 0
+    total = waiting = index = 0
     for index, (event, size) in enumerate(_events(data), 1):
         try:
             own = rows_of(event, batch_id=batch_id, recv_us=recv_us)
@@ -103,10 +103,10 @@ def record_batches(data: bytes, *, count: int, batch_id: str, recv_us: int) -> I
             status, code = (413, "TOO_LARGE") if isinstance(exc, RowsTooLargeError) else (422, exc.code)
             raise Refusal(status, code, str(exc), path=exc.path, index=index - 1) from exc
         rows += own
-        held += size * len(own)
-        if len(rows) >= SLICE_ROWS or held >= SLICE_BYTES:
+        waiting += size * len(own)
+        if len(rows) >= SLICE_ROWS or waiting >= SLICE_BYTES:
             piece = _columns(rows, index - 1)
-            rows, held = [], 0
+            rows, waiting = [], 0
             total += piece.nbytes
             if total > MAX_ROWS_BYTES:
                 raise Refusal(413, "TOO_LARGE", "the rows of this batch take many times its bytes; send smaller ones")

@@ -57,21 +57,21 @@ class Pending:
 
         The function raises Refusal 503 BUSY beyond the limit; a request that is alone is always accepted.
         """
-        held = 0
+        mine = 0
 
-        def hold(size: int) -> None:
-            nonlocal held
-            others = self.used_bytes - held
+        def use(size: int) -> None:
+            nonlocal mine
+            others = self.used_bytes - mine
             if others and others + size > self.limit_bytes:
                 detail = "too many batches are waiting for the disk"
                 raise Refusal(503, "BUSY", detail, retry_after_seconds=BUSY_SECONDS)
             self.used_bytes = others + size
-            held = size
+            mine = size
 
         try:
-            yield hold
+            yield use
         finally:
-            self.used_bytes -= held
+            self.used_bytes -= mine
 
 
 class Intake:
@@ -141,8 +141,8 @@ class Intake:
             if await self._grouper.knows(heading.batch_id):
                 await self._discard(request)
                 return self._acknowledge(heading, "known")
-            with self.pending.lease() as hold:
-                batch = await self._receive(request, heading, hold)
+            with self.pending.lease() as use:
+                batch = await self._receive(request, heading, use)
                 stored = await self._grouper.store(batch)
         except Refusal as refusal:
             self.counts.refused[refusal.code] += 1
@@ -159,13 +159,13 @@ class Intake:
         if self._stopping:
             raise Refusal(503, "STOPPING", "this collector is about to end", retry_after_seconds=BUSY_SECONDS)
 
-    async def _receive(self, request: web.BaseRequest, heading: Heading, hold: Callable[[int], None]) -> ReceivedBatch:
-        body = await self._read(request, hold)
+    async def _receive(self, request: web.BaseRequest, heading: Heading, use: Callable[[int], None]) -> ReceivedBatch:
+        body = await self._read(request, use)
         recv_us = self._clock()
         async with self._unpacking:
             work = partial(unpack, max_bytes=self._max_batch_bytes, count=heading.count)
             body = await asyncio.get_running_loop().run_in_executor(self._threads, work, body, heading.encoding)
-            hold(len(body))
+            use(len(body))
         pieces: list[pa.RecordBatch] = []
         size = 0
         async with self._decoding[len(body) > SMALL_BYTES]:
@@ -173,12 +173,12 @@ class Intake:
             for piece in record_batches(body, count=heading.count, batch_id=heading.batch_id, recv_us=recv_us):
                 pieces.append(piece)
                 size += piece.nbytes
-                hold(len(body) + size)
+                use(len(body) + size)
                 await asyncio.sleep(0)
-        hold(size)
+        use(size)
         return ReceivedBatch(heading.batch_id, recv_us, tuple(pieces))
 
-    async def _read(self, request: web.BaseRequest, hold: Callable[[int], None]) -> bytes:
+    async def _read(self, request: web.BaseRequest, use: Callable[[int], None]) -> bytes:
         chunks: list[bytes] = []
         size = 0
         if (request.content_length or 0) > self._max_batch_bytes:
@@ -190,7 +190,7 @@ class Intake:
                     size += len(chunk)
                     if size > self._max_batch_bytes:
                         raise self._too_large()
-                    hold(size)
+                    use(size)
         except TimeoutError as exc:
             raise Refusal(408, "TIMEOUT", f"the body did not arrive within {self._body_seconds:g} s") from exc
         except web.RequestPayloadError as exc:

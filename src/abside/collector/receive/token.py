@@ -16,7 +16,7 @@ MAX_TOKEN_BYTES = 64 * 2**10  # as many as the longest header a request may have
 
 
 class TokenUnreadable(Exception):  # noqa: N818 read as a sentence where it is caught
-    """The token file is missing, empty or not readable; without it nobody could be let in."""
+    """The token file is missing, empty or not readable; without it every sender would be refused."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(path, reason)

@@ -148,7 +148,7 @@ class Dead:
 
 
 def _found(directory: Path) -> list[Buried]:
-    """List what lies here; remove what a death left half done: copies, and reasons without their file."""
+    """List the files here; remove what a death left half done: copies, and reasons without their file."""
     found = []
     for path in directory.iterdir():
         with suppress(OSError):  # a person took it away meanwhile

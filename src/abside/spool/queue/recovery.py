@@ -32,11 +32,11 @@ def recover(folder: Folder, dead: Dead, stats: SpoolStats, *, durable: bool) -> 
     """Seal what was left open, cut behind its last good frame, and list all that is sealed, oldest first.
 
     Damage between good frames stays where it is: who reads the segment puts it into dead/. Never refuses to start
-    because of what a file holds: what cannot be read is buried, what cannot be moved stays.
+    because of what a file contains: what cannot be read is buried, what cannot be moved stays.
     """
     directories = [folder.queue] if folder.open == folder.queue else [folder.queue, folder.open]
     for directory in directories:
-        _tell_of_strangers(directory, stats)
+        _report_strangers(directory, stats)
         for copy in unfinished(directory):
             with suppress(OSError):
                 copy.unlink()
@@ -59,7 +59,7 @@ def recover(folder: Folder, dead: Dead, stats: SpoolStats, *, durable: bool) -> 
     return sorted(sealed, key=lambda segment: (segment.seq, segment.boot))
 
 
-def _tell_of_strangers(directory: Path, stats: SpoolStats) -> None:
+def _report_strangers(directory: Path, stats: SpoolStats) -> None:
     names = strangers(directory)
     if names:
         stats.stranger_files += len(names)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from abside.spool.errors import SpoolFailed
-from abside.spool.folder import hold, problem_of, sync
+from abside.spool.folder import mark_written, problem_of, sync
 from abside.spool.frame import MAGIC
 from abside.spool.segment import OPEN, stem
 
@@ -102,7 +102,7 @@ def create(directory: Path, seq: int, boot: str) -> OpenFile:
             handle = os.open(path, FLAGS, 0o644)
     except OSError as exc:
         raise SpoolFailed("create", path, exc) from exc
-    hold(handle)
+    mark_written(handle)
     try:
         written = os.write(handle, MAGIC)
         problem: object = "the disk is full" if written != len(MAGIC) else None

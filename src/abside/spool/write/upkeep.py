@@ -34,7 +34,7 @@ class Look:
 
 
 class SpoolUpkeep:
-    """Looks after what lies around the open file: who owns the directory, the free space, the age of dead/."""
+    """Looks after the files around the open one: who owns the directory, the free space, the age of dead/."""
 
     def __init__(self, folder: Folder, dead: Dead, calendar: Calendar, stats: SpoolStats) -> None:
         self._folder = folder

@@ -241,7 +241,7 @@ class Spool:
             with suppress(SpoolFailed):  # it concerns an older file: what follows does not depend on it
                 await self._settle()
             if target <= self._undurable:
-                raise SpoolFailed("make durable what stands in", self._folder.open, self.stats.last_failure)
+                raise SpoolFailed("make durable the contents of", self._folder.open, self.stats.last_failure)
             if self._durable >= target or self._open is None:
                 return
             mark = self.stats.appended_bytes
@@ -296,7 +296,7 @@ class Spool:
         self._folder.release()
 
     async def _look(self) -> None:
-        """Look after what lies around the open file. Raises SpoolTaken, SpoolFailed."""
+        """Look after the files around the open one. Raises SpoolTaken, SpoolFailed."""
         async with self._disk_turn():
             opened = self._open
             look = await asyncio.to_thread(self._upkeep.look, opened)
@@ -304,7 +304,7 @@ class Spool:
             await self._give_up(look.lost_lock)
         self._room.note(look.free_bytes)
         if look.adrift and opened is self._open:
-            log.error("open_file_removed", consequence="what it holds is copied from its descriptor")
+            log.error("open_file_removed", consequence="its events are copied from its descriptor")
             await self._replace()
 
     async def _replace(self) -> None:

@@ -22,12 +22,12 @@ The clock was wrong: set it, give the folders dt={day} and later their right dat
 """
 
 
-def held(store: Path) -> bool:
+def is_open(store: Path) -> bool:
     """Return whether a jump waits for a person; whatever has the name counts."""
     return os.path.lexists(store / NAME)
 
 
-def hold(store: Path, day: date) -> None:
+def keep_all(store: Path, day: date) -> None:
     """Keep every day from now on, whatever the days look like later. Raises OSError."""
     text = _TEXT.format(day=day.isoformat(), name=NAME, confirmed=CONFIRMED)
     handle = os.open(store / NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
