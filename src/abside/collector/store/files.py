@@ -1,4 +1,4 @@
-"""The store on disk: Parquet files of one schema that appear whole, each with its batch ids in its footer.
+"""Reading a store: which files count, and what their footers contain.
 
 A store is a directory of `dt=<UTC date of receipt>/*.parquet`. A file counts unless its name ends in `.tmp` or it is
 superseded: a merged file says in its footer which files it replaces, so that both may exist for a moment.
@@ -11,61 +11,21 @@ import struct
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from abside.collector.store.schema import SCHEMA
 from abside.files import FileRefusedError, open_regular
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     import pyarrow.dataset as ds
 
-_TIME = pa.timestamp("us", "UTC")
-# Every file has exactly these columns: never inferred, so that a quiet hour and a busy one read alike.
-SCHEMA: Final = pa.schema(
-    [
-        ("event_id", pa.string()),
-        ("type", pa.string()),
-        ("ts", _TIME),
-        ("seen_ts", _TIME),  # the sidecar's clock
-        ("recv_ts", _TIME),  # the collector's clock
-        ("user_id", pa.string()),
-        ("session_id", pa.string()),
-        ("user_bucket", pa.int16()),  # crc32 of the UTF-8 id mod 1024, null without one: shards and jackknife
-        ("session_bucket", pa.int16()),
-        ("bot", pa.bool_()),
-        ("exposure_id", pa.string()),
-        ("placement", pa.string()),
-        ("revision", pa.string()),
-        ("config_id", pa.string()),
-        ("algo", pa.int16()),
-        ("experiment", pa.string()),  # this and the six below: one assignment of an exposure, a row each
-        ("phase", pa.int32()),
-        ("variant", pa.string()),
-        ("unit_type", pa.string()),
-        ("unit_id", pa.string()),
-        ("forced", pa.bool_()),
-        ("traffic_bp", pa.int32()),
-        ("attributes", pa.string()),  # JSON
-        ("items", pa.list_(pa.field("element", pa.string()))),  # Parquet's own name of a list's member
-        ("item_id", pa.string()),
-        ("position", pa.int32()),
-        ("quantity", pa.int32()),
-        ("value", pa.decimal128(18, 4)),
-        ("currency", pa.string()),
-        ("order_id", pa.string()),
-        ("page_type", pa.string()),
-        ("page_load_ms", pa.float64()),
-        ("properties", pa.string()),  # JSON
-        ("detail", pa.string()),  # JSON of every field that has no column
-        ("batch_id", pa.string()),
-    ]
-)
 SUFFIX = ".parquet"
 UNREADABLE = ".unreadable"  # of a file set aside: no reader takes it
 BESIDE = ".tmp"  # of a file not yet whole
@@ -73,27 +33,8 @@ MERGED = "~"  # in the name of merged files only: a batch id cannot contain one
 MAX_FILE_BYTES = 2**40  # no file of ours comes near; what is read of it at once is bounded below
 MAX_FOOTER_BYTES = 64 * 2**20  # twice the names of a merged file; a footer's length is a claim
 _TAIL = struct.Struct("<I4s")  # of every Parquet file: the footer's length, and the magic
-_BATCHES = b"abside.batches"
-_REPLACES = b"abside.replaces"
-
-
-class StoreFailed(Exception):  # noqa: N818 read as a sentence where it is caught
-    """The disk did not take a file; nothing of it counts. Trying again later may work."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path} could not be written: {self.reason}"
-
-
-class NotSynced(StoreFailed):
-    """A file is in the store, whole and under its name; only a power loss could still remove the name."""
-
-    def __str__(self) -> str:
-        return f"{self.path} is written, and its directory could not be forced to disk: {self.reason}"
+BATCHES = b"abside.batches"  # a key of the footer
+REPLACES = b"abside.replaces"
 
 
 class FileUnreadable(Exception):  # noqa: N818 read as a sentence where it is caught
@@ -192,7 +133,7 @@ def read_metadata(path: Path) -> pq.FileMetaData:
 def footer_of(path: Path, metadata: pq.FileMetaData) -> Footer:
     """Return what the collector wrote into a footer. Raises FileUnreadable."""
     entries = metadata.metadata or {}
-    return Footer(*(_names(path, entries.get(key, b"[]")) for key in (_BATCHES, _REPLACES)))
+    return Footer(*(_names(path, entries.get(key, b"[]")) for key in (BATCHES, REPLACES)))
 
 
 @contextmanager
@@ -236,62 +177,3 @@ def _names(path: Path, text: bytes) -> tuple[str, ...]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise FileUnreadable(path, "its footer does not list names of batches")
     return tuple(names)
-
-
-def write_file(path: Path, tables: Iterable[pa.Table], footer: Footer) -> int:
-    """Write a file that appears whole: beside, fsync, rename, fsync of its directory. Return its rows.
-
-    The caller owns the store and chooses a name that is free. Raises StoreFailed; then nothing counts and nothing of it
-    stays behind, as far as the disk still obeys. Raises NotSynced once it has its name: from then on it counts,
-    because a name that is taken back again may stay all the same.
-    """
-    beside = path.with_name(path.name + BESIDE)
-    try:
-        rows = _write(beside, tables, footer)
-        _rename(beside, path)
-    except BaseException as exc:
-        with suppress(OSError):
-            beside.unlink()
-        if isinstance(exc, OSError):
-            raise StoreFailed(path, reason_of(exc)) from exc
-        raise
-    try:
-        sync(path.parent)
-    except OSError as exc:
-        raise NotSynced(path, reason_of(exc)) from exc
-    return rows
-
-
-def reason_of(error: OSError) -> str:
-    """Return the sentence of an OSError, also of pyarrow's own."""
-    return os.strerror(error.errno) if error.errno else str(error)
-
-
-def sync(path: Path) -> None:
-    """Force a file or directory to disk. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _rename(beside: Path, path: Path) -> None:
-    try:
-        beside.rename(path)
-    except OSError:
-        if os.path.lexists(beside) or not os.path.lexists(path):
-            raise
-        # A network file system may do it and report an error all the same.
-
-
-def _write(path: Path, tables: Iterable[pa.Table], footer: Footer) -> int:
-    rows = 0
-    with pa.OSFile(str(path), "wb") as sink, pq.ParquetWriter(sink, SCHEMA, compression="zstd") as out:
-        for table in tables:
-            out.write_table(table)
-            rows += table.num_rows
-        entries = {_BATCHES: footer.batches, _REPLACES: footer.replaces}
-        out.add_key_value_metadata({key: orjson.dumps(names) for key, names in entries.items() if names})
-    sync(path)
-    return rows
