@@ -87,7 +87,7 @@ def size(value: str) -> int:
 
 
 def positive(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Give a reader as `read` that takes no zero, where it would mean that nothing works. It raises ValueError."""
+    """Return a reader as `read` that takes no zero, where it would mean that nothing works. It raises ValueError."""
 
     def reader(value: str) -> Any:
         number = read(value)

@@ -154,7 +154,7 @@ def _offsets(text: str) -> Iterator[int]:
 
 
 def _folded(character: str) -> str:
-    """Give what Unicode folds a character to (NFKC) where that is ASCII, as of full-width text; else nothing."""
+    """Return what Unicode folds a character to (NFKC) where that is ASCII, as of full-width text; else nothing."""
     if character.isascii():
         return ""
     meant = _WIDE.get(character) or unicodedata.normalize("NFKC", character).strip()
