@@ -203,6 +203,13 @@ def test_an_unknown_field_says_what_was_perhaps_meant() -> None:
         ("click", {"item_id": 1.5}, "item_id: must be a string or an integer, not a number"),
         ("add_to_cart", {"value": 1, "currency": 978}, "currency: must be a string, not a number"),
         ("add_to_cart", {"quantity": 0}, "quantity: must be 1 or more; send no event where nothing was taken"),
+        ("add_to_cart", {"quantity": -1}, "quantity: must be 1 or more; send no event where nothing was taken"),
+        ("add_to_cart", {"quantity": 2**31}, "quantity: must be between 1 and 2147483647"),
+        (
+            "refund",
+            {"order_id": "o1"},
+            "order_id: is not a field of refund events, a type of your own: put it into properties",
+        ),
         (
             "purchase",
             {"value": -9.5, "currency": "EUR"},

@@ -68,6 +68,8 @@ def from_caller(
 def _unknown(name: str, kind: str, fields: Mapping[str, Any]) -> str:
     known = FIELDS.get(kind, CUSTOM_FIELDS)
     ours = frozenset({*known, *COMMON_FIELDS})
+    if kind not in FIELDS and any(name in fields_of for fields_of in FIELDS.values()):
+        return f"is not a field of {kind} events, a type of your own: put it into properties"
     meant = meant_field(name, ours)
     if meant is None:
         return f"is not a field of {kind} events; it has {', '.join(known)}"

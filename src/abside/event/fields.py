@@ -50,22 +50,22 @@ def _duration(path: str, value: Any) -> float | int:
     return value  # type: ignore[no-any-return]
 
 
-def _whole(path: str, value: Any) -> int:
+def _whole(path: str, value: Any, least: int = 0) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         shown = kind(value)
         if isinstance(value, float):
             shown = "a fraction" if value % 1 else "one with a decimal point"
         raise EventError("WRONG_TYPE", path, f"must be a whole number, not {shown}")
-    if not 0 <= value <= MAX_COUNT:
-        raise EventError("INVALID_EVENT", path, f"must be between 0 and {MAX_COUNT}")
+    if least and value < least:
+        raise EventError("INVALID_EVENT", path, f"must be {least} or more; send no event where nothing was taken")
+    if not least <= value <= MAX_COUNT:
+        raise EventError("INVALID_EVENT", path, f"must be between {least} and {MAX_COUNT}")
     return value
 
 
 def _quantity(path: str, value: Any) -> int:
     """Take how many were put in a cart or bought: none would count as a cart or a conversion."""
-    if _whole(path, value) < 1:
-        raise EventError("INVALID_EVENT", path, "must be 1 or more; send no event where nothing was taken")
-    return value  # type: ignore[no-any-return]
+    return _whole(path, value, least=1)
 
 
 def _currency(path: str, value: Any) -> str:
