@@ -12,10 +12,10 @@ import pytest
 
 from abside.collector.rows import record_batch, rows_of
 from abside.collector.store import SCHEMA, Footer, write_file
-from abside.report.engine import Engine
-from abside.report.page import ExperimentPage
+from abside.report.page.experiment import ExperimentPage
 from abside.report.report import Ask, Report, build
-from abside.report.source import open_source
+from abside.report.store.engine import Engine
+from abside.report.store.source import open_source
 from abside.snapshot import Experiment, Placement, Snapshot, Variant, assemble, encode
 
 OPENED_US = int(datetime(2026, 11, 2, 9, tzinfo=UTC).timestamp()) * 1_000_000

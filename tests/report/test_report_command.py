@@ -13,11 +13,11 @@ import pytest
 
 from abside.collector.store import SCHEMA
 from abside.report.command import _build, main
-from abside.report.engine import Engine
-from abside.report.render import Pen, render
+from abside.report.page.render import Pen, render
 from abside.report.report import Report
 from abside.report.settings import ReportSettings
-from abside.report.source import COLUMNS, StoreChanged, open_source
+from abside.report.store.engine import Engine
+from abside.report.store.source import COLUMNS, StoreChanged, open_source
 from abside.snapshot import Snapshot
 
 Configure = Callable[..., Path]

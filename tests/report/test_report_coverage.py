@@ -7,12 +7,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from abside.report.checks import sample_ratio
-from abside.report.engine import Engine
-from abside.report.metrics import METRICS
-from abside.report.source import open_source
-from abside.report.stats import estimate
-from abside.report.tally import Choice, Tally
+from abside.report.stats.compare import estimate
+from abside.report.stats.ratio import sample_ratio
+from abside.report.store.engine import Engine
+from abside.report.store.source import open_source
+from abside.report.tally.metrics import METRICS
+from abside.report.tally.units import Choice, Tally
 from shop import PLACEMENT, Shop
 from shop_store import Flaws, rows, write
 

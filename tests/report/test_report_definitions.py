@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from abside.report.page import ExperimentPage
+from abside.report.page.experiment import ExperimentPage
 from abside.report.report import Report
 from abside.snapshot import Snapshot
 

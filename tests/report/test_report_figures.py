@@ -10,10 +10,10 @@ import pytest
 import scipy.stats
 
 from abside.collector.store import scan
-from abside.report.engine import Engine
-from abside.report.page import ExperimentPage
+from abside.report.page.experiment import ExperimentPage
 from abside.report.report import Ask, build
-from abside.report.source import open_source
+from abside.report.store.engine import Engine
+from abside.report.store.source import open_source
 from shop import EXPERIMENT, LOGS_IN, PLACEMENT, Shop, crowd
 from shop_store import Flaws, snapshot, store
 

@@ -1,10 +1,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from abside.report.fallbacks import Fallbacks
-from abside.report.losses import ArmLedger
-from abside.report.page import ExperimentPage
+from abside.report.page.experiment import ExperimentPage
 from abside.report.report import Report
+from abside.report.store.fallbacks import Fallbacks
+from abside.report.store.losses import ArmLedger
 from abside.snapshot import Snapshot
 
 PageOf = Callable[..., ExperimentPage]

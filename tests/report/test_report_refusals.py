@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from abside.report.page import ExperimentPage
+from abside.report.page.experiment import ExperimentPage
 from abside.report.report import Report
 from abside.snapshot import Snapshot
 

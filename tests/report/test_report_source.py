@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from abside.collector.store import SCHEMA, Footer, write_file
-from abside.report.engine import Engine
 from abside.report.problem import ForeignFiles, NoEvents
 from abside.report.report import Report
-from abside.report.source import live_store, open_source
+from abside.report.store.engine import Engine
+from abside.report.store.source import live_store, open_source
 from abside.snapshot import Snapshot
 
 

@@ -3,10 +3,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from abside.report.checks import sample_ratio
-from abside.report.metrics import METRICS, Metric
-from abside.report.stats import estimate, value_of
-from abside.report.tally import COUNTED, PRODUCTS, Arm
+from abside.report.stats.compare import estimate, value_of
+from abside.report.stats.ratio import sample_ratio
+from abside.report.tally.metrics import METRICS, Metric
+from abside.report.tally.units import COUNTED, PRODUCTS, Arm
 
 CART, _, CTR, _ = METRICS
 MOMENT = datetime(2026, 11, 2, tzinfo=UTC)

@@ -3,8 +3,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from abside.report.page import ExperimentPage
-from abside.report.timeline import Step, changes
+from abside.report.page.experiment import ExperimentPage
+from abside.report.store.timeline import Step, changes
 
 BASE: dict[str, Any] = {"experiment": "e", "status": "running", "phase": 1, "control": "c", "traffic_bp": 2_000}
 BASE |= {"weights_bp": {"c": 8_000, "t": 2_000}, "pause": None}

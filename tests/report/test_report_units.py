@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from abside.report.page import ExperimentPage
+from abside.report.page.experiment import ExperimentPage
 
 PageOf = Callable[..., ExperimentPage]
 DAY = 24 * 60  # minutes

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from abside.report.documents import read_documents
-from abside.report.engine import Engine
-from abside.report.export import write_json
+from abside.report.page.export import write_json
+from abside.report.page.render import Pen, render
 from abside.report.problem import EngineFailed, NoRoom, ReportProblem
-from abside.report.render import Pen, render
 from abside.report.report import Ask, Report, build
-from abside.report.source import Source, StoreChanged, open_source
+from abside.report.store.engine import Engine
+from abside.report.store.source import Source, StoreChanged, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from abside.report.exposures import Overview, overview
-from abside.report.losses import Ledger, ledger
-from abside.report.page import ExperimentPage, experiment_page
+from abside.report.page.experiment import ExperimentPage, experiment_page
 from abside.report.problem import Refused, listed, unknown_experiment
-from abside.report.tally import Tally
+from abside.report.store.exposures import Overview, overview
+from abside.report.store.losses import Ledger, ledger
+from abside.report.tally.units import Tally
 
 if TYPE_CHECKING:
-    from abside.report.engine import Engine
-    from abside.report.source import Source
+    from abside.report.store.engine import Engine
+    from abside.report.store.source import Source
     from abside.snapshot import Experiment, Head, Snapshot
 
 

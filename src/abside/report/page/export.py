@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from abside.report.metrics import METRICS
-from abside.report.stats import LEVEL
+from abside.report.stats.compare import LEVEL
+from abside.report.tally.metrics import METRICS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from abside.report.page import ExperimentPage
+    from abside.report.page.experiment import ExperimentPage
     from abside.report.report import Report
-    from abside.report.timeline import Change
+    from abside.report.store.timeline import Change
 
 FORMAT = 1  # of this file; fields may be added to it
 LIBRARIES = ("abside", "duckdb", "ibis-framework", "tea-tasting", "scipy", "numpy")

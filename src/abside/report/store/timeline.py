@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from abside.report.engine import Engine, Table
+    from abside.report.store.engine import Engine, Table
 
 
 @dataclass(frozen=True, slots=True)

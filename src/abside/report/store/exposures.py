@@ -10,8 +10,8 @@ import ibis
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from abside.report.engine import Engine, Table
-    from abside.report.tally import Choice, Tally
+    from abside.report.store.engine import Engine, Table
+    from abside.report.tally.units import Choice, Tally
 
 LATE_SECONDS = 3600  # shipping takes seconds; an hour is an upstream that was away, or a client's queue
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from abside.report.engine import Engine, Table
-    from abside.report.exposures import Seen
+    from abside.report.store.engine import Engine, Table
+    from abside.report.store.exposures import Seen
     from abside.snapshot import Experiment
 
 Keys = dict[str, list[str]]  # placement → the parameters an experiment sets there

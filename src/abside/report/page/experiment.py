@@ -6,22 +6,22 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from abside.report.checks import SampleRatio, sample_ratio
-from abside.report.definitions import Definitions, definitions, keys_of, read_configs
-from abside.report.exposures import LeftOut, exposure_copies, exposures_seen, left_out
-from abside.report.fallbacks import Fallbacks, fallbacks
-from abside.report.losses import ArmLedger, arm_ledger
-from abside.report.metrics import METRICS
 from abside.report.problem import Refused, listed
-from abside.report.stats import Estimate, estimate, value_of
-from abside.report.tally import Arm, Choice, Counted, Tally
-from abside.report.timeline import Change, shares, states_of, timeline
+from abside.report.stats.compare import Estimate, estimate, value_of
+from abside.report.stats.ratio import SampleRatio, sample_ratio
+from abside.report.store.definitions import Definitions, definitions, keys_of, read_configs
+from abside.report.store.exposures import LeftOut, exposure_copies, exposures_seen, left_out
+from abside.report.store.fallbacks import Fallbacks, fallbacks
+from abside.report.store.losses import ArmLedger, arm_ledger
+from abside.report.store.timeline import Change, shares, states_of, timeline
+from abside.report.tally.metrics import METRICS
+from abside.report.tally.units import Arm, Choice, Counted, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from abside.report.engine import Engine, Table
-    from abside.report.exposures import Seen
+    from abside.report.store.engine import Engine, Table
+    from abside.report.store.exposures import Seen
     from abside.snapshot import Experiment
 
 WINDOW_SECONDS = 7 * 86_400  # where a document says nothing

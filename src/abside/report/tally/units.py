@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import ibis
 
-from abside.report.people import stitch, with_person, with_session
+from abside.report.store.people import stitch, with_person, with_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from abside.report.engine import Engine, Table
+    from abside.report.store.engine import Engine, Table
     from abside.snapshot import UnitKind
 
 SHOWN_SECONDS = 86_400  # an item was "shown there" when it was within the last day before the cart

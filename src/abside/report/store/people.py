@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import ibis
 
 if TYPE_CHECKING:
-    from abside.report.engine import Engine, Table
+    from abside.report.store.engine import Engine, Table
 
 USER, SESSION = "u", "s"  # in front of an id: a session that is named like a user is someone else
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from abside.report.engine import Engine, Table
-    from abside.report.tally import Choice, Tally
+    from abside.report.store.engine import Engine, Table
+    from abside.report.tally.units import Choice, Tally
 
 EVENT = "client_fallback"
 

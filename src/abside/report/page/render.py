@@ -9,18 +9,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from abside.report.exposures import LATE_SECONDS
-from abside.report.metrics import METRICS
-from abside.report.tally import OUTCOMES
+from abside.report.store.exposures import LATE_SECONDS
+from abside.report.tally.metrics import METRICS
+from abside.report.tally.units import OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
     from typing import IO
 
-    from abside.report.page import ExperimentPage
+    from abside.report.page.experiment import ExperimentPage
     from abside.report.report import Report
-    from abside.report.stats import Estimate, Interval
+    from abside.report.stats.compare import Estimate, Interval
 
 ALARM, MUTED, HEAD = "bold red", "dim", "bold"
 LEAST_WIDTH = 160  # the widest table; a narrow terminal breaks lines where it ends, and cuts nothing

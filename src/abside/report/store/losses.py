@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from abside.report.engine import Engine, Table
+    from abside.report.store.engine import Engine, Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ import numpy as np
 import tea_tasting
 from tea_tasting.aggr import Aggregates
 
-from abside.report.metrics import Metric, Proportion
+from abside.report.tally.metrics import Metric, Proportion
 
 if TYPE_CHECKING:
-    from abside.report.tally import Arm
+    from abside.report.tally.units import Arm
 
 LEVEL = 0.95
 Interval = tuple[float, float]

@@ -15,7 +15,7 @@ from abside.snapshot import digest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from abside.report.engine import Engine, Table
+    from abside.report.store.engine import Engine, Table
 
 # What the report reads, of the collector's schema.
 COLUMNS = (

@@ -1,0 +1,1 @@
+"""What is printed: one experiment as plain records, and its forms."""

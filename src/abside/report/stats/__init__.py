@@ -1,0 +1,1 @@
+"""Moments → figures with their intervals. Pure."""

@@ -1,0 +1,1 @@
+"""What the store holds: opened, looked over, its people and its history, before anything is counted."""

@@ -1,0 +1,1 @@
+"""Events → units → per-arm moments, inside the engine."""
