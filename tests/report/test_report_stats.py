@@ -17,7 +17,7 @@ def arm(variant: str, *units: tuple[int, int, int]) -> Arm:
     rows = [dict.fromkeys(COUNTED, 0) | {"carted": cart, "clicks": c, "impressions": i} for cart, c, i in units]
     sums = {name: sum(row[name] for row in rows) for name in COUNTED}
     products = {(left, right): sum(row[left] * row[right] for row in rows) for left, right in PRODUCTS}
-    return Arm(variant, len(rows), 0, 0, MOMENT, MOMENT, sums, products)
+    return Arm(variant, len(rows), 0, 0, 0, 0, MOMENT, MOMENT, sums, products)
 
 
 SOME = arm("control", *[(1, 1, 4), (0, 0, 2), (0, 2, 3), (1, 0, 5)] * 10)
@@ -77,8 +77,8 @@ def test_the_moments_of_huge_arms_lose_nothing_to_rounding() -> None:
     products = dict.fromkeys(PRODUCTS, 0)
     products |= {("clicks", "clicks"): 25 * 10**17 + 10**6, ("impressions", "impressions"): 10**19 + 7}
     products |= {("clicks", "impressions"): 5 * 10**18 + 5}
-    huge = Arm("control", count, 0, 0, MOMENT, MOMENT, sums, products)
-    found = estimate(CTR, huge, Arm("treatment", count, 0, 0, MOMENT, MOMENT, sums, products))
+    huge = Arm("control", count, 0, 0, 0, 0, MOMENT, MOMENT, sums, products)
+    found = estimate(CTR, huge, Arm("treatment", count, 0, 0, 0, 0, MOMENT, MOMENT, sums, products))
     assert found.difference == 0
     assert found.p == 1
     assert found.difference_interval is not None

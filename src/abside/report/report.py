@@ -59,7 +59,7 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
                 refused.append(found)
             else:
                 pages.append(found)
-        outcome_copies = tally.repeated_outcomes
+        outcome_copies = tally.outcomes.repeated
     return Report(
         engine=engine.name,
         files=len(source.files),

@@ -15,7 +15,7 @@ from abside.report.store.fallbacks import Fallbacks, fallbacks
 from abside.report.store.losses import ArmLedger, arm_ledger
 from abside.report.store.timeline import Change, shares, states_of, timeline
 from abside.report.tally.metrics import METRICS
-from abside.report.tally.units import Arm, Choice, Counted, Tally
+from abside.report.tally.units import Arm, Choice, Counted, Tally, Unmatched
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from abside.snapshot import Experiment
 
 WINDOW_SECONDS = 7 * 86_400  # where a document says nothing
+HEAVY_SHARE = 0.05  # of an arm's exposures, by one unit: no shopper
+CROWD_UNITS = 100  # below, one unit has its share anyway
 PRIMARY = "add_to_cart_rate"
 
 
@@ -44,6 +46,7 @@ class ExperimentPage:
     left_out: dict[str, LeftOut]
     definitions: Definitions
     before_since: int
+    unmatched: Unmatched
     arms: tuple[Arm, ...]
     sample_ratio: SampleRatio
     values: dict[str, dict[str, float | None]]  # metric → variant → figure
@@ -108,6 +111,7 @@ def experiment_page(
         left_out=left_out(engine, tally, events, choice),
         definitions=defined,
         before_since=counted.before_since,
+        unmatched=counted.unmatched,
         arms=arms,
         sample_ratio=sample_ratio({arm.variant: arm.units for arm in arms}, weights, reason=why),
         values={metric.name: {arm.variant: value_of(metric, arm) for arm in arms} for metric in METRICS},
@@ -175,6 +179,11 @@ def _remarks(
     ]
     if primary not in {metric.name for metric in METRICS}:
         said.append(f"the primary is {primary}, which is not among the figures of this page")
+    said += [
+        f"one unit has {arm.most_exposures / arm.exposures:.0%} of the exposures of {name}: a robot, or a shared id"
+        for name, arm in arms.items()
+        if arm.units >= CROWD_UNITS and arm.most_exposures > HEAVY_SHARE * arm.exposures
+    ]
     if defined.unknown:
         said.append(f"what was served in {defined.unknown:,} exposures is not known: no config event tells it")
     return said

@@ -10,6 +10,7 @@ import orjson
 
 from abside.report.stats.compare import LEVEL
 from abside.report.tally.metrics import METRICS
+from abside.report.tally.units import ARM_PLAIN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,10 +83,11 @@ def _page(page: ExperimentPage) -> dict[str, Any]:
             "arrived": page.arrived,
             "accounts": page.ledger,
         },
+        "unmatched": page.unmatched,
         "definitions": {**_fields(page.definitions), "units_before": page.before_since},
         "arms": [
             {
-                **{name: getattr(arm, name) for name in ("variant", "units", "crossed", "mature", "first", "last")},
+                **{name: getattr(arm, name) for name in ARM_PLAIN},
                 "sums": arm.sums,
                 "products": {f"{left}*{right}": total for (left, right), total in arm.products.items()},
             }

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from abside.report.store.exposures import LATE_SECONDS
 from abside.report.tally.metrics import METRICS
-from abside.report.tally.units import OUTCOMES
+from abside.report.tally.outcomes import EARLY_SECONDS, OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,6 +115,7 @@ def _page(page: ExperimentPage, report: Report, pen: Pen) -> None:
         pen.line(_sample_ratio(page))
     pen.line(_left_out(page))
     pen.line(_copies(page, report))
+    pen.line(_unmatched(page))
     pen.line(_fallbacks(page))
     pen.line()
     _figures(page, pen)
@@ -175,6 +176,16 @@ def _copies(page: ExperimentPage, report: Report) -> str:
     return (
         f"duplicates removed: {page.copies:,} exposures, {report.outcome_copies:,} outcomes of the store; "
         f"more than {_duration(LATE_SECONDS)} late: {page.late:,} exposures, {outcomes:,} outcomes of the store"
+    )
+
+
+def _unmatched(page: ExperimentPage) -> str:
+    found = page.unmatched
+    early = f" ({found.just_before:,} of them by less than {_duration(EARLY_SECONDS)})" if found.just_before else ""
+    return (
+        f"of {found.outcomes:,} outcomes of the store, in no figure: {found.of_nobody:,} "
+        f"({_share(found.of_nobody, found.outcomes)}) of people who are no unit here, "
+        f"{found.before:,} before the first exposure{early}, {found.after:,} after the window"
     )
 
 

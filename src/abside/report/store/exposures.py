@@ -95,7 +95,7 @@ def left_out(engine: Engine, tally: Tally, events: Table, choice: Choice) -> dic
     forced = mine.forced.fill_null(False)
     mine = mine.filter(mine.phase == choice.phase, mine.bot | forced)
     told = mine.select("user_id", "session_id", why=ibis.ifelse(mine.bot, "bots", "forced"))
-    by_unit = tally.with_person(told, choice.unit)
+    by_unit = tally.outcomes.with_person(told, choice.unit)
     by_unit = by_unit.group_by("why", "person").agg(rows=by_unit.count())
     found = by_unit.group_by("why").agg(rows=by_unit.rows.sum(), units=by_unit.count())
     rows = engine.rows(f"{choice.experiment}: left out", found)

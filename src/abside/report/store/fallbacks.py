@@ -26,11 +26,11 @@ class Fallbacks:
 
 def fallbacks(engine: Engine, tally: Tally, events: Table, choice: Choice, units: Table) -> Fallbacks:
     """Count the fallbacks at the experiment's placements. Raises EngineFailed."""
-    mine = events.filter(events.type == EVENT).distinct(on="event_id", keep="first")
+    mine = events.filter(events.type == EVENT).distinct(on=["event_id", "user_id", "session_id"], keep="first")
     told = mine.properties.cast("json")
     mine = mine.select("user_id", "session_id", at=told["placement"].str, calls=told["count"].int.fill_null(1))
     mine = mine.filter(mine["at"].isnull() | mine["at"].isin(choice.placements))
-    by_unit = tally.with_person(mine, choice.unit)
+    by_unit = tally.outcomes.with_person(mine, choice.unit)
     by_unit = by_unit.group_by("person").agg(calls=by_unit.calls.sum())
     arms = units.select("person", "variant")
     joined = by_unit.left_join(arms, "person").drop("person_right")

@@ -26,6 +26,7 @@ COLUMNS = (
     "user_id",
     "session_id",
     "bot",
+    "exposure_id",
     "placement",
     "revision",
     "config_id",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import ibis
 
-from abside.report.store.people import stitch, with_person, with_session
+from abside.report.tally.outcomes import EARLY_SECONDS, NAMED, Outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from abside.snapshot import UnitKind
 
 SHOWN_SECONDS = 86_400  # an item was "shown there" when it was within the last day before the cart
-OUTCOMES = ("impression", "click", "add_to_cart", "purchase")
 # What is counted of each unit; metrics.py says what is made of it.
 COUNTED = ("carted", "carted_shown", "bought", "clicks", "impressions")
 
@@ -45,6 +44,8 @@ class Arm:
     variant: str
     units: int
     crossed: int  # met another variant later
+    exposures: int  # rows, copies included
+    most_exposures: int  # of one unit
     mature: int  # their window was over when the last event happened
     first: datetime
     last: datetime  # of their first exposures
@@ -53,24 +54,34 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True)
+class Unmatched:
+    """Outcomes of the store, each once, that count for no unit of a choice, and why."""
+
+    outcomes: int = 0  # all of them, those that count too
+    of_nobody: int = 0  # of persons who are no unit
+    before: int = 0  # their unit's first exposure
+    just_before: int = 0  # of those, by less than EARLY_SECONDS: a clock, or a token posted late without its id
+    after: int = 0  # the window
+
+
+@dataclass(frozen=True, slots=True)
 class Counted:
     """The arms of one choice. `units` is the engine's table of them, until the next choice is counted."""
 
     arms: tuple[Arm, ...]
     before_since: int  # units left out because of the choice's `since`
+    unmatched: Unmatched
     units: Table
 
 
 class Tally:
-    """Counts one store. What several experiments share (people, outcomes) is made once, when first asked for."""
+    """Counts one store; what several experiments share is in `outcomes`."""
 
     def __init__(self, engine: Engine, events: Table, last_ts: datetime) -> None:
         self._engine = engine
         self._events = events
         self._last_ts = last_ts
-        self._stitched: Table | None = None
-        self._outcomes: dict[bool, Table] = {}
-        self.repeated_outcomes = 0  # rows that are copies of another; counted with the first outcomes
+        self.outcomes = Outcomes(engine, events)
 
     def count(self, choice: Choice) -> Counted:
         """Count one phase of one experiment. Raises EngineFailed."""
@@ -84,15 +95,8 @@ class Tally:
             early = engine.rows("units first exposed before the change", before.agg(units=before.count()))[0]["units"]
         figures = self._figures(choice, units)
         rows = engine.rows(f"{choice.experiment}: moments by variant", _moments(figures, self._last_ts))
-        return Counted(tuple(_arm(row) for row in sorted(rows, key=lambda row: str(row["variant"]))), early, units)
-
-    def with_person(self, events: Table, unit: UnitKind) -> Table:
-        """Add `person` to events, as the experiment's unit has it."""
-        if unit == "session":
-            return with_session(events)
-        if self._stitched is None:
-            self._stitched = stitch(self._engine, self._events)
-        return with_person(events, self._stitched)
+        arms = tuple(_arm(row) for row in sorted(rows, key=lambda row: str(row["variant"])))
+        return Counted(arms, early, self._unmatched(choice, units), units)
 
     def _units(self, choice: Choice) -> Table:
         """Keep one row a unit: {person, first_ts, until, variant, crossed}."""
@@ -105,20 +109,21 @@ class Tally:
             ~events.forced.fill_null(False),
             ~events.bot,
         )
-        told = self.with_person(mine.select("ts", "user_id", "session_id", "variant"), choice.unit)
+        told = self.outcomes.with_person(mine.select("ts", "user_id", "session_id", "variant"), choice.unit)
         told = told.filter(told.person.notnull())
         grouped = told.group_by("person").agg(
             first_ts=told.ts.min(),
             variant=told.variant.argmin(told.ts),
             crossed=told.variant.min() != told.variant.max(),
+            exposures=told.count(),
         )
         until = grouped.first_ts + ibis.interval(seconds=choice.window_seconds)
         return self._engine.keep(f"{choice.experiment}: units", "units", grouped.mutate(until=until))
 
     def _figures(self, choice: Choice, units: Table) -> Table:
         """Give the units with their COUNTED columns."""
-        outcomes = self._outcomes_of(choice.unit)
         windows = units.select("person", "first_ts", "until")
+        outcomes = self.outcomes.owned(self.outcomes.once(choice.unit), windows)
         met = outcomes.inner_join(windows, "person")
         hits = met.filter(met.ts >= met.first_ts, met.ts < met.until)
         here = hits.placement.isin(choice.placements)
@@ -131,21 +136,18 @@ class Tally:
         by_unit = self._engine.keep(f"{choice.experiment}: outcomes by unit", "by_unit", by_unit)
         carts = hits.filter(hits.type == "add_to_cart", hits.item_id.notnull())
         carts = carts.select("person", "item_id", carted_ts=carts.ts)
-        shown = self._carted_shown(choice, self._engine.keep(f"{choice.experiment}: carts", "carts", carts))
+        shown = self._carted_shown(choice, units, self._engine.keep(f"{choice.experiment}: carts", "carts", carts))
         whole = units.left_join(by_unit, "person").drop("person_right")
         whole = whole.left_join(shown, "person").drop("person_right")
         return whole.mutate(**{name: whole[name].cast("int64").fill_null(0) for name in COUNTED})
 
-    def _carted_shown(self, choice: Choice, carts: Table) -> Table:
+    def _carted_shown(self, choice: Choice, units: Table, carts: Table) -> Table:
         """Give the persons who put an item into the cart that was shown to them at the placements the day before."""
         events = self._events
-        lists = events.filter(
-            events.type == "impression",
-            events.placement.isin(choice.placements),
-            events["items"].notnull(),
-            ~events.bot,
-        )
-        seen = self.with_person(lists.select("ts", "user_id", "session_id", "items"), choice.unit)
+        lists = events.filter(events.type == "impression", events["items"].notnull(), ~events.bot)
+        seen = self.outcomes.resolved(lists.select(*NAMED, "items"), choice.unit)
+        seen = seen.filter(seen.placement.isin(choice.placements))
+        seen = self.outcomes.owned(seen.select("person", "via", "ts", "items"), units)
         seen = seen.semi_join(carts.view(), "person").select("person", "ts", "items")
         seen = seen.select("person", shown_ts=seen.ts, item_id=seen["items"].unnest())
         both = seen.inner_join(carts, ["person", "item_id"])
@@ -153,32 +155,22 @@ class Tally:
         found = both.filter(both.shown_ts <= both.carted_ts, both.shown_ts >= since).select("person").distinct()
         return found.mutate(carted_shown=ibis.literal(1))
 
-    def _outcomes_of(self, unit: UnitKind) -> Table:
-        """Keep every outcome once: {person, type, ts, placement, item_id}. Of several copies the earliest counts."""
-        by_session = unit == "session"
-        if by_session not in self._outcomes:
-            events = self._events
-            mine = events.filter(events.type.isin(OUTCOMES), ~events.bot)
-            told = self.with_person(
-                mine.select("event_id", "type", "ts", "user_id", "session_id", "placement", "item_id"), unit
-            )
-            repeated = self._repeated(mine)
-            columns = ("person", "type", "ts", "placement", "item_id")
-            once = told.anti_join(repeated, "event_id").select(*columns)
-            copies = told.semi_join(repeated, "event_id")
-            first = {name: copies[name].argmin(copies.ts) for name in columns if name != "ts"}
-            one_of_each = copies.group_by("event_id").agg(ts=copies.ts.min(), **first).select(*columns)
-            name = "session_outcomes" if by_session else "outcomes"
-            self._outcomes[by_session] = self._engine.keep("outcomes, each once", name, once.union(one_of_each))
-        return self._outcomes[by_session]
-
-    def _repeated(self, outcomes: Table) -> Table:
-        """Keep the ids that occur more than once; they are few, so that the many need no grouping by all columns."""
-        copies = outcomes.group_by("event_id").agg(copies=outcomes.count())
-        repeated = self._engine.keep("ids that occur twice", "repeated", copies.filter(copies.copies > 1))
-        extra = (repeated.copies - 1).sum().fill_null(0).name("extra").as_table()
-        self.repeated_outcomes = self._engine.rows("copies of outcomes", extra)[0]["extra"]
-        return repeated
+    def _unmatched(self, choice: Choice, units: Table) -> Unmatched:
+        """Count what belongs to no unit, or not into its window."""
+        outcomes = self.outcomes.once(choice.unit)
+        windows = units.select("person", "first_ts", "until")
+        met = self.outcomes.owned(outcomes, windows).inner_join(windows, "person")
+        is_before = met.ts < met.first_ts
+        near = met.first_ts - ibis.interval(seconds=EARLY_SECONDS)
+        found = met.agg(
+            met=met.count(),
+            before=is_before.sum().fill_null(0),
+            just_before=(is_before & (met.ts >= near)).sum().fill_null(0),
+            after=(met.ts >= met.until).sum().fill_null(0),
+        )
+        row = self._engine.rows(f"{choice.experiment}: outcomes outside the windows", found)[0]
+        whole = self._engine.rows("outcomes, all", outcomes.agg(count=outcomes.count()))[0]["count"]
+        return Unmatched(whole, whole - row.pop("met"), **row)
 
 
 def _moments(figures: Table, last_ts: datetime) -> Table:
@@ -187,6 +179,8 @@ def _moments(figures: Table, last_ts: datetime) -> Table:
     return figures.group_by("variant").agg(
         units=figures.count(),
         crossed=figures.crossed.sum(),
+        exposures=figures.exposures.sum(),
+        most_exposures=figures.exposures.max(),
         mature=(figures.until <= last_ts).sum(),
         first=figures.first_ts.min(),
         last=figures.first_ts.max(),
@@ -195,8 +189,11 @@ def _moments(figures: Table, last_ts: datetime) -> Table:
     )
 
 
+ARM_PLAIN = ("variant", "units", "crossed", "exposures", "most_exposures", "mature", "first", "last")
+
+
 def _arm(row: dict[str, object]) -> Arm:
-    plain = {name: row[name] for name in ("variant", "units", "crossed", "mature", "first", "last")}
+    plain = {name: row[name] for name in ARM_PLAIN}
     sums = {name: row[f"sum_{name}"] for name in COUNTED}
     products = {pair: row["sum_{}_{}".format(*pair)] for pair in PRODUCTS}
     return Arm(**plain, sums=sums, products=products)  # type: ignore[arg-type]  # the columns of _moments
