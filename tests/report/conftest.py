@@ -12,8 +12,9 @@ import pytest
 
 from abside.collector.rows import record_batch, rows_of
 from abside.collector.store import SCHEMA, Footer, write_file
+from abside.report.ask import Ask
 from abside.report.page.experiment import ExperimentPage
-from abside.report.report import Ask, Report, build
+from abside.report.report import Report, build
 from abside.report.store.engine import Engine
 from abside.report.store.source import open_source
 from abside.snapshot import Experiment, Placement, Snapshot, Variant, assemble, encode

@@ -10,8 +10,9 @@ import pytest
 import scipy.stats
 
 from abside.collector.store import scan
+from abside.report.ask import Ask
 from abside.report.page.experiment import ExperimentPage
-from abside.report.report import Ask, build
+from abside.report.report import build
 from abside.report.store.engine import Engine
 from abside.report.store.source import open_source
 from shop import EXPERIMENT, LOGS_IN, PLACEMENT, Shop, crowd

@@ -65,7 +65,7 @@ def test_an_arm_without_data_is_named_and_the_others_are_given(till: Any, page_o
     page = page_of(till.close())
     assert "treatment has no unit; variants found: control (1 units)" in page.notes
     assert page.estimates == ()
-    assert page.values["add_to_cart_rate"] == {"control": 0.0}
+    assert page.values["add_to_cart_rate"] == {"control": None}
     assert page.sample_ratio.units == {"control": 1, "treatment": 0}
 
 
@@ -81,6 +81,8 @@ def test_a_variant_that_is_none_of_the_experiment_is_in_no_figure(till: Any, pag
 def test_one_unit_an_arm_and_no_conversion_leave_figures_without_intervals(till: Any, page_of: PageOf) -> None:
     till.expose(0, "control", user_id="u1")
     till.expose(0, "treatment", user_id="u2")
+    for kind in ("impression", "click", "add_to_cart", "purchase"):
+        till.add(kind, 0, user_id="never exposed")
     page = page_of(till.close())
     assert [one.reason for one in page.estimates[:2]] == ["control has 1 unit; two are needed"] * 2
     till.expose(0, "control", user_id="u3")
@@ -90,6 +92,19 @@ def test_one_unit_an_arm_and_no_conversion_leave_figures_without_intervals(till:
     assert reasons["conversion_rate"] == "no unit differs from another in either arm"
     assert reasons["ctr"] == "control has no impressions"
     assert page.values["ctr"] == {"control": None, "treatment": None}
+
+
+def test_a_metric_whose_events_the_store_does_not_hold_has_no_data_and_is_not_zero(till: Any, page_of: PageOf) -> None:
+    for number in range(4):
+        till.expose(0, "treatment" if number % 2 else "control", user_id=f"u{number}")
+        till.add("impression", 1, user_id=f"u{number}", placement="pdp", items=["i"])
+    till.add("add_to_cart", 1, user_id="u0", item_id="i")
+    page = page_of(till.close())
+    reasons = {one.metric: one.reason for one in page.estimates}
+    assert reasons["conversion_rate"] == "no data: the store holds no purchase"
+    assert reasons["ctr"] == "no data: the store holds no click"
+    assert page.values["conversion_rate"] == page.values["ctr"] == {"control": None, "treatment": None}
+    assert page.values["add_to_cart_rate"] == {"control": 0.5, "treatment": 0.0}
 
 
 def test_a_primary_that_is_not_on_the_page_is_said(till: Any, page_of: PageOf) -> None:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from abside.report.ask import Ask
 from abside.report.documents import read_documents
 from abside.report.page.export import write_json
 from abside.report.page.render import Pen, render
 from abside.report.problem import EngineFailed, NoRoom, ReportProblem
-from abside.report.report import Ask, Report, build
+from abside.report.report import Report, build
 from abside.report.store.engine import Engine
 from abside.report.store.source import Source, StoreChanged, open_source
 
@@ -68,7 +69,7 @@ def _look(settings: ReportSettings, documents: Snapshot, tell: Callable[[str], N
 
 def _build(engine: Engine, source: Source, documents: Snapshot, settings: ReportSettings) -> Report:
     try:
-        return build(engine, source, documents, Ask(settings.experiment, settings.phase))
+        return build(engine, source, documents, Ask(settings.experiment, settings.phase, settings.since))
     except EngineFailed as exc:
         if not all(path.exists() for path in source.files):
             raise StoreChanged from exc

@@ -12,17 +12,10 @@ from abside.report.store.losses import Ledger, ledger
 from abside.report.tally.units import Tally
 
 if TYPE_CHECKING:
+    from abside.report.ask import Ask
     from abside.report.store.engine import Engine
     from abside.report.store.source import Source
     from abside.snapshot import Experiment, Head, Snapshot
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """What was asked for: experiments (none: all), and a phase (None: the latest one that has exposures)."""
-
-    experiments: tuple[str, ...] = ()
-    phase: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +46,7 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
     if asked and seen.last is not None:
         tally = Tally(engine, source.events, seen.last)
         for experiment in asked:
-            phases = seen.phases[experiment.id]
-            found = experiment_page(engine, source.events, tally, experiment, phases, ask.phase)
+            found = experiment_page(engine, source.events, tally, experiment, seen, ask)
             if isinstance(found, Refused):
                 refused.append(found)
             else:

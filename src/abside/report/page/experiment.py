@@ -6,22 +6,22 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from abside.report.page.scope import Scope, scope_of, told_parts
 from abside.report.problem import Refused, listed
-from abside.report.stats.compare import Estimate, estimate, value_of
+from abside.report.stats.compare import Estimate, estimate, no_data, value_of
 from abside.report.stats.ratio import SampleRatio, sample_ratio
-from abside.report.store.definitions import Definitions, definitions, keys_of, read_configs
-from abside.report.store.exposures import LeftOut, exposure_copies, exposures_seen, left_out
+from abside.report.store.exposures import LeftOut, exposure_copies, left_out
 from abside.report.store.fallbacks import Fallbacks, fallbacks
 from abside.report.store.losses import ArmLedger, arm_ledger
-from abside.report.store.timeline import Change, shares, states_of, timeline
 from abside.report.tally.metrics import METRICS
 from abside.report.tally.units import Arm, Choice, Counted, Tally, Unmatched
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from abside.report.ask import Ask
     from abside.report.store.engine import Engine, Table
-    from abside.report.store.exposures import Seen
+    from abside.report.store.exposures import Overview, Seen
     from abside.snapshot import Experiment
 
 WINDOW_SECONDS = 7 * 86_400  # where a document says nothing
@@ -39,12 +39,11 @@ class ExperimentPage:
     control: str
     window_seconds: int
     primary: str
-    history: tuple[Change, ...]
+    scope: Scope
     exposures: int  # rows of this phase, copies included
     copies: int
     late: int
     left_out: dict[str, LeftOut]
-    definitions: Definitions
     before_since: int
     unmatched: Unmatched
     arms: tuple[Arm, ...]
@@ -58,32 +57,26 @@ class ExperimentPage:
 
 
 def experiment_page(
-    engine: Engine, events: Table, tally: Tally, experiment: Experiment, phases: dict[int, int], phase: int | None
+    engine: Engine, events: Table, tally: Tally, experiment: Experiment, seen: Overview, ask: Ask
 ) -> ExperimentPage | Refused:
     """Make the page of one experiment, or say why there is none.
 
-    `phases` gives the exposure rows of each phase found; `phase` None is the latest of them. Raises EngineFailed.
+    Raises EngineFailed.
     """
     name = experiment.id
+    phases, held, phase = seen.phases[name], seen.rows, ask.phase
     if phase is not None and phase not in phases:
         found = listed([str(number) for number in phases])
         return Refused(name, f"has no exposure of phase {phase}; phases with exposures: {found}")
-    phase = max(phases) if phase is None else phase
-    history = timeline(engine, events, name)
-    control, weights, notes = _in_force(experiment, phase, history)
-    seen = exposures_seen(engine, events, name)
-    here = [one for one in seen if one.phase == phase]
-    keys = keys_of(experiment)
-    defined = definitions(
-        [one for one in here if not one.forced], read_configs(engine, events, keys) if keys else {}, keys
-    )
+    scope = scope_of(engine, events, experiment, max(phases) if phase is None else phase, ask.since)
+    phase, control = scope.phase, scope.control
     choice = Choice(
         experiment=name,
         phase=phase,
         unit=experiment.unit,
         placements=experiment.placements,
         window_seconds=_number(experiment.analysis.get("window_seconds")) or WINDOW_SECONDS,
-        since=defined.since,
+        since=scope.since,
     )
     counted = tally.count(choice)
     by_name = {arm.variant: arm for arm in counted.arms}
@@ -91,12 +84,17 @@ def experiment_page(
     if refusal:
         return refusal
     copies = exposure_copies(engine, events, name)
-    known = _variants(experiment, weights, control)
+    known = _variants(experiment, scope.weights_bp, control)
     arms = tuple(by_name[variant] for variant in known if variant in by_name)
+    absent = {metric.name: [kind for kind in metric.needs if kind not in held] for metric in METRICS}
     estimates = [
-        estimate(metric, by_name[control], arm) for metric in METRICS for arm in arms if arm.variant != control
+        no_data(metric, arm.variant, absent[metric.name])
+        if absent[metric.name]
+        else estimate(metric, by_name[control], arm)
+        for metric in METRICS
+        for arm in arms
+        if arm.variant != control
     ]
-    why = "its weights changed within the phase" if _changed_weights(history, phase) else "no weights are known"
     primary = str(experiment.analysis.get("primary") or PRIMARY)
     return ExperimentPage(
         experiment=experiment,
@@ -104,48 +102,27 @@ def experiment_page(
         control=control,
         window_seconds=choice.window_seconds,
         primary=primary,
-        history=tuple(history),
+        scope=scope,
         exposures=phases[phase],
         copies=sum(count for (number, _), count in copies.items() if number == phase),
-        late=sum(one.late for one in here),
+        late=sum(one.late for one in scope.seen if one.phase == phase),
         left_out=left_out(engine, tally, events, choice),
-        definitions=defined,
         before_since=counted.before_since,
         unmatched=counted.unmatched,
         arms=arms,
-        sample_ratio=sample_ratio({arm.variant: arm.units for arm in arms}, weights, reason=why),
-        values={metric.name: {arm.variant: value_of(metric, arm) for arm in arms} for metric in METRICS},
+        sample_ratio=sample_ratio(
+            {arm.variant: arm.units for arm in arms}, scope.weights_bp, reason="no weights are known"
+        ),
+        values={
+            metric.name: {arm.variant: None if absent[metric.name] else value_of(metric, arm) for arm in arms}
+            for metric in METRICS
+        },
         estimates=tuple(estimates),
         fallbacks=fallbacks(engine, tally, events, choice, counted.units),
         ledger=arm_ledger(engine, events, name),
-        arrived=_arrived(seen),
-        notes=(*notes, *_remarks(experiment, by_name, known, primary, defined)),
+        arrived=_arrived(scope.seen),
+        notes=(*scope.notes, *_changes(scope, counted), *_remarks(experiment, by_name, known, primary, scope)),
     )
-
-
-def _in_force(
-    experiment: Experiment, phase: int, history: Sequence[Change]
-) -> tuple[str, dict[str, int] | None, list[str]]:
-    """Give the control and the weights of a phase, by the config events where they tell, else by the documents."""
-    notes = []
-    if phase != experiment.phase:
-        notes.append(f"this is phase {phase}; the documents are at phase {experiment.phase}")
-    states = states_of(history, phase)
-    if states:
-        weights = None if _changed_weights(history, phase) else states[-1].weights_bp
-        if weights is None:
-            told = " → ".join(dict.fromkeys(shares(state.weights_bp) for state in states))
-            notes.append(f"the weights changed within phase {phase} ({told}): arms were filled at different times")
-        return states[-1].control, weights, notes
-    notes.append(f"no config event tells of phase {phase}: what was in force when is not known")
-    if phase != experiment.phase:
-        return experiment.control, None, notes
-    return experiment.control, {arm.id: arm.stop - arm.start for arm in experiment.variants}, notes
-
-
-def _changed_weights(history: Sequence[Change], phase: int) -> bool:
-    states = states_of(history, phase)
-    return any(state.weights_bp != states[0].weights_bp for state in states)
 
 
 def _variants(experiment: Experiment, weights: dict[str, int] | None, control: str) -> list[str]:
@@ -158,16 +135,34 @@ def _unusable(name: str, control: str, arms: dict[str, Arm], counted: Counted) -
     if control in arms:
         return None
     early = counted.before_since
-    left = f"; {early:,} units met another configuration of its variants before and are left out" if early else ""
+    left = f"; {early:,} units first exposed before are left out" if early else ""
     if not arms:
-        why = " since its variants changed" if early else ": all are of bots, forced, or without an id"
+        why = " since its figures begin" if early else ": all are of bots, forced, or without an id"
         return Refused(name, f"has exposures, and none of them of a unit{why}{left}")
     found = listed([f"{arm.variant} ({arm.units:,} units)" for arm in arms.values()])
     return Refused(name, f"has no unit in its control {control!r}; variants found: {found}{left}")
 
 
+def _changes(scope: Scope, counted: Counted) -> list[str]:
+    """Say why figures begin where they do, and what is left out."""
+    said = []
+    since = "" if scope.since is None else f"{scope.since:%Y-%m-%d %H:%M:%S}Z"
+    begin = f"figures begin at {since}{' as asked' if scope.is_asked else ''}"
+    left = f"{counted.before_since:,} units first exposed before are left out"
+    if len(scope.parts) > 1 and counted.before_since:
+        parts = told_parts(scope.parts)
+        said.append(f"the weights changed within phase {scope.phase} ({parts}); {begin}, {left}")
+    if scope.definitions.since is not None:
+        what = ", ".join(scope.definitions.changed)
+        strays = f"; {scope.strays:,} exposures met the old one after it was changed everywhere" if scope.strays else ""
+        said.append(f"the configuration of {what} changed; {begin}, {left}{strays}")
+    if scope.is_asked and not said:
+        said.append(f"{begin}, {left}")
+    return said
+
+
 def _remarks(
-    experiment: Experiment, arms: dict[str, Arm], known: Sequence[str], primary: str, defined: Definitions
+    experiment: Experiment, arms: dict[str, Arm], known: Sequence[str], primary: str, scope: Scope
 ) -> list[str]:
     said = []
     found = listed([f"{arm.variant} ({arm.units:,} units)" for arm in arms.values()])
@@ -184,8 +179,9 @@ def _remarks(
         for name, arm in arms.items()
         if arm.units >= CROWD_UNITS and arm.most_exposures > HEAVY_SHARE * arm.exposures
     ]
-    if defined.unknown:
-        said.append(f"what was served in {defined.unknown:,} exposures is not known: no config event tells it")
+    unknown = scope.definitions.unknown
+    if unknown:
+        said.append(f"what was served in {unknown:,} exposures is not known: no config event tells it")
     return said
 
 

@@ -74,7 +74,7 @@ def _page(page: ExperimentPage) -> dict[str, Any]:
         "control": page.control,
         "window_seconds": page.window_seconds,
         "primary": page.primary,
-        "timeline": [_change(change) for change in page.history],
+        "timeline": [_change(change) for change in page.scope.history],
         "exposures": {
             "rows": page.exposures,
             "duplicates": page.copies,
@@ -84,7 +84,18 @@ def _page(page: ExperimentPage) -> dict[str, Any]:
             "accounts": page.ledger,
         },
         "unmatched": page.unmatched,
-        "definitions": {**_fields(page.definitions), "units_before": page.before_since},
+        "definitions": {
+            "since": page.scope.definitions.since,
+            "changed": page.scope.definitions.changed,
+            "unknown": page.scope.definitions.unknown,
+            "strays": page.scope.strays,
+        },
+        "begins": {
+            "since": page.scope.since,
+            "is_asked": page.scope.is_asked,
+            "units_before": page.before_since,
+            "parts": page.scope.parts,
+        },
         "arms": [
             {
                 **{name: getattr(arm, name) for name in ARM_PLAIN},

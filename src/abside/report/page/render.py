@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from abside.report.stats.ratio import ALARM as ALARM_P
 from abside.report.store.exposures import LATE_SECONDS
 from abside.report.tally.metrics import METRICS
 from abside.report.tally.outcomes import EARLY_SECONDS, OUTCOMES
@@ -102,12 +103,8 @@ def _page(page: ExperimentPage, report: Report, pen: Pen) -> None:
         pen.line(_sample_ratio(page), ALARM)
     for note in page.notes:
         pen.line(f"! {note}", "yellow")
-    if page.definitions.since:
-        what = ", ".join(page.definitions.changed)
-        after = f"figures begin after {_moment(page.definitions.since)}"
-        pen.line(f"! the configuration of {what} changed; {after}, {page.before_since:,} units are left out", "yellow")
     pen.line(_scope(page))
-    for change in page.history:
+    for change in page.scope.history:
         pen.line(f"  {_moment(change.at)}  {change.what}", MUTED)
     pen.line()
     _arms(page, pen)
@@ -163,6 +160,8 @@ def _sample_ratio(page: ExperimentPage) -> str:
             f"{name} {count:,} of {found.expected[name]:,.0f} expected" for name, count in found.units.items()
         )
         return f"SAMPLE RATIO MISMATCH, p = {_p(found.p)}: {told}. Something decides who is counted."
+    if found.is_watched:
+        return f"sample ratio: p = {_p(found.p)}, watch it: seldom by chance, and below {ALARM_P} it is a mismatch"
     return f"sample ratio: p = {_p(found.p)}, as the weights say"
 
 
@@ -210,7 +209,7 @@ def _figures(page: ExperimentPage, pen: Pen) -> None:
 
 def _comparison(one: Estimate) -> tuple[str, str, str, str]:
     lift = NONE if one.lift is None else f"{one.lift:+.2%}"
-    return lift, _interval(one.lift_interval), NONE if one.p is None else _p(one.p), one.reason
+    return lift, _interval(one.lift_interval), NONE if one.p is None else _p(one.p), one.reason or one.warning
 
 
 def _interval(interval: Interval | None) -> str:

@@ -14,9 +14,13 @@ from tea_tasting.aggr import Aggregates
 from abside.report.tally.metrics import Metric, Proportion
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from abside.report.tally.units import Arm
 
 LEVEL = 0.95
+FEW_UNITS = 100  # of an arm: below it a mean of skewed values is far from normal
+FEW_DID = 10  # of an arm, on either side of a proportion: the textbooks' bound for its normal approximation
 Interval = tuple[float, float]
 
 
@@ -38,6 +42,7 @@ class Estimate:
     lift_interval: Interval | None = None
     p: float | None = None
     reason: str = ""
+    warning: str = ""  # the interval stands on few units
 
 
 def value_of(metric: Metric, arm: Arm) -> float | None:
@@ -67,7 +72,27 @@ def estimate(metric: Metric, control: Arm, arm: Arm) -> Estimate:
         lift_interval=_interval(result.rel_effect_size_ci_lower, result.rel_effect_size_ci_upper),
         p=_finite(result.pvalue),
         reason=_no_lift(metric, control, arm),
+        warning=few(metric, control, arm),
     )
+
+
+def no_data(metric: Metric, variant: str, missing: Sequence[str]) -> Estimate:
+    """Give the estimate of a metric whose events the store does not hold: absent is not zero."""
+    return Estimate(metric.name, variant, None, None, reason=f"no data: the store holds no {' and no '.join(missing)}")
+
+
+def few(metric: Metric, control: Arm, arm: Arm) -> str:
+    """Say which arm is too small for the normal approximation that the interval rests on; nothing where none is."""
+    column = _columns(metric)[0]
+    for one in (control, arm):
+        if one.units < FEW_UNITS:
+            return f"few units: {one.units} of {one.variant}, the interval is rough"
+        did = one.nonzero[column]
+        if did < FEW_DID:
+            return f"few units: {did} of {one.variant} are not 0, the interval is rough"
+        if isinstance(metric, Proportion) and one.units - did < FEW_DID:
+            return f"few units: {one.units - did} of {one.variant} are 0, the interval is rough"
+    return ""
 
 
 def _result(metric: Metric, control: Arm, arm: Arm) -> Any:

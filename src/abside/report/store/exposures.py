@@ -35,6 +35,7 @@ class Seen:
     variant: str | None
     placement: str | None
     config_id: str | None
+    revision: str | None
     forced: bool
     bot: bool
     rows: int
@@ -71,10 +72,12 @@ def overview(engine: Engine, events: Table) -> Overview:
     )
 
 
-def exposures_seen(engine: Engine, events: Table, experiment: str) -> list[Seen]:
-    """List an experiment's exposures, all phases, copies included. Raises EngineFailed."""
+def exposures_seen(engine: Engine, events: Table, experiment: str, since: datetime | None = None) -> list[Seen]:
+    """List an experiment's exposures, all phases, copies included; those `since` a moment. Raises EngineFailed."""
     mine = _of(events, experiment).mutate(forced=lambda t: t.forced.fill_null(False))
-    keys = ("phase", "variant", "placement", "config_id", "forced", "bot")
+    if since is not None:
+        mine = mine.filter(mine.ts >= since)
+    keys = ("phase", "variant", "placement", "config_id", "revision", "forced", "bot")
     found = mine.group_by(*keys).agg(rows=mine.count(), late=_late(mine).sum(), first=mine.ts.min(), last=mine.ts.max())
     return [Seen(**row) for row in engine.rows(f"{experiment}: exposures by arm", found)]
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Proportion:
-    """The share of units for which `column` is 1. `what` says it in words."""
+    """The share of units for which `column` is 1. `what` says it in words; `needs` are the events it is made of."""
 
     name: str
     column: str
+    needs: tuple[str, ...]
     what: str
 
 
@@ -25,13 +26,19 @@ class Ratio:
     name: str
     numerator: str
     denominator: str
+    needs: tuple[str, ...]
     what: str
 
 
 Metric = Proportion | Ratio
 METRICS: tuple[Metric, ...] = (
-    Proportion("add_to_cart_rate", "carted", "units that put anything into the cart"),
-    Proportion("placement_add_to_cart_rate", "carted_shown", "units that put an item shown there into the cart"),
-    Ratio("ctr", "clicks", "impressions", "clicks there by lists shown there"),
-    Proportion("conversion_rate", "bought", "units that bought anything"),
+    Proportion("add_to_cart_rate", "carted", ("add_to_cart",), "units that put anything into the cart"),
+    Proportion(
+        "placement_add_to_cart_rate",
+        "carted_shown",
+        ("add_to_cart", "impression"),
+        "units that put an item shown there into the cart",
+    ),
+    Ratio("ctr", "clicks", "impressions", ("click", "impression"), "clicks there by lists shown there"),
+    Proportion("conversion_rate", "bought", ("purchase",), "units that bought anything"),
 )

@@ -27,7 +27,7 @@ COUNTED = ("carted", "carted_shown", "bought", "clicks", "impressions")
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What one page is about: one phase of one experiment, and its window. `since`: first exposures after it."""
+    """What one page is about: one phase of one experiment, and its window. `since`: first exposures from then on."""
 
     experiment: str
     phase: int
@@ -50,6 +50,7 @@ class Arm:
     first: datetime
     last: datetime  # of their first exposures
     sums: dict[str, int]
+    nonzero: dict[str, int]  # units of which the column is not 0
     products: dict[tuple[str, str], int]
 
 
@@ -90,8 +91,8 @@ class Tally:
         early = 0
         units = everyone
         if choice.since is not None:
-            units = everyone.filter(everyone.first_ts > choice.since)
-            before = everyone.filter(everyone.first_ts <= choice.since)
+            units = everyone.filter(everyone.first_ts >= choice.since)
+            before = everyone.filter(everyone.first_ts < choice.since)
             early = engine.rows("units first exposed before the change", before.agg(units=before.count()))[0]["units"]
         figures = self._figures(choice, units)
         rows = engine.rows(f"{choice.experiment}: moments by variant", _moments(figures, self._last_ts))
@@ -175,6 +176,7 @@ class Tally:
 
 def _moments(figures: Table, last_ts: datetime) -> Table:
     sums = {f"sum_{name}": figures[name].sum() for name in COUNTED}
+    some = {f"some_{name}": (figures[name] != 0).sum() for name in COUNTED}
     products = {f"sum_{left}_{right}": (figures[left] * figures[right]).sum() for left, right in PRODUCTS}
     return figures.group_by("variant").agg(
         units=figures.count(),
@@ -185,6 +187,7 @@ def _moments(figures: Table, last_ts: datetime) -> Table:
         first=figures.first_ts.min(),
         last=figures.first_ts.max(),
         **sums,
+        **some,
         **products,
     )
 
@@ -195,8 +198,9 @@ ARM_PLAIN = ("variant", "units", "crossed", "exposures", "most_exposures", "matu
 def _arm(row: dict[str, object]) -> Arm:
     plain = {name: row[name] for name in ARM_PLAIN}
     sums = {name: row[f"sum_{name}"] for name in COUNTED}
+    some = {name: row[f"some_{name}"] for name in COUNTED}
     products = {pair: row["sum_{}_{}".format(*pair)] for pair in PRODUCTS}
-    return Arm(**plain, sums=sums, products=products)  # type: ignore[arg-type]  # the columns of _moments
+    return Arm(**plain, sums=sums, nonzero=some, products=products)  # type: ignore[arg-type]  # the columns of _moments
 
 
 def _pairs() -> Iterable[tuple[str, str]]:

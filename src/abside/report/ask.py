@@ -1,0 +1,18 @@
+"""What was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Experiments (none: all), a phase (None: the latest one that has exposures), first exposures from when on."""
+
+    experiments: tuple[str, ...] = ()
+    phase: int | None = None
+    since: datetime | None = None
