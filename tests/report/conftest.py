@@ -39,6 +39,13 @@ class Till:
         self.events.append(event)
         return event
 
+    def by(self, pod: str, ahead_us: int = 0, *, since: int = 0) -> None:
+        """Let a pod have sent the events from number `since` on, with a clock that is ahead."""
+        for event in self.events[since:]:
+            event["~"] = (f"{pod}.{OPENED_US:020d}-{'0' * 16}", event["ts"])
+            event["ts"] += ahead_us
+            event["seen_ts"] += ahead_us
+
     def expose(self, minute: float, variant: str, *, forced: bool = False, phase: int = 1, **fields: Any) -> None:
         """One exposure of the experiment `e` at `pdp`; ids in `fields`."""
         experiment = fields.pop("experiment", "e")
@@ -65,7 +72,10 @@ class Till:
         numbers = next(self.numbers)
         day = self.folder / "dt=2026-11-02"
         day.mkdir(parents=True, exist_ok=True)
-        rows = [row for one in self.events for row in rows_of(one, batch_id="b", recv_us=one["ts"] + late_us)]
+        rows = []
+        for one in self.events:
+            batch_id, at_us = one.pop("~", ("b", one["ts"]))
+            rows += rows_of(one, batch_id=batch_id, recv_us=at_us + late_us)
         write_file(day / f"b{numbers}.parquet", [pa.Table.from_batches([record_batch(rows)], SCHEMA)], Footer(("b",)))
         self.events.clear()
         return self.folder

@@ -16,7 +16,8 @@ from rich.console import Console
 
 from abside.report.ask import Ask
 from abside.report.documents import read_documents
-from abside.report.page.export import write_json
+from abside.report.outlet import Outlet
+from abside.report.page.export import to_json
 from abside.report.page.render import Pen, render
 from abside.report.problem import EngineFailed, NoRoom, ReportProblem
 from abside.report.report import Report, build
@@ -36,15 +37,18 @@ DONE, KEPT_BACK = 0, 1
 def main(settings: ReportSettings) -> int:
     """Print the report; give the exit code."""
     try:
+        json = None if settings.json is None else Outlet.open("--json", settings.json)
         documents = read_documents(settings.config)
         with _progress() as tell:
             engine, source, report = _look(settings, documents, tell)
-        if settings.show_sql:
+        is_shown = json is None or json.place is not None  # else standard output is the JSON's
+        if settings.show_sql and is_shown:
             for asked in engine.asked:
                 sys.stdout.write(f"-- {asked.purpose}\n{asked.sql};\n\n")
-        render(report, Pen(sys.stdout))
-        if settings.json is not None:
-            _write(report, source, settings.json)
+        if is_shown:
+            render(report, Pen(sys.stdout))
+        if json is not None:
+            json.write(to_json(report, source.digest))
     except ReportProblem as exc:
         sys.stdout.flush()
         sys.stderr.write(f"abside report: {exc}\n")
@@ -98,10 +102,3 @@ def _progress() -> Iterator[Callable[[str], None]]:
         return
     with console.status("") as status:
         yield status.update
-
-
-def _write(report: Report, source: Source, place: Path) -> None:
-    try:
-        write_json(report, source.digest, place)
-    except OSError as exc:
-        raise NoRoom("--json", exc) from exc

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from abside.report.page.experiment import ExperimentPage, experiment_page
 from abside.report.problem import Refused, listed, unknown_experiment
+from abside.report.store.clocks import Clock, corrected
 from abside.report.store.exposures import Overview, overview
 from abside.report.store.losses import Ledger, ledger
 from abside.report.tally.units import Tally
@@ -26,6 +27,7 @@ class Report:
     files: int
     rows: int
     overview: Overview
+    clocks: tuple[Clock, ...]
     documents: Head
     statuses: dict[str, str]  # experiment of the documents → its status there
     ledger: Ledger
@@ -39,14 +41,15 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
 
     Raises EngineFailed.
     """
-    seen = overview(engine, source.events)
+    events, clocks = corrected(engine, source.events)
+    seen = overview(engine, events)
     asked, refused = _asked(ask, documents, seen)
     pages = []
     outcome_copies = 0
     if asked and seen.last is not None:
-        tally = Tally(engine, source.events, seen.last)
+        tally = Tally(engine, events, seen.last)
         for experiment in asked:
-            found = experiment_page(engine, source.events, tally, experiment, seen, ask)
+            found = experiment_page(engine, events, tally, experiment, seen, ask)
             if isinstance(found, Refused):
                 refused.append(found)
             else:
@@ -57,9 +60,10 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
         files=len(source.files),
         rows=source.rows,
         overview=seen,
+        clocks=clocks,
         documents=documents.head,
         statuses={one.id: "paused" if one.pause else one.status for one in documents.experiments.values()},
-        ledger=ledger(engine, source.events),
+        ledger=ledger(engine, events),
         outcome_copies=outcome_copies,
         pages=tuple(pages),
         refused=tuple(refused),

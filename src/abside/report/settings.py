@@ -33,7 +33,9 @@ class ReportSettings:
     since: datetime | None = setting(
         None, "first exposures from this moment on (2026-12-01 or 2026-12-01T09:00:00Z), over all that changed", moment
     )
-    json: Path | None = setting(None, "also write every figure to this file, as JSON", Path)
+    json: Path | None = setting(
+        None, "also write every figure to this file, as JSON; - is standard output, and no page", Path
+    )
     show_sql: bool = setting(False, "print the SQL that ran, before the page", flag=True)
     # Beyond it DuckDB spills to disk. 5 million exposures and 2 million outcomes need 1.2 GB, Python's 200 MB included.
     memory: int = setting("4GiB", "memory the engine may use before it spills to disk", size)

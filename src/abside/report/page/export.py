@@ -13,21 +13,12 @@ from abside.report.tally.metrics import METRICS
 from abside.report.tally.units import ARM_PLAIN
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from abside.report.page.experiment import ExperimentPage
     from abside.report.report import Report
     from abside.report.store.timeline import Change
 
 FORMAT = 1  # of this file; fields may be added to it
 LIBRARIES = ("abside", "duckdb", "ibis-framework", "tea-tasting", "scipy", "numpy")
-
-
-def write_json(report: Report, digest: str, place: Path) -> None:
-    """Write the report beside its place and put it there whole. Raises OSError."""
-    beside = place.with_name(f".{place.name}.tmp")
-    beside.write_bytes(to_json(report, digest))
-    beside.replace(place)
 
 
 def to_json(report: Report, digest: str) -> bytes:
@@ -48,6 +39,7 @@ def to_json(report: Report, digest: str) -> bytes:
             "late_by_type": seen.late,
             "first": seen.first,
             "last": seen.last,
+            "clocks": report.clocks,
             "duplicate_outcomes": report.outcome_copies,
         },
         "accounts": report.ledger,

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from abside.report.page.experiment import ExperimentPage
     from abside.report.report import Report
     from abside.report.stats.compare import Estimate, Interval
+    from abside.report.store.clocks import Clock
 
 ALARM, MUTED, HEAD = "bold red", "dim", "bold"
 LEAST_WIDTH = 160  # the widest table; a narrow terminal breaks lines where it ends, and cuts nothing
 NONE = "-"
+CLOCKS_SHOWN = 5  # the worst
 
 
 class Pen:
@@ -60,6 +62,8 @@ def render(report: Report, pen: Pen) -> None:
     rows = ", ".join(f"{count:,} {name}" for name, count in seen.rows.items())
     pen.line(f"events: {rows or 'none'}")
     pen.line(_losses(report))
+    if report.clocks:
+        pen.line(f"! {_clocks(report.clocks)}", "yellow")
     if report.documents.degraded:
         problems = len(report.documents.problems)
         pen.line(f"the documents (revision {report.documents.revision}) have {problems} problems: abside check", ALARM)
@@ -74,6 +78,16 @@ def render(report: Report, pen: Pen) -> None:
     if not report.pages and not report.refused:
         pen.line()
         pen.line("no experiment of the documents has an exposure in these events", ALARM)
+
+
+def _clocks(clocks: Sequence[Clock]) -> str:
+    told = [
+        f"{one.sidecar or 'unnamed sidecars'} {abs(one.ahead_seconds):,.0f} s "
+        f"{'ahead' if one.ahead_seconds > 0 else 'behind'} ({one.rows:,} events)"
+        for one in clocks[:CLOCKS_SHOWN]
+    ]
+    more = f" and {len(clocks) - CLOCKS_SHOWN:,} more" if len(clocks) > CLOCKS_SHOWN else ""
+    return f"clocks that differ from the collector's: {', '.join(told)}{more}; their times are corrected"
 
 
 def _losses(report: Report) -> str:

@@ -22,6 +22,7 @@ COLUMNS = (
     "event_id",
     "type",
     "ts",
+    "seen_ts",
     "recv_ts",
     "user_id",
     "session_id",
@@ -38,6 +39,7 @@ COLUMNS = (
     "item_id",
     "properties",
     "detail",
+    "batch_id",
 )
 
 
