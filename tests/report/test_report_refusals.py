@@ -23,14 +23,15 @@ def refusal(report: Report) -> str:
     [
         ("pdp-rerank", "pdp-rerank is in no document and in no event; did you mean pdp-reranker?"),
         ("x", "x is in no document and in no event; found: e, pdp-reranker"),
-        ("pdp-reranker", "pdp-reranker is in the events and in no document"),
+        ("pdp-reranker", "pdp-reranker has no unit in its control 'b'"),
         ("e", "e has no exposure in these events; found: pdp-reranker"),
     ],
 )
 def test_an_experiment_that_is_not_there_is_refused_by_name(
     till: Any, report_on: ReportOn, documents: Documents, name: str, words: str
 ) -> None:
-    till.expose(0, "control", user_id="u1", experiment="pdp-reranker")
+    till.config(0, experiment="pdp-reranker", control="b", weights_bp={"a": 5_000, "b": 5_000})
+    till.expose(0, "a", user_id="u1", experiment="pdp-reranker")
     assert refusal(report_on(till.close(), documents(), [name])).startswith(words)
 
 

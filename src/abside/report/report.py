@@ -10,13 +10,20 @@ from abside.report.problem import Refused, listed, unknown_experiment
 from abside.report.store.clocks import Clock, corrected
 from abside.report.store.exposures import Overview, overview
 from abside.report.store.losses import Ledger, ledger
+from abside.report.store.timeline import timeline
+from abside.report.store.undocumented import told_experiments, undocumented
 from abside.report.tally.units import Tally
 
 if TYPE_CHECKING:
     from abside.report.ask import Ask
-    from abside.report.store.engine import Engine
+    from abside.report.store.engine import Engine, Table
     from abside.report.store.source import Source
     from abside.snapshot import Experiment, Head, Snapshot
+
+
+MAX_GONE = 100  # experiments in no document, of which pages are made unasked: the ones most exposed
+GONE = "in no document: its control, weights, unit and placements are what its events say, the window is 7 d"
+NO_CONTROL = "is in no document, and no config event in these events says which variant is its control"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +49,15 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
     Raises EngineFailed.
     """
     events, clocks = corrected(engine, source.events)
-    seen = overview(engine, events)
-    asked, refused = _asked(ask, documents, seen)
+    seen = overview(engine, events, [*documents.experiments, *ask.experiments])
+    asked, refused = _asked(engine, events, ask, documents, seen)
     pages = []
     outcome_copies = 0
     if asked and seen.last is not None:
         tally = Tally(engine, events, seen.last)
         for experiment in asked:
-            found = experiment_page(engine, events, tally, experiment, seen, ask)
+            notes = () if experiment.id in documents.experiments else (GONE,)
+            found = experiment_page(engine, events, tally, experiment, seen, ask, notes)
             if isinstance(found, Refused):
                 refused.append(found)
             else:
@@ -70,19 +78,31 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
     )
 
 
-def _asked(ask: Ask, documents: Snapshot, seen: Overview) -> tuple[list[Experiment], list[Refused]]:
-    """Give the experiments to report on. Those asked for by name are refused by name."""
+def _asked(
+    engine: Engine, events: Table, ask: Ask, documents: Snapshot, seen: Overview
+) -> tuple[list[Experiment], list[Refused]]:
+    """Give the experiments to report on. Those asked for by name are refused by name.
+
+    One that is in no document any more is what its events say it was.
+    """
     known, found = documents.experiments, seen.phases
     if not ask.experiments:
-        return [one for name, one in known.items() if name in found], []
-    asked, refused = [], []
+        gone = told_experiments(engine, events, [name for name in found if name not in known][:MAX_GONE])
+        described = [undocumented(engine, events, name, timeline(engine, events, name)) for name in gone]
+        return [*(one for name, one in known.items() if name in found), *(one for one in described if one)], []
+    asked: list[Experiment] = []
+    refused = []
     for name in dict.fromkeys(ask.experiments):
         if name in known and name in found:
             asked.append(known[name])
         elif name in known:
             refused.append(Refused(name, f"has no exposure in these events; found: {listed(list(found))}"))
         elif name in found:
-            refused.append(Refused(name, "is in the events and in no document: name the documents it was run from"))
+            described_one = undocumented(engine, events, name, timeline(engine, events, name))
+            if described_one is None:
+                refused.append(Refused(name, NO_CONTROL))
+            else:
+                asked.append(described_one)
         else:
             refused.append(unknown_experiment(name, sorted({*known, *found})))
     return asked, refused

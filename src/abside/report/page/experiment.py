@@ -57,7 +57,13 @@ class ExperimentPage:
 
 
 def experiment_page(
-    engine: Engine, events: Table, tally: Tally, experiment: Experiment, seen: Overview, ask: Ask
+    engine: Engine,
+    events: Table,
+    tally: Tally,
+    experiment: Experiment,
+    seen: Overview,
+    ask: Ask,
+    notes: Sequence[str] = (),
 ) -> ExperimentPage | Refused:
     """Make the page of one experiment, or say why there is none.
 
@@ -121,7 +127,12 @@ def experiment_page(
         fallbacks=fallbacks(engine, tally, events, choice, counted.units),
         ledger=arm_ledger(engine, events, name),
         arrived=_arrived(scope.seen),
-        notes=(*scope.notes, *_changes(scope, counted), *_remarks(experiment, by_name, known, primary, scope)),
+        notes=(
+            *notes,
+            *scope.notes,
+            *_changes(scope, counted),
+            *_remarks(experiment, by_name, known, primary, scope),
+        ),
     )
 
 

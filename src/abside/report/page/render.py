@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 ALARM, MUTED, HEAD = "bold red", "dim", "bold"
 LEAST_WIDTH = 160  # the widest table; a narrow terminal breaks lines where it ends, and cuts nothing
 NONE = "-"
+EXPERIMENTS_SHOWN = 100
 CLOCKS_SHOWN = 5  # the worst
 
 
@@ -108,7 +109,11 @@ def _experiments(report: Report, pen: Pen) -> None:
         phases = report.overview.phases.get(name, {})
         told = ", ".join(f"{number}" for number in phases) or NONE
         rows.append((name, report.statuses.get(name, "in no document"), told, f"{sum(phases.values()):,}"))
-    pen.table(("experiment", "documents", "phases", "exposures"), rows, left=3)
+    shown = sorted(rows, key=lambda row: (row[0] not in report.statuses, row[0]))[:EXPERIMENTS_SHOWN]
+    pen.table(("experiment", "documents", "phases", "exposures"), shown, left=3)
+    found = len({*report.statuses, *report.overview.phases}) + report.overview.experiments - len(report.overview.phases)
+    if found > len(shown):
+        pen.line(f"and {found - len(shown):,} more names")
 
 
 def _page(page: ExperimentPage, report: Report, pen: Pen) -> None:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import ibis
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from abside.report.store.engine import Engine, Table
     from abside.report.tally.units import Choice, Tally
 
+MAX_FOUND = 1_000  # experiments and phases looked at: more is garbage in `experiment`
 LATE_SECONDS = 3600  # shipping takes seconds; an hour is an upstream that was away, or a client's queue
 
 
@@ -24,7 +26,8 @@ class Overview:
     late: dict[str, int]  # of them, received more than LATE_SECONDS after they happened
     first: datetime | None
     last: datetime | None
-    phases: dict[str, dict[int, int]]  # experiment → phase → exposure rows
+    phases: dict[str, dict[int, int]]  # experiment → phase → exposure rows; of many, those with the most
+    experiments: int  # of all names in `experiment`
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +55,17 @@ class LeftOut:
     units: int
 
 
-def overview(engine: Engine, events: Table) -> Overview:
-    """Look at the whole store once. Raises EngineFailed."""
+def overview(engine: Engine, events: Table, names: Sequence[str]) -> Overview:
+    """Look at the whole store once. `names` are looked at however few exposures they have. Raises EngineFailed."""
     by_type = events.group_by("type").agg(
         rows=events.count(), late=_late(events).sum(), first=events.ts.min(), last=events.ts.max()
     )
     types = sorted(engine.rows("rows by type", by_type), key=lambda row: str(row["type"]))
     exposed = events.filter(events.type == "exposure", events.experiment.notnull(), events.phase.notnull())
     found = exposed.group_by("experiment", "phase").agg(rows=exposed.count())
+    kinds = engine.rows("experiments found, counted", found.agg(kinds=found.experiment.nunique()))[0]["kinds"]
+    is_named = found.experiment.isin(list(names))
+    found = found.order_by(is_named.desc(), found.rows.desc(), found.experiment, found.phase).limit(MAX_FOUND)
     phases: dict[str, dict[int, int]] = {}
     for row in sorted(engine.rows("experiments found", found), key=lambda row: (row["experiment"], row["phase"])):
         phases.setdefault(row["experiment"], {})[row["phase"]] = row["rows"]
@@ -69,6 +75,7 @@ def overview(engine: Engine, events: Table) -> Overview:
         first=min((row["first"] for row in types), default=None),
         last=max((row["last"] for row in types), default=None),
         phases=phases,
+        experiments=kinds,
     )
 
 
