@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 log = Log("abside.collector.writer")
-LOCK = "LOCK"
+LOCK = "_LOCK"  # Arrow and Spark skip names that begin so
 AGAIN = "@"  # before the number of a second file of one name; a batch id cannot hold one
 SET_ASIDE = ".unreadable"
 
