@@ -19,6 +19,7 @@ GROUND = frozenset(
         "abside.supervise",
         "abside.serve",
         "abside.files",
+        "abside.metric",
     }
 )
 VERSION = frozenset({"abside"})  # abside/__init__.py holds the version and imports nothing
@@ -32,6 +33,7 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.backoff": frozenset(),
     "abside.log": frozenset(),
     "abside.files": frozenset(),
+    "abside.metric": frozenset(),  # the one list of metrics: what check refuses is what the report cannot compute
     "abside.serve": frozenset({"abside.log"}),
     "abside.supervise": frozenset({"abside.backoff", "abside.log"}),
     "abside.assignment": frozenset({"abside.snapshot"}),
@@ -41,7 +43,15 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.collector": ((GROUND | VERSION) - {"abside.snapshot"}) | {"abside.collector.store"},
     "abside.client": frozenset(),  # importable beside a rec service with nothing else of ours loaded
     "abside.report": VERSION
-    | {"abside.snapshot", "abside.event", "abside.collector.store", "abside.environ", "abside.files", "abside.log"},
+    | {
+        "abside.snapshot",
+        "abside.event",
+        "abside.collector.store",
+        "abside.environ",
+        "abside.files",
+        "abside.log",
+        "abside.metric",
+    },
     "abside.collector.store": frozenset(),  # what stands on disk: the one part of a collector that a reader may know
     "abside.up": frozenset({"abside.environ", "abside.files", "abside.log", "abside.child"}),
     "abside.child": frozenset({"abside.backoff", "abside.log"}),

@@ -110,8 +110,8 @@ def test_a_metric_whose_events_the_store_does_not_hold_has_no_data_and_is_not_ze
 
 def test_a_primary_that_is_not_on_the_page_is_said(till: Any, page_of: PageOf) -> None:
     till.expose(0, "control", user_id="u1")
-    page = page_of(till.close(), analysis={"primary": "revenue_per_session", "window_seconds": 60})
-    assert "the primary is revenue_per_session, which is not among the figures of this page" in page.notes
+    page = page_of(till.close(), analysis={"primary": "scroll_depth", "window_seconds": 60})
+    assert "the primary is scroll_depth, which is not among the figures of this page" in page.notes
 
 
 def test_a_store_without_events_has_no_page(till: Any, report_on: ReportOn, documents: Documents) -> None:

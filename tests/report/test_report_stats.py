@@ -3,12 +3,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from abside.metric import METRICS, Metric
 from abside.report.stats.compare import estimate, value_of
 from abside.report.stats.ratio import sample_ratio
-from abside.report.tally.metrics import METRICS, Metric
-from abside.report.tally.units import COUNTED, PRODUCTS, Arm
+from abside.report.tally.moments import Arm, pairs_of, terms_of
 
-CART, _, CTR, _ = METRICS
+CART, CTR = METRICS[0], METRICS[2]
+COUNTED, PRODUCTS = tuple(terms_of(METRICS)), pairs_of(METRICS)
 MOMENT = datetime(2026, 11, 2, tzinfo=UTC)
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from abside.metric import METRICS
 from abside.report.page.scope import Scope, scope_of, told_parts
 from abside.report.problem import Refused, listed
 from abside.report.stats.compare import Estimate, estimate, no_data, value_of
@@ -13,8 +14,7 @@ from abside.report.stats.ratio import SampleRatio, sample_ratio
 from abside.report.store.exposures import LeftOut, exposure_copies, left_out
 from abside.report.store.fallbacks import Fallbacks, fallbacks
 from abside.report.store.losses import ArmLedger, arm_ledger
-from abside.report.tally.metrics import METRICS
-from abside.report.tally.units import Arm, Choice, Counted, Tally, Unmatched
+from abside.report.tally.units import Choice, Counted, Tally, Unmatched
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from abside.report.ask import Ask
     from abside.report.store.engine import Engine, Table
     from abside.report.store.exposures import Overview, Seen
+    from abside.report.tally.moments import Arm
     from abside.snapshot import Experiment
 
 WINDOW_SECONDS = 7 * 86_400  # where a document says nothing

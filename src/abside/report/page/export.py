@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from abside.metric import METRICS
 from abside.report.stats.compare import LEVEL
-from abside.report.tally.metrics import METRICS
-from abside.report.tally.units import ARM_PLAIN
+from abside.report.tally.moments import ARM_PLAIN
 
 if TYPE_CHECKING:
     from abside.report.page.experiment import ExperimentPage
@@ -46,7 +46,7 @@ def to_json(report: Report, digest: str) -> bytes:
         "found": {
             name: {"phases": {str(one): rows for one, rows in found.items()}} for name, found in seen.phases.items()
         },
-        "metrics": {metric.name: metric.what for metric in METRICS},
+        "metrics": {metric.name: metric.text for metric in METRICS},
         "confidence_level": LEVEL,
         "experiments": [_page(page) for page in report.pages],
         "refused": report.refused,

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from abside.metric import METRICS
 from abside.report.stats.ratio import ALARM as ALARM_P
 from abside.report.store.exposures import LATE_SECONDS
-from abside.report.tally.metrics import METRICS
 from abside.report.tally.outcomes import EARLY_SECONDS, OUTCOMES
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 ALARM, MUTED, HEAD = "bold red", "dim", "bold"
 LEAST_WIDTH = 160  # the widest table; a narrow terminal breaks lines where it ends, and cuts nothing
 NONE = "-"
+LARGE = 100  # a number from here on has one digit after its point
 EXPERIMENTS_SHOWN = 100
 CLOCKS_SHOWN = 5  # the worst
 
@@ -219,10 +220,10 @@ def _figures(page: ExperimentPage, pen: Pen) -> None:
     rows = []
     for metric in METRICS:
         name = f"{metric.name} (primary)" if metric.name == page.primary else metric.name
-        values = page.values[metric.name]
+        values, written = page.values[metric.name], _as_share if metric.is_share else _as_number
         compared = [one for one in page.estimates if one.metric == metric.name]
-        rows.append((name, page.control, _value(values[page.control]), "", "", "", ""))
-        rows += [("", one.variant, _value(one.value), *_comparison(one)) for one in compared]
+        rows.append((name, page.control, written(values[page.control]), "", "", "", ""))
+        rows += [("", one.variant, written(one.value), *_comparison(one)) for one in compared]
     pen.table(("metric", "variant", "value", "lift", "95 % interval", "p", ""), rows, left=2)
 
 
@@ -235,8 +236,12 @@ def _interval(interval: Interval | None) -> str:
     return NONE if interval is None else f"{interval[0]:+.2%} … {interval[1]:+.2%}"
 
 
-def _value(value: float | None) -> str:
+def _as_share(value: float | None) -> str:
     return NONE if value is None else f"{value:.3%}"
+
+
+def _as_number(value: float | None) -> str:
+    return NONE if value is None else f"{value:,.4f}" if abs(value) < LARGE else f"{value:,.1f}"
 
 
 def _p(p: float) -> str:

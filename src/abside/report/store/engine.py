@@ -81,6 +81,10 @@ class Engine:
             self.asked.append(Asked(purpose, table, name))
             return self.connection.create_table(name, table, temp=True, overwrite=True)
 
+    def kept(self, name: str) -> Table:
+        """Give a table that was kept."""
+        return self.connection.table(name)
+
     @contextmanager
     def _running(self, purpose: str) -> Iterator[None]:
         self.tell(purpose)
