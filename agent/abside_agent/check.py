@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from abside.metric import BY_NAME
 from abside_agent.compile import SECTIONS, Candidate, candidates_of, retired_of
 from abside_agent.conform import conform, did_you_mean
 from abside_agent.parse import parse
@@ -13,31 +14,21 @@ from abside_agent.rules.alone import hold, known
 from abside_agent.rules.conflicts import Gathered, conflicts
 from abside_agent.rules.crowd import too_many
 from abside_agent.rules.fit import Ground, fit
+from abside_agent.rules.metrics import own_metric
 from abside_agent.sources.reading import MAX_FILE_BYTES, File
 from abside_agent.tree import Bad, Flaw, Path, Tree, flaw
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from abside.metric import Metric
     from abside.snapshot import Experiment, Snapshot
     from abside_agent.document import Document
 
 WARN_DIRECTORY_BYTES = 200 * 1024  # client-side `kubectl apply` fails above 256 KiB: say so while there is room
-# Source: report.md. A metric is only read by the report, so an unknown one is a warning and stops no experiment.
-METRICS = (
-    "add_to_cart_rate",
-    "placement_add_to_cart_rate",
-    "ctr",
-    "conversion_rate",
-    "revenue_per_session",
-    "bounce_rate",
-    "slow_page_share",
-    "page_load_mean",
-    "inventory_exposure_gini",
-)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Checked:
     """What files ask for, and what is wrong with it. `broken`: sources that as a whole cannot be taken."""
 
@@ -49,6 +40,8 @@ class Checked:
     is_empty: bool  # no file has any content
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)  # by section: what broken sources last contributed
     more: list[Flaw] = field(default_factory=list)  # flaws of no file
+    metrics: dict[str, Metric] = field(default_factory=dict)  # own ones that the report can compute
+    currency: str | None = None  # in which the report counts values
 
     def flaws(self) -> list[Flaw]:
         """Give every flaw, by file and line."""
@@ -85,7 +78,8 @@ def check(files: Iterable[File], last: Snapshot | None = None, lost: Iterable[st
     )
     _fits(checked)
     _conflicts(checked, in_force(last, "experiments"))
-    _metrics(trees, documents)
+    checked.metrics.update(_metrics(trees, documents))
+    checked.currency = _currency(trees, documents)
     checked.more.extend(_sizes(ordered))
     return checked
 
@@ -227,24 +221,45 @@ def _conflicts(checked: Checked, force: dict[str, Experiment]) -> None:
             one.note(written[one.experiment.id].tree)
 
 
-def _metrics(trees: list[Tree], documents: list[Document]) -> None:
+def _metrics(trees: list[Tree], documents: list[Document]) -> dict[str, Metric]:
+    """Hold own metrics to their rules, and the names experiments give to what there is; give the sound ones.
+
+    The report alone reads them: what is wrong is an error, and stops no experiment, since all were made before.
+    """
     own: dict[str, str] = {}
+    sound: dict[str, Metric] = {}
     for tree, document in zip(trees, documents, strict=True):
-        for name in document.metrics if known(document.metrics) else ():
+        for name, written in document.metrics.items() if known(document.metrics) else ():
             other = own.setdefault(name, tree.file)
             if other != tree.file:
                 message = f"{name} stands in {other} too"
                 tree.note("DUPLICATE_ID", ("metrics", name), message, "keep one", at_key=True)
+            elif (metric := own_metric(tree, name, written, len(own))) is not None:
+                sound[name] = metric
     for tree, document in zip(trees, documents, strict=True):
         for name, experiment in document.experiments.items() if known(document.experiments) else ():
             analysis = experiment.analysis if known(experiment) else experiment
-            for path, metric in _metrics_named(analysis) if known(analysis) else ():
-                if metric not in own and metric not in METRICS:
-                    remedy = did_you_mean(metric, (*METRICS, *own)) or "declare it under metrics"
+            for path, metric_name in _metrics_named(analysis) if known(analysis) else ():
+                if metric_name not in own and metric_name not in BY_NAME:
+                    remedy = did_you_mean(metric_name, (*BY_NAME, *own)) or "declare it under metrics"
                     where = ("experiments", name, "analysis", *path)
                     at_key = path[0] == "guardrails"
                     message = "the report knows no such metric"
-                    tree.note("UNKNOWN_METRIC", where, message, remedy, severity="warning", at_key=at_key, value=metric)
+                    tree.note("UNKNOWN_METRIC", where, message, remedy, at_key=at_key, value=metric_name)
+    return sound
+
+
+def _currency(trees: list[Tree], documents: list[Document]) -> str | None:
+    """Give the one currency of all files."""
+    first: tuple[str, str] | None = None
+    for tree, document in zip(trees, documents, strict=True):
+        if not known(document.currency) or document.currency is None:
+            continue
+        if first is not None and first[0] != document.currency:
+            message = f"{first[1]} says {first[0]}: values are counted in one"
+            tree.note("CURRENCY", ("currency", ""), message, "keep one", value=document.currency)
+        first = first or (document.currency, tree.file)
+    return None if first is None else first[0]
 
 
 def _metrics_named(analysis: Any) -> Iterator[tuple[Path, str]]:

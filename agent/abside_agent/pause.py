@@ -70,5 +70,6 @@ def over(snapshot: bytes, shown: Mapping[str, Pauses], now_us: int) -> tuple[byt
         degraded=head.degraded,
         problems=head.problems,
         pauses=dict(shown),
+        report=head.report,
     )
     return encode(laid), laid.head.revision

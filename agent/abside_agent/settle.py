@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from abside.metric import to_json
 from abside.snapshot import Experiment, Problem, Snapshot, assemble
 from abside_agent.check import Checked, check, sources_of
 from abside_agent.conform import did_you_mean
@@ -20,6 +21,7 @@ from abside_agent.tree import Flaw, Severity, flaw
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from abside.snapshot import Json
     from abside_agent.sources.newest import Pauses
 
 MAX_HEAD_PROBLEMS = 100  # a status page and a log show no more; 100 of them keep the head below 50 KB
@@ -60,8 +62,15 @@ def settle(reading: Reading, last: Snapshot | None, now_us: int, *, unread: Prob
         degraded=any(problem.severity == "error" for problem in problems),
         problems=bounded(problems),
         pauses=pauses,
+        report=_for_report(checked),
     )
     return Settled(snapshot, problems, resolved.held)
+
+
+def _for_report(checked: Checked) -> dict[str, Json]:
+    """Give what the report alone reads; nothing of it is in the revision."""
+    own: dict[str, Json] = {"metrics": [to_json(one) for one in checked.metrics.values()]} if checked.metrics else {}
+    return own if checked.currency is None else {**own, "currency": checked.currency}
 
 
 def refuse(reading: Reading, checked: Checked, resolved: Resolved, last: Snapshot | None) -> Flaw | None:
@@ -124,6 +133,7 @@ def _refused(reading: Reading, last: Snapshot | None, now_us: int, found: list[P
         degraded=True,
         problems=bounded(problems),
         pauses=pauses,
+        report=last.head.report,
     )
     return Settled(snapshot, problems, {"all": "last good"})
 

@@ -151,6 +151,7 @@ class Head:
     degraded: bool = False  # something a file asks for is held back; `problems` says what
     problems: tuple[Problem, ...] = ()
     pauses: dict[str, dict[str, str]] | None = None  # directory → experiment id, or `all` → reason
+    report: dict[str, Json] = field(default_factory=dict)  # what the report alone reads: own metrics, the currency
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +191,7 @@ def assemble(
     degraded: bool = False,
     problems: tuple[Problem, ...] = (),
     pauses: dict[str, dict[str, str]] | None = None,
+    report: dict[str, Json] | None = None,
 ) -> Snapshot:
     """Sort records by id, compute the revision and give the snapshot. Pure; the clock is an argument."""
     by_kind: dict[type[Record], dict[str, Record]] = {Placement: {}, Layer: {}, Experiment: {}}
@@ -197,7 +199,8 @@ def assemble(
         by_kind[type(record)][record.id] = record
     ordered = [record for kind in (Placement, Layer, Experiment) for record in by_kind[kind].values()]
     declared = dict(sorted(attributes.items()))
-    head = Head(revision_of(declared, ordered), written_at_us, declared, retired or {}, degraded, problems, pauses)
+    revision = revision_of(declared, ordered)
+    head = Head(revision, written_at_us, declared, retired or {}, degraded, problems, pauses, report or {})
     return Snapshot(
         head,
         cast("dict[str, Placement]", by_kind[Placement]),
@@ -379,6 +382,7 @@ def _head_to_map(head: Head) -> dict[str, Any]:
         "degraded": head.degraded,
         "problems": [{name: getattr(problem, name) for name in Problem.__slots__} for problem in head.problems],
         "pauses": head.pauses,
+        "report": head.report,
     }
 
 
@@ -392,7 +396,13 @@ def _head_from_map(entry: dict[str, Any]) -> Head:
         entry["degraded"],
         tuple(Problem(**problem) for problem in entry["problems"]),
         _pauses(entry.get("pauses")),
+        _report(entry.get("report")),
     )
+
+
+def _report(fields: Any) -> dict[str, Json]:
+    _check({"report": fields}, {"report": dict | None})
+    return fields or {}
 
 
 def _attribute(kind: Any, log: Any, source: Any) -> Attribute:

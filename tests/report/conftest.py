@@ -12,6 +12,7 @@ import pytest
 
 from abside.collector.rows import record_batch, rows_of
 from abside.collector.store import SCHEMA, Footer, write_file
+from abside.metric import to_json
 from abside.report.ask import Ask
 from abside.report.page.experiment import ExperimentPage
 from abside.report.report import Report, build
@@ -145,7 +146,10 @@ def page_of(report_on: Callable[..., Report], documents: Callable[..., Snapshot]
     """Report on a store that holds the experiment `e`; give its page."""
 
     def make(store: Path, shown_phase: int | None = None, **fields: Any) -> ExperimentPage:
-        report = report_on(store, documents(**fields), phase=shown_phase)
+        own = [to_json(one) for one in fields.pop("own", ())]
+        snapshot = documents(**fields)
+        snapshot.head.report["metrics"] = own  # type: ignore[assignment]
+        report = report_on(store, snapshot, phase=shown_phase)
         assert report.refused == ()
         (page,) = report.pages
         return page

@@ -79,7 +79,8 @@ def _as_written(checked: Checked, last: Snapshot | None, without: set[Path]) -> 
 
 def _flawed(checked: Checked, tolerated: frozenset[str]) -> set[Path]:
     """Name what cannot have been in force as it stood, so that mending it is no change to anybody."""
-    return {one.entity for one in checked.flaws() if one.is_error and one.problem.code not in tolerated}
+    harmless = tolerated | {"UNKNOWN_METRIC"}  # an error of the report's, that holds no experiment back
+    return {one.entity for one in checked.flaws() if one.is_error and one.problem.code not in harmless}
 
 
 def _softened(problem: Problem, tolerated: frozenset[str]) -> Problem:

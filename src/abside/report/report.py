@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from abside.metric import METRICS, from_json
 from abside.report.page.experiment import ExperimentPage, experiment_page
-from abside.report.problem import Refused, listed, unknown_experiment
+from abside.report.problem import NoDocuments, Refused, listed, unknown_experiment
 from abside.report.store.clocks import Clock, corrected
 from abside.report.store.exposures import Overview, overview
 from abside.report.store.losses import Ledger, ledger
@@ -15,6 +17,7 @@ from abside.report.store.undocumented import told_experiments, undocumented
 from abside.report.tally.units import Tally
 
 if TYPE_CHECKING:
+    from abside.metric import Metric
     from abside.report.ask import Ask
     from abside.report.store.engine import Engine, Table
     from abside.report.store.source import Source
@@ -54,10 +57,11 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
     pages = []
     outcome_copies = 0
     if asked and seen.last is not None:
-        tally = Tally(engine, events, seen.last)
+        metrics, currency = metrics_of(documents)
+        tally = Tally(engine, events, seen.last, metrics)
         for experiment in asked:
             notes = () if experiment.id in documents.experiments else (GONE,)
-            found = experiment_page(engine, events, tally, experiment, seen, ask, notes)
+            found = experiment_page(engine, events, tally, experiment, seen, ask, metrics, currency, notes)
             if isinstance(found, Refused):
                 refused.append(found)
             else:
@@ -76,6 +80,19 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
         pages=tuple(pages),
         refused=tuple(refused),
     )
+
+
+def metrics_of(documents: Snapshot) -> tuple[tuple[Metric, ...], str | None]:
+    """Give the metrics of the page, built-in ones first, and the currency in which values count (None: any one).
+
+    Raises NoDocuments for own metrics of another version.
+    """
+    own, currency = documents.head.report.get("metrics") or [], documents.head.report.get("currency")
+    try:
+        made = tuple(from_json(one) for one in own)  # type: ignore[union-attr,arg-type]  # checked by the agent
+    except (KeyError, TypeError) as exc:
+        raise NoDocuments(Path("metrics"), f"own metrics of another version: {exc!r}") from exc
+    return (*METRICS, *made), None if currency is None else str(currency)
 
 
 def _asked(

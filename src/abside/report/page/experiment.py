@@ -6,10 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from abside.metric import METRICS
 from abside.report.page.scope import Scope, scope_of, told_parts
 from abside.report.problem import Refused, listed
-from abside.report.stats.compare import Estimate, estimate, no_data, value_of
+from abside.report.stats.compare import Estimate, estimate, value_of
 from abside.report.stats.ratio import SampleRatio, sample_ratio
 from abside.report.store.exposures import LeftOut, exposure_copies, left_out
 from abside.report.store.fallbacks import Fallbacks, fallbacks
@@ -19,6 +18,7 @@ from abside.report.tally.units import Choice, Counted, Tally, Unmatched
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from abside.metric import Metric
     from abside.report.ask import Ask
     from abside.report.store.engine import Engine, Table
     from abside.report.store.exposures import Overview, Seen
@@ -40,6 +40,7 @@ class ExperimentPage:
     control: str
     window_seconds: int
     primary: str
+    metrics: tuple[Metric, ...]
     scope: Scope
     exposures: int  # rows of this phase, copies included
     copies: int
@@ -64,6 +65,8 @@ def experiment_page(
     experiment: Experiment,
     seen: Overview,
     ask: Ask,
+    metrics: tuple[Metric, ...],
+    currency: str | None,
     notes: Sequence[str] = (),
 ) -> ExperimentPage | Refused:
     """Make the page of one experiment, or say why there is none.
@@ -71,7 +74,7 @@ def experiment_page(
     Raises EngineFailed.
     """
     name = experiment.id
-    phases, held, phase = seen.phases[name], seen.rows, ask.phase
+    phases, phase = seen.phases[name], ask.phase
     if phase is not None and phase not in phases:
         found = listed([str(number) for number in phases])
         return Refused(name, f"has no exposure of phase {phase}; phases with exposures: {found}")
@@ -84,6 +87,8 @@ def experiment_page(
         placements=experiment.placements,
         window_seconds=_number(experiment.analysis.get("window_seconds")) or WINDOW_SECONDS,
         since=scope.since,
+        metrics=metrics,
+        currency=currency,
     )
     counted = tally.count(choice)
     by_name = {arm.variant: arm for arm in counted.arms}
@@ -93,12 +98,12 @@ def experiment_page(
     copies = exposure_copies(engine, events, name)
     known = _variants(experiment, scope.weights_bp, control)
     arms = tuple(by_name[variant] for variant in known if variant in by_name)
-    absent = {metric.name: [kind for kind in metric.needs if kind not in held] for metric in METRICS}
+    refused = {metric.name: _refused(metric, seen, currency) for metric in metrics}
     estimates = [
-        no_data(metric, arm.variant, absent[metric.name])
-        if absent[metric.name]
+        Estimate(metric.name, arm.variant, None, None, reason=refused[metric.name])
+        if refused[metric.name]
         else estimate(metric, by_name[control], arm)
-        for metric in METRICS
+        for metric in metrics
         for arm in arms
         if arm.variant != control
     ]
@@ -109,6 +114,7 @@ def experiment_page(
         control=control,
         window_seconds=choice.window_seconds,
         primary=primary,
+        metrics=metrics,
         scope=scope,
         exposures=phases[phase],
         copies=sum(count for (number, _), count in copies.items() if number == phase),
@@ -121,8 +127,8 @@ def experiment_page(
             {arm.variant: arm.units for arm in arms}, scope.weights_bp, reason="no weights are known"
         ),
         values={
-            metric.name: {arm.variant: None if absent[metric.name] else value_of(metric, arm) for arm in arms}
-            for metric in METRICS
+            metric.name: {arm.variant: None if refused[metric.name] else value_of(metric, arm) for arm in arms}
+            for metric in metrics
         },
         estimates=tuple(estimates),
         fallbacks=fallbacks(engine, tally, events, choice, counted.units),
@@ -131,8 +137,9 @@ def experiment_page(
         notes=(
             *notes,
             *scope.notes,
+            *_other_currencies(metrics, seen, currency),
             *_changes(scope, counted),
-            *_remarks(experiment, by_name, known, primary, scope),
+            *_remarks(experiment, by_name, known, primary, scope, metrics),
         ),
     )
 
@@ -173,8 +180,44 @@ def _changes(scope: Scope, counted: Counted) -> list[str]:
     return said
 
 
+def _refused(metric: Metric, seen: Overview, currency: str | None) -> str:
+    """Say why a metric is not computed at all: absent is not zero, and two currencies are not added up."""
+    missing = [kind for kind in metric.needs if kind not in seen.rows]
+    if missing:
+        return f"no data: the store holds no {' and no '.join(missing)}"
+    found = _currencies(metric, seen) if metric.is_money and currency is None else {}
+    if len(found) < 2:
+        return ""
+    told = listed([f"{name} ({rows:,})" for name, rows in found.items()])
+    return f"several currencies: {told}; write currency: {next(iter(found))} at the top of a document"
+
+
+def _currencies(metric: Metric, seen: Overview) -> dict[str, int]:
+    kinds = {term.event for term in metric.terms if term.field == "value"}
+    found: Counter[str] = Counter()
+    for kind in kinds:
+        found.update(seen.currencies.get(kind, {}))
+    return dict(found.most_common())
+
+
+def _other_currencies(metrics: Sequence[Metric], seen: Overview, currency: str | None) -> list[str]:
+    """Name the values that are in no figure, of another currency than the documents'."""
+    others: Counter[str] = Counter()
+    for kind in {term.event for metric in metrics for term in metric.terms if term.field == "value"}:
+        others.update(seen.currencies.get(kind, {}))
+    if currency is None or not (set(others) - {currency}):
+        return []
+    told = listed([f"{rows:,} in {name}" for name, rows in others.most_common() if name != currency])
+    return [f"values in {currency} count, in no figure: {told}"]
+
+
 def _remarks(
-    experiment: Experiment, arms: dict[str, Arm], known: Sequence[str], primary: str, scope: Scope
+    experiment: Experiment,
+    arms: dict[str, Arm],
+    known: Sequence[str],
+    primary: str,
+    scope: Scope,
+    metrics: Sequence[Metric],
 ) -> list[str]:
     said = []
     found = listed([f"{arm.variant} ({arm.units:,} units)" for arm in arms.values()])
@@ -184,7 +227,7 @@ def _remarks(
         for name, arm in arms.items()
         if name not in known
     ]
-    if primary not in {metric.name for metric in METRICS}:
+    if primary not in {metric.name for metric in metrics}:
         said.append(f"the primary is {primary}, which is not among the figures of this page")
     said += [
         f"one unit has {arm.most_exposures / arm.exposures:.0%} of the exposures of {name}: a robot, or a shared id"

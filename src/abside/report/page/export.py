@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from abside.metric import METRICS
 from abside.report.stats.compare import LEVEL
 from abside.report.tally.moments import ARM_PLAIN
 
@@ -46,7 +45,6 @@ def to_json(report: Report, digest: str) -> bytes:
         "found": {
             name: {"phases": {str(one): rows for one, rows in found.items()}} for name, found in seen.phases.items()
         },
-        "metrics": {metric.name: metric.text for metric in METRICS},
         "confidence_level": LEVEL,
         "experiments": [_page(page) for page in report.pages],
         "refused": report.refused,
@@ -66,6 +64,7 @@ def _page(page: ExperimentPage) -> dict[str, Any]:
         "control": page.control,
         "window_seconds": page.window_seconds,
         "primary": page.primary,
+        "metrics": {metric.name: metric.text for metric in page.metrics},
         "timeline": [_change(change) for change in page.scope.history],
         "exposures": {
             "rows": page.exposures,

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from abside.metric import METRICS
 from abside.report.stats.ratio import ALARM as ALARM_P
 from abside.report.store.exposures import LATE_SECONDS
 from abside.report.tally.outcomes import EARLY_SECONDS, OUTCOMES
@@ -218,7 +217,7 @@ def _fallbacks(page: ExperimentPage) -> str:
 
 def _figures(page: ExperimentPage, pen: Pen) -> None:
     rows = []
-    for metric in METRICS:
+    for metric in page.metrics:
         name = f"{metric.name} (primary)" if metric.name == page.primary else metric.name
         values, written = page.values[metric.name], _as_share if metric.is_share else _as_number
         compared = [one for one in page.estimates if one.metric == metric.name]

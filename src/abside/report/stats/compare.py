@@ -12,8 +12,6 @@ import tea_tasting
 from tea_tasting.aggr import Aggregates
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from abside.metric import Metric, Term
     from abside.report.tally.moments import Arm
 
@@ -72,11 +70,6 @@ def estimate(metric: Metric, control: Arm, arm: Arm) -> Estimate:
         reason=_no_lift(metric, control, arm),
         warning=few(metric, control, arm),
     )
-
-
-def no_data(metric: Metric, variant: str, missing: Sequence[str]) -> Estimate:
-    """Give the estimate of a metric whose events the store does not hold: absent is not zero."""
-    return Estimate(metric.name, variant, None, None, reason=f"no data: the store holds no {' and no '.join(missing)}")
 
 
 def few(metric: Metric, control: Arm, arm: Arm) -> str:

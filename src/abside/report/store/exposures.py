@@ -27,6 +27,7 @@ class Overview:
     first: datetime | None
     last: datetime | None
     phases: dict[str, dict[int, int]]  # experiment → phase → exposure rows; of many, those with the most
+    currencies: dict[str, dict[str, int]]  # event type → currency → rows with a value
     experiments: int  # of all names in `experiment`
 
 
@@ -75,8 +76,18 @@ def overview(engine: Engine, events: Table, names: Sequence[str]) -> Overview:
         first=min((row["first"] for row in types), default=None),
         last=max((row["last"] for row in types), default=None),
         phases=phases,
+        currencies=_currencies(engine, events),
         experiments=kinds,
     )
+
+
+def _currencies(engine: Engine, events: Table) -> dict[str, dict[str, int]]:
+    valued = events.filter(events.value.notnull(), events.currency.notnull())
+    rows = engine.rows("currencies", valued.group_by("type", "currency").agg(rows=valued.count()))
+    found: dict[str, dict[str, int]] = {}
+    for row in sorted(rows, key=lambda row: (row["type"], -row["rows"], row["currency"])):
+        found.setdefault(row["type"], {})[row["currency"]] = row["rows"]
+    return found
 
 
 def exposures_seen(engine: Engine, events: Table, experiment: str, since: datetime | None = None) -> list[Seen]:

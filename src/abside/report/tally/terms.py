@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from abside.metric import Term
     from abside.report.store.engine import Table
 
-MAX_SUMMED = 10**12  # of one event: beyond it, it is garbage, and counts as this
-MAX_UNIT = 9 * 10**18  # of one unit, in millionths: what an integer of the engine holds
+MAX_SUMMED = 10**10  # of one event: beyond it, it is garbage, and counts as this
+MAX_UNIT = 10**17  # of one unit, in millionths: ten thousand such squares fit the engine's widest integer
 
 
 def column(hits: Table, term: Term, placements: Sequence[str], currency: str | None) -> Any:
