@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from abside.report.page.roles import Analysis, analysis_of, read
 from abside.report.page.scope import Scope, scope_of, told_parts
 from abside.report.problem import Refused, listed
 from abside.report.stats.compare import Estimate, estimate, value_of
@@ -25,10 +26,8 @@ if TYPE_CHECKING:
     from abside.report.tally.moments import Arm
     from abside.snapshot import Experiment
 
-WINDOW_SECONDS = 7 * 86_400  # where a document says nothing
 HEAVY_SHARE = 0.05  # of an arm's exposures, by one unit: no shopper
 CROWD_UNITS = 100  # below, one unit has its share anyway
-PRIMARY = "add_to_cart_rate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class ExperimentPage:
     phase: int
     control: str
     window_seconds: int
-    primary: str
+    analysis: Analysis
     metrics: tuple[Metric, ...]
     scope: Scope
     exposures: int  # rows of this phase, copies included
@@ -56,6 +55,18 @@ class ExperimentPage:
     ledger: dict[str, ArmLedger]
     arrived: dict[str, int]  # exposures of every phase in the store, copies too, by variant
     notes: tuple[str, ...]
+
+    @property
+    def state(self) -> str:
+        """Say whether this is a look on the way or the end, mechanically."""
+        units = sum(arm.units for arm in self.arms)
+        over = f"windows over for {sum(arm.mature for arm in self.arms) / units:.0%}".replace("%", " %")
+        planned = self.analysis.planned_units
+        if planned is None:
+            return f"no planned_units: {over}"
+        is_final = units >= planned and all(arm.mature == arm.units for arm in self.arms)
+        share = f"{units / planned:.0%}".replace("%", " %")
+        return f"{'final' if is_final else 'interim'}: {units:,} of {planned:,} planned units ({share}), {over}"
 
 
 def experiment_page(
@@ -74,6 +85,8 @@ def experiment_page(
     Raises EngineFailed.
     """
     name = experiment.id
+    analysis = analysis_of(experiment)
+    metrics = analysis.ordered(metrics)
     phases, phase = seen.phases[name], ask.phase
     if phase is not None and phase not in phases:
         found = listed([str(number) for number in phases])
@@ -85,7 +98,7 @@ def experiment_page(
         phase=phase,
         unit=experiment.unit,
         placements=experiment.placements,
-        window_seconds=_number(experiment.analysis.get("window_seconds")) or WINDOW_SECONDS,
+        window_seconds=analysis.window_seconds,
         since=scope.since,
         metrics=metrics,
         currency=currency,
@@ -107,13 +120,12 @@ def experiment_page(
         for arm in arms
         if arm.variant != control
     ]
-    primary = str(experiment.analysis.get("primary") or PRIMARY)
     return ExperimentPage(
         experiment=experiment,
         phase=phase,
         control=control,
         window_seconds=choice.window_seconds,
-        primary=primary,
+        analysis=analysis,
         metrics=metrics,
         scope=scope,
         exposures=phases[phase],
@@ -130,7 +142,7 @@ def experiment_page(
             metric.name: {arm.variant: None if refused[metric.name] else value_of(metric, arm) for arm in arms}
             for metric in metrics
         },
-        estimates=tuple(estimates),
+        estimates=read(estimates, analysis, arms, control),
         fallbacks=fallbacks(engine, tally, events, choice, counted.units),
         ledger=arm_ledger(engine, events, name),
         arrived=_arrived(scope.seen),
@@ -139,7 +151,7 @@ def experiment_page(
             *scope.notes,
             *_other_currencies(metrics, seen, currency),
             *_changes(scope, counted),
-            *_remarks(experiment, by_name, known, primary, scope, metrics),
+            *_remarks(experiment, by_name, known, analysis, scope, metrics),
         ),
     )
 
@@ -215,7 +227,7 @@ def _remarks(
     experiment: Experiment,
     arms: dict[str, Arm],
     known: Sequence[str],
-    primary: str,
+    analysis: Analysis,
     scope: Scope,
     metrics: Sequence[Metric],
 ) -> list[str]:
@@ -227,8 +239,12 @@ def _remarks(
         for name, arm in arms.items()
         if name not in known
     ]
-    if primary not in {metric.name for metric in metrics}:
-        said.append(f"the primary is {primary}, which is not among the figures of this page")
+    names = {metric.name for metric in metrics}
+    said += [
+        f"the {analysis.role(one)} is {one}, which is not among the figures of this page"
+        for one in analysis.named()
+        if one not in names
+    ]
     said += [
         f"one unit has {arm.most_exposures / arm.exposures:.0%} of the exposures of {name}: a robot, or a shared id"
         for name, arm in arms.items()
@@ -247,7 +263,3 @@ def _arrived(seen: Sequence[Seen]) -> dict[str, int]:
         if one.variant is not None:
             arrived[one.variant] += one.rows
     return dict(arrived)
-
-
-def _number(value: object) -> int:
-    return value if isinstance(value, int) else 0

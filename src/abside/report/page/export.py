@@ -63,7 +63,14 @@ def _page(page: ExperimentPage) -> dict[str, Any]:
         "phase": page.phase,
         "control": page.control,
         "window_seconds": page.window_seconds,
-        "primary": page.primary,
+        "analysis": {
+            "primary": page.analysis.primary,
+            "secondary": page.analysis.secondary,
+            "guardrails": page.analysis.guardrails,
+            "planned_units": page.analysis.planned_units,
+        },
+        "primary": page.analysis.primary,
+        "state": page.state,
         "metrics": {metric.name: metric.text for metric in page.metrics},
         "timeline": [_change(change) for change in page.scope.history],
         "exposures": {

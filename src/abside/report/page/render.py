@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from abside.report.store.clocks import Clock
 
 ALARM, MUTED, HEAD = "bold red", "dim", "bold"
-LEAST_WIDTH = 160  # the widest table; a narrow terminal breaks lines where it ends, and cuts nothing
+LEAST_WIDTH = 200  # the widest table; a narrow terminal breaks lines where it ends, and cuts nothing
 NONE = "-"
 LARGE = 100  # a number from here on has one digit after its point
 EXPERIMENTS_SHOWN = 100
@@ -123,6 +123,7 @@ def _page(page: ExperimentPage, report: Report, pen: Pen) -> None:
     for note in page.notes:
         pen.line(f"! {note}", "yellow")
     pen.line(_scope(page))
+    pen.line(page.state)
     for change in page.scope.history:
         pen.line(f"  {_moment(change.at)}  {change.what}", MUTED)
     pen.line()
@@ -218,17 +219,22 @@ def _fallbacks(page: ExperimentPage) -> str:
 def _figures(page: ExperimentPage, pen: Pen) -> None:
     rows = []
     for metric in page.metrics:
-        name = f"{metric.name} (primary)" if metric.name == page.primary else metric.name
+        role = page.analysis.role(metric.name)
+        name = metric.name if role == "other" else f"{metric.name} ({role})"
         values, written = page.values[metric.name], _as_share if metric.is_share else _as_number
         compared = [one for one in page.estimates if one.metric == metric.name]
-        rows.append((name, page.control, written(values[page.control]), "", "", "", ""))
+        rows.append((name, page.control, written(values[page.control]), *[""] * 6))
         rows += [("", one.variant, written(one.value), *_comparison(one)) for one in compared]
-    pen.table(("metric", "variant", "value", "lift", "95 % interval", "p", ""), rows, left=2)
+    header = ("metric", "variant", "value", "lift", "95 % interval", "always valid", "p", "adjusted", "")
+    pen.table(header, rows, left=2)
 
 
-def _comparison(one: Estimate) -> tuple[str, str, str, str]:
+def _comparison(one: Estimate) -> tuple[str, ...]:
     lift = NONE if one.lift is None else f"{one.lift:+.2%}"
-    return lift, _interval(one.lift_interval), NONE if one.p is None else _p(one.p), one.reason or one.warning
+    label = f"{one.label} the margin, {one.margin}" if one.label else ""
+    said = "; ".join(filter(None, (label, one.reason or one.warning)))
+    p, adjusted = (NONE if found is None else _p(found) for found in (one.p, one.p_adjusted))
+    return lift, _interval(one.lift_interval), _interval(one.band), p, adjusted, said
 
 
 def _interval(interval: Interval | None) -> str:

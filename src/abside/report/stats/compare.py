@@ -40,6 +40,11 @@ class Estimate:
     p: float | None = None
     reason: str = ""
     warning: str = ""  # the interval stands on few units
+    role: str = ""
+    band: Interval | None = None  # always valid, of the lift; None without planned units
+    p_adjusted: float | None = None  # for its family: Holm over arms, Benjamini-Hochberg over metrics
+    margin: str = ""  # of a guardrail
+    label: str = ""  # inside, crosses, outside
 
 
 def value_of(metric: Metric, arm: Arm) -> float | None:
