@@ -10,7 +10,7 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -19,6 +19,7 @@ from abside.report.documents import read_documents
 from abside.report.outlet import Outlet
 from abside.report.page.export import to_json
 from abside.report.page.render import Pen, render
+from abside.report.page.tables import to_csv, to_markdown
 from abside.report.problem import EngineFailed, NoRoom, ReportProblem
 from abside.report.report import Report, build
 from abside.report.store.engine import Engine
@@ -37,23 +38,41 @@ DONE, KEPT_BACK = 0, 1
 def main(settings: ReportSettings) -> int:
     """Print the report; give the exit code."""
     try:
-        json = None if settings.json is None else Outlet.open("--json", settings.json)
+        outlets = _outlets(settings)
         documents = read_documents(settings.config)
         with _progress() as tell:
             engine, source, report = _look(settings, documents, tell)
-        is_shown = json is None or json.place is not None  # else standard output is the JSON's
+        is_shown = all(outlet.place is not None for outlet in outlets.values())  # else standard output is that form's
         if settings.show_sql and is_shown:
             for asked in engine.asked:
                 sys.stdout.write(f"-- {asked.purpose}\n{asked.sql};\n\n")
         if is_shown:
             render(report, Pen(sys.stdout))
-        if json is not None:
-            json.write(to_json(report, source.digest))
+        for name, outlet in outlets.items():
+            outlet.write(_FORMS[name](report, source))
     except ReportProblem as exc:
         sys.stdout.flush()
         sys.stderr.write(f"abside report: {exc}\n")
         return KEPT_BACK
     return KEPT_BACK if report.refused or not report.pages else DONE
+
+
+def _outlets(settings: ReportSettings) -> dict[str, Outlet]:
+    """Open the places the forms go to. Raises NoRoom."""
+    places = {name: getattr(settings, name) for name in _FORMS}
+    outlets = {name: Outlet.open(f"--{name}", place) for name, place in places.items() if place is not None}
+    on_stdout = [name for name, outlet in outlets.items() if outlet.place is None]
+    if len(on_stdout) > 1:
+        taken = OSError(16, f"is what --{on_stdout[0]} is written to", "standard output")
+        raise NoRoom(f"--{on_stdout[1]}", taken)
+    return outlets
+
+
+_FORMS: dict[str, Any] = {  # what gives the bytes of each form
+    "json": lambda report, source: to_json(report, source.digest),
+    "csv": lambda report, _: to_csv(report),
+    "markdown": lambda report, _: to_markdown(report),
+}
 
 
 def _look(settings: ReportSettings, documents: Snapshot, tell: Callable[[str], None]) -> tuple[Engine, Source, Report]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from abside.report.page.words import sentence
 from abside.report.stats.compare import LEVEL
 from abside.report.tally.moments import ARM_PLAIN
 
@@ -71,6 +72,7 @@ def _page(page: ExperimentPage) -> dict[str, Any]:
         },
         "primary": page.analysis.primary,
         "state": page.state,
+        "sentence": sentence(page),
         "metrics": {metric.name: metric.text for metric in page.metrics},
         "timeline": [_change(change) for change in page.scope.history],
         "exposures": {

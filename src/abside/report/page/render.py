@@ -9,26 +9,33 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from abside.report.stats.ratio import ALARM as ALARM_P
+from abside.report.page.words import (
+    NONE,
+    clocks_words,
+    comparison,
+    dates,
+    duration,
+    moment,
+    percent,
+    printable,
+    sample_ratio_words,
+    sentence,
+    share,
+    written,
+)
 from abside.report.store.exposures import LATE_SECONDS
 from abside.report.tally.outcomes import EARLY_SECONDS, OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
     from typing import IO
 
     from abside.report.page.experiment import ExperimentPage
     from abside.report.report import Report
-    from abside.report.stats.compare import Estimate, Interval
-    from abside.report.store.clocks import Clock
 
 ALARM, MUTED, HEAD = "bold red", "dim", "bold"
 LEAST_WIDTH = 200  # the widest table; a narrow terminal breaks lines where it ends, and cuts nothing
-NONE = "-"
-LARGE = 100  # a number from here on has one digit after its point
 EXPERIMENTS_SHOWN = 100
-CLOCKS_SHOWN = 5  # the worst
 
 
 class Pen:
@@ -40,16 +47,16 @@ class Pen:
 
     def line(self, text: str = "", style: str = "") -> None:
         """Write one line, never cut."""
-        self._console.print(Text(_printable(text), style), soft_wrap=True)
+        self._console.print(Text(printable(text), style), soft_wrap=True)
 
     def table(self, header: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, left: int = 1) -> None:
         """Write a table; all but the first `left` columns are numbers."""
         edge = box.SIMPLE_HEAD if self._console.is_terminal else None
         table = Table(box=edge, header_style=HEAD, pad_edge=False, padding=(0, 2, 0, 0))
         for index, name in enumerate(header):
-            table.add_column(_printable(name), justify="left" if index < left else "right", no_wrap=True)
+            table.add_column(printable(name), justify="left" if index < left or not name else "right", no_wrap=True)
         for row in rows:
-            table.add_row(*map(_printable, row))
+            table.add_row(*map(printable, row))
         with self._console.capture() as lines:
             self._console.print(table)
         for line in lines.get().splitlines():
@@ -59,12 +66,12 @@ class Pen:
 def render(report: Report, pen: Pen) -> None:
     """Write the whole report."""
     seen = report.overview
-    pen.line(f"{report.engine}: {report.files:,} files, {report.rows:,} rows, {_dates(seen.first, seen.last)}", MUTED)
+    pen.line(f"{report.engine}: {report.files:,} files, {report.rows:,} rows, {dates(seen.first, seen.last)}", MUTED)
     rows = ", ".join(f"{count:,} {name}" for name, count in seen.rows.items())
     pen.line(f"events: {rows or 'none'}")
     pen.line(_losses(report))
     if report.clocks:
-        pen.line(f"! {_clocks(report.clocks)}", "yellow")
+        pen.line(f"! {clocks_words(report.clocks)}", "yellow")
     if report.documents.degraded:
         problems = len(report.documents.problems)
         pen.line(f"the documents (revision {report.documents.revision}) have {problems} problems: abside check", ALARM)
@@ -79,16 +86,6 @@ def render(report: Report, pen: Pen) -> None:
     if not report.pages and not report.refused:
         pen.line()
         pen.line("no experiment of the documents has an exposure in these events", ALARM)
-
-
-def _clocks(clocks: Sequence[Clock]) -> str:
-    told = [
-        f"{one.sidecar or 'unnamed sidecars'} {abs(one.ahead_seconds):,.0f} s "
-        f"{'ahead' if one.ahead_seconds > 0 else 'behind'} ({one.rows:,} events)"
-        for one in clocks[:CLOCKS_SHOWN]
-    ]
-    more = f" and {len(clocks) - CLOCKS_SHOWN:,} more" if len(clocks) > CLOCKS_SHOWN else ""
-    return f"clocks that differ from the collector's: {', '.join(told)}{more}; their times are corrected"
 
 
 def _losses(report: Report) -> str:
@@ -119,17 +116,17 @@ def _experiments(report: Report, pen: Pen) -> None:
 def _page(page: ExperimentPage, report: Report, pen: Pen) -> None:
     pen.line(f"{page.experiment.id}: {page.experiment.name}", HEAD)
     if page.sample_ratio.is_mismatch:
-        pen.line(_sample_ratio(page), ALARM)
+        pen.line(sample_ratio_words(page), ALARM)
+    pen.line(sentence(page))
     for note in page.notes:
         pen.line(f"! {note}", "yellow")
     pen.line(_scope(page))
-    pen.line(page.state)
     for change in page.scope.history:
-        pen.line(f"  {_moment(change.at)}  {change.what}", MUTED)
+        pen.line(f"  {moment(change.at)}  {change.what}", MUTED)
     pen.line()
     _arms(page, pen)
     if not page.sample_ratio.is_mismatch:
-        pen.line(_sample_ratio(page))
+        pen.line(sample_ratio_words(page))
     pen.line(_left_out(page))
     pen.line(_copies(page, report))
     pen.line(_unmatched(page))
@@ -144,7 +141,7 @@ def _scope(page: ExperimentPage) -> str:
     unit = page.experiment.unit.replace("_", " ")
     return (
         f"phase {page.phase}, unit {unit}, at {', '.join(page.experiment.placements)}; first exposures "
-        f"{_dates(first, last)}; outcomes within {_duration(page.window_seconds)}"
+        f"{dates(first, last)}; outcomes within {duration(page.window_seconds)}"
     )
 
 
@@ -160,29 +157,15 @@ def _arms(page: ExperimentPage, pen: Pen) -> None:
             (
                 arm.variant,
                 f"{arm.units:,}",
-                _share(arm.units, total),
-                NONE if expected is None or not whole else _percent(expected / whole, 2),
-                _share(arm.crossed, arm.units),
-                _share(arm.mature, arm.units),
+                share(arm.units, total),
+                NONE if expected is None or not whole else percent(expected / whole, 2),
+                share(arm.crossed, arm.units),
+                share(arm.mature, arm.units),
                 NONE if missing is None else f"{missing:,}",
             )
         )
     header = ("variant", "units", "share", "weight", "crossovers", "window over", "exposures lost")
     pen.table(header, rows)
-
-
-def _sample_ratio(page: ExperimentPage) -> str:
-    found = page.sample_ratio
-    if found.p is None:
-        return f"sample ratio: not estimable, {found.reason}"
-    if found.is_mismatch:
-        told = ", ".join(
-            f"{name} {count:,} of {found.expected[name]:,.0f} expected" for name, count in found.units.items()
-        )
-        return f"SAMPLE RATIO MISMATCH, p = {_p(found.p)}: {told}. Something decides who is counted."
-    if found.is_watched:
-        return f"sample ratio: p = {_p(found.p)}, watch it: seldom by chance, and below {ALARM_P} it is a mismatch"
-    return f"sample ratio: p = {_p(found.p)}, as the weights say"
 
 
 def _left_out(page: ExperimentPage) -> str:
@@ -194,16 +177,16 @@ def _copies(page: ExperimentPage, report: Report) -> str:
     outcomes = sum(count for name, count in report.overview.late.items() if name in OUTCOMES)
     return (
         f"duplicates removed: {page.copies:,} exposures, {report.outcome_copies:,} outcomes of the store; "
-        f"more than {_duration(LATE_SECONDS)} late: {page.late:,} exposures, {outcomes:,} outcomes of the store"
+        f"more than {duration(LATE_SECONDS)} late: {page.late:,} exposures, {outcomes:,} outcomes of the store"
     )
 
 
 def _unmatched(page: ExperimentPage) -> str:
     found = page.unmatched
-    early = f" ({found.just_before:,} of them by less than {_duration(EARLY_SECONDS)})" if found.just_before else ""
+    early = f" ({found.just_before:,} of them by less than {duration(EARLY_SECONDS)})" if found.just_before else ""
     return (
         f"of {found.outcomes:,} outcomes of the store, in no figure: {found.of_nobody:,} "
-        f"({_share(found.of_nobody, found.outcomes)}) of people who are no unit here, "
+        f"({share(found.of_nobody, found.outcomes)}) of people who are no unit here, "
         f"{found.before:,} before the first exposure{early}, {found.after:,} after the window"
     )
 
@@ -221,60 +204,9 @@ def _figures(page: ExperimentPage, pen: Pen) -> None:
     for metric in page.metrics:
         role = page.analysis.role(metric.name)
         name = metric.name if role == "other" else f"{metric.name} ({role})"
-        values, written = page.values[metric.name], _as_share if metric.is_share else _as_number
+        values = page.values[metric.name]
         compared = [one for one in page.estimates if one.metric == metric.name]
-        rows.append((name, page.control, written(values[page.control]), *[""] * 6))
-        rows += [("", one.variant, written(one.value), *_comparison(one)) for one in compared]
+        rows.append((name, page.control, written(metric, values[page.control]), *[""] * 6))
+        rows += [("", one.variant, written(metric, one.value), *comparison(one)) for one in compared]
     header = ("metric", "variant", "value", "lift", "95 % interval", "always valid", "p", "adjusted", "")
     pen.table(header, rows, left=2)
-
-
-def _comparison(one: Estimate) -> tuple[str, ...]:
-    lift = NONE if one.lift is None else f"{one.lift:+.2%}"
-    label = f"{one.label} the margin, {one.margin}" if one.label else ""
-    said = "; ".join(filter(None, (label, one.reason or one.warning)))
-    p, adjusted = (NONE if found is None else _p(found) for found in (one.p, one.p_adjusted))
-    return lift, _interval(one.lift_interval), _interval(one.band), p, adjusted, said
-
-
-def _interval(interval: Interval | None) -> str:
-    return NONE if interval is None else f"{interval[0]:+.2%} … {interval[1]:+.2%}"
-
-
-def _as_share(value: float | None) -> str:
-    return NONE if value is None else f"{value:.3%}"
-
-
-def _as_number(value: float | None) -> str:
-    return NONE if value is None else f"{value:,.4f}" if abs(value) < LARGE else f"{value:,.1f}"
-
-
-def _p(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
-
-
-def _share(part: int, whole: int) -> str:
-    return _percent(part / whole, 2) if whole else NONE
-
-
-def _percent(value: float, digits: int) -> str:
-    return f"{value:.{digits}%}"
-
-
-def _moment(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S}Z"
-
-
-def _dates(first: datetime | None, last: datetime | None) -> str:
-    return f"{_moment(first)} to {_moment(last)}" if first and last else "no dates"
-
-
-def _duration(seconds: int) -> str:
-    for name, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds % size == 0:
-            return f"{seconds // size} {name}"
-    return f"{seconds} s"
-
-
-def _printable(text: str) -> str:
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
