@@ -16,3 +16,5 @@ class Ask:
     experiments: tuple[str, ...] = ()
     phase: int | None = None
     since: datetime | None = None
+    by: tuple[str, ...] = ()  # attributes to cut by
+    logged: tuple[str, ...] = ()  # attributes that exposures carry

@@ -20,7 +20,7 @@ from abside.report.outlet import Outlet
 from abside.report.page.export import to_json
 from abside.report.page.render import Pen, render
 from abside.report.page.tables import to_csv, to_markdown
-from abside.report.problem import EngineFailed, NoRoom, ReportProblem
+from abside.report.problem import EngineFailed, NoRoom, NotLogged, ReportProblem
 from abside.report.report import Report, build
 from abside.report.store.engine import Engine
 from abside.report.store.source import Source, StoreChanged, open_source
@@ -40,6 +40,7 @@ def main(settings: ReportSettings) -> int:
     try:
         outlets = _outlets(settings)
         documents = read_documents(settings.config)
+        _ask(settings, documents)
         with _progress() as tell:
             engine, source, report = _look(settings, documents, tell)
         is_shown = all(outlet.place is not None for outlet in outlets.values())  # else standard output is that form's
@@ -55,6 +56,15 @@ def main(settings: ReportSettings) -> int:
         sys.stderr.write(f"abside report: {exc}\n")
         return KEPT_BACK
     return KEPT_BACK if report.refused or not report.pages else DONE
+
+
+def _ask(settings: ReportSettings, documents: Snapshot) -> Ask:
+    """Give what was asked for. Raises NotLogged for an attribute that no exposure carries."""
+    logged = tuple(name for name, one in documents.head.attributes.items() if one.log)
+    for name in settings.by:
+        if name not in logged:
+            raise NotLogged(name, logged)
+    return Ask(settings.experiment, settings.phase, settings.since, settings.by, logged)
 
 
 def _outlets(settings: ReportSettings) -> dict[str, Outlet]:
@@ -92,7 +102,7 @@ def _look(settings: ReportSettings, documents: Snapshot, tell: Callable[[str], N
 
 def _build(engine: Engine, source: Source, documents: Snapshot, settings: ReportSettings) -> Report:
     try:
-        return build(engine, source, documents, Ask(settings.experiment, settings.phase, settings.since))
+        return build(engine, source, documents, _ask(settings, documents))
     except EngineFailed as exc:
         if not all(path.exists() for path in source.files):
             raise StoreChanged from exc

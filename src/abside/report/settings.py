@@ -33,6 +33,7 @@ class ReportSettings:
     since: datetime | None = setting(
         None, "first exposures from this moment on (2026-12-01 or 2026-12-01T09:00:00Z), over all that changed", moment
     )
+    by: tuple[str, ...] = setting((), "cut the primary by this attribute; may be given several times", many=True)
     json: Path | None = setting(
         None, "also write every figure to this file, as JSON; - is standard output, and no page", Path
     )

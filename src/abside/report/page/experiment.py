@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from abside.report.page.cuts import Cuts, Cutting
 from abside.report.page.roles import Analysis, analysis_of, read
 from abside.report.page.scope import Scope, scope_of, told_parts
 from abside.report.problem import Refused, listed
@@ -51,6 +52,7 @@ class ExperimentPage:
     sample_ratio: SampleRatio
     values: dict[str, dict[str, float | None]]  # metric → variant → figure
     estimates: tuple[Estimate, ...]
+    cuts: Cuts
     fallbacks: Fallbacks
     ledger: dict[str, ArmLedger]
     arrived: dict[str, int]  # exposures of every phase in the store, copies too, by variant
@@ -102,6 +104,7 @@ def experiment_page(
         since=scope.since,
         metrics=metrics,
         currency=currency,
+        with_attributes=bool(ask.logged),
     )
     counted = tally.count(choice)
     by_name = {arm.variant: arm for arm in counted.arms}
@@ -120,6 +123,8 @@ def experiment_page(
         for arm in arms
         if arm.variant != control
     ]
+    ratio = sample_ratio({arm.variant: arm.units for arm in arms}, scope.weights_bp, reason="no weights are known")
+    cutting = Cutting(engine, choice, counted, analysis, control, scope.weights_bp, tally.last_ts)
     return ExperimentPage(
         experiment=experiment,
         phase=phase,
@@ -135,14 +140,13 @@ def experiment_page(
         before_since=counted.before_since,
         unmatched=counted.unmatched,
         arms=arms,
-        sample_ratio=sample_ratio(
-            {arm.variant: arm.units for arm in arms}, scope.weights_bp, reason="no weights are known"
-        ),
+        sample_ratio=ratio,
         values={
             metric.name: {arm.variant: None if refused[metric.name] else value_of(metric, arm) for arm in arms}
             for metric in metrics
         },
         estimates=read(estimates, analysis, arms, control),
+        cuts=cutting.cuts(ask.by, ask.logged, is_mismatch=ratio.is_mismatch),
         fallbacks=fallbacks(engine, tally, events, choice, counted.units),
         ledger=arm_ledger(engine, events, name),
         arrived=_arrived(scope.seen),

@@ -107,6 +107,7 @@ def _page(page: ExperimentPage) -> dict[str, Any]:
         "sample_ratio": {**_fields(page.sample_ratio), "is_mismatch": page.sample_ratio.is_mismatch},
         "values": page.values,
         "estimates": page.estimates,
+        "cuts": page.cuts,
         "fallbacks": page.fallbacks,
         "notes": page.notes,
     }

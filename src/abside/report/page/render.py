@@ -11,6 +11,7 @@ from rich.text import Text
 
 from abside.report.page.words import (
     NONE,
+    as_p,
     clocks_words,
     comparison,
     dates,
@@ -30,12 +31,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import IO
 
+    from abside.metric import Metric
+    from abside.report.page.cuts import Slice
     from abside.report.page.experiment import ExperimentPage
     from abside.report.report import Report
 
 ALARM, MUTED, HEAD = "bold red", "dim", "bold"
 LEAST_WIDTH = 200  # the widest table; a narrow terminal breaks lines where it ends, and cuts nothing
 EXPERIMENTS_SHOWN = 100
+DAYS_SHOWN = 14
+COMPARED = ("lift", "95 % interval", "always valid", "p", "adjusted", "")
 
 
 class Pen:
@@ -133,6 +138,7 @@ def _page(page: ExperimentPage, report: Report, pen: Pen) -> None:
     pen.line(_fallbacks(page))
     pen.line()
     _figures(page, pen)
+    _cuts(page, pen)
 
 
 def _scope(page: ExperimentPage) -> str:
@@ -199,6 +205,58 @@ def _fallbacks(page: ExperimentPage) -> str:
     return f"answered by a client's fallback: {found.calls:,} calls; {units}; {found.elsewhere:,} shoppers in no arm"
 
 
+def _cuts(page: ExperimentPage, pen: Pen) -> None:
+    """Write the cuts of the primary; a page shows the last days, the other forms all."""
+    primary, cuts = page.analysis.primary, page.cuts
+    metric = next((one for one in page.metrics if one.name == primary), page.metrics[0])
+    for name, found in (cuts.ratios or {}).items():
+        rows = [
+            (one.key, _units(one), "-" if one.sample_ratio.p is None else as_p(one.sample_ratio.p)) for one in found
+        ]
+        pen.line()
+        pen.table((f"sample ratio by {name}", "units", "p"), rows)
+    if len(cuts.days) > 1:
+        pen.line()
+        pen.line(f"{primary}, persons first exposed until the end of each day")
+        _slices(cuts.days[-DAYS_SHOWN:], "day", metric, pen)
+    if len(cuts.since) > 1:
+        pen.line()
+        pen.line(f"{primary}, on each day since the first exposure, of the persons seen so long")
+        _slices(cuts.since[:DAYS_SHOWN], "day since", metric, pen)
+    for name, found in (cuts.by or {}).items():
+        pen.line()
+        pen.line(f"{primary} by {name} at the first exposure: exploratory, p adjusted over all values")
+        _slices(found, name, metric, pen)
+
+
+def _slices(slices: Sequence[Slice], name: str, metric: Metric, pen: Pen) -> None:
+    rows = []
+    for one in slices:
+        for each in one.estimates:
+            values = (written(metric, each.control), written(metric, each.value))
+            rows.append((one.key, each.variant, _units(one), *values, *comparison(each)))
+        if not one.estimates:
+            rows.append((one.key, "", _units(one), *[""] * 7, "an arm has no unit"))
+    header = (
+        name,
+        "variant",
+        "units",
+        "control",
+        "value",
+        "lift",
+        "95 % interval",
+        "always valid",
+        "p",
+        "adjusted",
+        "",
+    )
+    pen.table(header, [row[: len(header)] for row in rows], left=2)
+
+
+def _units(one: Slice) -> str:
+    return " / ".join(f"{count:,}" for count in one.units.values())
+
+
 def _figures(page: ExperimentPage, pen: Pen) -> None:
     rows = []
     for metric in page.metrics:
@@ -208,5 +266,4 @@ def _figures(page: ExperimentPage, pen: Pen) -> None:
         compared = [one for one in page.estimates if one.metric == metric.name]
         rows.append((name, page.control, written(metric, values[page.control]), *[""] * 6))
         rows += [("", one.variant, written(metric, one.value), *comparison(one)) for one in compared]
-    header = ("metric", "variant", "value", "lift", "95 % interval", "always valid", "p", "adjusted", "")
-    pen.table(header, rows, left=2)
+    pen.table(("metric", "variant", "value", *COMPARED), rows, left=2)

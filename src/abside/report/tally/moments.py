@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import ibis
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
@@ -46,6 +48,14 @@ def pairs_of(metrics: Iterable[Metric]) -> list[tuple[str, str]]:
 
 def moments(engine: Engine, purpose: str, figures: Table, metrics: Sequence[Metric], last_ts: datetime) -> list[Arm]:
     """Ask for the arms of a table of units. Raises EngineFailed."""
+    whole = figures.mutate(slice=ibis.literal(""))
+    return moments_by(engine, purpose, whole, metrics, last_ts).get("", [])
+
+
+def moments_by(
+    engine: Engine, purpose: str, figures: Table, metrics: Sequence[Metric], last_ts: datetime
+) -> dict[str, list[Arm]]:
+    """Ask for the arms of each `slice` of a table of units. Raises EngineFailed."""
     terms, pairs = terms_of(metrics), pairs_of(metrics)
 
     def product(left: str, right: str) -> Any:
@@ -53,7 +63,7 @@ def moments(engine: Engine, purpose: str, figures: Table, metrics: Sequence[Metr
             return (figures[left] * figures[right]).sum()
         return (figures[left].cast(EXACT) * figures[right].cast(EXACT)).cast(EXACT).sum()
 
-    found = figures.group_by("variant").agg(
+    found = figures.group_by("slice", "variant").agg(
         units=figures.count(),
         crossed=figures.crossed.sum(),
         exposures=figures.exposures.sum(),
@@ -65,8 +75,10 @@ def moments(engine: Engine, purpose: str, figures: Table, metrics: Sequence[Metr
         **{f"some_{name}": (figures[name] != 0).sum() for name in terms},
         **{f"both_{index}": product(*pair) for index, pair in enumerate(pairs)},
     )
-    rows = sorted(engine.rows(purpose, found), key=lambda row: str(row["variant"]))
-    return [_arm(row, list(terms), pairs) for row in rows]
+    arms: dict[str, list[Arm]] = {}
+    for row in sorted(engine.rows(purpose, found), key=lambda row: str(row["variant"])):
+        arms.setdefault(row["slice"], []).append(_arm(row, list(terms), pairs))
+    return arms
 
 
 def _arm(row: dict[str, Any], names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Arm:

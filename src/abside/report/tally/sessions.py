@@ -14,13 +14,13 @@ MOST_VIEWS = 1  # of a session that bounced
 
 
 def sessions_of(engine: Engine, exposed: Table, outcomes: Table, units: Table) -> Table:
-    """Keep {person, sessions, bounces}: `exposed` are {person, ts, session_id} of the units, within their windows.
+    """Keep {person, sessions, bounces}: `exposed` are {person, session_id, ts}, ts of its first exposure.
 
     Page views before the exposure are of the session too. An exposure without a session_id is of no session.
     """
     windows = units.select("person", "first_ts", "until")
     met = exposed.filter(exposed.session_id.notnull()).inner_join(windows, "person")
-    met = met.filter(met.ts >= met.first_ts, met.ts < met.until)
+    met = met.filter(met.ts < met.until)
     sessions = met.select("person", "session_id", "until").distinct()
     sessions = engine.keep("sessions exposed", "sessions", sessions)
     acts = outcomes.filter(outcomes.session_id.notnull(), outcomes.type.isin(("page_view", *ACTS)))

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 SHOWN_SECONDS = 86_400  # an item was "shown there" when it was within the last day before the cart
 
 
+FIRST = ("variant", "placement", "unit_type", "attributes")  # what a unit has of its first exposure
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What one page is about: one phase of one experiment, and its window. `since`: first exposures from then on."""
@@ -39,6 +42,7 @@ class Choice:
     since: datetime | None = None
     metrics: tuple[Metric, ...] = METRICS
     currency: str | None = None  # None: all values are in one
+    with_attributes: bool = False  # of the first exposure, for cuts
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class Counted:
     before_since: int  # units left out because of the choice's `since`
     unmatched: Unmatched
     units: Table  # with their columns
+    hits: Table  # their outcomes within their windows
 
 
 class Tally:
@@ -68,7 +73,7 @@ class Tally:
     def __init__(self, engine: Engine, events: Table, last_ts: datetime, metrics: Sequence[Metric] = METRICS) -> None:
         self._engine = engine
         self._events = events
-        self._last_ts = last_ts
+        self.last_ts = last_ts
         self.outcomes = Outcomes(engine, events, metrics)
 
     def count(self, choice: Choice) -> Counted:
@@ -82,8 +87,8 @@ class Tally:
             before = everyone.filter(everyone.first_ts < choice.since)
             early = engine.rows("units first exposed before the change", before.agg(units=before.count()))[0]["units"]
         figures = engine.keep(f"{choice.experiment}: units and what they did", "figures", self._figures(choice, units))
-        arms = moments(engine, f"{choice.experiment}: moments by variant", figures, choice.metrics, self._last_ts)
-        return Counted(tuple(arms), early, self._unmatched(choice, units), figures)
+        arms = moments(engine, f"{choice.experiment}: moments by variant", figures, choice.metrics, self.last_ts)
+        return Counted(tuple(arms), early, self._unmatched(choice, units), figures, self._hits(choice, units))
 
     def _units(self, choice: Choice) -> Table:
         """Keep one row a unit: {person, first_ts, until, variant, crossed}."""
@@ -96,15 +101,23 @@ class Tally:
             ~events.forced.fill_null(False),
             ~events.bot,
         )
-        told = self.outcomes.with_person(mine.select("ts", "user_id", "session_id", "variant"), choice.unit)
+        if not choice.with_attributes:
+            mine = mine.mutate(attributes=ibis.null("string"))
+        told = self.outcomes.with_person(mine.select("ts", "user_id", "session_id", *FIRST), choice.unit)
         told = told.filter(told.person.notnull())
-        columns = ("person", "ts", "variant", "session_id")
-        told = self._engine.keep(f"{choice.experiment}: exposures", "exposed", told.select(*columns))
-        grouped = told.group_by("person").agg(
-            first_ts=told.ts.min(),
-            variant=told.variant.argmin(told.ts),
-            crossed=told.variant.min() != told.variant.max(),
+        visits = told.group_by("person", "session_id").agg(
+            ts=told.ts.min(),
             exposures=told.count(),
+            least=told.variant.min(),
+            most=told.variant.max(),
+            **{name: told[name].argmin(told.ts) for name in FIRST},
+        )
+        visits = self._engine.keep(f"{choice.experiment}: exposures by session", "exposed", visits)
+        grouped = visits.group_by("person").agg(
+            first_ts=visits.ts.min(),
+            crossed=visits.least.min() != visits.most.max(),
+            exposures=visits.exposures.sum(),
+            **{name: visits[name].argmin(visits.ts) for name in FIRST},
         )
         until = grouped.first_ts + ibis.interval(seconds=choice.window_seconds)
         return self._engine.keep(f"{choice.experiment}: units", "units", grouped.mutate(until=until))
@@ -112,10 +125,7 @@ class Tally:
     def _figures(self, choice: Choice, units: Table) -> Table:
         """Give the units with the columns of the choice's metrics."""
         terms = terms_of(choice.metrics)
-        windows = units.select("person", "first_ts", "until")
-        outcomes = self.outcomes.owned(self.outcomes.once(choice.unit), windows)
-        met = outcomes.inner_join(windows, "person")
-        hits = met.filter(met.ts >= met.first_ts, met.ts < met.until)
+        hits = self._hits(choice, units)
         counted = {
             name: column(hits, term, choice.placements, choice.currency)
             for name, term in terms.items()
@@ -135,6 +145,13 @@ class Tally:
         for table in tables:
             whole = whole.left_join(table, "person").drop("person_right")
         return whole.mutate(**{name: whole[name].cast("int64").fill_null(0) for name in terms})
+
+    def _hits(self, choice: Choice, units: Table) -> Table:
+        """Give the outcomes of the units within their windows."""
+        windows = units.select("person", "first_ts", "until")
+        outcomes = self.outcomes.owned(self.outcomes.once(choice.unit), windows)
+        met = outcomes.inner_join(windows, "person")
+        return met.filter(met.ts >= met.first_ts, met.ts < met.until)
 
     def _carted_shown(self, choice: Choice, units: Table, carts: Table) -> Table:
         """Give the persons who put an item into the cart that was shown to them at the placements the day before."""
