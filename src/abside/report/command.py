@@ -18,6 +18,7 @@ from abside.report.ask import Ask
 from abside.report.documents import read_documents
 from abside.report.outlet import Outlet
 from abside.report.page.export import to_json
+from abside.report.page.html.document import to_html
 from abside.report.page.render import Pen, render
 from abside.report.page.tables import to_csv, to_markdown
 from abside.report.problem import EngineFailed, NoRoom, NotLogged, ReportProblem
@@ -80,6 +81,7 @@ def _outlets(settings: ReportSettings) -> dict[str, Outlet]:
 
 _FORMS: dict[str, Any] = {  # what gives the bytes of each form
     "json": lambda report, source: to_json(report, source.digest),
+    "html": lambda report, _: to_html(report),
     "csv": lambda report, _: to_csv(report),
     "markdown": lambda report, _: to_markdown(report),
 }

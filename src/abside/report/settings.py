@@ -37,6 +37,7 @@ class ReportSettings:
     json: Path | None = setting(
         None, "also write every figure to this file, as JSON; - is standard output, and no page", Path
     )
+    html: Path | None = setting(None, "also write the page to this file, as one HTML file with pictures; or -", Path)
     csv: Path | None = setting(None, "also write one row a metric and arm to this file; or -", Path)
     markdown: Path | None = setting(None, "also write the pages as Markdown, for a pull request; or -", Path)
     show_sql: bool = setting(False, "print the SQL that ran, before the page", flag=True)
