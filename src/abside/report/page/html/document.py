@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from abside.report.report import Report
 
 COMPARED = ("lift", "95 % interval", "always valid", "p", "adjusted", "")
+LONG = 40  # characters of a cell that may break
 RATIO_Z = 3.2905  # two-sided p = 0.001
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # nothing is loaded, and no script runs
 
@@ -139,7 +140,7 @@ def _arms(page: ExperimentPage) -> str:
 
 def _bars(page: ExperimentPage) -> list[Bar]:
     bars = []
-    for one in page.estimates:
+    for one in (found for found in page.estimates if found.lift is not None):
         margin = page.analysis.guardrails.get(one.metric)
         ends = (margin.max_increase, None if margin.max_decrease is None else -margin.max_decrease) if margin else ()
         name = one.metric if len(page.arms) == 2 else f"{one.metric}, {one.variant}"
@@ -184,8 +185,15 @@ def _units(cut: Slice) -> str:
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{_text(name)}</th>" for name in header)
-    body = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>\n" for row in rows)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in rows)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
+
+
+def _cell(text: str) -> str:
+    """Put numbers under each other, and let only long words break."""
+    is_number = text[:1].isdigit() or text[:1] in ("+", "-")
+    style = ' class="n"' if is_number else ' class="said"' if len(text) > LONG else ""
+    return f"<td{style}>{_text(text)}</td>"
 
 
 def _paragraph(text: str, style: str) -> str:

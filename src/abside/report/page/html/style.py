@@ -15,10 +15,10 @@ h3 { font-size: 1rem; margin: 1.5rem 0 .25rem; }
 .note { color: var(--amber); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--edge); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child, th:nth-child(2), td:nth-child(2), td:last-child { text-align: left; }
-td:last-child { white-space: normal; min-width: 8rem; }
-svg { display: block; width: 100%; max-width: 46rem; height: auto; margin: .5rem 0; }
+th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--edge); text-align: left; white-space: nowrap; }
+th { vertical-align: bottom; } td.n { text-align: right; }
+td.said { white-space: normal; min-width: 18rem; }
+svg { display: block; width: 100%; min-width: 30rem; max-width: 46rem; height: auto; margin: .5rem 0; }
 svg text { font: 12px system-ui, sans-serif; fill: var(--ink); } .axis { stroke: var(--dim); stroke-width: 1; }
 .band { stroke: var(--pale); stroke-width: 9; } .interval { stroke: var(--blue); stroke-width: 3; }
 .dot { fill: var(--blue); } .margin { stroke: var(--red); stroke-width: 2; stroke-dasharray: 3 2; }
@@ -27,5 +27,6 @@ svg text { font: 12px system-ui, sans-serif; fill: var(--ink); } .axis { stroke:
 @media print { :root { --ink: #000; --dim: #444; --paper: #fff; --edge: #999; --blue: #1f4fa0; --pale: #bcd0ee;
   --faint: #e4ecf8; --red: #a00; --amber: #640; } body { max-width: none; font-size: 11px; padding: 0; }
   h2 { break-before: auto; } svg, table, tr { break-inside: avoid; } .scroll { overflow: visible; }
+  svg, td.said { min-width: 0; }
   th, td { white-space: normal; padding: .15rem .3rem; } }
 """

@@ -111,4 +111,5 @@ def _text(x: float, y: float, text: str, anchor: str) -> str:
 
 def _whole(title: str, height: float, drawn: Sequence[str]) -> str:
     head = f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}">'
-    return "\n".join([head, f"<title>{escape(title)}</title>", *drawn, "</svg>"])
+    lines = ['<div class="scroll">', head, f"<title>{escape(title)}</title>", *drawn, "</svg></div>"]
+    return "\n".join(lines)
