@@ -18,3 +18,4 @@ class Ask:
     since: datetime | None = None
     by: tuple[str, ...] = ()  # attributes to cut by
     logged: tuple[str, ...] = ()  # attributes that exposures carry
+    with_rows: bool = False  # keep units and outcomes for --export

@@ -25,6 +25,7 @@ from abside.report.problem import EngineFailed, NoRoom, NotLogged, ReportProblem
 from abside.report.report import Report, build
 from abside.report.store.engine import Engine
 from abside.report.store.source import Source, StoreChanged, open_source
+from abside.report.tally.rows import ATTRIBUTION, UNITS, kept_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,6 +41,8 @@ def main(settings: ReportSettings) -> int:
     """Print the report; give the exit code."""
     try:
         outlets = _outlets(settings)
+        if settings.export is not None:
+            _made(settings.export)
         documents = read_documents(settings.config)
         _ask(settings, documents)
         with _progress() as tell:
@@ -65,7 +68,9 @@ def _ask(settings: ReportSettings, documents: Snapshot) -> Ask:
     for name in settings.by:
         if name not in logged:
             raise NotLogged(name, logged)
-    return Ask(settings.experiment, settings.phase, settings.since, settings.by, logged)
+    return Ask(
+        settings.experiment, settings.phase, settings.since, settings.by, logged, with_rows=settings.export is not None
+    )
 
 
 def _outlets(settings: ReportSettings) -> dict[str, Outlet]:
@@ -96,7 +101,12 @@ def _look(settings: ReportSettings, documents: Snapshot, tell: Callable[[str], N
                 Engine.open(memory_bytes=settings.memory, spill=spill, tell=tell) as engine,
             ):
                 source = open_source(engine, settings.events)
-                return engine, source, _build(engine, source, documents, settings)
+                report = _build(engine, source, documents, settings)
+                if settings.export is not None and report.pages:
+                    for name in (UNITS, ATTRIBUTION):
+                        rows = kept_rows(engine, name, len(report.pages))
+                        engine.write(f"--export {name}", rows, settings.export / f"{name}.parquet")
+                return engine, source, report
         except StoreChanged:
             tell(f"the store changed, looking again ({look + 2} of {LOOKS})")
     raise EngineFailed(str(settings.events), f"the store changed under {LOOKS} looks; ask again")
@@ -109,6 +119,16 @@ def _build(engine: Engine, source: Source, documents: Snapshot, settings: Report
         if not all(path.exists() for path in source.files):
             raise StoreChanged from exc
         raise
+
+
+def _made(folder: Path) -> None:
+    """Make a directory that can be written to. Raises NoRoom."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as exc:
+        raise NoRoom("--export", exc) from exc
 
 
 @contextmanager

@@ -54,14 +54,14 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
     events, clocks = corrected(engine, source.events)
     seen = overview(engine, events, [*documents.experiments, *ask.experiments])
     asked, refused = _asked(engine, events, ask, documents, seen)
-    pages = []
+    pages: list[ExperimentPage] = []
     outcome_copies = 0
     if asked and seen.last is not None:
         metrics, currency = metrics_of(documents)
-        tally = Tally(engine, events, seen.last, metrics)
+        tally = Tally(engine, events, seen.last, metrics, with_ids=ask.with_rows)
         for experiment in asked:
             notes = () if experiment.id in documents.experiments else (GONE,)
-            found = experiment_page(engine, events, tally, experiment, seen, ask, metrics, currency, notes)
+            found = experiment_page(engine, events, tally, experiment, seen, ask, metrics, currency, notes, len(pages))
             if isinstance(found, Refused):
                 refused.append(found)
             else:

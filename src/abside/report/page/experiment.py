@@ -15,6 +15,7 @@ from abside.report.stats.ratio import SampleRatio, sample_ratio
 from abside.report.store.exposures import LeftOut, exposure_copies, left_out
 from abside.report.store.fallbacks import Fallbacks, fallbacks
 from abside.report.store.losses import ArmLedger, arm_ledger
+from abside.report.tally.rows import keep_rows
 from abside.report.tally.units import Choice, Counted, Tally, Unmatched
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def experiment_page(
     metrics: tuple[Metric, ...],
     currency: str | None,
     notes: Sequence[str] = (),
+    number: int = 0,
 ) -> ExperimentPage | Refused:
     """Make the page of one experiment, or say why there is none.
 
@@ -104,7 +106,7 @@ def experiment_page(
         since=scope.since,
         metrics=metrics,
         currency=currency,
-        with_attributes=bool(ask.logged),
+        with_attributes=bool(ask.logged) or ask.with_rows,
     )
     counted = tally.count(choice)
     by_name = {arm.variant: arm for arm in counted.arms}
@@ -123,6 +125,8 @@ def experiment_page(
         for arm in arms
         if arm.variant != control
     ]
+    if ask.with_rows:
+        keep_rows(engine, tally.outcomes, events, choice, counted, number)
     ratio = sample_ratio({arm.variant: arm.units for arm in arms}, scope.weights_bp, reason="no weights are known")
     cutting = Cutting(engine, choice, counted, analysis, control, scope.weights_bp, tally.last_ts)
     return ExperimentPage(

@@ -81,6 +81,16 @@ class Engine:
             self.asked.append(Asked(purpose, table, name))
             return self.connection.create_table(name, table, temp=True, overwrite=True)
 
+    def write(self, purpose: str, table: Table, place: Path) -> None:
+        """Write the rows of a table to a Parquet file. Raises EngineFailed; then nothing of the file stays."""
+        beside = place.with_name(f".{place.name}.tmp")
+        try:
+            with self._running(purpose):
+                self.connection.to_parquet(table, beside)
+            beside.replace(place)
+        finally:
+            beside.unlink(missing_ok=True)
+
     def kept(self, name: str) -> Table:
         """Give a table that was kept."""
         return self.connection.table(name)

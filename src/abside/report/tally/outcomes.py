@@ -26,12 +26,15 @@ NAMED = ("ts", "user_id", "session_id", "placement", "exposure_id")  # what tell
 class Outcomes:
     """The outcomes of one store. What several experiments share is made once, when first asked for."""
 
-    def __init__(self, engine: Engine, events: Table, metrics: Sequence[Metric] = METRICS) -> None:
+    def __init__(
+        self, engine: Engine, events: Table, metrics: Sequence[Metric] = METRICS, *, with_ids: bool = False
+    ) -> None:
         self._engine = engine
         needed = frozenset[str]().union(*(metric.needs for metric in metrics))
         self._kinds = tuple(sorted({*OUTCOMES, "page_view", *needed}))
         is_named = any(PROPERTIES in str(term) for metric in metrics for term in metric.terms)
         self._fields = (*FIELDS, "properties") if is_named else FIELDS
+        self._ids = ("exposure_id",) if with_ids else ()  # as rows for somebody else; the event_id stays then too
         self._events = events
         self._stitched: Table | None = None
         self._once: dict[bool, Table] = {}
@@ -60,10 +63,14 @@ class Outcomes:
             copies = mine.group_by("type", "event_id").agg(copies=mine.count())
             repeated = self._engine.keep("ids that occur twice", "repeated", copies.filter(copies.copies > 1))
             told = told.mutate(session_id=ibis.ifelse(told.type == "impression", None, told.session_id))
-            columns = ("person", "via", "type", "ts", "placement", "session_id", *self._fields)
+            event_id = ("event_id",) if self._ids else ()
+            columns = ("person", "via", "type", "ts", "placement", "session_id", *self._fields, *self._ids, *event_id)
             once = told.anti_join(repeated, ["type", "event_id"]).select(*columns)
             twice = told.semi_join(repeated, ["type", "event_id"])
-            first = {name: twice[name].argmin(twice.ts) for name in ("via", "placement", "session_id", *self._fields)}
+            first = {
+                name: twice[name].argmin(twice.ts)
+                for name in ("via", "placement", "session_id", *self._fields, *self._ids)
+            }
             each = twice.group_by("type", "event_id", "person").agg(ts=twice.ts.min(), copies=twice.count(), **first)
             each = self._engine.keep("copies of outcomes", "copied", each)
             extra = (each.copies - 1).sum().fill_null(0).name("extra").as_table()

@@ -65,16 +65,26 @@ class Counted:
     unmatched: Unmatched
     units: Table  # with their columns
     hits: Table  # their outcomes within their windows
+    shown_carts: Table | None  # {person, item_id, carted_ts} of carts whose item was shown there the day before
 
 
 class Tally:
     """Counts one store; what several experiments share is in `outcomes`."""
 
-    def __init__(self, engine: Engine, events: Table, last_ts: datetime, metrics: Sequence[Metric] = METRICS) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        events: Table,
+        last_ts: datetime,
+        metrics: Sequence[Metric] = METRICS,
+        *,
+        with_ids: bool = False,
+    ) -> None:
         self._engine = engine
         self._events = events
         self.last_ts = last_ts
-        self.outcomes = Outcomes(engine, events, metrics)
+        self._shown_carts: Table | None = None
+        self.outcomes = Outcomes(engine, events, metrics, with_ids=with_ids)
 
     def count(self, choice: Choice) -> Counted:
         """Count one phase of one experiment. Raises EngineFailed."""
@@ -88,7 +98,9 @@ class Tally:
             early = engine.rows("units first exposed before the change", before.agg(units=before.count()))[0]["units"]
         figures = engine.keep(f"{choice.experiment}: units and what they did", "figures", self._figures(choice, units))
         arms = moments(engine, f"{choice.experiment}: moments by variant", figures, choice.metrics, self.last_ts)
-        return Counted(tuple(arms), early, self._unmatched(choice, units), figures, self._hits(choice, units))
+        return Counted(
+            tuple(arms), early, self._unmatched(choice, units), figures, self._hits(choice, units), self._shown_carts
+        )
 
     def _units(self, choice: Choice) -> Table:
         """Keep one row a unit: {person, first_ts, until, variant, crossed}."""
@@ -164,8 +176,10 @@ class Tally:
         seen = seen.select("person", shown_ts=seen.ts, item_id=seen["items"].unnest())
         both = seen.inner_join(carts, ["person", "item_id"])
         since = both.carted_ts - ibis.interval(seconds=SHOWN_SECONDS)
-        found = both.filter(both.shown_ts <= both.carted_ts, both.shown_ts >= since).select("person").distinct()
-        return found.mutate(carted_shown=ibis.literal(1))
+        found = both.filter(both.shown_ts <= both.carted_ts, both.shown_ts >= since)
+        carts = found.select("person", "item_id", "carted_ts").distinct()
+        self._shown_carts = self._engine.keep(f"{choice.experiment}: carts of items shown", "shown_carts", carts)
+        return self._shown_carts.select("person").distinct().mutate(carted_shown=ibis.literal(1))
 
     def _unmatched(self, choice: Choice, units: Table) -> Unmatched:
         """Count what belongs to no unit, or not into its window."""
