@@ -127,6 +127,7 @@ def _field(name: str, op: str, value: float | None = None) -> dict[str, Any]:
 
 SLOW_MS = 2500  # a page that takes longer is slow, as the web's own vitals have it
 EXPOSED = Term("sessions", "sessions", field="exposed")
+ITEMS = Term("items", "items", "impression")
 _CARTED = Term("carted", "did", "add_to_cart")
 _TIMED = Term("timed_views", "count", "page_view", where=(_field("page_load_ms", "exists"),))
 _SLOW = Term("slow_views", "count", "page_view", where=(_field("page_load_ms", "gt", SLOW_MS),))
@@ -169,6 +170,13 @@ METRICS: tuple[Metric, ...] = (
         "up",
         Term("carted_items", "sum", "add_to_cart", "quantity"),
         _CARTED,
+    ),
+    Metric(
+        "inventory_exposure_gini",
+        "gini",
+        "how unequally items were shown at the placements: 0 all alike, near 1 one item has all",
+        "down",
+        ITEMS,
     ),
 )
 BY_NAME = {metric.name: metric for metric in METRICS}

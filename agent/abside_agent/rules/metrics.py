@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from abside.assignment.condition import compile_eligibility
-from abside.metric import BY_NAME, EVENT_FIELDS, OWN_EVENT_FIELDS, PROPERTIES, Metric, Term
+from abside.metric import BY_NAME, EVENT_FIELDS, ITEMS, OWN_EVENT_FIELDS, PROPERTIES, Metric, Term
 from abside.snapshot import Attribute
 from abside_agent.conform import did_you_mean
 from abside_agent.rules.alone import known
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FORMS = ("count", "sum", "sessions")
 OWN_TYPES = ("exposure", "config", "account")  # the sidecar's own events: no shopper did them
 SESSIONS = ("exposed", "bounced")
-ITEMS = "impression.items"
+SHOWN = "impression.items"
 OF_KIND = {  # kind → the fields it takes, required ones first
     "proportion": (("event",), ("where",)),
     "mean": (("event", "of"), ("cap", "where")),
@@ -85,8 +85,10 @@ class _Reading:
             if one.numerator is not None and one.numerator == one.denominator:
                 message = "it is the numerator: the ratio is always 1"
                 self.wrong(("denominator",), "METRIC", message, "divide by another")
-        elif one.of is not None and one.of != ITEMS:
-            self.wrong(("of",), "METRIC", "a gini is of the items shown", f"write of: {ITEMS}")
+        elif one.of is not None and one.of != SHOWN:
+            self.wrong(("of",), "METRIC", "a gini is of the items shown", f"write of: {SHOWN}")
+        else:
+            yield ITEMS
 
     def form(self, column: str, form: Any, at: Path) -> Term | None:
         """Read {count: EVENT}, {sum: EVENT.FIELD, cap_per_unit: N} or {sessions: exposed}."""

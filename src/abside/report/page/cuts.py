@@ -58,7 +58,7 @@ class Cutting:
     def cuts(self, by: Sequence[str], logged: Sequence[str], *, is_mismatch: bool) -> Cuts:
         """Make every cut. `logged`: the attributes looked at where the ratio is a mismatch. Raises EngineFailed."""
         metric = next((one for one in self.choice.metrics if one.name == self.analysis.primary), None)
-        if metric is None:
+        if metric is None or metric.kind == "gini":
             return Cuts()
         figures, own = self.counted.units, [metric]
         daily = by_day(self.engine, figures, own, self.last_ts)

@@ -11,10 +11,12 @@ from abside.report.page.roles import Analysis, analysis_of, read
 from abside.report.page.scope import Scope, scope_of, told_parts
 from abside.report.problem import Refused, listed
 from abside.report.stats.compare import Estimate, estimate, value_of
+from abside.report.stats.gini import Gini, compared, jackknifed
 from abside.report.stats.ratio import SampleRatio, sample_ratio
 from abside.report.store.exposures import LeftOut, exposure_copies, left_out
 from abside.report.store.fallbacks import Fallbacks, fallbacks
 from abside.report.store.losses import ArmLedger, arm_ledger
+from abside.report.tally.items import items_shown
 from abside.report.tally.rows import keep_rows
 from abside.report.tally.units import Choice, Counted, Tally, Unmatched
 
@@ -90,7 +92,9 @@ def experiment_page(
     """
     name = experiment.id
     analysis = analysis_of(experiment)
-    metrics = analysis.ordered(metrics)
+    metrics = tuple(
+        metric for metric in analysis.ordered(metrics) if metric.kind != "gini" or analysis.role(metric.name) != "other"
+    )
     phases, phase = seen.phases[name], ask.phase
     if phase is not None and phase not in phases:
         found = listed([str(number) for number in phases])
@@ -117,14 +121,22 @@ def experiment_page(
     known = _variants(experiment, scope.weights_bp, control)
     arms = tuple(by_name[variant] for variant in known if variant in by_name)
     refused = {metric.name: _refused(metric, seen, currency) for metric in metrics}
-    estimates = [
-        Estimate(metric.name, arm.variant, None, None, reason=refused[metric.name])
-        if refused[metric.name]
-        else estimate(metric, by_name[control], arm)
-        for metric in metrics
-        for arm in arms
-        if arm.variant != control
-    ]
+    ginis: dict[str, Gini | None] = {}
+    if any(metric.kind == "gini" and not refused[metric.name] for metric in metrics):
+        shown = items_shown(engine, tally.outcomes, events, choice, counted.units)
+        ginis = {variant: jackknifed(counts) for variant, counts in shown.items()}
+    estimates = []
+    for metric in metrics:
+        for arm in arms:
+            if arm.variant == control:
+                continue
+            if refused[metric.name]:
+                made = Estimate(metric.name, arm.variant, None, None, reason=refused[metric.name])
+            elif metric.kind == "gini":
+                made = compared(metric.name, arm.variant, ginis.get(control), ginis.get(arm.variant))
+            else:
+                made = estimate(metric, by_name[control], arm)
+            estimates.append(made)
     if ask.with_rows:
         keep_rows(engine, tally.outcomes, events, choice, counted, number)
     ratio = sample_ratio({arm.variant: arm.units for arm in arms}, scope.weights_bp, reason="no weights are known")
@@ -146,10 +158,12 @@ def experiment_page(
         arms=arms,
         sample_ratio=ratio,
         values={
-            metric.name: {arm.variant: None if refused[metric.name] else value_of(metric, arm) for arm in arms}
+            metric.name: dict.fromkeys((arm.variant for arm in arms), None)
+            if refused[metric.name]
+            else _values(metric, arms, ginis)
             for metric in metrics
         },
-        estimates=read(estimates, analysis, arms, control),
+        estimates=read(estimates, analysis, arms, control, metrics),
         cuts=cutting.cuts(ask.by, ask.logged, is_mismatch=ratio.is_mismatch),
         fallbacks=fallbacks(engine, tally, events, choice, counted.units),
         ledger=arm_ledger(engine, events, name),
@@ -198,6 +212,13 @@ def _changes(scope: Scope, counted: Counted) -> list[str]:
     if scope.is_asked and not said:
         said.append(f"{begin}, {left}")
     return said
+
+
+def _values(metric: Metric, arms: Sequence[Arm], ginis: dict[str, Gini | None]) -> dict[str, float | None]:
+    if metric.kind != "gini":
+        return {arm.variant: value_of(metric, arm) for arm in arms}
+    found = {arm.variant: ginis.get(arm.variant) for arm in arms}
+    return {variant: None if one is None else one.corrected for variant, one in found.items()}
 
 
 def _refused(metric: Metric, seen: Overview, currency: str | None) -> str:

@@ -74,8 +74,14 @@ def _share(margin: dict[str, int], bound: str) -> float | None:
     return None if found is None else found / BASIS_POINTS
 
 
-def read(found: Sequence[Estimate], analysis: Analysis, arms: Sequence[Arm], control: str) -> tuple[Estimate, ...]:
-    """Add to each estimate its role, its always-valid band, its guardrail's label and its adjusted p."""
+def read(
+    found: Sequence[Estimate], analysis: Analysis, arms: Sequence[Arm], control: str, metrics: Sequence[Metric]
+) -> tuple[Estimate, ...]:
+    """Add to each estimate its role, its always-valid band, its guardrail's label and its adjusted p.
+
+    The margin of a gini is absolute, all others are relative to control.
+    """
+    absolute = {metric.name for metric in metrics if metric.kind == "gini"}
     units = {arm.variant: arm.units for arm in arms}
     total = sum(units.values())
     whole = []
@@ -86,8 +92,9 @@ def read(found: Sequence[Estimate], analysis: Analysis, arms: Sequence[Arm], con
             planned = analysis.planned_units * both / total
             band = always_valid(one.lift, one.lift_interval, units=both, planned=planned)
         margin = analysis.guardrails.get(one.metric)
-        label = margin.label(one.lift_interval) if margin and one.lift_interval else "not estimable" if margin else ""
-        told = str(margin) if margin else ""
+        span = one.lift_interval or (one.difference_interval if one.metric in absolute else None)
+        label = margin.label(span) if margin and span else "not estimable" if margin else ""
+        told = margin.words(is_absolute=one.metric in absolute) if margin else ""
         whole.append(replace(one, role=analysis.role(one.metric), band=band, margin=told, label=label))
     return _adjusted(whole)
 

@@ -25,10 +25,12 @@ class Margin:
             return "outside"
         return "inside" if low >= below and high <= above else "crosses"
 
-    def __str__(self) -> str:
-        parts = []
-        if self.max_increase is not None:
-            parts.append(f"at most +{self.max_increase * 100:g} %")
-        if self.max_decrease is not None:
-            parts.append(f"at most -{self.max_decrease * 100:g} %")
-        return ", ".join(parts)
+    def words(self, *, is_absolute: bool = False) -> str:
+        """Give the margin as people read it."""
+        bounds = (("+", self.max_increase), ("-", self.max_decrease))
+        told = [
+            f"at most {sign}{bound:g}" if is_absolute else f"at most {sign}{bound * 100:g} %"
+            for sign, bound in bounds
+            if bound is not None
+        ]
+        return ", ".join(told)

@@ -141,7 +141,7 @@ class Tally:
         counted = {
             name: column(hits, term, choice.placements, choice.currency)
             for name, term in terms.items()
-            if term.of not in ("sessions", "carted_shown")
+            if term.of not in ("sessions", "carted_shown", "items")
         }
         by_unit = hits.group_by("person").agg(**counted)
         tables = [self._engine.keep(f"{choice.experiment}: outcomes by unit", "by_unit", by_unit)]
