@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from abside.report.page.cuts import Cuts, Cutting
 from abside.report.page.roles import Analysis, analysis_of, read
 from abside.report.page.scope import Scope, scope_of, told_parts
+from abside.report.page.sensitivity import Sensitivity, sensitivities
 from abside.report.problem import Refused, listed
 from abside.report.stats.compare import Estimate, estimate, value_of
 from abside.report.stats.gini import Gini, compared, jackknifed
@@ -56,6 +57,7 @@ class ExperimentPage:
     values: dict[str, dict[str, float | None]]  # metric → variant → figure
     estimates: tuple[Estimate, ...]
     cuts: Cuts
+    sensitivity: tuple[Sensitivity, ...]
     fallbacks: Fallbacks
     ledger: dict[str, ArmLedger]
     arrived: dict[str, int]  # exposures of every phase in the store, copies too, by variant
@@ -165,6 +167,7 @@ def experiment_page(
         },
         estimates=read(estimates, analysis, arms, control, metrics),
         cuts=cutting.cuts(ask.by, ask.logged, is_mismatch=ratio.is_mismatch),
+        sensitivity=sensitivities(cutting, tally.outcomes, arms),
         fallbacks=fallbacks(engine, tally, events, choice, counted.units),
         ledger=arm_ledger(engine, events, name),
         arrived=_arrived(scope.seen),

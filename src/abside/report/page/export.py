@@ -108,6 +108,7 @@ def _page(page: ExperimentPage) -> dict[str, Any]:
         "values": page.values,
         "estimates": page.estimates,
         "cuts": page.cuts,
+        "sensitivity": page.sensitivity,
         "fallbacks": page.fallbacks,
         "notes": page.notes,
     }

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from abside.metric import Metric
     from abside.report.page.cuts import Slice
     from abside.report.page.experiment import ExperimentPage
+    from abside.report.page.sensitivity import Sensitivity
     from abside.report.report import Report
 
 ALARM, MUTED, HEAD = "bold red", "dim", "bold"
@@ -138,6 +139,11 @@ def _page(page: ExperimentPage, report: Report, pen: Pen) -> None:
     pen.line(_fallbacks(page))
     pen.line()
     _figures(page, pen)
+    if page.sensitivity:
+        pen.line()
+        pen.table(
+            (f"{page.analysis.primary}, otherwise", "variant", "units", "value", *COMPARED), _otherwise(page), left=2
+        )
     _cuts(page, pen)
 
 
@@ -205,6 +211,15 @@ def _fallbacks(page: ExperimentPage) -> str:
     return f"answered by a client's fallback: {found.calls:,} calls; {units}; {found.elsewhere:,} shoppers in no arm"
 
 
+def _otherwise(page: ExperimentPage) -> list[tuple[str, ...]]:
+    metric = next(one for one in page.metrics if one.name == page.analysis.primary)
+    return [
+        (one.choice, each.variant, _units(one), written(metric, each.value), *comparison(each))
+        for one in page.sensitivity
+        for each in one.estimates
+    ]
+
+
 def _cuts(page: ExperimentPage, pen: Pen) -> None:
     """Write the cuts of the primary; a page shows the last days, the other forms all."""
     primary, cuts = page.analysis.primary, page.cuts
@@ -253,7 +268,7 @@ def _slices(slices: Sequence[Slice], name: str, metric: Metric, pen: Pen) -> Non
     pen.table(header, [row[: len(header)] for row in rows], left=2)
 
 
-def _units(one: Slice) -> str:
+def _units(one: Slice | Sensitivity) -> str:
     return " / ".join(f"{count:,}" for count in one.units.values())
 
 

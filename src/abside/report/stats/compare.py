@@ -12,6 +12,8 @@ import tea_tasting
 from tea_tasting.aggr import Aggregates
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from abside.metric import Metric, Term
     from abside.report.tally.moments import Arm
 
@@ -77,6 +79,31 @@ def estimate(metric: Metric, control: Arm, arm: Arm) -> Estimate:
     )
 
 
+def adjusted(metric: Metric, before: Term, control: Arm, arm: Arm) -> Estimate:
+    """Compare an arm with control, adjusted by a covariate of before the exposure (CUPED, Deng et al. 2013).
+
+    Of a metric that is a mean or a proportion. The values are the raw ones, the lift and its interval are adjusted.
+    """
+    found = Estimate(metric.name, arm.variant, value_of(metric, control), value_of(metric, arm))
+    reason = _not_estimable(metric, control, arm) or _no_lift(metric, control, arm)
+    if reason:
+        return replace(found, reason=reason)
+    test: Any = tea_tasting.Mean(
+        metric.above.column, before.column, equal_var=False, use_t=True, confidence_level=LEVEL
+    )
+    both = (metric.above, before)
+    result = test.analyze_aggregates(_moments(both, control), _moments(both, arm))
+    return replace(
+        found,
+        difference=_finite(result.effect_size),
+        difference_interval=_interval(result.effect_size_ci_lower, result.effect_size_ci_upper),
+        lift=_finite(result.rel_effect_size),
+        lift_interval=_interval(result.rel_effect_size_ci_lower, result.rel_effect_size_ci_upper),
+        p=_finite(result.pvalue),
+        warning=few(metric, control, arm),
+    )
+
+
 def few(metric: Metric, control: Arm, arm: Arm) -> str:
     """Say which arm is too small for the normal approximation that the interval rests on; nothing where none is."""
     column = metric.above.column
@@ -107,7 +134,10 @@ def _result(metric: Metric, control: Arm, arm: Arm) -> Any:
 
 
 def _aggregates(metric: Metric, arm: Arm) -> Aggregates:
-    terms = metric.terms
+    return _moments(metric.terms, arm)
+
+
+def _moments(terms: Sequence[Term], arm: Arm) -> Aggregates:
     return Aggregates(
         count_=arm.units,
         mean_={term.column: float(Fraction(arm.sums[term.column], arm.units * term.scale)) for term in terms},

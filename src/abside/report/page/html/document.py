@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from abside.report.page.cuts import Slice
     from abside.report.page.experiment import ExperimentPage
+    from abside.report.page.sensitivity import Sensitivity
     from abside.report.report import Report
 
 COMPARED = ("lift", "95 % interval", "always valid", "p", "adjusted", "")
@@ -65,6 +66,18 @@ def _page(page: ExperimentPage) -> list[str]:
     ]
     body += ["<h3>Units</h3>", _arms(page), _paragraph(sample_ratio_words(page), "")]
     body += ["<h3>Figures</h3>", forest("Lift by metric, with its intervals and margins", _bars(page)), _figures(page)]
+    if page.sensitivity:
+        header = ("otherwise", "variant", "units", "control", "value", *COMPARED)
+        metric = next(one for one in page.metrics if one.name == page.analysis.primary)
+        rows = [
+            (
+                *(one.choice, each.variant, _units(one)),
+                *(written(metric, each.control), written(metric, each.value), *comparison(each)),
+            )
+            for one in page.sensitivity
+            for each in one.estimates
+        ]
+        body += [f"<h3>{_text(metric.name)} under other choices</h3>", _table(header, rows)]
     body += _over_time(page)
     for name, found in (page.cuts.by or {}).items():
         body += [f"<h3>{_text(page.analysis.primary)} by {_text(name)}, exploratory</h3>"]
@@ -179,7 +192,7 @@ def _p(p: float | None) -> str:
     return NONE if p is None else as_p(p)
 
 
-def _units(cut: Slice) -> str:
+def _units(cut: Slice | Sensitivity) -> str:
     return " / ".join(f"{count:,}" for count in cut.units.values())
 
 
