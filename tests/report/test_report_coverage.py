@@ -39,7 +39,7 @@ def test_the_interval_covers_no_effect_and_the_sample_ratio_keeps_quiet(tmp_path
             write(tmp_path / f"store-{first}", shops(numbers))
             tally = Tally(engine, open_source(engine, tmp_path / f"store-{first}").events, END)
             for number in numbers:
-                choice = Choice(f"shop-{number}", 1, "user_or_session", (PLACEMENT,), 7 * 86_400)
+                choice = Choice(f"shop-{number}", 1, "user_or_session", (PLACEMENT,), 7 * 86_400, metrics=SHOWN)
                 arms = {arm.variant: arm for arm in tally.count(choice).arms}
                 alarms += sample_ratio({name: arm.units for name, arm in arms.items()}, WEIGHTS_BP).is_mismatch
                 crossed += sum(arm.crossed for arm in arms.values())

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from abside.report.ask import Ask
 from abside.report.documents import read_documents
+from abside.report.memory import default_memory
 from abside.report.outlet import Outlet
 from abside.report.page.export import to_json
 from abside.report.page.html.document import to_html
@@ -98,7 +99,7 @@ def _look(settings: ReportSettings, documents: Snapshot, tell: Callable[[str], N
         try:
             with (
                 _spill(settings.work) as spill,
-                Engine.open(memory_bytes=settings.memory, spill=spill, tell=tell) as engine,
+                Engine.open(memory_bytes=settings.memory or default_memory(), spill=spill, tell=tell) as engine,
             ):
                 source = open_source(engine, settings.events)
                 report = _build(engine, source, documents, settings)

@@ -42,6 +42,7 @@ class ReportSettings:
     markdown: Path | None = setting(None, "also write the pages as Markdown, for a pull request; or -", Path)
     export: Path | None = setting(None, "also write units.parquet and attribution.parquet into this directory", Path)
     show_sql: bool = setting(False, "print the SQL that ran, before the page", flag=True)
-    # Beyond it DuckDB spills to disk. 5 million exposures and 2 million outcomes need 1.2 GB, Python's 200 MB included.
-    memory: int = setting("4GiB", "memory the engine may use before it spills to disk", size)
+    memory: int | None = setting(
+        None, "memory the engine may use before it spills; default 4GiB, or 60 % of what the container has", size
+    )
     work: Path | None = setting(None, "where it spills; default the system's directory for temporary files", Path)

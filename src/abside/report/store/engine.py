@@ -39,6 +39,7 @@ class Engine:
     """A connection, and all that was asked of it. `tell` hears what is being done."""
 
     connection: Any
+    memory_bytes: int
     tell: Callable[[str], None] = lambda _purpose: None
     asked: list[Asked] = field(default_factory=list)
 
@@ -53,7 +54,7 @@ class Engine:
             autoinstall_known_extensions=False,  # nothing is fetched from a network
         )
         try:
-            yield cls(connection, tell or (lambda _purpose: None))
+            yield cls(connection, memory_bytes, tell or (lambda _purpose: None))
         finally:
             connection.disconnect()
 
@@ -107,5 +108,9 @@ class Engine:
         self.tell(purpose)
         try:
             yield
+        except duckdb.OutOfMemoryException as exc:
+            more = f"--memory {2 * self.memory_bytes // 2**20 or 1}MiB"
+            reason = f"does not fit into its memory, even with what it spilled; give it more, for example {more}"
+            raise EngineFailed(purpose, reason) from exc
         except duckdb.Error as exc:
             raise EngineFailed(purpose, str(exc).partition("\n")[0]) from exc

@@ -96,11 +96,10 @@ class Tally:
             units = everyone.filter(everyone.first_ts >= choice.since)
             before = everyone.filter(everyone.first_ts < choice.since)
             early = engine.rows("units first exposed before the change", before.agg(units=before.count()))[0]["units"]
+        hits = self._hits(choice, units)
         figures = engine.keep(f"{choice.experiment}: units and what they did", "figures", self._figures(choice, units))
         arms = moments(engine, f"{choice.experiment}: moments by variant", figures, choice.metrics, self.last_ts)
-        return Counted(
-            tuple(arms), early, self._unmatched(choice, units), figures, self._hits(choice, units), self._shown_carts
-        )
+        return Counted(tuple(arms), early, self._unmatched(choice, units), figures, hits, self._shown_carts)
 
     def _units(self, choice: Choice) -> Table:
         """Keep one row a unit: {person, first_ts, until, variant, crossed}."""
@@ -137,7 +136,7 @@ class Tally:
     def _figures(self, choice: Choice, units: Table) -> Table:
         """Give the units with the columns of the choice's metrics."""
         terms = terms_of(choice.metrics)
-        hits = self._hits(choice, units)
+        hits = self._engine.kept("hits")
         counted = {
             name: column(hits, term, choice.placements, choice.currency)
             for name, term in terms.items()
@@ -163,7 +162,8 @@ class Tally:
         windows = units.select("person", "first_ts", "until")
         outcomes = self.outcomes.owned(self.outcomes.once(choice.unit), windows)
         met = outcomes.inner_join(windows, "person")
-        return met.filter(met.ts >= met.first_ts, met.ts < met.until)
+        hits = met.filter(met.ts >= met.first_ts, met.ts < met.until)
+        return self._engine.keep(f"{choice.experiment}: outcomes within windows", "hits", hits)
 
     def _carted_shown(self, choice: Choice, units: Table, carts: Table) -> Table:
         """Give the persons who put an item into the cart that was shown to them at the placements the day before."""
