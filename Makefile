@@ -18,7 +18,7 @@ UV_LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3
 .DEFAULT_GOAL := help
 .PHONY: help setup tools lock image cluster demo test lint format wheel bench clean
 
-help:  ## Say what can be made
+help:  ## List what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 setup: $(STAMP)  ## Make the virtual environment

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from abside.assignment.plan import build_plans
 from abside.assignment.unit import Subject
-from abside.sidecar.current import Cell
-from abside.sidecar.follow import Follower
+from abside.sidecar.active.current import Cell
+from abside.sidecar.active.follow import Follower
 from stage import Stage, publish, resident_mb, snapshot_of
 
 if TYPE_CHECKING:

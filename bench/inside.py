@@ -10,8 +10,8 @@ import mmh3
 
 from abside.assignment.plan import build_plans
 from abside.assignment.unit import Subject
-from abside.sidecar.accounts import Accounts
-from abside.sidecar.outcome import Shelf
+from abside.sidecar.active.prepared import AnswerCache
+from abside.sidecar.record.accounts import Accounts
 from abside.spool.frame import frame
 from stage import snapshot_of
 
@@ -51,13 +51,13 @@ def assigning(here: int, conditions: int) -> Callable[[str], object]:
 def framing(here: int, conditions: int) -> Callable[[str], object]:
     snapshot = snapshot_of(max(here, 2), here, conditions=conditions)
     plan = build_plans(snapshot, time.time_ns() // 1000).placements["pdp"]
-    shelf, accounts = Shelf("9f1c2d03ab77", plan, pinnable=True), Accounts("boot", {})
+    cache, accounts = AnswerCache("9f1c2d03ab77", plan, pinnable=True), Accounts("boot", {})
     now_us = time.time_ns() // 1000
 
     def one(user_id: str) -> object:
         subject = Subject(user_id, None, ATTRIBUTES, "pdp")
-        outcome = shelf.outcome(plan.arms(subject), accounts)
-        return frame(outcome.exposure(b"c1f7a09b52d3e684-1f", now_us, subject, ATTRIBUTES, bot=False))
+        prepared = cache.prepared(plan.arms(subject), accounts)
+        return frame(prepared.exposure(b"c1f7a09b52d3e684-1f", now_us, subject, ATTRIBUTES, bot=False))
 
     return one
 

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abside.supervise import Supervisor
-from abside_agent.sources.api import Access
-from abside_agent.sources.cluster import Cluster, Patience
-from abside_agent.sources.topic import PAUSES
+from abside_agent.watch.api import Access
+from abside_agent.watch.cluster import Cluster, WatchTimeouts
+from abside_agent.watch.topic import PAUSES
 from fake_api import FakeApi
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from abside_agent.sources.newest import Pauses
+    from abside_agent.document.reading import Pauses
 
 PATIENCE_SECONDS = 60.0
 BACK_SECONDS = 5.0  # the longest back-off here; in a pod it is 30
@@ -33,7 +33,7 @@ async def main(watchers: int, back_seconds: float = BACK_SECONDS) -> dict[str, f
     supervisor = Supervisor(print)
     with tempfile.TemporaryDirectory() as folder:
         access = Access(api.url, api.credentials(Path(folder)))
-        patience = Patience(longest=back_seconds, look=back_seconds)
+        patience = WatchTimeouts(longest=back_seconds, look=back_seconds)
         all_of_them = [Cluster(access, "abside-paused", PAUSES, int, patience) for _ in range(watchers)]
         try:
             for number, cluster in enumerate(all_of_them):
@@ -46,8 +46,8 @@ async def main(watchers: int, back_seconds: float = BACK_SECONDS) -> dict[str, f
 
 
 async def _measure(api: FakeApi, all_of_them: list[Cluster[Pauses]]) -> dict[str, float]:
-    def heard(pauses: dict[str, str]) -> Callable[[], bool]:
-        return lambda: all(one.heard.word and one.heard.word.said == pauses for one in all_of_them)
+    def report(pauses: dict[str, str]) -> Callable[[], bool]:
+        return lambda: all(one.report.observation and one.report.observation.content == pauses for one in all_of_them)
 
     def watching() -> bool:
         return api.watching == len(all_of_them)
@@ -56,20 +56,20 @@ async def _measure(api: FakeApi, all_of_them: list[Cluster[Pauses]]) -> dict[str
     for number in range(3):
         begun = time.monotonic()
         await asyncio.to_thread(api.put, {"x": str(number)})
-        await until(heard({"x": str(number)}))
+        await until(report({"x": str(number)}))
         took[f"change {number + 1}"] = time.monotonic() - begun
     await asyncio.to_thread(api.cut)
     await asyncio.to_thread(api.put, {"x": "cut"})
-    took["change while cut"] = await until(heard({"x": "cut"}))
+    took["change while cut"] = await until(report({"x": "cut"}))
     await until(watching)
     api.data = {"x": "expired"}
     await asyncio.to_thread(api.expire)
-    took["change in an expired version"] = await until(heard({"x": "expired"}))
+    took["change in an expired version"] = await until(report({"x": "expired"}))
     await until(watching)
     await asyncio.to_thread(api.stop)
-    await until(lambda: not any(one.heard.word and one.heard.word.is_fresh for one in all_of_them))
+    await until(lambda: not any(one.report.observation and one.report.observation.is_fresh for one in all_of_them))
     await asyncio.sleep(1.0)
-    assert heard({"x": "expired"})(), "the last word stays"
+    assert report({"x": "expired"})(), "the last word stays"
     await asyncio.to_thread(api.start)
     took["back after an outage"] = await until(watching)
     took["lists of each"] = api.lists / len(all_of_them)

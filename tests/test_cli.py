@@ -9,11 +9,12 @@ from dataclasses import fields
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from abside import __version__
-from abside.cli import ROOMS, main
+from abside.cli import COMMANDS, main
 from abside.environ import settings_of
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def test_help_names_every_room_and_imports_none() -> None:
         [sys.executable, "-c", HELP_THEN_MODULES], capture_output=True, text=True, check=True, timeout=60
     )
     text, _, modules = result.stdout.rpartition("\n[")
-    for name, room in ROOMS.items():
+    for name, room in COMMANDS.items():
         assert re.search(rf"^  {name} +{re.escape(room.summary.split()[0])}", text, re.MULTILINE)
     loaded = json.loads("[" + modules)
     assert "abside.cli" in loaded
@@ -68,19 +69,19 @@ def test_the_version_is_the_packages() -> None:
     assert (code, __version__ in output) == (0, True)
 
 
-@pytest.mark.parametrize("name", ROOMS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_is_in_the_help_with_its_words(name: str) -> None:
     code, output = invoke(name, "--help")
     assert code == 0
-    module, _, record = ROOMS[name].settings.partition(":")
+    module, _, record = COMMANDS[name].settings.partition(":")
     for setting in settings_of(getattr(import_module(module), record)):
         assert setting.words or setting.option in output
         assert setting.help
 
 
-@pytest.mark.parametrize("name", ROOMS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_field_of_a_rooms_settings_is_a_setting_that_kubernetes_does_not_set(name: str) -> None:
-    module, _, record = ROOMS[name].settings.partition(":")
+    module, _, record = COMMANDS[name].settings.partition(":")
     kind = getattr(import_module(module), record)
     listed = settings_of(kind)
     assert len(listed) == len(fields(kind))
@@ -126,6 +127,75 @@ def test_a_wrong_command_line_says_what_is_right_and_exits_2(
     monkeypatch.chdir(tmp_path)  # were it taken, it would write here
     code, output = invoke(*arguments)
     assert (code, words in output) == (2, True), output
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"ABSIDE_LOG_LEVEL": "loud"}, ("ABSIDE_LOG_LEVEL", "'loud'", "debug, info, warning, error")),
+        ({"ABSIDE_FSYNC": "sometimes"}, ("ABSIDE_FSYNC", "'sometimes'", "never, interval, always")),
+        ({"ABSIDE_SEAL_SECONDS": "soon"}, ("ABSIDE_SEAL_SECONDS", "'soon'", "for example 0.25 or 30")),
+        ({"ABSIDE_SPOOL_LIMIT": "256MB"}, ("ABSIDE_SPOOL_LIMIT", "'256MB'", "KiB, MiB or GiB")),
+        ({"ABSIDE_ALLOW_FORCE": "maybe"}, ("ABSIDE_ALLOW_FORCE", "'maybe'")),
+    ],
+)
+def test_a_wrong_variable_is_named_with_its_value_and_what_is_right(
+    variables: dict[str, str], words: tuple[str, ...]
+) -> None:
+    code, output = invoke("sidecar", "--snapshot", "s", "--spool", "d", **variables)
+    assert code == 2
+    assert [word for word in words if word not in output] == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "name", "value"),
+    [
+        ("ABSIDE_LOG_LEVEL=INFO", "log_level", "info"),
+        ("ABSIDE_LOG_LEVEL=warn", "log_level", "warning"),
+        ("ABSIDE_FSYNC=Always", "fsync", "always"),
+        ("ABSIDE_SEAL_SECONDS=5 ", "seal_seconds", 5.0),
+        ("ABSIDE_SHARED_IDS=NaN,guest", "shared_ids", ("NaN", "guest")),
+        ("ABSIDE_SHARED_IDS=kiosk lobby", "shared_ids", ("kiosk", "lobby")),
+        ("ABSIDE_SHARED_IDS=(no id), kiosk", "shared_ids", ("(no id)", "kiosk")),
+        ("ABSIDE_UPSTREAM= http://collector:7700\n", "upstream", "http://collector:7700"),
+        ("ABSIDE_UPSTREAM=", "upstream", None),
+        ("ABSIDE_UPSTREAM=  ", "upstream", None),
+        ("ABSIDE_LOG_LEVEL=", "log_level", "info"),
+        ("ABSIDE_ALLOW_FORCE= True ", "allow_force", True),
+        ("ABSIDE_ALLOW_FORCE=0", "allow_force", False),
+        ("ABSIDE_ALLOW_FORCE=", "allow_force", False),
+        ("ABSIDE_FAST_PATH=no", "fast_path", "off"),
+        ("ABSIDE_SPOOL_LIMIT=256Mi", "spool_limit", 256 * 2**20),
+        ("ABSIDE_LISTEN=127.0.0.1:7600 unix:/run/a.sock", "listen", ("127.0.0.1:7600", "unix:/run/a.sock")),
+    ],
+)
+def test_a_variable_is_read_as_people_write_it(
+    variable: str, name: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, _, text = variable.partition("=")
+    monkeypatch.setenv(key, text)
+    command = main.get_command(click.Context(main), "sidecar")
+    assert command is not None
+    context = command.make_context("sidecar", ["--snapshot", "s", "--spool", "d"])
+    assert context.params[name] == value
+
+
+def test_a_variable_that_is_no_setting_is_said_and_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("placements: {pdp: {}}\n")
+    odd = {"ABSIDE_STRIKT": "true", "ABSIDE_LOGLEVEL": "debug", "ABSIDE_XYZZY": "1"}
+    fine = {
+        "ABSIDE_SPOOL": "x",
+        "ABSIDE_PORT": "tcp://10.0.0.1:7700",
+        "ABSIDE_COLLECTOR_PORT_7700_TCP_ADDR": "10.0.0.1",
+    }
+    result = abside("check", str(tmp_path), **odd, **fine, ABSIDE_SERVICE_HOST="10.0.0.1")
+    assert result.returncode == 0
+    said = [line for line in result.stderr.splitlines() if "is no setting" in line]
+    assert [re.findall(r"ABSIDE_\w+", line) for line in said] == [
+        ["ABSIDE_LOGLEVEL", "ABSIDE_LOG_LEVEL"],
+        ["ABSIDE_STRIKT", "ABSIDE_STRICT"],
+        ["ABSIDE_XYZZY"],
+    ]
 
 
 def test_without_a_command_the_help_is_shown() -> None:

@@ -1,6 +1,7 @@
 """The door table of the architecture, executed: who may import whom, and no cycle anywhere."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,11 @@ GROUND = frozenset(
         "abside.metric",
     }
 )
-VERSION = frozenset({"abside"})  # abside/__init__.py holds the version and imports nothing
+MOST_FILES = 14
+VERSION = frozenset({"abside"})  # abside/__init__.py contains the version and imports nothing
+
+SIDECAR = frozenset(f"abside.sidecar.{room}" for room in ("record", "active", "decide", "fast", "ship", "observe"))
+AGENT_GROUND = (GROUND | {"abside.assignment"}) - {"abside.event"}
 
 # room → rooms it may import (itself always). A prefix stands for everything below it.
 DOORS: dict[str, frozenset[str]] = {
@@ -34,30 +39,85 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.log": frozenset(),
     "abside.files": frozenset(),
     "abside.metric": frozenset(),  # the one list of metrics: what check refuses is what the report cannot compute
-    "abside.serve": frozenset({"abside.log"}),
+    "abside.serve": frozenset({"abside.log", "abside.supervise"}),
     "abside.supervise": frozenset({"abside.backoff", "abside.log"}),
     "abside.assignment": frozenset({"abside.snapshot"}),
-    "abside.spool": frozenset({"abside.event", "abside.files"}),
+    "abside.spool": frozenset({"abside.event", "abside.files", "abside.log"}),
+    "abside.spool.queue": frozenset({"abside.spool", "abside.files", "abside.log"}),
+    "abside.spool.write": frozenset({"abside.spool", "abside.spool.queue", "abside.files", "abside.log"}),
+    "abside.byhand": frozenset({"abside.spool", "abside.spool.queue", "abside.environ", "abside.files"}),
     "abside.upstream": frozenset({"abside.event", "abside.backoff", "abside.log", "abside.files"}),
-    "abside.sidecar": GROUND | VERSION | {"abside.assignment", "abside.spool", "abside.upstream"},
-    "abside.collector": ((GROUND | VERSION) - {"abside.snapshot"}) | {"abside.collector.store"},
+    # The composition root, its settings and its routes may import every room of the sidecar.
+    "abside.sidecar": GROUND
+    | VERSION
+    | SIDECAR
+    | {"abside.assignment", "abside.spool", "abside.spool.write", "abside.upstream"},
+    "abside.sidecar.record": GROUND | {"abside.spool", "abside.spool.write"},
+    "abside.sidecar.active": GROUND | {"abside.assignment", "abside.sidecar.record"},
+    "abside.sidecar.decide": GROUND | {"abside.assignment", "abside.sidecar.record", "abside.sidecar.active"},
+    "abside.sidecar.fast": GROUND,
+    "abside.sidecar.ship": GROUND | {"abside.spool", "abside.spool.queue", "abside.spool.write", "abside.upstream"},
+    "abside.sidecar.observe": GROUND | VERSION | (SIDECAR - {"abside.sidecar.observe"}) | {"abside.assignment"},
+    "abside.collector": ((GROUND | VERSION) - {"abside.snapshot", "abside.metric"})
+    | {"abside.collector.store", "abside.collector.receive", "abside.collector.keep"},
+    "abside.collector.receive": frozenset(
+        {"abside.event", "abside.files", "abside.log", "abside.serve"}
+        | {"abside.collector.store", "abside.collector.keep"}
+    ),
+    "abside.collector.keep": frozenset({"abside.files", "abside.log", "abside.collector.store"}),
     "abside.client": frozenset(),  # importable beside a rec service with nothing else of ours loaded
     "abside.report": VERSION
-    | {
-        "abside.snapshot",
-        "abside.event",
-        "abside.collector.store",
-        "abside.environ",
-        "abside.files",
-        "abside.log",
-        "abside.metric",
-    },
-    "abside.collector.store": frozenset(),  # what stands on disk: the one part of a collector that a reader may know
+    | {"abside.snapshot", "abside.event", "abside.collector.store", "abside.environ", "abside.files", "abside.log"}
+    | {"abside.metric"},
+    # What stands on disk: the one part of a collector that a reader may know.
+    "abside.collector.store": frozenset({"abside.files"}),
     "abside.up": frozenset({"abside.environ", "abside.files", "abside.log", "abside.child"}),
     "abside.child": frozenset({"abside.backoff", "abside.log"}),
     "abside.cli": frozenset({"abside.environ"}) | VERSION,
     "abside.__main__": frozenset({"abside.cli"}),
-    "abside_agent": (GROUND | VERSION | {"abside.assignment"}) - {"abside.event"},
+    "abside_agent.document": AGENT_GROUND,
+    "abside_agent.settings": AGENT_GROUND | {"abside_agent.document"},
+    "abside_agent.rules": AGENT_GROUND | {"abside_agent.document"},
+    "abside_agent.settle": AGENT_GROUND | {"abside_agent.document", "abside_agent.rules"},
+    "abside_agent.sources": AGENT_GROUND | {"abside_agent.document"},
+    "abside_agent.watch": AGENT_GROUND | {"abside_agent.document", "abside_agent.settings", "abside_agent.sources"},
+    "abside_agent.run": AGENT_GROUND
+    | {"abside_agent.document", "abside_agent.settings", "abside_agent.settle"}
+    | {"abside_agent.sources", "abside_agent.watch"},
+    "abside_agent.admission": AGENT_GROUND
+    | {
+        "abside_agent.document",
+        "abside_agent.settings",
+        "abside_agent.rules",
+        "abside_agent.settle",
+        "abside_agent.run",
+    },
+    "abside_agent.commands": AGENT_GROUND
+    | {"abside_agent.document", "abside_agent.settings", "abside_agent.rules", "abside_agent.settle"}
+    | {"abside_agent.sources"},
+    "abside_agent": frozenset(),  # __init__.py holds nothing
+}
+
+# Files of a room that no other room may import: what is not named here is the room's face.
+INNER: dict[str, frozenset[str]] = {
+    "abside.serve": frozenset({"body", "connection", "handshake"}),
+    "abside.snapshot": frozenset({"digests", "file", "records", "shapes"}),
+    "abside.event": frozenset({"caller", "fields", "meant", "own", "record", "timestamp"}),
+    "abside.assignment": frozenset({"bucket"}),
+    "abside.upstream": frozenset({"answer", "encode", "verdict"}),
+    "abside.spool.write": frozenset(
+        {"calendar", "complaint", "openfile", "room", "sealing", "settle", "starting", "upkeep"}
+    ),
+    "abside.sidecar.decide": frozenset({"callers", "token"}),
+    "abside.sidecar.observe": frozenset({"page.experiment", "page.markup", "page.pod"}),
+    "abside.sidecar.ship": frozenset({"patience", "shipping", "unreadable"}),
+    "abside.collector.receive": frozenset({"ingest", "rows"}),
+    "abside.collector.keep": frozenset({"aside", "compact", "hold", "recovery"}),
+    "abside_agent.rules": frozenset({"overlap"}),
+    "abside_agent.settle": frozenset({"build"}),
+    "abside_agent.sources": frozenset({"trust"}),
+    "abside_agent.watch": frozenset({"api", "cluster", "config_map", "topic"}),
+    "abside_agent.run": frozenset({"early_pauses", "loop", "memory", "problem_log", "publish"}),
 }
 
 
@@ -106,6 +166,34 @@ def test_a_module_imports_only_through_its_rooms_doors(module: str) -> None:
         assert room_of(target) in DOORS[room] | {room}, f"{module} imports {target}: no door from {room}"
 
 
+@pytest.mark.parametrize("room", INNER)
+def test_what_is_inside_a_room_is_imported_by_nobody_outside(room: str) -> None:
+    inner = {f"{room}.{name}" for name in INNER[room]}
+    assert inner <= MODULES.keys(), f"{room} has no {inner - MODULES.keys()}"
+    for module, path in MODULES.items():
+        if room_of(module) != room:
+            assert not imports(path) & inner, f"{module} imports what is inside {room}"
+
+
+def test_rooms_depend_on_each_other_in_one_direction() -> None:
+    graph = {
+        room: {room_of(target) for name in MODULES if room_of(name) == room for target in imports(MODULES[name])}
+        for room in DOORS
+    }
+    for room, below in graph.items():
+        for other in below - {room}:
+            assert room not in graph[other], f"{room} and {other} import each other"
+
+
+def test_no_folder_is_larger_than_a_person_can_survey() -> None:
+    crowded = {}
+    for folder in {path.parent for root in (*SOURCES.values(), ROOT / "tests") for path in root.rglob("*.py")}:
+        count = sum(path.name != "__init__.py" for path in folder.glob("*.py"))
+        if count > MOST_FILES:
+            crowded[str(folder.relative_to(ROOT))] = count
+    assert not crowded
+
+
 def test_no_import_cycle_even_in_functions_and_for_types() -> None:
     graph = {module: imports(path) & MODULES.keys() for module, path in MODULES.items()}
     done: set[str] = set()
@@ -124,9 +212,42 @@ def test_no_import_cycle_even_in_functions_and_for_types() -> None:
 def test_heavy_libraries_stay_out_of_the_sidecar_and_the_agent() -> None:
     heavy = {"pyarrow", "duckdb", "pydantic", "kubernetes_asyncio", "opentelemetry", "pandas", "numpy"}
     for module, path in MODULES.items():
-        if room_of(module) in {"abside.collector", "abside.collector.store", "abside.report"}:
+        if room_of(module).startswith(("abside.collector", "abside.report")):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
             assert not {name.split(".")[0] for name in names} & heavy, f"{module} imports {names}"
+
+
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+NAMED = {"ground": GROUND, "agent ground": AGENT_GROUND, "nothing": frozenset[str]()}
+
+
+def rooms_of(cell: str) -> Iterator[str]:
+    """Yield the rooms in a cell of the map: `a.{b,c}` is two of them, words without backticks name a set."""
+    for word in re.findall(r"`[^`]+`|\w[\w ]*", cell):
+        if word.startswith("`"):
+            head, braces, inner = word.strip("`").partition("{")
+            names, _, tail = inner.partition("}")
+            yield from (f"{head}{one}{tail}" for one in names.split(",")) if braces else (head,)
+        else:
+            yield from NAMED[word]
+
+
+def test_the_map_lists_each_room_once_with_what_it_may_import() -> None:
+    table = PAGE[PAGE.index("| room | for | may import |") : PAGE.index("## Where do I change")]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:] if line]
+    listed = [(room, frozenset(rooms_of(may_import))) for names, _, may_import in rows for room in rooms_of(names)]
+    shown = dict(listed)
+    assert len(listed) == len(shown), "a room is in two rows"
+    assert shown.keys() == DOORS.keys()
+    wrong = {room: (shown[room] - doors, doors - shown[room]) for room, doors in DOORS.items() if shown[room] != doors}
+    assert not wrong, "by room: what is only on the page, what is only in DOORS"
+
+
+def test_the_map_explains_its_two_sets_of_rooms() -> None:
+    found = re.search(r"^\*Ground\* is (`[^`]+`)", PAGE, re.MULTILINE)
+    assert found
+    assert set(rooms_of(found[1])) == GROUND
+    assert (GROUND - {"abside.event"}) | {"abside.assignment"} == AGENT_GROUND

@@ -15,12 +15,20 @@ from typing import Any
 
 import pytest
 
-from abside.cli import ROOMS
+from abside.cli import COMMANDS
 from abside.environ import Setting, settings_of
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 SETTINGS = ROOT / "docs" / "settings.md"
+HOW_THEY_ARE_READ = """\
+Every option is also an environment variable. Sizes take B, KiB, MiB, GiB (or Ki, Mi, Gi); times are seconds, or
+`250ms`, `5s`, `2m`, `1h`. Words, units and switches are read in any case of letters, blanks at the ends of a
+variable do not count, `warn` is `warning`, and on, true, yes, 1 are one switch. A variable that is empty is not
+given. Of several values, blanks stand between them, or commas where they are ids or names of ConfigMaps. What is
+wrong ends the command with code 2 and names the variable, its value and what would be right; a variable `ABSIDE_…`
+that is no setting is a warning, unless Kubernetes made it for a Service.
+"""
 
 
 def settings_page() -> str:
@@ -28,10 +36,10 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Every option is also an environment variable. Sizes take B, KiB, MiB, GiB; times are seconds.",
+        *HOW_THEY_ARE_READ.splitlines(),
         "",
     ]
-    for name, room in ROOMS.items():
+    for name, room in COMMANDS.items():
         module, _, record = room.settings.partition(":")
         lines += [
             f"## abside {name}",
@@ -130,7 +138,7 @@ def test_the_readmes_first_steps_do_what_it_says(up: tuple[str, str, Path]) -> N
 
 
 def test_every_command_stands_in_the_readme() -> None:
-    assert [name for name in ROOMS if f"`abside {name}" not in README] == []
+    assert [name for name in COMMANDS if f"`abside {name}" not in README] == []
 
 
 def run(command: str, folder: Path) -> str:

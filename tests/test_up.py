@@ -59,7 +59,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Up]]:
         command = [sys.executable, "-m", "abside", "up", "--dir", str(tmp_path / "home"), "--listen", listen]
         command += ["--admin", admin, "--collect", collect, *arguments]
         with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
-            up = Up(subprocess.Popen(command, cwd=tmp_path, stdout=out, stderr=err), folder, listen, collect)
+            process = subprocess.Popen(command, cwd=tmp_path, stdout=out, stderr=err, preexec_fn=hear_hangups)  # noqa: PLW1509 no thread runs here
+            up = Up(process, folder, listen, collect)
         running.append(up)
         if wait:
             until(lambda: "Ctrl-C stops it" in up.said, up)
@@ -70,6 +71,11 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Up]]:
         if up.process.poll() is None:
             up.process.terminate()
             up.ended()
+
+
+def hear_hangups() -> None:
+    """Undo what a child inherits from nohup: signals that its parent ignores."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def free_addresses(count: int) -> list[str]:

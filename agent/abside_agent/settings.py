@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import MISSING, dataclass
 
-from abside.environ import integer, one_of, seconds, setting, size
+from abside.environ import integer, listed, log_level, seconds, setting, size
 from abside.snapshot import BASIS_POINTS
 
 
@@ -27,6 +27,9 @@ def object_name(value: str) -> str:
     if len(value) > 253 or not re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", value):
         raise ValueError(f"{value!r} is not a ConfigMap's name: lower-case letters, digits, '-' and '.', at most 253")
     return value
+
+
+object_name.separator = ","  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class AgentSettings:
     compile_cpu_seconds: int = setting("20", "CPU time a compilation may use", integer)
     # The agent's container has a limit of 256 MiB; over it the kernel would end parent and child alike.
     compile_memory: int = setting("192MiB", "address space a compilation may use", size)
-    log_level: str = setting("info", "least severe log line written", one_of("debug", "info", "warning", "error"))
+    log_level: str = setting("info", "least severe log line written", log_level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,10 @@ class ExplainSettings:
     placement: str = setting(MISSING, "the placement asked at")
     user_id: str | None = setting(None, "the shopper's user id")
     session_id: str | None = setting(None, "the shopper's session id")
-    attribute: tuple[str, ...] = setting((), "name=value, for each attribute the rec service sends", many=True)
+    attribute: tuple[str, ...] = setting(
+        (), "name=value or name:=JSON, for each attribute the rec service sends", many=True
+    )
+    shared_ids: tuple[str, ...] = setting((), "the sidecar's own --shared-ids, if it has some", listed, many=True)
     paused: tuple[str, ...] = setting((), "directory whose keys are paused experiments", many=True)
     at: int | None = setting(None, "the instant to explain; now if not given", instant)
     json: bool = setting(False, "print what POST /v1/explain answers", flag=True)
@@ -101,7 +107,7 @@ class SimulateSettings:
     units: int | None = setting(None, "how many made-up units; 100000 if not given", integer)
     ids: str | None = setting(None, "file of ids, one a line, or - for stdin")
     attribute: tuple[str, ...] = setting(
-        (), "name=value of every unit; with none, eligibility is taken as given", many=True
+        (), "name=value or name:=JSON of every unit; with none, eligibility is taken as given", many=True
     )
     paused: tuple[str, ...] = setting((), "directory whose keys are paused experiments", many=True)
     at: int | None = setting(None, "the instant to simulate; now if not given", instant)
@@ -129,11 +135,15 @@ class AdmissionSettings:
     # Old and new object, each up to 1 MiB of data, twice where the client's last-applied annotation holds it too; JSON
     # escapes add some.
     max_review_bytes: int = setting("8MiB", "largest AdmissionReview", size)
-    max_connections: int = setting("256", "most open connections: a descriptor and about 50 KB each", integer)
+    max_connections: int = setting(
+        "256",
+        "connections kept (beyond it the one idle longest gives way) and requests at once: 50 KB each, 300 by TLS",
+        integer,
+    )
     header_seconds: float = setting("5", "how long a connection's first headers may take", seconds)
     body_seconds: float = setting("5", "how long a body may take", seconds)
     keepalive_seconds: float = setting("75", "how long an idle connection is kept", seconds)
-    log_level: str = setting("info", "least severe log line written", one_of("debug", "info", "warning", "error"))
+    log_level: str = setting("info", "least severe log line written", log_level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +185,8 @@ class ShipSettings:
 
 def share(value: str) -> int:
     """Read `20%` or `2.5%` as basis points. Raises ValueError."""
-    from abside_agent.forms import percent  # noqa: PLC0415 as above
-    from abside_agent.tree import NOWHERE, Scalar  # noqa: PLC0415
+    from abside_agent.document.forms import percent  # noqa: PLC0415 as above
+    from abside_agent.document.tree import NOWHERE, Scalar  # noqa: PLC0415
 
     return percent(Scalar(value, value, NOWHERE))
 

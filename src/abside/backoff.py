@@ -1,4 +1,4 @@
-"""How long to wait before trying again: full jitter, so that a fleet does not come back in step.
+"""The wait before a retry: full jitter, so that a fleet does not come back in step.
 
 Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015 ("full jitter").
 """
@@ -22,7 +22,7 @@ class Backoff:
     attempt: int = 0
 
     def next_seconds(self) -> float:
-        """Give the next wait and count the attempt."""
+        """Return the next wait and count the attempt."""
         ceiling = min(self.longest_seconds, self.first_seconds * 2.0 ** min(self.attempt, 32))
         self.attempt += 1
         return self.chance.uniform(0.0, ceiling)

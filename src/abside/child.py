@@ -1,4 +1,4 @@
-"""One of the processes that `abside up` runs: started, tended, restarted after a death, never left behind."""
+"""One of the processes that `abside up` runs: started, watched, restarted after a death, never left behind."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 log = Log("abside.up")
 LOOK_SECONDS = 0.1
 STOP_SECONDS = 30.0  # the sidecar's own drain bound is 25 s
-QUICK_SECONDS = 10.0  # who dies younger than this could not start, rather than met an accident
-QUICK_DEATHS = 5  # in a row; with their waits about 5 s: a person is looking on
+QUICK_SECONDS = 10.0  # a process that dies younger than this could not start
+QUICK_DEATHS = 5  # in a row; with their waits about 5 s: a person is watching
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 FAILED, USAGE = 1, 2  # exit codes
 
 
 class CannotRun(Exception):  # noqa: N818 read as a sentence where it is caught
-    """What keeps the three from running here, in sentences for a person, and the exit code."""
+    """Why the three cannot run here, in sentences for a person, and the exit code."""
 
     def __init__(self, code: int, *sentences: str) -> None:
         super().__init__(code, *sentences)
@@ -41,7 +41,7 @@ class CannotRun(Exception):  # noqa: N818 read as a sentence where it is caught
 
 @dataclass(slots=True)
 class Child:
-    """One of the three: what follows `abside` on its command line, where it says that it runs, and how it fares."""
+    """One of the three: its arguments after `abside`, the URL that shows that it runs, and its state."""
 
     name: str
     arguments: tuple[str, ...]
@@ -53,7 +53,7 @@ class Child:
     backoff: Backoff = field(default_factory=lambda: Backoff(first_seconds=0.5, longest_seconds=5.0))
 
     def tend(self, now: float) -> None:
-        """Start it when it is due; note, say and answer its death. Raises CannotRun after too many quick ones."""
+        """Start it when it is due; log its death and plan a restart. Raises CannotRun after too many quick deaths."""
         if self.process is None:
             if now >= self.due:
                 self.process, self.started = _start(self.arguments), now
@@ -74,20 +74,20 @@ class Child:
             raise CannotRun(
                 FAILED,
                 f"{self.name} died {QUICK_DEATHS} times (last with code {code}), each time within {QUICK_SECONDS:g} s"
-                " of its start: giving up. Its own lines above say why; what it had accepted is kept. To see it alone:"
+                " of its start: giving up. Its own lines above show why; what it had accepted is kept. To see it alone:"
                 f" abside {' '.join(self.arguments)}",
             )
         self.due = now + self.backoff.next_seconds()
 
-    def stop(self, told: list[int]) -> int:
-        """Ask, wait, and only then, or after a second Ctrl-C, insist. Give the exit code, 0 when it does not run."""
+    def stop(self, signals: list[int]) -> int:
+        """Send SIGTERM; SIGKILL after STOP_SECONDS or a second Ctrl-C. Return the exit code; 0 when it does not run."""
         process = self.process
         if process is None:
             return 0
         until = time.monotonic() + STOP_SECONDS
         process.terminate()
         while process.poll() is None:
-            if time.monotonic() > until or told.count(signal.SIGINT) > 1:
+            if time.monotonic() > until or signals.count(signal.SIGINT) > 1:
                 process.kill()
                 return process.wait()
             with suppress(subprocess.TimeoutExpired):
@@ -96,7 +96,7 @@ class Child:
 
 
 def _start(arguments: tuple[str, ...]) -> subprocess.Popen[bytes]:
-    # A session of its own: Ctrl-C reaches this process alone, and the three are stopped in their order.
+    # A session of its own: Ctrl-C reaches this process only, which stops the three in their order.
     return subprocess.Popen(  # noqa: S603 our own command
         [sys.executable, "-m", "abside", *arguments],
         start_new_session=True,
@@ -107,9 +107,9 @@ def _start(arguments: tuple[str, ...]) -> subprocess.Popen[bytes]:
 
 
 def _die_with_parent(parent: int) -> Callable[[], None]:
-    """Give what a child runs before its own program: after kill -9 of its parent the kernel ends it too.
+    """Return what a child runs before its own program, so that the kernel ends it too after kill -9 of its parent.
 
-    SIGKILL, as nobody is left to stop the three in their order: what was accepted lies in the spool, and the
+    It is SIGKILL, as no process is left to stop the three in their order: accepted events are in the spool, and the
     addresses are free at once.
     """
     prctl = ctypes.CDLL(None).prctl

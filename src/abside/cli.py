@@ -1,7 +1,8 @@
-"""The one command, `abside`: options are read off each room's settings; a room is imported when its command runs."""
+"""The one command, `abside`: options come from each room's settings; a room is imported when its command runs."""
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from importlib import import_module
@@ -10,104 +11,119 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from abside import __version__
-from abside.environ import Setting, settings_of
+from abside.environ import Setting, settings_of, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """Where a subcommand lives: `settings` is `module:Record`, `main` is `module:function`, from it to an exit code."""
+class Command:
+    """A subcommand: `settings` is `module:Record`; `main` is `module:function`, from it to an exit code."""
 
     summary: str
     settings: str
     main: str
-    extra: str = ""  # the extra that brings what the room imports
+    extra: str = ""  # the extra that installs what the room imports
 
 
-ROOMS = {
-    "up": Room(
+COMMANDS = {
+    "up": Command(
         "Run agent, sidecar and collector on this machine, in the foreground.", "abside.up:UpSettings", "abside.up:main"
     ),
-    "sidecar": Room(
-        "Answer decisions on localhost, take events, ship them.",
+    "sidecar": Command(
+        "Answer decisions on localhost, accept events and ship them.",
         "abside.sidecar.settings:SidecarSettings",
         "abside.sidecar.app:main",
     ),
-    "agent": Room(
+    "agent": Command(
         "Watch the documents and publish the snapshot.",
         "abside_agent.settings:AgentSettings",
-        "abside_agent.loop:main",
+        "abside_agent.run.loop:main",
         extra="agent",
     ),
-    "collector": Room(
-        "Take batches and write Parquet.",
+    "collector": Command(
+        "Receive batches and write Parquet.",
         "abside.collector.settings:CollectorSettings",
         "abside.collector.app:main",
         extra="collector",
     ),
-    "check": Room(
-        "Say every problem of the documents, with file, line and remedy.",
+    "check": Command(
+        "Report every problem of the documents, with file, line and remedy.",
         "abside_agent.settings:CheckSettings",
-        "abside_agent.check_command:main",
+        "abside_agent.commands.check:main",
         extra="agent",
     ),
-    "diff": Room(
-        "Say what a change of the documents does to shoppers, and what of it is forbidden.",
+    "diff": Command(
+        "Report what a change of the documents does to shoppers, and which changes are forbidden.",
         "abside_agent.settings:DiffSettings",
-        "abside_agent.diff_command:main",
+        "abside_agent.commands.diff:main",
         extra="agent",
     ),
-    "explain": Room(
-        "Say what one shopper gets at a placement and why, step by step; no server needed.",
+    "explain": Command(
+        "Explain what one shopper gets at a placement and why, step by step; no server needed.",
         "abside_agent.settings:ExplainSettings",
-        "abside_agent.explain_command:main",
+        "abside_agent.commands.explain:main",
         extra="agent",
     ),
-    "simulate": Room(
-        "Send many units through the documents: shares against weights, overlap, layers.",
+    "simulate": Command(
+        "Assign many synthetic units: shares against weights, overlap, layers.",
         "abside_agent.settings:SimulateSettings",
-        "abside_agent.simulate_command:main",
+        "abside_agent.commands.simulate:main",
         extra="agent",
     ),
-    "admission": Room(
+    "admission": Command(
         "Check the documents' ConfigMap at `kubectl apply`: a validating webhook.",
         "abside_agent.settings:AdmissionSettings",
         "abside_agent.admission.app:main",
         extra="agent",
     ),
-    "schema": Room(
+    "schema": Command(
         "Print the JSON Schema of the documents, for editors.",
         "abside_agent.settings:SchemaSettings",
-        "abside_agent.schema_command:main",
+        "abside_agent.commands.schema:main",
         extra="agent",
     ),
-    "new": Room(
+    "new": Command(
         "Print a commented experiment to fill in.",
         "abside_agent.settings:NewSettings",
-        "abside_agent.new_command:main",
+        "abside_agent.commands.new:main",
         extra="agent",
     ),
-    "set": Room(
+    "set": Command(
         "Change fields of one experiment in its file, and nothing else.",
         "abside_agent.settings:SetSettings",
-        "abside_agent.set_command:main",
+        "abside_agent.commands.set:main",
         extra="edit",
     ),
-    "ship": Room(
-        "Make a variant's parameters its placements' own, and end the experiment.",
+    "ship": Command(
+        "Copy a variant's parameters into its placements and end the experiment.",
         "abside_agent.settings:ShipSettings",
-        "abside_agent.ship_command:main",
+        "abside_agent.commands.ship:main",
         extra="edit",
     ),
-    "plan": Room(
-        "Say how many units and days it takes to see a lift.",
+    "plan": Command(
+        "Compute how many units and days an experiment needs to detect a lift.",
         "abside_agent.settings:PlanSettings",
-        "abside_agent.plan_command:main",
+        "abside_agent.commands.plan:main",
         extra="report",
     ),
-    "report": Room(
+    "spool ls": Command(
+        "List a sidecar's spool: what waits, and what is in dead/ and why.",
+        "abside.byhand.settings:ListSettings",
+        "abside.byhand.listing:main",
+    ),
+    "spool cat": Command(
+        "Print events of a spool as JSON lines; damaged parts are reported on stderr.",
+        "abside.byhand.settings:PrintSettings",
+        "abside.byhand.printing:main",
+    ),
+    "spool retry": Command(
+        "Move files of dead/ back into the queue; a sidecar may run meanwhile.",
+        "abside.byhand.settings:RetrySettings",
+        "abside.byhand.returning:main",
+    ),
+    "report": Command(
         "Print the figures of the experiments in a collector's store.",
         "abside.report.settings:ReportSettings",
         "abside.report.command:main",
@@ -116,25 +132,32 @@ ROOMS = {
 }
 
 
-class Rooms(click.Group):
-    """A group that knows its subcommands' names and imports one only when it is asked for."""
+GROUPS = {"spool": "Inspect and repair the spool of a sidecar."}
+
+
+class Commands(click.Group):
+    """A group that contains the names of its subcommands and imports one only when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 click's signature
-        """List the subcommands, in reading order."""
-        return list(ROOMS)
+        """Return the names of the subcommands, in reading order."""
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 click's signature
-        """Build one subcommand from its room's settings."""
-        room = ROOMS.get(cmd_name)
-        return _command(cmd_name, room) if room else None
+        """Return one subcommand, built from its room's settings, or the group whose name its subcommands begin with."""
+        room = COMMANDS.get(cmd_name)
+        if room is not None:
+            return _command(cmd_name, room)
+        below = {name.partition(" ")[2]: one for name, one in COMMANDS.items() if name.startswith(f"{cmd_name} ")}
+        commands = [_command(name, one) for name, one in below.items()]
+        return click.Group(cmd_name, commands=commands, help=GROUPS[cmd_name]) if commands else None
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 click's
         """Write the list of subcommands without importing any room."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, room.summary) for name, room in ROOMS.items()])
+            formatter.write_dl([(name, room.summary) for name, room in COMMANDS.items()])
 
 
-@click.command(cls=Rooms, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, package_name="abside")
 def main() -> None:
     """abside: experiments beside a recommendation service.
@@ -143,17 +166,24 @@ def main() -> None:
     """
 
 
-def _command(name: str, room: Room) -> click.Command:
+def _command(name: str, room: Command) -> click.Command:
     record = _load(room.settings, room)
 
     def run(**values: Any) -> None:
+        for warning in unknown(os.environ, settings_of(record), _variables):  # noqa: TID251 this is a root
+            click.echo(f"abside {name}: {warning}", err=True)
         sys.exit(_load(room.main, room)(record(**values)))
 
     params = [_param(setting) for setting in settings_of(record)]
     return click.Command(name, callback=run, params=params, help=room.summary)
 
 
-def _load(place: str, room: Room) -> Any:
+def _variables() -> set[str]:
+    """Return the variables of every command; settings can be read even where the command's extra is not installed."""
+    return {one.variable for room in COMMANDS.values() for one in settings_of(_load(room.settings, room))}
+
+
+def _load(place: str, room: Command) -> Any:
     module, _, name = place.partition(":")
     try:
         return getattr(import_module(module), name)
@@ -171,12 +201,12 @@ def _param(setting: Setting) -> click.Parameter:
     if setting.words:
         return click.Argument([setting.name], type=kind, nargs=-1 if setting.many else 1, required=setting.required)
     if setting.flag:
-        return click.Option(
+        return _Option(
             [setting.option], is_flag=True, default=setting.default, help=setting.help, envvar=setting.variable
         )
     # A required option must have no default at all: to click 8.3 and later an explicit None is one.
     default = {} if setting.required else {"default": setting.default}
-    return click.Option(
+    return _Option(
         [setting.option, setting.name],
         type=kind,
         required=setting.required,
@@ -188,6 +218,22 @@ def _param(setting: Setting) -> click.Parameter:
     )
 
 
+class _Option(click.Option):
+    """An option that ignores blanks around its variable's value; an error names the variable a value came from."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """Return the variable's text; None for an empty or blank one."""
+        value = super().resolve_envvar_value(ctx)
+        return None if value is None else value.strip() or None
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        """Return the place that the value came from."""
+        source = None if ctx is None else ctx.get_parameter_source(self.name or "")
+        if source is click.core.ParameterSource.ENVIRONMENT:
+            return f"{self.envvar} (option {self.opts[0]})"
+        return super().get_error_hint(ctx)
+
+
 class _Kind(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click
     """A click type around one of environ's readers."""
 
@@ -195,9 +241,15 @@ class _Kind(click.ParamType):  # type: ignore[type-arg]  # generic only in the n
         self.read = read
         allowed = getattr(read, "allowed", None)
         self.name = "|".join(allowed) if allowed else read.__name__
+        self.separator: str | None = getattr(read, "separator", None)
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """Split a variable of several values: at blanks, or at commas where values contain none."""
+        separator = self.separator if self.separator is not None and self.separator in rv else None
+        return [one.strip() for one in rv.split(separator) if one.strip()]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read one value; a ValueError's sentence is what the person sees."""
+        """Return one value as read; the message of a ValueError is shown to the person."""
         if not isinstance(value, str):
             return value
         try:

@@ -1,100 +1,116 @@
-"""Settings: each stands once, as a field of its room's frozen settings record, with kind, default, help and bounds.
+"""Settings: each is defined once, as a field of its room's frozen settings record, with type, default, help and bounds.
 
     class SidecarSettings:
         poll_seconds: float = setting(0.25, "how often the snapshot file is looked at", unit=SECONDS)
 
-The command line option (`--poll-seconds`), the environment variable (`ABSIDE_POLL_SECONDS`) and the README's table
-are all read off that field. The clock and the limit on descriptors stand here too: a process takes them from outside.
+The command line option (`--poll-seconds`), the environment variable (`ABSIDE_POLL_SECONDS`) and the table in
+docs/settings.md come from that field. The clock is here too: it is the other thing a process takes from outside.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-import resource
-import sys
 import time
-from contextlib import suppress
 from dataclasses import MISSING, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 PREFIX = "ABSIDE_"
 _META = "abside.setting"
 
 
 def now_us() -> int:
-    """Give the wall clock in µs UTC."""
+    """Return the wall clock in µs UTC."""
     return time.time_ns() // 1000
 
 
-def raise_descriptor_limit() -> int:
-    """Raise this process's soft limit on open descriptors to its hard one, where that is allowed; give the limit.
-
-    Soft limits are low for the sake of select(), which nothing here uses; a descriptor short costs a disk operation.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):  # a sandbox may forbid it: the soft one then counts
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        soft = hard
-    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
-
-
-RESERVED_DESCRIPTORS = 256  # files, locks, the upstream, name look-ups, 64 of the admin door, and a burst of accepts
-
-
-def connections_within(limit: int, wanted: int) -> int:
-    """Give how many connections may be open, so that a limit on descriptors leaves enough for everything else."""
-    return max(1, min(wanted, limit - min(RESERVED_DESCRIPTORS, limit // 2)))
-
-
 def text(value: str) -> str:
-    """Take the value as written."""
+    """Return the value as written."""
     return value
 
 
+def listed(value: str) -> str:
+    """Return one of several values as written. An environment variable separates them by commas or blanks."""
+    return value
+
+
+listed.separator = ","  # type: ignore[attr-defined]
+
+
+def host_name(value: str) -> str:
+    """Return the name of a host, for example `shop.example`, without scheme and port. Raises ValueError."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?", value):
+        raise ValueError(f"{value!r} is not the name of a host: write it without scheme and port, as in shop.example")
+    return value.lower().rstrip(".")
+
+
+host_name.separator = ","  # type: ignore[attr-defined]
+
+
 def integer(value: str) -> int:
-    """Read a whole number ≥ 0. Raises ValueError."""
-    if not re.fullmatch(r"\d{1,12}", value):
+    """Return a whole number ≥ 0; blanks at the ends are ignored. Raises ValueError."""
+    if not re.fullmatch(r"[0-9]{1,12}", value.strip()):
         raise ValueError(f"{value!r} is not a whole number, for example 4000")
     return int(value)
 
 
+SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
 def seconds(value: str) -> float:
-    """Read seconds ≥ 0, for example `0.25`. Raises ValueError."""
-    if not re.fullmatch(r"\d{1,9}(\.\d{1,6})?", value):
-        raise ValueError(f"{value!r} is not a number of seconds, for example 0.25 or 30")
-    return float(value)
+    """Return seconds ≥ 0, for example `0.25`, or with a unit, `250ms`, `5s`, `2m`, `1h`. Raises ValueError."""
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(ms|s|m|min|h|)", value.strip().lower())
+    if not match:
+        raise ValueError(f"{value!r} is not a number of seconds, for example 0.25 or 30, or 250ms, 5s, 2m")
+    return float(match[1]) * SECONDS[match[2]]
 
 
-SIZES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+SIZES = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
 def size(value: str) -> int:
-    """Read a size in bytes with a binary unit, for example `256MiB`. Raises ValueError."""
-    match = re.fullmatch(r"(\d{1,9})\s*(B|KiB|MiB|GiB)", value)
+    """Return a size in bytes, read with a binary unit: `256MiB` or, as Kubernetes writes it, `256Mi`.
+
+    Raises ValueError, also for `MB`, which is 10^6 to some and 2^20 to others.
+    """
+    match = re.fullmatch(r"([0-9]{1,9})\s*(b|[kmg]ib?)", value.strip().lower())
     if not match:
         raise ValueError(f"{value!r} is not a size: write a number and B, KiB, MiB or GiB, for example 256MiB")
     return int(match[1]) * SIZES[match[2]]
 
 
-def one_of(*allowed: str) -> Callable[[str], str]:
-    """Give a reader that takes one of a few words. The reader raises ValueError."""
+def one_of(*allowed: str, also: Mapping[str, str] | None = None) -> Callable[[str], str]:
+    """Return a reader of one of a few words, in upper or lower case; it returns the word as it is written here.
+
+    `also` maps other words to these. The reader raises ValueError.
+    """
+    known = {**{word.lower(): word for word in allowed}, **(also or {})}
 
     def choice(value: str) -> str:
-        if value not in allowed:
+        word = known.get(value.strip().lower())
+        if word is None:
             raise ValueError(f"{value!r} is not one of {', '.join(allowed)}")
-        return value
+        return word
 
     choice.allowed = allowed  # type: ignore[attr-defined]
     return choice
 
 
+LEVELS = {"warn": "warning", "err": "error", "information": "info", "trace": "debug", "critical": "error"}
+SWITCHES = {
+    **dict.fromkeys(("true", "yes", "1", "enabled"), "on"),
+    **dict.fromkeys(("false", "no", "0", "disabled"), "off"),
+}
+log_level = one_of("debug", "info", "warning", "error", also=LEVELS)
+switch = one_of("on", "off", also=SWITCHES)
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting as people meet it. `many`: given several times; `words`: a positional argument, not an option."""
+    """One setting as people see it. `many`: it may be repeated; `words`: a positional argument, not an option."""
 
     name: str
     read: Callable[[str], Any]
@@ -116,20 +132,20 @@ class Setting:
 
     @property
     def required(self) -> bool:
-        """Whether it must be given."""
+        """Whether it has no default."""
         return self.default is MISSING
 
 
 def setting(
     default: Any,
-    help: str,  # noqa: A002 the word people know it by
+    help: str,  # noqa: A002 the usual word
     read: Callable[[str], Any] = text,
     *,
     many: bool = False,
     words: bool = False,
     flag: bool = False,
 ) -> Any:
-    """Declare a setting as a dataclass field. `default` is what a person would type (`"256MiB"`), None, or MISSING."""
+    """Return a dataclass field that declares a setting. `default` is as typed (`"256MiB"`), None or MISSING."""
     value: Any
     if default is MISSING or default is None:
         value = default
@@ -142,5 +158,27 @@ def setting(
 
 
 def settings_of(record: type[Any]) -> list[Setting]:
-    """List the settings of a settings record, in its own order."""
+    """Return the settings of a settings record, in its own order."""
     return [Setting(field.name, *field.metadata[_META]) for field in dataclasses.fields(record)]
+
+
+# The variables that Kubernetes adds to every pod for a Service called abside or abside-…: none is a setting.
+_INJECTED = re.compile(r"ABSIDE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)?)")
+
+
+def unknown(variables: Iterable[str], known: Iterable[Setting], every: Callable[[], set[str]]) -> Iterator[str]:
+    """Yield a warning for each variable with our prefix that is no setting; `every` returns those of all commands."""
+    own = {one.variable for one in known}
+    ours = [name for name in variables if name.startswith(PREFIX) and not _INJECTED.fullmatch(name)]
+    odd = sorted(set(ours) - own)
+    if not odd:
+        return
+    from difflib import get_close_matches  # noqa: PLC0415 only a mistake pays for the import
+
+    others = every()
+    words = [variable.removeprefix(PREFIX) for variable in sorted(others | own)]
+    for name in odd:
+        if name not in others:
+            close = get_close_matches(name.removeprefix(PREFIX), words, 1)
+            hint = f"; did you mean {PREFIX}{close[0]}?" if close else ""
+            yield f"warning: the environment variable {name} is no setting and is ignored{hint}"

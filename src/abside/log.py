@@ -17,23 +17,23 @@ class Log:
         self._logger = logging.getLogger(name)
 
     def debug(self, event: str, **fields: Any) -> None:
-        """Say what only a developer wants."""
+        """Log what only a developer needs."""
         self._logger.debug(_line(event, fields))
 
     def info(self, event: str, **fields: Any) -> None:
-        """Say what happened."""
+        """Log what happened."""
         self._logger.info(_line(event, fields))
 
     def warning(self, event: str, **fields: Any) -> None:
-        """Say what is degraded and still works."""
+        """Log what is degraded but still works."""
         self._logger.warning(_line(event, fields))
 
     def error(self, event: str, **fields: Any) -> None:
-        """Say what does not work."""
+        """Log what does not work."""
         self._logger.error(_line(event, fields))
 
     def crash(self, event: str, error: BaseException, **fields: Any) -> None:
-        """Say what broke, with its traceback: for bugs, never for input."""
+        """Log a bug with its traceback; never used for bad input."""
         self._logger.error(_line(event, fields), exc_info=error)
 
 
@@ -59,7 +59,7 @@ def _value(value: Any) -> str:
 
 
 def _json(value: Any) -> str:
-    """Give JSON; of what JSON cannot hold (a file name that is not UTF-8, say) Python's own ASCII form."""
+    """Return JSON; for what JSON cannot carry, such as a file name that is not UTF-8, Python's ASCII form."""
     try:
         return orjson.dumps(value, default=str).decode()
     except TypeError:

@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Literal
+import signal
+from typing import TYPE_CHECKING, Any, Literal
 
 from abside.backoff import Backoff
 from abside.log import Log
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
 OnDeath = Literal["fatal", "restart"]
 log = Log("abside.supervise")
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def stop_on_signal(stopping: asyncio.Event | None = None) -> asyncio.Event:
+    """Return the event that SIGTERM and SIGINT set, in the running loop: `stopping`, or a new one.
+
+    A process calls this before it starts, waits for the event, and then drains. Later signals do not cut the drain.
+    """
+    stopping = stopping or asyncio.Event()
+    for number in STOP_SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    return stopping
+
+
+def start_once(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Start a task that belongs to one connection; it is not restarted, and an exception of it is logged as a bug."""
+    task = asyncio.get_running_loop().create_task(work, name=name)
+    task.add_done_callback(_log_death)
+    return task
 
 
 class Supervisor:
     """Starts, watches and stops the background tasks of one process.
 
-    A task that ends with an exception is restarted with backoff (`restart`), and stands in `degraded` by name until
-    it has run through `healthy_seconds`, or ends the process (`fatal`: `on_fatal` is called once with its name).
+    A task that ends with an exception is restarted with backoff (`restart`) and is listed in `degraded` until it has
+    run for `healthy_seconds`; or it ends the process (`fatal`: `on_fatal` is called once with its name).
     """
 
     def __init__(self, on_fatal: Callable[[str], None], *, healthy_seconds: float = 30.0) -> None:
@@ -51,7 +71,7 @@ class Supervisor:
             recovery = loop.call_later(self._healthy_seconds, self.degraded.pop, name, None)
             try:
                 await work()
-            except Exception as exc:  # noqa: BLE001 the one place where the death of a task is decided on
+            except Exception as exc:  # noqa: BLE001 the one place that decides what the death of a task means
                 self.deaths[name] = self.deaths.get(name, 0) + 1
                 self.degraded[name] = f"{type(exc).__name__}: {exc}"
                 log.crash("task_died", exc, task=name, then=on_death)
@@ -66,3 +86,9 @@ class Supervisor:
             if loop.time() - started >= self._healthy_seconds:
                 backoff.reset()
             await asyncio.sleep(backoff.next_seconds())
+
+
+def _log_death(task: asyncio.Task[None]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        log.crash("task_died", error, task=task.get_name(), then="ended")

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 log = Log("abside.up")
-ANSWER_SECONDS = 30.0  # a process that does not answer by then will not: each starts within 2 s
+ANSWER_SECONDS = 30.0  # a process that does not answer by then never will: each starts within 2 s
 
 
 def address(value: str) -> str:
-    """Take `host:port` (`[::1]:7600` too) as written. Raises ValueError."""
+    """Return `host:port` (`[::1]:7600` too) as written. Raises ValueError."""
     host, _, port = value.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) <= 65_535:
         raise ValueError(f"{value!r} is not an address: write host:port, for example 127.0.0.1:7600")
@@ -38,49 +38,49 @@ def address(value: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class UpSettings:
-    """Where the three meet on this machine."""
+    """The files and addresses of the three on this machine."""
 
-    config: Path | None = setting(None, "directory of documents; default DIR/config, started with a sample", Path)
-    dir: Path = setting(".abside", "where snapshot, spool, store and pauses live", Path)
-    listen: str = setting("127.0.0.1:7600", "where the sidecar answers decisions", address)
-    admin: str = setting("127.0.0.1:7601", "where the sidecar answers health and metrics", address)
-    collect: str = setting("127.0.0.1:7700", "where the collector takes batches", address)
+    config: Path | None = setting(None, "directory of documents; default DIR/config, which starts with a sample", Path)
+    dir: Path = setting(".abside", "directory of snapshot, spool, store and pauses", Path)
+    listen: str = setting("127.0.0.1:7600", "address where the sidecar answers decisions", address)
+    admin: str = setting("127.0.0.1:7601", "address where the sidecar answers health and metrics", address)
+    collect: str = setting("127.0.0.1:7700", "address where the collector takes batches", address)
 
 
 def main(settings: UpSettings) -> int:
     """Run until SIGINT, SIGTERM or SIGHUP: 0; 1 when it cannot run or go on, 2 for wrong settings."""
     logging.setup("up")
-    told: list[int] = []
+    signals: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, lambda got, _frame: told.append(got))
+            signal.signal(number, lambda got, _frame: signals.append(got))
     try:
         with ExitStack() as owned:
             home, config = _folders(settings, owned)
             _check_addresses(settings)
-            return _run(settings, home, config, told)
+            return _run(settings, home, config, signals)
     except CannotRun as exc:
         print(exc, file=sys.stderr)  # noqa: T201 for the person at the terminal
         return exc.code
 
 
-def _run(settings: UpSettings, home: Path, config: Path, told: list[int]) -> int:
-    """Start the three in their order, say where they are, and tend them until told to stop."""
+def _run(settings: UpSettings, home: Path, config: Path, signals: list[int]) -> int:
+    """Start the three in their order, print where they are, and watch them until a signal."""
     children = _children(settings, home, config)
     codes: dict[str, int] = {}
     try:
         for number, child in enumerate(children, 1):
-            _until_alive(child, children[:number], told)
-        if not told:
-            _say(_welcome(settings, home, config))
-        while not told:
+            _until_alive(child, children[:number], signals)
+        if not signals:
+            _print(_welcome(settings, home, config))
+        while not signals:
             time.sleep(LOOK_SECONDS)
             for child in children:
                 child.tend(time.monotonic())
     finally:
         # The sidecar first: its drain still needs the collector.
         for child in reversed(children):
-            codes[child.name] = child.stop(told)
+            codes[child.name] = child.stop(signals)
         unclean = {name: code for name, code in codes.items() if code != 0}
         log.info("down", **({"unclean": unclean} if unclean else {}))
     return FAILED if unclean else 0
@@ -105,7 +105,7 @@ def _folders(settings: UpSettings, owned: ExitStack) -> tuple[Path, Path]:
 
 @contextmanager
 def _usage(option: str, path: Path) -> Iterator[None]:
-    """Turn what the disk refuses into the option that names it."""
+    """Turn an error of the disk into one that names the option."""
     try:
         yield
     except OSError as exc:
@@ -115,7 +115,7 @@ def _usage(option: str, path: Path) -> Iterator[None]:
 
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    """Own the folder while this process lives; the kernel gives it up even after kill -9. Raises CannotRun."""
+    """Lock the folder while this process lives; the kernel unlocks it even after kill -9. Raises CannotRun."""
     with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -130,7 +130,7 @@ def _lock(path: Path) -> Iterator[None]:
 
 
 def _sample(folder: Path) -> Path:
-    """Give the directory of documents, with a sample to start from where there is none."""
+    """Return the directory of documents; write a sample into one that has none."""
     folder.mkdir(parents=True, exist_ok=True)
     if not any(folder.glob("*.yaml")):
         (folder / "starter.yaml").write_text(files("abside").joinpath("starter.yaml").read_text())
@@ -139,18 +139,18 @@ def _sample(folder: Path) -> Path:
 
 
 def _check_addresses(settings: UpSettings) -> None:
-    """Try all three addresses before anything starts. Raises CannotRun with every one that will not do."""
+    """Try all three addresses before anything starts. Raises CannotRun that names every unusable one."""
     taken, wrong = [], []
-    with ExitStack() as held:
+    with ExitStack() as bound:
         for name in ("listen", "admin", "collect"):
             given = getattr(settings, name)
             host, _, port = given.rpartition(":")
             try:
                 info = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
-                one = held.enter_context(socket.socket(*info[:3]))
+                one = bound.enter_context(socket.socket(*info[:3]))
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 one.bind(info[4])
-                one.listen()  # held, so that two of ours do not share one either
+                one.listen()  # stays bound, so that two of ours cannot share one either
             except (OSError, UnicodeError) as exc:
                 number = getattr(exc, "errno", None)
                 if number == errno.EADDRINUSE:
@@ -166,32 +166,32 @@ def _check_addresses(settings: UpSettings) -> None:
 
 
 def _children(settings: UpSettings, home: Path, config: Path) -> list[Child]:
-    """List the three in the order they start: a sidecar that has no collector yet could find somebody else's."""
+    """Return the three in the order they start: the sidecar last, as before its collector it might find another one."""
     snapshot = str(home / "snapshot" / "abside.snapshot")
     collect, admin = _url(settings.collect), _url(settings.admin)
     collector = ("collector", "--listen", settings.collect, "--store", str(home / "store"))
     agent = ("agent", "--config", str(config), "--paused", str(home / "paused"), "--snapshot", snapshot)
     sidecar = ("sidecar", "--snapshot", snapshot, "--spool", str(home / "spool"), "--upstream", collect)
-    # Nobody routes to this sidecar but the person who just stopped it: nothing to linger for.
+    # No proxy routes to this sidecar, so there is no reason to linger.
     where = ("--listen", settings.listen, "--admin", settings.admin, "--linger-seconds", "0")
     return [
         Child("collector", collector, f"{collect}/livez"),
-        Child("agent", agent, ""),  # it has no address: the sidecar says when it has published
+        Child("agent", agent, ""),  # it has no address: the sidecar's /startupz waits for its snapshot
         Child("sidecar", (*sidecar, *where), f"{admin}/startupz"),
     ]
 
 
 def _url(given: str) -> str:
-    """Give the URL by which this machine reaches an address; one of all interfaces is asked on loopback."""
+    """Return the URL by which this machine reaches an address; for one of all interfaces, that on loopback."""
     host, _, port = given.rpartition(":")
-    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "::": "[::1]"}.get(host, host)  # noqa: S104 not bound, asked
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "::": "[::1]"}.get(host, host)  # noqa: S104 it is not bound here
     return f"http://{host}:{port}"
 
 
-def _until_alive(child: Child, started: list[Child], told: list[int]) -> None:
-    """Start a child and wait until it answers, tending those before it. Raises CannotRun."""
+def _until_alive(child: Child, started: list[Child], signals: list[int]) -> None:
+    """Start a child and wait until it answers; watch those before it meanwhile. Raises CannotRun."""
     until = time.monotonic() + ANSWER_SECONDS
-    while not told:
+    while not signals:
         for one in started:
             one.tend(time.monotonic())
         if child.process is not None and (not child.alive or _answers(child.alive)):
@@ -202,7 +202,7 @@ def _until_alive(child: Child, started: list[Child], told: list[int]) -> None:
 
 
 def _answers(url: str) -> bool:
-    """Ask past any proxy: these are this machine's own."""
+    """Return whether a URL of this machine answers 200; no proxy is used."""
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=1) as answer:
             return bool(answer.status == 200)
@@ -226,6 +226,6 @@ Ctrl-C stops it (about 3 s; up to 25 s where events wait to be shipped)
 """
 
 
-def _say(text: str) -> None:
-    with suppress(OSError):  # a closed pipe is no reason to end an experiment
+def _print(text: str) -> None:
+    with suppress(OSError):  # a closed pipe is no reason to stop
         print(text, flush=True)  # noqa: T201 for the person at the terminal

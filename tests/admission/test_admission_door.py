@@ -132,7 +132,7 @@ def test_the_webhook_reads_no_yaml_itself_and_the_agent_brings_no_http() -> None
     absent = {
         "abside_agent.admission.app": "yaml",
         "abside_agent.admission.inside": "aiohttp",
-        "abside_agent.loop": "aiohttp",
+        "abside_agent.run.loop": "aiohttp",
     }
     for module, library in absent.items():
         code = f"import sys, {module}; sys.exit({library!r} in sys.modules)"

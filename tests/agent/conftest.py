@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from abside.snapshot import Problem, Snapshot, decode, encode
-from abside_agent.check import check
-from abside_agent.settle import Settled, settle
-from abside_agent.sources.reading import File, Lost, Reading
+from abside_agent.document.reading import File, Lost, Reading
+from abside_agent.settle.check import check
+from abside_agent.settle.settle import Settled, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

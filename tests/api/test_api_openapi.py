@@ -5,20 +5,23 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import re
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import schemathesis
 
-from abside import event, serve, sidecar
+from abside import event, sidecar
 from abside.assignment import explain, unit
-from abside.sidecar import request
+from abside.serve import listener as serve
 from abside.sidecar.app import Sidecar
+from abside.sidecar.decide import request
 from abside.sidecar.settings import SidecarSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT: dict[str, Any] = json.loads((ROOT / "docs" / "openapi.json").read_text())
+API_TEXT = (ROOT / "docs" / "api.md").read_text()
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
 NAMES = {
     "impression": "Impression",
@@ -75,13 +78,20 @@ def test_the_bounds_are_those_of_the_code() -> None:
     assert SCHEMAS["Attributes"]["maxProperties"] == rules.max_attributes
     assert SCHEMAS["Id"]["maxLength"] == unit.MAX_UNIT_BYTES
     assert (SCHEMAS["Id"]["minimum"], SCHEMAS["Id"]["maximum"]) == (unit.SMALLEST_INTEGER, unit.LARGEST_INTEGER)
-    absent = {"0", "null", "undefined", "None", "guest", "anonymous"}
-    assert absent == unit.SHARED_IDS
-    assert set(SCHEMAS["UsableId"]["not"]["enum"]) == absent | {0}
+    numbers, texts = SCHEMAS["UsableId"]["not"]["anyOf"]
+    assert numbers == {"enum": [0, -1]}
+    for one in unit.SHARED_IDS:
+        assert all(re.search(texts["pattern"], text) for text in (one, one.upper(), one.title())), one
+    assert texts["pattern"].count("|") == len(unit.SHARED_IDS)
+    assert not re.search(texts["pattern"], "guest-1")
+    listed = re.search(r"Those are, in any case of letters: (.*?);", API_TEXT)
+    assert listed is not None
+    assert {one.casefold() for one in re.findall(r"`(.*?)`", listed[1])} == unit.SHARED_IDS
     assert SCHEMAS["Text"]["maxLength"] == event.MAX_TEXT_BYTES
     assert SCHEMAS["Items"]["maxItems"] == event.MAX_ITEMS
     assert SCHEMAS["Properties"]["maxProperties"] == event.MAX_PROPERTIES
-    assert SCHEMAS["Money"]["exclusiveMaximum"] == event.MAX_VALUE
+    assert SCHEMAS["Money"]["exclusiveMaximum"] == SCHEMAS["Amount"]["exclusiveMaximum"] == event.MAX_VALUE
+    assert (SCHEMAS["Money"]["minimum"], SCHEMAS["Quantity"]["minimum"]) == (0, 1)
     assert SCHEMAS["Count"]["maximum"] == SCHEMAS["Quantity"]["maximum"] == event.MAX_COUNT
     for path in ("/v1/events", "/v1/exposures"):
         body = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
@@ -104,5 +114,5 @@ def test_the_codes_are_those_that_are_raised() -> None:
 
 def test_the_steps_of_an_explanation_are_those_that_are_told() -> None:
     step = SCHEMAS["Step"]["properties"]
-    assert set(step["step"]["enum"]) == set(get_args(explain.Question))
+    assert set(step["step"]["enum"]) == set(get_args(explain.StepName))
     assert set(step["reason"]["enum"]) == {*explain.ANSWERED_BY, None}

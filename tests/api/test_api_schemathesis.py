@@ -83,7 +83,8 @@ def narrowed(document: dict[str, Any], exposure_token: str) -> dict[str, Any]:
     schemas["AssignOne"]["properties"]["placement"]["enum"] = ["pdp", "newsfeed"]
     schemas["AssignMany"]["properties"]["placements"]["items"]["enum"] = ["pdp", "newsfeed"]
     schemas["Time"]["type"] = "null"
-    schemas["Count"] = schemas["Quantity"] = {"enum": [None, 0, 1, 2**31 - 1]}
+    schemas["Count"] = {"enum": [None, 0, 1, 2**31 - 1]}
+    schemas["Quantity"] = {"enum": [None, 1, 2**31 - 1]}
     schemas["Exposure"]["properties"]["exposure_token"] = {"const": exposure_token}
     return document
 

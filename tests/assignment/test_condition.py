@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from abside.assignment.attribute import READERS
 from abside.assignment.condition import (
     MAX_CONDITIONS,
     MAX_VALUES,
-    OPS,
     ConditionError,
     compile_eligibility,
 )
+from abside.assignment.operators import OPERATORS
 from abside.assignment.target import build
 from abside.snapshot import Attribute, digest
 
@@ -114,7 +115,17 @@ AT_LEAF = [
     (leaf("number", "lt", 1 << 20000), ["value"], "OUT_OF_RANGE", "an integer of 20001 bits", "string"),
     (leaf("boolean", "eq", "true"), ["value"], "WRONG_TYPE", '"true"', "without quotes"),
     (leaf("version", "lt", 2.1), ["value"], "NOT_A_VERSION", "2.1", "quotes"),
-    (leaf("version", "lt", "2.x"), ["value"], "NOT_A_VERSION", '"2.x"', "2.14.0"),
+    (leaf("version", "lt", "2.x"), ["value"], "NOT_A_VERSION", '"2.x"', "write one like "),
+    (leaf("number", "eq", 2**53 + 1), ["value"], "OUT_OF_RANGE", str(2**53 + 1), "declare the attribute as a string"),
+    (
+        leaf("number", "eq", str(2**53 + 1)),
+        ["value"],
+        "WRONG_TYPE",
+        f'"{2**53 + 1}"',
+        "declare the attribute as a string",
+    ),
+    (leaf("number", "eq", "9" * 41), ["value"], "WRONG_TYPE", f'"{"9" * 41}"', "declare the attribute"),
+    (leaf("boolean", "eq", "TRUE"), ["value"], "WRONG_TYPE", '"TRUE"', "write true without quotes"),
     (leaf("date", "lt", "2026-12-01"), ["value"], "NOT_A_DATE", '"2026-12-01"', "with a zone"),
     (leaf("date", "lt", 1796083200000), ["value"], "NOT_A_DATE", "1796083200000", "seconds"),
 ]
@@ -221,8 +232,8 @@ PLAIN = st.recursive(
 )  # fmt: skip
 LEAF = st.fixed_dictionaries(
     {
-        "attribute": st.sampled_from(sorted(OPS)),
-        "op": st.sampled_from(sorted({op for ops in OPS.values() for op in ops})),
+        "attribute": st.sampled_from(sorted(READERS)),
+        "op": st.sampled_from(sorted(OPERATORS)),
     },
     optional={"value": PLAIN, "or_missing": st.booleans()},
 )
@@ -230,7 +241,7 @@ LEAF = st.fixed_dictionaries(
 
 @given(st.one_of(PLAIN, st.lists(LEAF, max_size=3)))
 def test_any_plain_tree_is_either_usable_or_has_mistakes_that_can_be_shown(tree: object) -> None:
-    conditions, found = compile_eligibility(tree, {kind: Attribute(kind) for kind in OPS})
+    conditions, found = compile_eligibility(tree, {kind: Attribute(kind) for kind in READERS})
 
     for mistake in found:
         json.dumps([mistake.code, mistake.value, mistake.message]).encode()

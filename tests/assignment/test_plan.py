@@ -9,8 +9,8 @@ from abside.assignment.assign import Evaluator
 from abside.assignment.plan import (
     MAX_MERGED_CONFIGS,
     NO_PLANS,
-    Answer,
-    Assigned,
+    AssignedVariant,
+    PlacementDecision,
     PlacementPlan,
     build_in_slices,
     build_plans,
@@ -58,7 +58,7 @@ def test_without_experiments_everyone_gets_the_placements_own_parameters(
     answer = plan_of(pdp).assign(subject())
     nobody = plan_of(pdp).assign(subject(None, None))
 
-    assert answer == Answer(pdp.parameters, config_id(pdp.parameters), (), ("user", "u1"))
+    assert answer == PlacementDecision(pdp.parameters, config_id(pdp.parameters), (), ("user", "u1"))
     assert nobody == answer._replace(unit=None)
 
 
@@ -74,13 +74,13 @@ def test_an_answer_tells_the_variants_by_experiment_id_and_whom_they_were_given_
         experiment(id="m", force={"u1": "off"}, variants=whole("on", {"model": "v9"})),
     )
 
-    assert plan.assign(subject("u1", "s1")) == Answer(
+    assert plan.assign(subject("u1", "s1")) == PlacementDecision(
         config={"model": "v3", "item_count": 24},
         config_id=config_id({"model": "v3", "item_count": 24}),
         assignments=(
-            Assigned("a", "on", 3, ("user", "u1"), forced=False, traffic_bp=9999),
-            Assigned("m", "off", 1, ("user", "u1"), forced=True, traffic_bp=10_000),
-            Assigned("z", "on", 1, ("session", "s1"), forced=False, traffic_bp=10_000),
+            AssignedVariant("a", "on", 3, ("user", "u1"), forced=False, traffic_bp=9999),
+            AssignedVariant("m", "off", 1, ("user", "u1"), forced=True, traffic_bp=10_000),
+            AssignedVariant("z", "on", 1, ("session", "s1"), forced=False, traffic_bp=10_000),
         ),
         unit=("user", "u1"),
     )

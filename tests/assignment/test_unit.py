@@ -78,9 +78,28 @@ def test_shared_ids_are_a_setting() -> None:
     assert parse_unit_id("guest", frozenset({"kiosk"})) == "guest"
 
 
+@pytest.mark.parametrize("shared", sorted(SHARED_IDS))
+def test_a_shared_id_is_nobody_in_any_case_and_only_to_the_letter(shared: str) -> None:
+    for text in (shared, shared.upper(), shared.title(), shared.swapcase()):
+        assert parse_unit_id(text) is None, text
+        for near in (f" {text}", f"{text} ", f"{text}1", f"x{text}"):
+            assert parse_unit_id(near) == near
+
+
+@pytest.mark.parametrize("blank", [" ", "   ", "\t", "\n", "\u00a0", "\u2003 "])
+def test_blanks_only_are_nobody(blank: str) -> None:
+    assert parse_unit_id(blank) is None
+    assert parse_unit_id(f"{blank}u") == f"{blank}u"
+
+
+def test_what_is_too_long_is_refused_and_never_nobody() -> None:
+    with pytest.raises(UnitError, match="257 bytes"):
+        parse_unit_id(" " * 257)
+
+
 @given(st.text(alphabet="0nulGé\u0301用😀\0 \t|#", max_size=32))
 def test_any_text_is_kept_to_the_letter(text: str) -> None:
-    assert parse_unit_id(text) == (None if not text or text in SHARED_IDS else text)
+    assert parse_unit_id(text) == (None if not text.strip() or text.casefold() in SHARED_IDS else text)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from abside import event
 from abside.assignment.condition import compile_eligibility
 from abside.client import AsyncClient, Client
 from abside.snapshot import Attribute, Experiment, Placement, Snapshot, Variant, assemble, encode
-from abside.spool.frame import good_prefix
+from abside.spool.frame import good_frames
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -83,7 +83,7 @@ class Process:
     def spooled(self, kind: str) -> list[dict[str, Any]]:
         """Read back every event of one type, oldest first."""
         segments = sorted(path for path in (self.folder / "spool" / "q").iterdir() if path.suffix in {".open", ".seg"})
-        events = [event.decode(one) for path in segments for one in good_prefix(path.read_bytes()).payloads]
+        events = [event.decode(one) for path in segments for one in good_frames(path.read_bytes()).payloads]
         return [one for one in events if one["type"] == kind]
 
 

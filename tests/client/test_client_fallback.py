@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from abside.client.fallback import (
     BATCH_EVENTS,
     MAX_BASES,
-    MAX_UNTOLD,
-    TELL_AGAIN_SECONDS,
-    TELL_EVERY_SECONDS,
+    MAX_UNPOSTED,
+    POST_AGAIN_SECONDS,
+    POST_EVERY_SECONDS,
     Fallbacks,
 )
-from abside.client.message import Question
+from abside.client.message import DecisionCall
+from abside.client.posting import after_refusal
 from abside.client.result import Assigned, Assignment, CallFailed, Refused
-from abside.client.telling import after_refusal
 
 TIMEOUT = CallFailed("timeout", "no answer")
 
@@ -33,8 +33,8 @@ class Clock:
         return int(self.seconds * 1e6)
 
 
-def asked(**who: object) -> Question:
-    return Question(("pdp",), False, dict(who), {})
+def asked(**who: object) -> DecisionCall:
+    return DecisionCall(("pdp",), False, dict(who), {})
 
 
 def told_count(events: list[dict[str, dict[str, int]]]) -> int:
@@ -45,7 +45,7 @@ def test_one_shopper_is_one_event_with_a_count_and_the_first_time() -> None:
     clock = Clock()
     book = Fallbacks(clock, clock.wall)
     for _ in range(3):
-        book.give(asked(user_id="u1", session_id="s1"), TIMEOUT)
+        book.fall_back(asked(user_id="u1", session_id="s1"), TIMEOUT)
         clock.seconds += 1
     [event] = book.take()
     assert event.pop("event_id").startswith("cf-")
@@ -61,33 +61,33 @@ def test_one_shopper_is_one_event_with_a_count_and_the_first_time() -> None:
 def test_beyond_the_bound_only_counts_are_kept() -> None:
     clock = Clock()
     book = Fallbacks(clock, clock.wall)
-    for number in range(MAX_UNTOLD + 50):
-        book.give(asked(user_id=f"u{number}"), TIMEOUT)
-    assert book.stats().untold == MAX_UNTOLD + 50
+    for number in range(MAX_UNPOSTED + 50):
+        book.fall_back(asked(user_id=f"u{number}"), TIMEOUT)
+    assert book.stats().untold == MAX_UNPOSTED + 50
     told = 0
     while events := book.take():
         assert len(events) <= BATCH_EVENTS + 5
         sums = [one for one in events if "placement" not in one["properties"]]
         assert all(one["session_id"].startswith("abside-client-") and "user_id" not in one for one in sums)
         told += told_count(events)
-        book.told(events)
-    assert told == book.stats().told == MAX_UNTOLD + 50
+        book.accepted(events)
+    assert told == book.stats().told == MAX_UNPOSTED + 50
 
 
 def test_what_could_not_be_posted_is_posted_again_unchanged_and_later() -> None:
     clock = Clock()
     book = Fallbacks(clock, clock.wall)
     assert not book.due()
-    book.give(asked(user_id="u1"), TIMEOUT)
+    book.fall_back(asked(user_id="u1"), TIMEOUT)
     assert book.due()
     assert not book.due()  # one at a time
     first = book.take()
-    book.give(asked(user_id="u1"), TIMEOUT)  # missed again meanwhile
-    book.not_told(first)
+    book.fall_back(asked(user_id="u1"), TIMEOUT)  # missed again meanwhile
+    book.put_back(first)
     assert book.stats().untold == 2
-    clock.seconds += TELL_EVERY_SECONDS
+    clock.seconds += POST_EVERY_SECONDS
     assert not book.due()
-    clock.seconds += TELL_AGAIN_SECONDS
+    clock.seconds += POST_AGAIN_SECONDS
     assert book.due()
     assert book.take() == first
     assert told_count(book.take()) == 1
@@ -97,11 +97,11 @@ def test_a_refused_event_leaves_the_others_and_its_count() -> None:
     clock = Clock()
     book = Fallbacks(clock, clock.wall)
     for name in ("u1", "guest", "u2"):
-        book.give(asked(user_id=name), TIMEOUT)
+        book.fall_back(asked(user_id=name), TIMEOUT)
     after_refusal(book, book.take(), Refused("NO_UNIT", "", status=400, index=1))
     events = book.take()
     assert [one["user_id"] for one in events] == ["u1", "u2"]
-    book.told(events)
+    book.accepted(events)
     [total] = book.take()
     assert (total["properties"], "user_id" in total) == ({"reason": "timeout", "count": 1}, False)
     after_refusal(book, [total], Refused("INVALID_EVENT", "", status=422))
@@ -116,12 +116,12 @@ def test_every_fallback_is_told_untold_or_untellable(turns: list[tuple[str, int]
     book = Fallbacks(clock, clock.wall)
     for turn, number in turns:
         if turn == "give":
-            book.give(asked(user_id=f"u{number}" if number else None), TIMEOUT)
+            book.fall_back(asked(user_id=f"u{number}" if number else None), TIMEOUT)
         elif events := book.take():
             if turn == "tell":
-                book.told(events)
+                book.accepted(events)
             elif turn == "fail":
-                book.not_told(events)
+                book.put_back(events)
             else:
                 index = number if turn == "refuse one" else None
                 after_refusal(book, events, Refused("X", "", status=422, index=index))
@@ -135,10 +135,10 @@ def test_the_base_is_the_last_answer_without_assignments() -> None:
     book.seen([Assignment("pdp", {"model": "a"}, "ca"), Assignment("home", {"hero": True}, "ch")])
     book.seen([Assignment("pdp", {"model": "b"}, "cb")])
     book.seen([Assignment("pdp", {"model": "c"}, "cc", (Assigned("x", "treatment", 1),))])
-    answer = book.give(asked(user_id="u1"), TIMEOUT)["pdp"]
+    answer = book.fall_back(asked(user_id="u1"), TIMEOUT)["pdp"]
     assert (answer.config, answer.config_id) == ({"model": "b"}, "cb")
     answer.config["model"] = "changed by the caller"
-    assert book.give(asked(user_id="u1"), TIMEOUT)["pdp"].config == {"model": "b"}
+    assert book.fall_back(asked(user_id="u1"), TIMEOUT)["pdp"].config == {"model": "b"}
 
 
 def test_bases_are_bounded() -> None:

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abside.client.message import Question, encode, read_accepted, read_answers
+from abside.client.message import DecisionCall, encode, read_accepted, read_answers
 from abside.client.result import Assignment, CallFailed, Refused
 
-ONE = Question(("pdp",), False, {}, {})
-TWO = Question(("pdp", "home"), True, {}, {})
+ONE = DecisionCall(("pdp",), False, {}, {})
+TWO = DecisionCall(("pdp", "home"), True, {}, {})
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 JSON = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10)
 PART: dict[str, Any] = {
@@ -45,7 +45,7 @@ def changed(value: Any, path: tuple[Any, ...], into: Any) -> Any:
     return copy
 
 
-def outcome(question: Question, status: int, body: bytes) -> dict[str, Assignment] | CallFailed:
+def outcome(question: DecisionCall, status: int, body: bytes) -> dict[str, Assignment] | CallFailed:
     try:
         return read_answers(question, status, body)
     except CallFailed as failed:

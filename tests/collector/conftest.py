@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +24,12 @@ from abside.collector.settings import CollectorSettings
 from abside.environ import now_us
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from abside.event import EventMap
 
+DEADLINE_SECONDS = 60.0
 DAY_US = 86_400 * 1_000_000
 NOON_US = 1_790_078_400_000_000  # 2026-09-22T12:00:00Z
 
@@ -91,6 +97,53 @@ class Sender:
         return (await self.ask("GET", "/v1/status")).document
 
 
+class Collector:
+    """`abside collector` as a process; killed and started again on one store."""
+
+    def __init__(self, store: Path, log: Path) -> None:
+        self.store = store
+        self.log = log
+        self.address = ""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    def launch(self, *options: str) -> None:
+        """Start it and do not wait."""
+        command = [sys.executable, "-m", "abside", "collector", "--listen", "127.0.0.1:0", "--store", str(self.store)]
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen([*command, *options], stderr=log)
+
+    def start(self, *options: str) -> None:
+        self.launch(*options)
+        self.address = self.said(r"listening address=(\S+)")
+
+    def said(self, pattern: str) -> str:
+        """Wait for a line of the log and give its first group."""
+        until = time.monotonic() + DEADLINE_SECONDS
+        while time.monotonic() < until:
+            if match := re.search(pattern, self.log.read_text()):
+                return match[1]
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.01)
+        raise AssertionError(self.log.read_text())
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(DEADLINE_SECONDS)
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(DEADLINE_SECONDS)
+
+    def close(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+
 Start = Callable[..., AbstractAsyncContextManager[Sender]]  # settings by name, and `clock`
 Views = Callable[..., "list[EventMap]"]  # a name and a count
 
@@ -143,3 +196,9 @@ def views() -> Views:
         ]
 
     return make
+
+
+@pytest.fixture
+def process(store: Path, tmp_path: Path) -> Iterator[Collector]:
+    with closing(Collector(store, tmp_path / "log")) as collector:
+        yield collector

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -20,72 +18,19 @@ import aiohttp
 import pytest
 
 from abside import event
-from abside.collector.rows import record_batch, rows_of
+from abside.collector.keep.writer import ReceivedBatch, Writer
+from abside.collector.receive.rows import record_batch, rows_of
 from abside.collector.store import live_files, scan
-from abside.collector.writer import Batch, Writer
 from abside.environ import now_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.collector.conftest import Views
+    from tests.collector.conftest import Collector, Views
 
 DEADLINE_SECONDS = 60.0
 DAY_US = 86_400 * 1_000_000
-
-
-class Collector:
-    """`abside collector` as a process; killed and started again on one store."""
-
-    def __init__(self, store: Path, log: Path) -> None:
-        self.store = store
-        self.log = log
-        self.address = ""
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def process(self) -> subprocess.Popen[bytes]:
-        assert self._process is not None
-        return self._process
-
-    def launch(self, *options: str) -> None:
-        """Start it and do not wait."""
-        command = [sys.executable, "-m", "abside", "collector", "--listen", "127.0.0.1:0", "--store", str(self.store)]
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen([*command, *options], stderr=log)
-
-    def start(self, *options: str) -> None:
-        self.launch(*options)
-        self.address = self.said(r"listening address=(\S+)")
-
-    def said(self, pattern: str) -> str:
-        """Wait for a line of the log and give its first group."""
-        until = time.monotonic() + DEADLINE_SECONDS
-        while time.monotonic() < until:
-            if match := re.search(pattern, self.log.read_text()):
-                return match[1]
-            assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.01)
-        raise AssertionError(self.log.read_text())
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(DEADLINE_SECONDS)
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(DEADLINE_SECONDS)
-
-    def close(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self.kill()
-
-
-@pytest.fixture
-def process(store: Path, tmp_path: Path) -> Iterator[Collector]:
-    with closing(Collector(store, tmp_path / "log")) as collector:
-        yield collector
 
 
 def occurrences(store: Path) -> Counter[str]:
@@ -162,7 +107,7 @@ def test_killed_while_it_merges_a_day_nothing_is_lost_or_doubled(
         for number in range(files):
             fields = {"event_id": f"e{number}", "type": "click", "ts": yesterday_us}
             rows = rows_of(fields, batch_id=f"b{number}", recv_us=yesterday_us)
-            writer.write([Batch(f"b{number}", yesterday_us, (record_batch(rows),))])
+            writer.write([ReceivedBatch(f"b{number}", yesterday_us, (record_batch(rows),))])
     [day] = store.glob("dt=*")
     shutil.copytree(day, tmp_path / "before")
     expected = Counter(f"e{number}" for number in range(files))
@@ -253,7 +198,7 @@ def test_what_keeps_it_from_starting_is_said_in_a_sentence_and_exits_1(
 
 def test_a_second_collector_on_one_store_does_not_start(process: Collector, store: Path, tmp_path: Path) -> None:
     process.start()
-    with closing(Collector(store, tmp_path / "second")) as second:
+    with closing(type(process)(store, tmp_path / "second")) as second:
         with pytest.raises(AssertionError, match="belongs to a collector that is running"):
             second.start()
         assert second.process.wait(DEADLINE_SECONDS) == 1

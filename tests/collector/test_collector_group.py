@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
+from datetime import date
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from abside import event
-from abside.collector.store import SCHEMA, live_files, read_footer, scan
+from abside.collector.keep.group import Grouper
+from abside.collector.keep.writer import ReceivedBatch, Writer
+from abside.collector.receive.rows import record_batch, rows_of
+from abside.collector.store import SCHEMA, StoreFailed, live_files, read_footer, scan
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -141,3 +147,21 @@ async def test_a_batch_whose_body_comes_during_the_stop_is_stored_at_once(
         asyncio.get_running_loop().call_later(0.1, stopping.set)
     assert (await waiting).status == 200
     assert stored_ids(store) == ["a-0"]
+
+
+async def test_a_batch_that_cannot_be_written_costs_none_of_its_group(store: Path) -> None:
+    other = pa.RecordBatch.from_pydict({"colour": ["red"]})  # as a bug of ours might make it
+    good = [record_batch(rows_of({"event_id": name, "type": "a", "ts": 1}, batch_id=name, recv_us=1)) for name in "abc"]
+    batches = [ReceivedBatch(name, MIDNIGHT_US, (piece,)) for name, piece in zip("abc", good, strict=True)]
+    batches.insert(1, ReceivedBatch("bad", MIDNIGHT_US, (other,)))
+    with (
+        closing(Writer.open(store, known_since=date.min)) as writer,
+        closing(Grouper(writer, seconds=0.1, limit_bytes=2**20)) as grouper,
+    ):
+        running = asyncio.ensure_future(grouper.run())  # noqa: TID251 a test's own task
+        found = await asyncio.gather(*map(grouper.store, batches), return_exceptions=True)
+        running.cancel()
+        assert [found[0], found[2], found[3]] == ["stored"] * 3
+        assert isinstance(found[1], StoreFailed)
+        assert [await grouper.knows(name) for name in ("a", "bad", "b", "c")] == [True, False, True, True]
+    assert stored_ids(store) == ["a", "b", "c"]

@@ -13,9 +13,11 @@ import zstandard
 
 from abside import event
 from abside.collector.app import SettingWrong, collector
+from abside.collector.receive.token import TokenUnreadable
 from abside.collector.settings import CollectorSettings
 from abside.collector.store import live_files, scan
-from abside.collector.token import TokenUnreadable
+from abside.upstream.choose import open_upstream
+from abside.upstream.contract import Acked, Batch, Rejected, TooLarge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +46,18 @@ async def test_a_batch_is_200_once_it_is_in_a_file_and_208_after(start: Start, s
             "duplicates": 1,
         }
     assert len(stored_ids(store)) == 3
+
+
+async def test_a_sidecar_believes_what_this_collector_answers(start: Start, views: Views) -> None:
+    payload = b"".join(map(event.encode, views("a", 3)))
+    async with start(max_batch_bytes=1000) as sender:
+        upstream = open_upstream(f"http://{sender.address}", lambda: 0)
+        assert await upstream.send(Batch("pod-1.17-ab", 3, payload)) == Acked()
+        assert await upstream.send(Batch("pod-1.17-ab", 3, payload)) == Acked(duplicate=True)
+        assert await upstream.send(Batch("pod-1.18-ab", 30, payload * 10)) == TooLarge()
+        for refused in (Batch("pod-1.19-ab", 4, payload), Batch("pod-1.19-ab", 3, b"\xc1"), Batch("", 3, payload)):
+            assert isinstance(await upstream.send(refused), Rejected)
+        await upstream.close()
 
 
 @pytest.mark.parametrize(
@@ -264,3 +278,14 @@ async def test_settings_that_do_not_fit_are_said_before_the_store_is_touched(
     with pytest.raises(SettingWrong):
         await collector(CollectorSettings(store=store, **wrong)).__aenter__()
     assert not store.exists()
+
+
+async def test_without_a_token_the_log_says_so_at_start(
+    start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "token").write_text("t")
+    async with start(token_file=tmp_path / "token"):
+        assert "no_token" not in caplog.text
+    async with start():
+        assert "no_token" in caplog.text
+        assert "--token-file" in caplog.text

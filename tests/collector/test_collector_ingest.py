@@ -9,8 +9,8 @@ import msgpack
 import pytest
 import zstandard
 
-from abside.collector.ingest import SLICE_ROWS, decompress, record_batches
-from abside.serve import Refusal
+from abside.collector.receive.ingest import SLICE_ROWS, decompress, record_batches
+from abside.serve.answer import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

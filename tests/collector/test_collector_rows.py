@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abside import event
-from abside.collector.rows import record_batch, rows_of
+from abside.collector.receive.rows import record_batch, rows_of
 from abside.collector.store import SCHEMA
 from abside.event import EventError
 

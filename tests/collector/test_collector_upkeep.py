@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 from contextlib import closing
 from datetime import date
@@ -9,11 +10,11 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 import pytest
 
-from abside.collector.compact import Interrupted, compact
-from abside.collector.rows import record_batch, rows_of
+from abside.collector.keep.compact import Interrupted, compact
+from abside.collector.keep.upkeep import Upkeep
+from abside.collector.keep.writer import ReceivedBatch, Writer
+from abside.collector.receive.rows import record_batch, rows_of
 from abside.collector.store import SCHEMA, StoreFailed, live_files, read_footer, scan
-from abside.collector.upkeep import Upkeep
-from abside.collector.writer import Batch, Writer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,10 +27,10 @@ LONG_AGO = date(2000, 1, 1)
 NAMES = ("a", "b", "c")
 
 
-def batch(batch_id: str, recv_us: int = NOON_US) -> Batch:
+def batch(batch_id: str, recv_us: int = NOON_US) -> ReceivedBatch:
     events = [{"event_id": f"{batch_id}-{number}", "type": "click", "ts": NOON_US} for number in range(3)]
     rows = [row for event in events for row in rows_of(event, batch_id=batch_id, recv_us=recv_us)]
-    return Batch(batch_id, recv_us, (record_batch(rows),))
+    return ReceivedBatch(batch_id, recv_us, (record_batch(rows),))
 
 
 def expected(*names: str) -> list[str]:
@@ -126,12 +127,30 @@ def test_a_merge_that_is_left_off_changes_nothing(store: Path, day: Path) -> Non
 
 
 def test_a_merge_the_disk_does_not_take_changes_nothing(store: Path, day: Path) -> None:
-    (day / "merged~0001.parquet.tmp").mkdir()
-    with pytest.raises(StoreFailed):
-        compact(day)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(StoreFailed):
+            compact(day)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert names(day) == ["a.parquet", "b.parquet", "c.parquet"]
     assert stored_ids(store) == expected(*NAMES)
-    (day / "merged~0001.parquet.tmp").rmdir()
+    (day / "merged~0001.parquet.tmp").mkdir()  # it cannot be written over, and need not be
     assert compact(day) == 3
+    assert stored_ids(store) == expected(*NAMES)
+
+
+@pytest.mark.parametrize("promised", [2, 4], ids=["more rows than promised", "fewer rows than promised"])
+def test_a_merge_that_reads_other_rows_than_the_files_promise_replaces_nothing(day: Path, promised: int) -> None:
+    path = day / "b.parquet"
+    data = path.read_bytes()
+    rows, row_groups = b"\x16%c", b"\x19\x1c"  # Thrift: a zigzag number of rows, and the list that follows it
+    assert data.count(rows % (2 * 3) + row_groups) == 1
+    path.write_bytes(data.replace(rows % (2 * 3) + row_groups, rows % (2 * promised) + row_groups))
+    with pytest.raises(StoreFailed, match=f"9 rows were read of {6 + promised}"):
+        compact(day)
+    assert names(day) == ["a.parquet", "b.parquet", "c.parquet"]
 
 
 def test_upkeep_merges_days_that_are_over_and_leaves_today(store: Path, clock: Clock) -> None:

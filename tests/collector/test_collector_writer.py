@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 import shutil
 from contextlib import closing
 from datetime import date
@@ -7,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from abside.collector.rows import record_batch, rows_of
+from abside.collector.keep.writer import ReceivedBatch, StoreOwned, Writer
+from abside.collector.receive.rows import record_batch, rows_of
 from abside.collector.store import FileUnreadable, StoreFailed, live_files, read_footer, scan
-from abside.collector.writer import Batch, StoreOwned, Writer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,10 +21,10 @@ FOLDER = "dt=2026-09-22"
 LONG_AGO = date(2000, 1, 1)
 
 
-def batch(batch_id: str, *event_ids: str, recv_us: int = NOON_US) -> Batch:
+def batch(batch_id: str, *event_ids: str, recv_us: int = NOON_US) -> ReceivedBatch:
     events = [{"event_id": event_id, "type": "click", "ts": NOON_US} for event_id in event_ids]
     rows = [row for event in events for row in rows_of(event, batch_id=batch_id, recv_us=recv_us)]
-    return Batch(batch_id, recv_us, (record_batch(rows),))
+    return ReceivedBatch(batch_id, recv_us, (record_batch(rows),))
 
 
 def stored_ids(store: Path) -> list[str]:
@@ -104,13 +105,27 @@ def test_what_is_not_ours_in_the_directory_is_left_alone(store: Path) -> None:
 def test_a_failed_write_leaves_nothing_and_a_later_one_works(store: Path) -> None:
     with opened(store) as writer:
         writer.write([batch("a", "e1")])
-        in_the_way = store / FOLDER / "b.parquet.tmp"
-        in_the_way.mkdir()  # a directory cannot be opened for writing
-        with pytest.raises(StoreFailed, match="is a directory"):
-            writer.write([batch("b", "e2")])
-        assert stored_ids(store) == ["e1"]
-        in_the_way.rmdir()
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+        try:
+            with pytest.raises(StoreFailed, match="File too large"):
+                writer.write([batch("b", "e2")])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert [path.name for path in (store / FOLDER).iterdir()] == ["a.parquet"]
         writer.write([batch("b", "e2")])
+    assert stored_ids(store) == ["e1", "e2"]
+
+
+def test_what_has_the_name_of_a_file_to_be_written_is_in_nobodys_way(store: Path) -> None:
+    with opened(store) as writer:
+        writer.write([batch("a", "e1")])
+        (store / FOLDER / "b.parquet.tmp").mkdir()
+        (store / FOLDER / "b@2.parquet").symlink_to("/nowhere")
+        writer.write([batch("b", "e2")])
+    assert sorted(path.name for path in (store / FOLDER).glob("b*.parquet")) == ["b@2.parquet", "b@3.parquet"]
+    with opened(store) as writer:  # the directory cannot be removed, the link leads nowhere: both are said, and left
+        assert writer.knows("b")
     assert stored_ids(store) == ["e1", "e2"]
 
 

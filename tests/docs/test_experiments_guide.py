@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from abside_agent.check import check
+from abside_agent.settle.check import check
 from abside_agent.sources.given import given
 
 GUIDE = Path(__file__).parents[2] / "docs" / "experiments.md"

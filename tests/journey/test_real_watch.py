@@ -126,8 +126,8 @@ class World:
 
     def is_watching(self) -> bool:
         """Whether the last that the log says of the watch is that it stands."""
-        said = re.findall(r" (fast_watch|fast_watch_away) ", self.log)
-        return said[-1:] == ["fast_watch"]
+        content = re.findall(r" (fast_watch|fast_watch_away) ", self.log)
+        return content[-1:] == ["fast_watch"]
 
     @property
     def resident(self) -> int:

@@ -54,9 +54,9 @@ pytestmark = pytest.mark.timeout(900)  # the first run on a machine installs, an
 
 def run(*command: str, **options: Any) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
-    said: str = done.stdout
-    assert done.returncode == 0, f"{command}\n{said[-2000:]}\n{done.stderr[-4000:]}"
-    return said
+    content: str = done.stdout
+    assert done.returncode == 0, f"{command}\n{content[-2000:]}\n{done.stderr[-4000:]}"
+    return content
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +200,7 @@ def test_the_pod_runs_on_a_read_only_root_without_any_capability(pod: str) -> No
 
 
 def is_up(container: str) -> bool:
-    return any(word in logs(container) for word in UP)
+    return any(observation in logs(container) for observation in UP)
 
 
 def logs(container: str) -> str:
@@ -212,7 +212,9 @@ def startup_seconds(container: str) -> float:
     """Give the time from the container's start to the line that says it listens, or has published."""
     started = run("podman", "inspect", "--format", "{{.State.StartedAt.UnixNano}}", container)
     lines = subprocess.run(["podman", "logs", "--timestamps", container], capture_output=True, text=True, check=True)
-    line = next(line for line in (lines.stdout + lines.stderr).splitlines() if any(word in line for word in UP))
+    line = next(
+        line for line in (lines.stdout + lines.stderr).splitlines() if any(observation in line for observation in UP)
+    )
     at = datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", line.split(" ")[0]))
     return at.timestamp() - int(started) / 1e9
 

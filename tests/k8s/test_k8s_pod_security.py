@@ -117,6 +117,7 @@ def test_only_the_snapshots_writer_may_write_it_and_configuration_is_read_only(r
 OWNED = {
     ("abside-agent", "abside-snapshot"),
     ("abside-sidecar", "abside-spool"),
+    ("abside-sidecar", "abside-open"),
     ("abside-collector", "store"),
 }
 

@@ -132,7 +132,7 @@ def test_the_figures_it_gives_are_the_manifests(readme: str, render: Callable[[s
     cpu = sum(int(one["requests"]["cpu"].removesuffix("m")) for one in (agent, sidecar))
     memory = sum(int(one["requests"]["memory"].removesuffix("Mi")) for one in (agent, sidecar))
     assert f"{cpu}m CPU and {memory}Mi memory, {sidecar['requests']['ephemeral-storage']} of ephemeral" in readme
-    assert f"{agent['limits']['memory']} memory for each of the two" in readme
+    assert f"{agent['limits']['memory']} memory for the agent, {sidecar['limits']['memory']} for the sidecar" in readme
     assert f"becomes {recs.pod['terminationGracePeriodSeconds']}:" in readme
     drain = recs.variables("abside-sidecar")["ABSIDE_DRAIN_SECONDS"]
     assert f"for up to {drain} s" in readme
@@ -142,6 +142,6 @@ def test_every_variable_and_metric_it_names_exists(readme: str, root: Path) -> N
     settings = (root / "docs" / "settings.md").read_text()
     for variable in set(re.findall(r"\bABSIDE_[A-Z]+_?[A-Z_]+\b", readme)):
         assert f"`{variable}`" in settings, variable
-    metrics = (root / "src" / "abside" / "sidecar" / "metrics.py").read_text()
+    metrics = (root / "src" / "abside" / "sidecar" / "observe" / "metrics.py").read_text()
     for metric in set(re.findall(r"\babside_((?:snapshot|spool|events)_[a-z_]+)", readme)):
         assert f'"{metric.removesuffix("_total")}"' in metrics, metric

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from abside import __version__
 from abside.environ import size
-from abside.spool.settings import DEAD_LIMIT_BYTES, MAX_OPEN_BYTES
+from abside.spool.settings import DEAD_LIMIT_BYTES, MAX_OPEN_BYTES, SEAL_BYTES, SEAL_GROWTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 UNITS = {"": 1, "m": 1e-3, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 NEVER_WRITTEN_OUT = {"ABSIDE_POD", "ABSIDE_APP", "ABSIDE_APP_VERSION"}  # the kubelet knows them
-WRITES = {"ABSIDE_SPOOL", "ABSIDE_STORE"}
+WRITES = {"ABSIDE_SPOOL", "ABSIDE_SPOOL_OPEN", "ABSIDE_STORE"}
 READS = {"ABSIDE_CONFIG", "ABSIDE_PAUSED", "ABSIDE_TOKEN_FILE", "ABSIDE_UPSTREAM_TOKEN_FILE"}
 READS |= {"ABSIDE_TLS_CERT", "ABSIDE_TLS_KEY", "SSL_CERT_FILE"}
 APPS_GRACE_SECONDS = 30  # Kubernetes' default: what a workload had before
@@ -79,6 +79,20 @@ def test_the_spools_volume_is_a_quarter_larger_than_its_quota(rendered: Rendered
         assert room >= 1.25 * quota
         assert room >= quota + DEAD_LIMIT_BYTES + MAX_OPEN_BYTES
         assert quantity(role.container["resources"]["requests"]["ephemeral-storage"]) == room
+
+
+def test_what_is_written_before_an_answer_is_in_memory_that_holds_it_at_worst_and_counts_in_the_limit(
+    rendered: Rendered,
+) -> None:
+    """With a disk that does not answer, one file waits to be sealed and one is written: both may be full."""
+    for role in rendered.roles:
+        if role.container["args"] != ["sidecar"]:
+            continue
+        volume = role.workload.volumes[role.mount_of(role.variables["ABSIDE_SPOOL_OPEN"])["name"]]["emptyDir"]
+        assert volume["medium"] == "Memory"
+        assert quantity(volume["sizeLimit"]) >= 2 * MAX_OPEN_BYTES + SEAL_GROWTH * SEAL_BYTES
+        limit = quantity(role.container["resources"]["limits"]["memory"])
+        assert limit - quantity(volume["sizeLimit"]) >= quantity("256Mi")
 
 
 def test_every_request_is_within_its_limit_and_memory_has_one(rendered: Rendered) -> None:

@@ -165,10 +165,10 @@ def test_a_workload_that_was_there_gets_the_sidecar_first_and_is_as_it_was_witho
     mine.api.kubectl(*words, namespace=mine.namespace, stdin=as_json(mine.app))
     was = mine.spec
     mine.write(labelled=True)
-    said = mine.apply(check=False)
+    content = mine.apply(check=False)
     if before != "kubectl apply --server-side":  # who applied it otherwise owns its grace period, if only by default
-        assert "Apply failed with 1 conflict" in said
-        assert ".spec.template.spec.terminationGracePeriodSeconds" in said
+        assert "Apply failed with 1 conflict" in content
+        assert ".spec.template.spec.terminationGracePeriodSeconds" in content
         readme = (root / "k8s" / "README.md").read_text()
         assert "`--force-conflicts`" in readme.partition("## Add a workload")[2].partition("\n## ")[0]
         mine.apply("--force-conflicts")
@@ -214,8 +214,8 @@ def test_a_pm_changes_both_config_maps_by_the_readmes_lines_and_nothing_else(
         "kubectl get pods",
         "kubectl auth can-i create configmaps",
     ):
-        said = types(refused, check=False)
-        assert "forbidden" in said or said == "no\n", said
+        content = types(refused, check=False)
+        assert "forbidden" in content or content == "no\n", content
 
 
 def held(api: RealApi, name: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from abside.collector.rows import record_batch, rows_of
+from abside.collector.receive.rows import record_batch, rows_of
 from abside.collector.store import SCHEMA, Footer, write_file
 from abside.metric import to_json
 from abside.report.ask import Ask

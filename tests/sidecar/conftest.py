@@ -19,7 +19,7 @@ from abside import event, snapshot
 from abside.sidecar.app import Sidecar
 from abside.sidecar.settings import SidecarSettings
 from abside.snapshot import Attribute, Experiment, Placement, Snapshot, Variant
-from abside.spool.frame import good_prefix
+from abside.spool.frame import good_frames
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -182,6 +182,7 @@ class Running:
 
     async def metrics(self) -> dict[str, float]:
         """Scrape: every sample by its name and labels as Prometheus writes them."""
+        self.sidecar.metrics.fresh_until = 0.0  # as a scrape a second later
         reply = await self.admin("/metrics")
         lines = [line.rpartition(" ") for line in reply.text.splitlines() if not line.startswith("#")]
         return {name: float(value) for name, _, value in lines}
@@ -203,7 +204,7 @@ def publish(path: Path, published: Snapshot | bytes) -> None:
 
 def spooled(spool: Path, kind: str | None = None) -> list[event.EventMap]:
     paths = sorted(path for path in (spool / "q").iterdir() if path.suffix in {".open", ".seg"})
-    payloads = [payload for path in paths for payload in good_prefix(path.read_bytes()).payloads]
+    payloads = [payload for path in paths for payload in good_frames(path.read_bytes()).payloads]
     events = [event.decode(payload) for payload in payloads]
     return [one for one in events if kind is None or one["type"] == kind]
 
@@ -242,9 +243,11 @@ async def _read_log(child: asyncio.subprocess.Process, lines: list[str]) -> None
         lines.append(line.decode())
 
 
-async def spawn(*arguments: str, **variables: str) -> Process:
-    """Start it and wait until it listens or ends."""
+async def spawn(*arguments: str, descriptors: int | None = None, **variables: str) -> Process:
+    """Start it, with so many descriptors at most, and wait until it listens or ends."""
+    limit = ("sh", "-c", f'ulimit -n {descriptors} && exec "$0" "$@"') if descriptors else ()
     child = await asyncio.create_subprocess_exec(
+        *limit,
         *(sys.executable, "-m", "abside", "sidecar", *arguments),
         stdin=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
@@ -340,10 +343,10 @@ async def sidecar_process(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitab
     """Start a real process over `tmp_path`; whatever still runs at the end of the test is killed."""
     begun: list[Process] = []
 
-    async def begin(*arguments: str, **variables: str) -> Process:
+    async def begin(*arguments: str, descriptors: int | None = None, **variables: str) -> Process:
         places = ("--snapshot", str(tmp_path / "abside.snapshot"), "--spool", str(tmp_path / "spool"))
         doors = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--linger-seconds", "0.2")
-        process = await spawn(*places, *doors, *arguments, **variables)
+        process = await spawn(*places, *doors, *arguments, descriptors=descriptors, **variables)
         begun.append(process)
         return process
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import time
 from collections import Counter
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -15,7 +19,6 @@ from abside import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
     from tests.sidecar.conftest import Process, World
 
@@ -55,6 +58,15 @@ async def keep_posting(http: aiohttp.ClientSession, url: str, name: str, acked: 
         except (aiohttp.ClientError, ConnectionError):
             return
         number += 1
+
+
+async def keep_posting_for(
+    http: aiohttp.ClientSession, url: str, name: str, acked: list[str], *, seconds: float
+) -> None:
+    """Do so for a while."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await keep_posting(http, url, name, acked)
 
 
 def clicks(events: list[EventMap]) -> Counter[str]:
@@ -201,3 +213,55 @@ async def test_it_listens_where_the_environment_says_and_takes_a_snapshot_that_c
     async with http.get(f"{process.url}/v1/status") as response:
         assert (await response.json())["revision"] == world.snapshot().head.revision
     assert {one["source"]["pod"] for one in read_spool(tmp_path / "spool") if one["type"] == "config"} == {"pod-9"}
+
+
+async def test_strangers_who_take_every_descriptor_lock_nobody_out_and_keep_nothing_busy(
+    sidecar_process: Spawn, http: aiohttp.ClientSession, published: Path, until: Callable[..., Awaitable[None]]
+) -> None:
+    process = await sidecar_process(descriptors=64)
+    addresses = [url.removeprefix("http://").rpartition(":") for url in (process.url, process.admin_url)]
+    held = [await asyncio.open_connection(host, int(port)) for host, _, port in addresses for _ in range(200)]
+
+    async def answered() -> bool:
+        try:
+            alive = (await http.get(f"{process.admin_url}/livez")).status == 200
+            return alive and await post(http, f"{process.url}/v1/assign", {"placement": "pdp", "user_id": "u1"}) == 200
+        except aiohttp.ClientError:
+            return False
+
+    await until(answered)  # within two looks at the crowd
+    for _ in range(20):
+        assert await answered()
+    before, since = cpu_seconds(process.child.pid), time.monotonic()
+    await asyncio.sleep(1.0)
+    assert cpu_seconds(process.child.pid) - before < 0.5 * (time.monotonic() - since)
+    for _, writer in held:
+        writer.close()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Give what a process used of a processor since its start."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def test_a_removed_lock_ends_it_with_a_word_and_exit_1_and_all_it_accepted_is_on_disk(
+    sidecar_process: Spawn, http: aiohttp.ClientSession, published: Path, tmp_path: Path, read_spool: ReadSpool
+) -> None:
+    assert published.exists()
+    first = await sidecar_process("--fsync", "never")
+    acked: list[str] = []
+    posting = asyncio.gather(keep_posting(http, first.url, "a", acked), return_exceptions=True)
+    await asyncio.sleep(0.3)
+    (tmp_path / "spool" / "LOCK").unlink()
+    second = await sidecar_process("--fsync", "never")  # it waits until the first lets go
+    await keep_posting_for(http, second.url, "b", acked, seconds=0.3)
+    assert await asyncio.wait_for(first.stopped(), DEADLINE_SECONDS) == 1
+    await posting
+    assert any("spool_taken" in line and "LOCK was removed or replaced" in line for line in first.lines)
+    second.child.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(second.stopped(), DEADLINE_SECONDS) == 0
+    found = clicks(read_spool(tmp_path / "spool"))
+    assert len(acked) > 10
+    assert set(acked) <= set(found)
+    assert max(found.values()) == 1

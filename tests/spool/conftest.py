@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from abside.spool.frame import good_prefix
+from abside.spool.frame import good_frames
 from abside.spool.settings import SpoolSettings
-from abside.spool.writer import Spool
+from abside.spool.write.writer import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,9 +48,9 @@ class Opener:
     clock: Clock = field(default_factory=Clock)
     opened: list[Spool] = field(default_factory=list)
 
-    def __call__(self, boot: str = "boot1", **changes: Any) -> Spool:
+    def __call__(self, boot: str = "boot1", now_us: Callable[[], int] | None = None, **changes: Any) -> Spool:
         chosen = SpoolSettings(**{"directory": self.directory, **ONE_DISK, **changes})
-        spool = Spool.open(chosen, boot, self.clock.now_us, self.clock.monotonic)
+        spool = Spool.open(chosen, boot, now_us or self.clock.now_us, self.clock.monotonic)
         self.opened.append(spool)
         return spool
 
@@ -74,7 +74,7 @@ def payloads_in() -> Callable[[Path], list[bytes]]:
 
     def read(directory: Path) -> list[bytes]:
         files = sorted(path for path in directory.glob("*") if path.suffix in {".open", ".seg"})
-        return [payload for path in files for payload in good_prefix(path.read_bytes()).payloads]
+        return [payload for path in files for payload in good_frames(path.read_bytes()).payloads]
 
     return read
 

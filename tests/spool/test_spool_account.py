@@ -7,12 +7,12 @@ import pytest
 
 from abside.spool.errors import SpoolFull
 from abside.spool.frame import MAX_PAYLOAD_BYTES
-from abside.spool.reader import read
+from abside.spool.queue.reader import read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from abside.spool.writer import Spool
+    from abside.spool.write.writer import Spool
 
 
 class Ledger:

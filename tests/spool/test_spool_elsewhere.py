@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from abside.spool.reader import read
+from abside.spool.queue.reader import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,15 +56,17 @@ async def test_where_the_disk_cannot_take_it_a_segment_is_sealed_and_shipped_fro
 ) -> None:
     spool = open_spool(open_directory=memory)
     spool.append([b"one"])
-    shutil.rmtree(open_spool.directory / "q")
+    obstacle = open_spool.directory / "q" / "00001700000000000001-boot1.seg"
+    obstacle.mkdir()
     await spool.seal()
     [segment] = spool.sealed()
     assert segment.path.parent == memory
     assert (await read(segment)).payloads == [b"one"]
     await spool.close()
+    obstacle.rmdir()
     again = open_spool("boot2", open_directory=memory)
     assert [one.name for one in again.sealed()] == [segment.name]
-    again.backlog.bury(again.sealed()[0], "to see it cross")
+    await again.backlog.bury(again.sealed()[0], "to see it cross")
     assert (open_spool.directory / "dead" / segment.path.name).exists()
     assert not segment.path.exists()
 

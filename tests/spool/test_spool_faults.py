@@ -17,13 +17,13 @@ import pytest
 
 from abside.spool.errors import SpoolFailed, SpoolRefused
 from abside.spool.frame import MAGIC, frame
-from abside.spool.openfile import settle
-from abside.spool.reader import read
+from abside.spool.queue.reader import read
+from abside.spool.write.settle import settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from abside.spool.writer import Spool
+    from abside.spool.write.writer import Spool
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ WRITER_WITH_A_LIMIT = """
     from pathlib import Path
     from abside.spool.errors import SpoolFailed
     from abside.spool.settings import SpoolSettings
-    from abside.spool.writer import Spool
+    from abside.spool.write.writer import Spool
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
     spool = Spool.open(SpoolSettings(Path(sys.argv[1]), floor_bytes=0, fsync="never"), "limited", lambda: 1)
@@ -193,7 +193,7 @@ async def test_a_seal_whose_thread_failed_is_done_anew_by_the_next(open_spool: A
     spool.append([b"one"])
     failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     failed.set_exception(OSError(errno.EMFILE, "Too many open files"))
-    spool._rotate()
+    spool._rotate(spool._created())
     spool._sealing.job = failed
     with pytest.raises(SpoolFailed, match=r"could not seal .*Too many open files"):
         await spool.seal()
@@ -206,7 +206,8 @@ async def test_a_caller_cancelled_as_the_seal_ends_leaves_its_result_to_the_next
     spool = open_spool()
     spool.append([b"one"])
     sealing = asyncio.get_running_loop().create_task(spool.seal())
-    await asyncio.sleep(0)  # it runs until it waits for its thread
+    while spool._sealing.job is None:  # noqa: ASYNC110 turn by turn: it runs until it waits for its thread
+        await asyncio.sleep(0)
     job = spool._sealing.job
     job.add_done_callback(lambda _: sealing.cancel())
     with suppress(asyncio.CancelledError):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import struct
 import zlib
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abside.spool.errors import SpoolRefused
-from abside.spool.frame import MAGIC, MAX_PAYLOAD_BYTES, frame, good_prefix, scan
-from abside.spool.reader import SLICE_EVENTS, slices
+from abside.spool.frame import MAGIC, MAX_PAYLOAD_BYTES, MAX_SEARCH_BYTES, SEARCH_BYTES, frame, good_frames, scan
+from abside.spool.queue.reader import SLICE_EVENTS, slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,50 +32,78 @@ def test_a_frame_is_length_checksum_and_payload_in_little_endian() -> None:
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=20))
 def test_whatever_is_framed_is_scanned_back(payloads: list[bytes]) -> None:
     data = MAGIC + b"".join(map(frame, payloads))
-    prefix = good_prefix(data)
-    assert prefix.payloads == payloads
-    assert prefix.good_bytes == len(data)
-    assert prefix.damage is None
+    found = good_frames(data)
+    assert found.payloads == payloads
+    assert found.damage == ()
 
 
-def test_a_flip_of_any_bit_never_yields_a_wrong_payload() -> None:
-    for position in range(len(SEGMENT) * 8):
-        flipped = bytearray(SEGMENT)
+@pytest.mark.parametrize("payloads", [PAYLOADS, [b"e" * 120] * 5, [b"\0\1" * 60, bytes(64), b"z"]])
+def test_a_flip_of_any_bit_costs_its_own_frame_and_no_other(payloads: list[bytes]) -> None:
+    """Frames of one size whose flipped length leads to a later frame are among them, and payloads full of zeros."""
+    segment = MAGIC + b"".join(map(frame, payloads))
+    ends = list(itertools.accumulate((len(frame(payload)) for payload in payloads), initial=len(MAGIC)))
+    for position in range(len(segment) * 8):
+        flipped = bytearray(segment)
         flipped[position // 8] ^= 1 << position % 8
-        prefix = good_prefix(bytes(flipped))
-        hit = next(number for number, end in enumerate(ENDS) if position // 8 < end)
-        assert prefix.payloads == PAYLOADS[: max(0, hit - 1)], f"bit {position}"
-        assert prefix.good_bytes == (ENDS[hit - 1] if hit else 0)
-        assert prefix.damage is not None
+        found = good_frames(bytes(flipped))
+        hit = next(number for number, end in enumerate(ends) if position // 8 < end) - 1  # -1: the magic
+        assert found.payloads == [one for number, one in enumerate(payloads) if number != hit], f"bit {position}"
+        [damage] = found.damage
+        assert (damage.offset, damage.stop) == ((ends[hit], ends[hit + 1]) if hit >= 0 else (0, len(MAGIC)))
+
+
+@given(st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=20), st.data())
+def test_whatever_is_overwritten_costs_only_the_frames_it_touches(payloads: list[bytes], data: st.DataObject) -> None:
+    segment = bytearray(MAGIC + b"".join(map(frame, payloads)))
+    start = data.draw(st.integers(0, len(segment) - 1))
+    stop = data.draw(st.integers(start + 1, len(segment)))
+    segment[start:stop] = bytes(stop - start) if data.draw(st.booleans()) else b"\xff" * (stop - start)
+    ends = list(itertools.accumulate((len(frame(payload)) for payload in payloads), initial=len(MAGIC)))
+    whole = [one for one, begin, end in zip(payloads, ends, ends[1:], strict=False) if end <= start or begin >= stop]
+    found = good_frames(bytes(segment)).payloads
+    assert Counter(whole) <= Counter(found) <= Counter(payloads)
+
+
+def test_a_segment_of_another_version_is_not_searched() -> None:
+    found = good_frames(b"ABSPOOL2" + SEGMENT[8:])
+    assert (found.payloads, len(found.damage)) == ([], 1)
+
+
+def test_the_search_behind_damage_gives_way_and_has_a_bound() -> None:
+    """An event that looks like a frame at every byte costs bounded work; where its frame ends is then believed."""
+    segment = bytearray(MAGIC + frame(b"\1\x7f\0\0" * 16_384) + frame(b"after"))
+    segment[20] ^= 4
+    found = list(scan(bytes(segment)))
+    assert found[-1] == b"after"
+    assert 100 < found.count(b"") <= MAX_SEARCH_BYTES // SEARCH_BYTES + 1
 
 
 def test_cut_at_any_byte_the_whole_frames_before_it_are_kept() -> None:
     for length in range(len(SEGMENT)):
-        prefix = good_prefix(SEGMENT[:length])
+        found = good_frames(SEGMENT[:length])
         whole = [number for number, end in enumerate(ENDS) if end <= length]
-        assert prefix.payloads == PAYLOADS[: max(0, len(whole) - 1)]
-        assert prefix.good_bytes == (ENDS[whole[-1]] if whole else 0)
-        assert (prefix.damage is None) == (length in ENDS)
+        assert found.payloads == PAYLOADS[: max(0, len(whole) - 1)]
+        assert (found.damage == ()) == (length in ENDS)
+        assert not found.damage or found.damage[0].offset == (ENDS[whole[-1]] if whole else 0)
 
 
 @given(st.integers(min_value=1, max_value=5000))
 def test_a_zeroed_tail_ends_the_scan(zeros: int) -> None:
-    prefix = good_prefix(SEGMENT + bytes(zeros))
-    assert prefix.payloads == PAYLOADS
-    assert prefix.good_bytes == len(SEGMENT)
-    assert prefix.damage is not None
+    found = good_frames(SEGMENT + bytes(zeros))
+    assert found.payloads == PAYLOADS
+    assert [str(one) for one in found.damage] == [f"a zeroed tail at byte {len(SEGMENT)}"] or zeros < 8
 
 
 def test_a_length_beyond_the_bound_ends_the_scan() -> None:
     size = MAX_PAYLOAD_BYTES + 1
     data = SEGMENT + struct.pack("<II", size, zlib.crc32(bytes(size))) + bytes(size)
-    assert str(good_prefix(data).damage) == f"a frame that claims {size} bytes at byte {len(SEGMENT)}"
+    assert str(good_frames(data).damage[0]) == f"a frame that claims {size} bytes at byte {len(SEGMENT)}"
 
 
 @given(st.binary(max_size=200))
 def test_garbage_never_raises(garbage: bytes) -> None:
-    good_prefix(garbage)
-    good_prefix(MAGIC + garbage)
+    good_frames(garbage)
+    good_frames(MAGIC + garbage)
 
 
 def test_a_scan_reads_no_further_than_it_is_asked() -> None:
@@ -91,7 +120,7 @@ def test_a_payload_no_scan_would_read_back_is_refused(size: int) -> None:
 
 def test_the_largest_payload_is_framed_and_read_back() -> None:
     largest = bytes(MAX_PAYLOAD_BYTES)
-    assert good_prefix(MAGIC + frame(largest)).payloads == [largest]
+    assert good_frames(MAGIC + frame(largest)).payloads == [largest]
 
 
 @given(st.integers(min_value=0, max_value=3 * SLICE_EVENTS), st.booleans())
@@ -99,12 +128,12 @@ def test_slices_hold_what_the_scan_holds_and_few_at_a_time(count: int, damaged: 
     payloads = [b"%d" % number for number in range(count)]
     data = MAGIC + b"".join(map(frame, payloads)) + (b"\x01" if damaged else b"")
     chunks: list[list[bytes]] = []
-    ended: list[Damage | None] = []
+    ended: list[tuple[Damage, ...]] = []
 
     def collect() -> Iterator[list[bytes]]:
         ended.append((yield from slices(data)))
 
     chunks += collect()
-    assert (ended != [None]) == damaged
+    assert (ended != [()]) == damaged
     assert [payload for chunk in chunks for payload in chunk] == payloads
     assert all(len(chunk) <= SLICE_EVENTS for chunk in chunks)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from abside.spool.frame import MAGIC, frame
-from abside.spool.reader import read
+from abside.spool.queue.reader import read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,6 +72,19 @@ async def test_what_is_cut_off_and_is_not_zeros_is_kept_for_a_person(open_spool:
     assert "checksum is wrong" in tail.with_name(tail.name + ".reason").read_text()
 
 
+@pytest.mark.parametrize("byte", [3, len(MAGIC), len(MAGIC) + 9])
+async def test_a_flipped_bit_in_what_was_left_open_costs_none_of_the_events_behind_it(
+    open_spool: Any, byte: int
+) -> None:
+    flipped = bytearray(WHOLE)
+    flipped[byte] ^= 1
+    leave(open_spool.directory, bytes(flipped))
+    spool = open_spool()
+    [segment] = spool.sealed()
+    assert (await read(segment)).payloads == PAYLOADS[byte >= len(MAGIC) :]
+    assert (segment.events, spool.stats.cut_bytes) == (None, 0)
+
+
 @pytest.mark.parametrize("data", [b"", MAGIC, MAGIC[:3], bytes(100), MAGIC + bytes(100)])
 async def test_a_file_without_an_event_is_removed(open_spool: Any, data: bytes) -> None:
     left = leave(open_spool.directory, data)
@@ -96,6 +110,46 @@ async def test_files_that_are_not_ours_are_left_alone(open_spool: Any) -> None:
     assert all(path.read_bytes() == b"mine" for path in others)
 
 
+@pytest.mark.parametrize("suffix", [".seg", ".open"])
+@pytest.mark.parametrize("kind", ["sparse", "fifo", "link", "loose link", "directory"])
+async def test_what_is_named_like_a_segment_and_is_none_is_left_alone_with_a_word(
+    open_spool: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str, suffix: str
+) -> None:
+    path = leave(open_spool.directory, b"", "00001699999999999999-earlier.seg").with_suffix(suffix)
+    path.with_suffix(".seg").unlink()
+    secret = tmp_path / "secret"
+    secret.write_bytes(WHOLE)
+    if kind == "sparse":
+        with path.open("wb") as file:
+            file.write(WHOLE)
+            file.truncate(40 * 2**30)
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to(secret if kind == "link" else tmp_path / "nothing")
+    spool = open_spool()
+    assert (spool.sealed(), spool.stats.stranger_files, spool.stats.failures) == ([], 1, 0)
+    assert "spool_strangers" in caplog.text
+    assert path.name in caplog.text
+    spool.append([b"new"])
+    await spool.seal()
+    assert [(await read(segment)).payloads for segment in spool.sealed()] == [[b"new"]]
+    assert os.path.lexists(path)
+
+
+async def test_a_number_of_twenty_nines_is_shipped_and_not_counted_on_from(open_spool: Any) -> None:
+    leave(open_spool.directory, WHOLE, f"{'9' * 20}-earlier.seg")
+    spool = open_spool()
+    spool.append([b"new"])
+    await spool.seal()
+    await spool.close()
+    again = open_spool("boot2")
+    assert [(await read(segment)).payloads for segment in again.sealed()] == [[b"new"], PAYLOADS]
+    assert again.stats.stranger_files == 0
+
+
 async def test_a_copy_that_was_cut_short_is_made_again(open_spool: Any, tmp_path: Path) -> None:
     memory = tmp_path / "memory"
     memory.mkdir()
@@ -105,6 +159,14 @@ async def test_a_copy_that_was_cut_short_is_made_again(open_spool: Any, tmp_path
     assert [(await read(segment)).payloads for segment in spool.sealed()] == [PAYLOADS]
     assert not half.exists()
     assert not (memory / LEFT).exists()
+
+
+def test_a_copy_of_another_process_that_was_cut_short_is_removed_and_nothing_else(open_spool: Any) -> None:
+    half = leave(open_spool.directory, WHOLE[:20], f".{LEFT.removesuffix('.open')}.seg.4711.tmp")
+    other = leave(open_spool.directory, b"a person's", ".notes.4711.tmp")
+    open_spool()
+    assert not half.exists()
+    assert other.exists()
 
 
 @pytest.mark.parametrize("part", ["", ".1"])
@@ -125,7 +187,7 @@ APPENDER = """
     import asyncio, sys
     from pathlib import Path
     from abside.spool.settings import SpoolSettings
-    from abside.spool.writer import Spool
+    from abside.spool.write.writer import Spool
 
     async def main(directory, boot, policy, elsewhere):
         settings = SpoolSettings(

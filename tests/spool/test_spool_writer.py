@@ -9,14 +9,14 @@ import pytest
 
 from abside.spool.errors import PayloadSizeError, SpoolBusy, SpoolFailed, SpoolFull
 from abside.spool.frame import MAGIC, MAX_PAYLOAD_BYTES, frame
-from abside.spool.reader import read
+from abside.spool.queue.reader import read
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from abside.spool.writer import Spool
+    from abside.spool.write.writer import Spool
 
 FRAMED = len(frame(b"e" * 92))  # 100 bytes
 
@@ -84,7 +84,8 @@ async def test_a_cancelled_seal_is_finished_by_the_next(open_spool: Any, eventua
     spool = open_spool(fsync="interval")
     spool.append([b"one"])
     sealing = asyncio.get_running_loop().create_task(spool.seal())
-    await asyncio.sleep(0)
+    while spool._sealing.job is None:  # noqa: ASYNC110 turn by turn: its thread is at work then
+        await asyncio.sleep(0)
     sealing.cancel()
     with suppress(asyncio.CancelledError):
         await sealing

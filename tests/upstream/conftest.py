@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -69,7 +70,19 @@ class Receiver:
             return answer
         known = delivery.headers["Idempotency-Key"] in self.stored
         self.stored.setdefault(delivery.headers["Idempotency-Key"], delivery.events)
-        return web.Response(status=208 if known else 200)
+        return web.Response(status=208 if known else 200, **self._acknowledgement(delivery))
+
+    def _acknowledgement(self, delivery: Delivery) -> dict[str, Any]:
+        """Answer as our collector does where a batch came to it, and without a word otherwise."""
+        if delivery.headers["Content-Type"] != "application/msgpack":
+            return {}
+        named = {"batch": delivery.headers["Idempotency-Key"], "events": len(delivery.events), "status": "stored"}
+        return {"body": orjson.dumps(named), "content_type": "application/json"}
+
+    def refuse(self, status: int, code: str, **members: Any) -> None:
+        """Refuse the next delivery with a problem document, as our collector writes it."""
+        problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code, **members}
+        self.answer(status, body=orjson.dumps(problem).decode(), content_type="application/problem+json")
 
     def answer(self, status: int, *, body: str = "", content_type: str = "text/plain", **headers: str) -> None:
         """Answer the next delivery so; an underscore in a header's name stands for a hyphen."""

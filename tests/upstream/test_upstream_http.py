@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from abside.upstream.answer import MAX_DETAIL_CHARS
 from abside.upstream.choose import UpstreamUrlError, open_upstream
-from abside.upstream.contract import Acked, Batch, Rejected, Retry
+from abside.upstream.contract import Acked, Batch, Rejected, Retry, TooLarge
 from abside.upstream.encode import best_encoding, compress, json_array
-from abside.upstream.http import MAX_DETAIL_CHARS
+from abside.upstream.http import Timeouts
 from abside.upstream.verdict import TABLE, retry_after, verdict
 
 if TYPE_CHECKING:
@@ -115,12 +116,42 @@ async def test_the_collectors_detail_stands_in_the_reason_within_bounds(
         ("two\nlines", "(two lines)"),
         ("x" * 10_000, "(" + "x" * 10_000),
     ):
-        problem = {"code": "WRONG_TYPE", "title": "Unprocessable Entity", "detail": detail, "index": 0}
-        receiver.answer(422, body=orjson.dumps(problem).decode(), content_type="application/problem+json")
+        receiver.refuse(422, "WRONG_TYPE", title="Unprocessable Entity", detail=detail, index=0)
         result = await upstream.send(batch)
         assert result == Rejected(
-            f"HTTP 422: WRONG_TYPE Unprocessable Entity at index 0 {told}"[: MAX_DETAIL_CHARS + 10]
+            f"HTTP 422: WRONG_TYPE Unprocessable Entity at index 0 {told}"[: MAX_DETAIL_CHARS + 10],
+            final=True,
+            some_of_it=True,
+            index=0,
         )
+    await upstream.close()
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 226])
+async def test_any_success_of_any_receiver_of_json_acks(receiver: Any, batch: Batch, now_us: Any, status: int) -> None:
+    upstream = open_upstream(f"{receiver.url}?format=json_array", now_us)
+    receiver.answer(status)
+    assert await upstream.send(batch) == Acked()
+    for stopped in (receiver.keep_silent, receiver.write):  # its status is all there is to go by
+        stopped(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+        impatient = open_upstream(f"{receiver.url}?format=json_array", now_us, timeouts=Timeouts(5.0, 0.5))
+        assert await impatient.send(batch) == Acked()
+        await impatient.close()
+    await upstream.close()
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 409, 415, 422, 451])
+async def test_any_other_refusal_of_a_receiver_of_json_is_a_rejection(
+    receiver: Any, batch: Batch, now_us: Any, status: int
+) -> None:
+    upstream = open_upstream(f"{receiver.url}?format=json_array", now_us)
+    receiver.answer(status)
+    result = await upstream.send(batch)
+    assert isinstance(result, Rejected)
+    assert not result.final
+    assert result.reason.startswith(f"HTTP {status}: ")
+    receiver.answer(413)
+    assert await upstream.send(batch) == TooLarge()
     await upstream.close()
 
 
@@ -183,6 +214,17 @@ def test_every_row_of_the_retry_table_says_why() -> None:
         ("Tue, 14 Nov 2023 22:14:20 -0000", None, 60.0),
         ("Tue, 14 Nov 2023 22:12:20 GMT", None, 0.0),
         ("Tue, 99 Nov 2023 22:12:20 GMT", None, None),
+        ("Tue, 14 Nov 99999999999 22:14:20 GMT", None, None),
+        ("Tue, 14 Nov 2023 22:14:20 +99999999999999999999", None, None),
+        ("Tue, 14 Nov 2023 22:14:20 GMT", "Tue, 14 Nov 99999999999 22:14:20 GMT", 60.0),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", None, 251702387139.0),
+        ("1e400", None, None),
+        ("-1e400", None, None),
+        ("9" * 5000, None, None),
+        ("14 Nov", None, None),
+        ("١٢", None, None),
+        ("\udcff", None, None),
+        ("[1, 2]", None, None),
     ],
 )
 def test_retry_after_is_read_in_both_its_forms(
@@ -192,7 +234,13 @@ def test_retry_after_is_read_in_both_its_forms(
     assert retry_after(header, date, now_us()) == seconds
 
 
-@given(st.text(max_size=40), st.text(max_size=40))
+DATE_PIECES = ("Tue,", "14", "Nov", "2023", "22:13:20", "GMT", "+0100", "-9999", ":", "::", "-", "(", ")", ",")
+ODD_PIECES = ("nan", "1e9", "9" * 11, "9" * 20, "9" * 5000, "²", "١٢", "\udcff", "\0", "")
+PIECES = st.sampled_from(DATE_PIECES + ODD_PIECES)
+HEADERS = st.one_of(st.text(max_size=40), st.lists(PIECES, max_size=8).map(" ".join))
+
+
+@given(HEADERS, HEADERS)
 def test_no_header_makes_retry_after_raise(header: str, date: str) -> None:
     seconds = retry_after(header, date, 0)
     assert seconds is None or seconds >= 0

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from abside import log as logging
 from abside.environ import now_us
 from abside.log import Log
-from abside.serve import Answer, Bounds, Listener, Route, split_address
-from abside.supervise import Supervisor
+from abside.serve.answer import Response, Route
+from abside.serve.bounds import Bounds
+from abside.serve.listener import Listener, split_address
+from abside.supervise import Supervisor, stop_on_signal
 from abside_agent.admission.certificate import Certificate
 from abside_agent.admission.reviewer import Reviewer
 
@@ -30,7 +31,7 @@ def main(settings: AdmissionSettings) -> int:
     """Run until SIGTERM or SIGINT: 0; 1 when it cannot start, with the reason in the log."""
     logging.setup("admission", settings.log_level)
     try:
-        asyncio.run(_until_told(settings))
+        asyncio.run(_run(settings))
     except (OSError, ValueError) as exc:
         log.error("cannot_start", reason=str(exc), tls_cert=settings.tls_cert, tls_key=settings.tls_key)
         return 1
@@ -38,13 +39,11 @@ def main(settings: AdmissionSettings) -> int:
     return 0
 
 
-async def _until_told(settings: AdmissionSettings) -> None:
-    told = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
+async def _run(settings: AdmissionSettings) -> None:
+    stopping = stop_on_signal()
     async with admission(settings) as address:
         log.info("listening", address=address, configmap=" ".join(settings.configmap))
-        await told.wait()
+        await stopping.wait()
         log.info("stopping")
         await asyncio.sleep(settings.linger_seconds)  # until every node's proxy knows that this pod is going
 
@@ -59,14 +58,9 @@ async def admission(settings: AdmissionSettings) -> AsyncIterator[str]:
     listener = Listener(
         {
             "/validate": {"POST": Route(reviewer.post, settings.max_review_bytes)},
-            "/livez": {"GET": Route(_alive)},
+            "/livez": {"GET": Route(_alive, probe=True)},
         },
-        Bounds(
-            max_connections=settings.max_connections,
-            header_seconds=settings.header_seconds,
-            body_seconds=settings.body_seconds,
-            keepalive_seconds=settings.keepalive_seconds,
-        ),
+        Bounds.of(settings),
     )
     try:
         supervisor.start("certificate", lambda: certificate.follow(settings.tls_poll_seconds))
@@ -78,5 +72,5 @@ async def admission(settings: AdmissionSettings) -> AsyncIterator[str]:
         await supervisor.stop()
 
 
-def _alive(_request: web.BaseRequest, _body: bytes) -> Answer:
-    return Answer(200, b'{"status":"alive"}')
+def _alive(_request: web.BaseRequest, _body: bytes) -> Response:
+    return Response(200, b'{"status":"alive"}')

@@ -7,8 +7,10 @@ import hashlib
 import ssl
 from pathlib import Path
 
+from abside.files import read_regular
 from abside.log import Log
 
+MAX_PEM_BYTES = 2**20  # a Secret holds no more
 log = Log("abside.admission")
 
 
@@ -44,7 +46,8 @@ class Certificate:
             log.info("certificate_changed", cert=str(self._cert))
 
     def _read(self) -> bytes:
-        return hashlib.sha256(self._cert.read_bytes() + b"\0" + self._key.read_bytes()).digest()
+        cert, key = (read_regular(path, MAX_PEM_BYTES) for path in (self._cert, self._key))
+        return hashlib.sha256(cert + b"\0" + key).digest()
 
     def _load(self) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

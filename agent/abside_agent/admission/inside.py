@@ -6,10 +6,10 @@ import sys
 
 from abside_agent.admission.exchange import ONE_OF_SEVERAL
 from abside_agent.admission.judge import judge
-from abside_agent.child.exchange import EXIT_MEMORY, Order, Outcome
-from abside_agent.child.inside import limit
-from abside_agent.settle import bounded
-from abside_agent.sources.reading import Reading
+from abside_agent.document.reading import Reading
+from abside_agent.run.child.exchange import EXIT_MEMORY, ChildReply, Order
+from abside_agent.run.child.inside import limit
+from abside_agent.settle.settle import bounded
 
 
 def main() -> int:
@@ -24,11 +24,11 @@ def main() -> int:
     return 0
 
 
-def answer(order: Order, *, one_of_several: bool) -> Outcome:
+def answer(order: Order, *, one_of_several: bool) -> ChildReply:
     """Judge an order's reading against `last`: here a reading too, empty for none."""
     old = Reading.unpack(order.last) if order.last else None
     problems = judge(Reading.unpack(order.reading), old, order.now_us, one_of_several=one_of_several)
-    return Outcome(b"", "", {}, bounded(problems))
+    return ChildReply(b"", "", {}, bounded(problems))
 
 
 if __name__ == "__main__":

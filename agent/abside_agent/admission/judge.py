@@ -6,21 +6,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from abside.snapshot import assemble
-from abside_agent.check import check, in_force
-from abside_agent.compile import SECTIONS
-from abside_agent.resolve import resolve
-from abside_agent.rules.doubts import doubt
-from abside_agent.settle import in_order, refuse
-from abside_agent.transition import transitions
-from abside_agent.tree import flaw
+from abside_agent.document.tree import flaw
+from abside_agent.rules.transition import transitions
+from abside_agent.settle.check import check, in_force
+from abside_agent.settle.compile import SECTIONS
+from abside_agent.settle.doubts import doubt
+from abside_agent.settle.resolve import resolve
+from abside_agent.settle.settle import in_order, refusal_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from abside.snapshot import Problem, Snapshot
-    from abside_agent.check import Checked
-    from abside_agent.sources.reading import Reading
-    from abside_agent.tree import Path
+    from abside_agent.document.reading import Reading
+    from abside_agent.document.tree import Path
+    from abside_agent.settle.check import Checked
 
 # What another ConfigMap of the same document may declare: not to be decided by one that sees this one only.
 ELSEWHERE = frozenset({"UNKNOWN_PLACEMENT", "UNKNOWN_LAYER", "UNKNOWN_ATTRIBUTE"})
@@ -54,7 +54,9 @@ def judge(new: Reading, old: Reading | None, now_us: int, *, one_of_several: boo
     if before is not None and old is not None:
         found = list(_inherited(found, before, _unchanged(old, new)))
     if not one_of_several and not any(one.severity == "error" for one in found):
-        refusal = refuse(new, checked, resolve(checked, last), last)
+        resolved = resolve(checked, last)
+        refusal = refusal_of(new, checked, resolved, last)
+        found += [one.problem for one in resolved.flaws if one.problem.code == "UNBUILDABLE"]
         found += [refusal.problem] if refusal else []
     return in_order(found)
 

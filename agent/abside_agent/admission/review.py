@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 
+from abside_agent.document.wording import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -23,7 +25,7 @@ MAX_WARNING_CHARACTERS = 256
 MAX_WARNINGS_CHARACTERS = 3800  # room for those of other webhooks, and for the line that says how many are left out
 UNPROCESSABLE = 422
 
-Keys: TypeAlias = "dict[str, bytes]"  # of a ConfigMap: data, and binaryData decoded
+ReviewKeys: TypeAlias = "dict[str, bytes]"  # of a ConfigMap: data, and binaryData decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,8 @@ class Review:
     namespace: str
     name: str
     is_dry_run: bool
-    new: Keys | None
-    old: Keys | None
+    new: ReviewKeys | None
+    old: ReviewKeys | None
 
 
 class ReviewUnreadable(Exception):  # noqa: N818 read as a sentence where it is caught
@@ -113,9 +115,9 @@ def _name(config_map: dict[str, Any]) -> str:
     return _text(metadata, "name") if isinstance(metadata, dict) else ""
 
 
-def _keys(config_map: dict[str, Any], path: str) -> Keys:
+def _keys(config_map: dict[str, Any], path: str) -> ReviewKeys:
     """Give what a volume would hold of a ConfigMap."""
-    found: Keys = {}
+    found: ReviewKeys = {}
     for section in ("data", "binaryData"):
         for key, value in _map(config_map, section, f"request.{path}.{section}").items():
             if not isinstance(value, str):
@@ -133,7 +135,7 @@ def _status(review: Review, errors: list[Problem]) -> dict[str, Any]:
         {"reason": one.code, "field": _where(one), "message": _sentence(one, f"{one.path}: " if one.path else "")}
         for one in errors
     ]
-    counted = f"{len(errors)} problem{'' if len(errors) == 1 else 's'}"
+    number = counted(len(errors), "problem")
     return {
         "kind": "Status",
         "apiVersion": "v1",
@@ -141,7 +143,7 @@ def _status(review: Review, errors: list[Problem]) -> dict[str, Any]:
         "status": "Failure",
         "code": UNPROCESSABLE,
         "reason": "Invalid",
-        "message": f"{counted} in {review.name}, the first: {causes[0]['field']}: {causes[0]['message']}",
+        "message": f"{number} in {review.name}, the first: {causes[0]['field']}: {causes[0]['message']}",
         "details": {"kind": review.kind, "name": review.name, "causes": causes},
     }
 

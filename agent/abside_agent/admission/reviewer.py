@@ -7,20 +7,20 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from abside.log import Log
-from abside.serve import Answer, Refusal
+from abside.serve.answer import Refusal, Response
 from abside.snapshot import Problem
 from abside_agent.admission.exchange import COMMAND, ONE_OF_SEVERAL
 from abside_agent.admission.review import ReviewUnreadable, answer, read
-from abside_agent.child.exchange import Order
-from abside_agent.child.spawn import ChildError, ChildLateError, run
-from abside_agent.sources.reading import EVERY_EXPERIMENT, File, Reading
+from abside_agent.document.reading import EVERY_EXPERIMENT, File, Reading, is_document
+from abside_agent.run.child.exchange import Order
+from abside_agent.run.child.spawn import ChildError, ChildLateError, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from aiohttp import web
 
-    from abside_agent.admission.review import Keys, Review
+    from abside_agent.admission.review import Review, ReviewKeys
     from abside_agent.settings import AdmissionSettings
 
 log = Log("abside.admission")
@@ -35,7 +35,7 @@ class Reviewer:
         self._one = asyncio.Lock()  # one child at a time: two would not fit into the container's memory
         self._stop = Event()
 
-    async def post(self, request: web.BaseRequest, body: bytes) -> Answer:  # noqa: ARG002 a route's signature
+    async def post(self, request: web.BaseRequest, body: bytes) -> Response:  # noqa: ARG002 a route's signature
         """Answer one AdmissionReview."""
         try:
             review = read(body)
@@ -51,7 +51,7 @@ class Reviewer:
             allowed=not any(problem.severity == "error" for problem in problems),
             problems=len(problems),
         )
-        return Answer(200, answer(review, problems))
+        return Response(200, answer(review, problems))
 
     def stop(self) -> None:
         """End the child that runs; its review is allowed with a warning."""
@@ -67,7 +67,7 @@ class Reviewer:
             return (_deleted_documents(review) if is_documents else _deleted_pauses(review),)
         return await self._checked(review, review.new) if is_documents else tuple(_pauses(review.name, review.new))
 
-    async def _checked(self, review: Review, new: Keys) -> tuple[Problem, ...]:
+    async def _checked(self, review: Review, new: ReviewKeys) -> tuple[Problem, ...]:
         settings = self._settings
         last = b"" if review.old is None else _reading(review.name, review.old).pack()
         limits = (settings.check_cpu_seconds, settings.check_memory)
@@ -98,21 +98,17 @@ class Reviewer:
             self._one.release()
 
 
-def _reading(name: str, keys: Keys) -> Reading:
-    return Reading(tuple(File(key, data, name) for key, data in sorted(keys.items()) if _is_document(key)))
+def _reading(name: str, keys: ReviewKeys) -> Reading:
+    return Reading(tuple(File(key, data, name) for key, data in sorted(keys.items()) if is_document(key)))
 
 
-def _is_document(key: str) -> bool:
-    return key.endswith(".yaml") and not key.startswith(".")
-
-
-def _unread(name: str, keys: Keys) -> Iterator[Problem]:
+def _unread(name: str, keys: ReviewKeys) -> Iterator[Problem]:
     for key in sorted(keys):
-        if not _is_document(key):
+        if not is_document(key):
             yield _warning(name, "NOT_READ", f"no agent reads {key}", "give the key a name that ends in .yaml")
 
 
-def _pauses(name: str, keys: Keys) -> Iterator[Problem]:
+def _pauses(name: str, keys: ReviewKeys) -> Iterator[Problem]:
     """Warn of what is easily done by mistake; which ids exist is not known without the documents."""
     if EVERY_EXPERIMENT in keys:
         message = f"the key {EVERY_EXPERIMENT} pauses EVERY experiment"

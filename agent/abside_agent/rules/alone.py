@@ -9,14 +9,15 @@ from msgspec import UNSET
 
 from abside.assignment.condition import BUILT_IN
 from abside.snapshot import BASIS_POINTS
-from abside_agent.conform import did_you_mean
-from abside_agent.sources.reading import EVERY_EXPERIMENT
+from abside_agent.document.reading import EVERY_EXPERIMENT
+from abside_agent.document.records import known
+from abside_agent.document.wording import did_you_mean, shown_percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from abside_agent.document import Document, Experiment
-    from abside_agent.tree import Path, Tree
+    from abside_agent.document.records import Document, ExperimentEntry
+    from abside_agent.document.tree import Path, Tree
 
 
 def hold(tree: Tree, document: Document) -> None:
@@ -28,9 +29,6 @@ def hold(tree: Tree, document: Document) -> None:
         if name in BUILT_IN:
             remedy = "delete it: conditions may use it without a declaration"
             tree.note("BUILT_IN_ATTRIBUTE", ("attributes", name), "this attribute is built in", remedy, at_key=True)
-    for name, placement in document.placements.items():
-        if known(placement, getattr(placement, "parameters", UNSET)):
-            _not_null(tree, ("placements", name, "parameters"), placement.parameters)
     for name, experiment in document.experiments.items():
         if name == EVERY_EXPERIMENT:
             message = f"in the paused directory, {name} means every experiment"
@@ -40,12 +38,7 @@ def hold(tree: Tree, document: Document) -> None:
                 rule(tree, ("experiments", name), experiment)
 
 
-def known(*values: object) -> bool:
-    """Whether all of these fields could be read."""
-    return all(value is not UNSET for value in values)
-
-
-def _weights(tree: Tree, path: Path, experiment: Experiment) -> None:
+def _weights(tree: Tree, path: Path, experiment: ExperimentEntry) -> None:
     arms = experiment.variants
     if not known(arms) or not arms or not known(*arms.values(), *(getattr(a, "weight", UNSET) for a in arms.values())):
         return
@@ -57,7 +50,7 @@ def _weights(tree: Tree, path: Path, experiment: Experiment) -> None:
         tree.note("WEIGHTS", (*path, "variants"), message, remedy, at_key=True)
 
 
-def _control(tree: Tree, path: Path, experiment: Experiment) -> None:
+def _control(tree: Tree, path: Path, experiment: ExperimentEntry) -> None:
     if not known(experiment.control, experiment.variants):
         return
     arms = list(experiment.variants)
@@ -70,7 +63,7 @@ def _control(tree: Tree, path: Path, experiment: Experiment) -> None:
         tree.note("CONTROL", (*path, "control"), "there is no such variant", remedy)
 
 
-def _layer_with_slots(tree: Tree, path: Path, experiment: Experiment) -> None:
+def _layer_with_slots(tree: Tree, path: Path, experiment: ExperimentEntry) -> None:
     if not known(experiment.layer, experiment.slots):
         return
     if experiment.layer is not None and experiment.slots is None:
@@ -79,7 +72,7 @@ def _layer_with_slots(tree: Tree, path: Path, experiment: Experiment) -> None:
         tree.note("LAYER_AND_SLOTS", (*path, "slots"), "slots come with a layer", "add layer: …, or delete the slots")
 
 
-def _traffic_or_steps(tree: Tree, path: Path, experiment: Experiment) -> None:
+def _traffic_or_steps(tree: Tree, path: Path, experiment: ExperimentEntry) -> None:
     steps = experiment.steps
     if not known(experiment.traffic, steps) or steps is None:
         return
@@ -96,48 +89,39 @@ def _traffic_or_steps(tree: Tree, path: Path, experiment: Experiment) -> None:
             tree.note("STEPS_ORDER", where, "steps must ascend in time", "sort them, each later than the one before")
 
 
-def _start_before_end(tree: Tree, path: Path, experiment: Experiment) -> None:
+def _start_before_end(tree: Tree, path: Path, experiment: ExperimentEntry) -> None:
     start, end = experiment.start, experiment.end
     if known(start, end) and start is not None and end is not None and start >= end:
         tree.note("START_END", (*path, "end"), "the end must come after the start", "write a later end, or drop it")
 
 
-def _placements(tree: Tree, path: Path, experiment: Experiment) -> None:
+def _placements(tree: Tree, path: Path, experiment: ExperimentEntry) -> None:
     named = experiment.placements
     if not known(named):
         return
     for index, name in enumerate(named):
         if known(name) and name in named[:index]:
             tree.note("TWICE", (*path, "placements", index), "this placement stands twice", "keep one")
-    for arm, placement, where in _parameters(path, experiment):
+    for placement, where in _parameters(path, experiment):
         if placement not in named and known(*named):
             remedy = f"add {placement} to placements, or {did_you_mean(placement, named) or 'delete it here'}"
             message = "this placement is not among the experiment's placements"
             tree.note("NOT_ITS_PLACEMENT", where, message, remedy, at_key=True, value=placement)
-        values = experiment.variants[arm].parameters[placement]
-        if known(values):
-            _not_null(tree, where, values)
 
 
-def _parameters(path: Path, experiment: Experiment) -> list[tuple[str, str, Path]]:
-    """List (variant, placement, path) of all parameters that could be read."""
+def _parameters(path: Path, experiment: ExperimentEntry) -> list[tuple[str, Path]]:
+    """List (placement, path) of all parameters that could be read."""
     if not known(experiment.variants):
         return []
     return [
-        (arm, placement, (*path, "variants", arm, "parameters", placement))
+        (placement, (*path, "variants", arm, "parameters", placement))
         for arm, variant in experiment.variants.items()
         if known(variant) and known(variant.parameters)
         for placement in variant.parameters
     ]
 
 
-def _not_null(tree: Tree, path: Path, values: dict[str, object]) -> None:
-    for name, value in values.items():
-        if value is None:
-            tree.note("NULL", (*path, name), "a parameter needs a value, null has no type", "write one, or delete it")
-
-
-def _force(tree: Tree, path: Path, experiment: Experiment) -> None:
+def _force(tree: Tree, path: Path, experiment: ExperimentEntry) -> None:
     if not known(experiment.force):
         return
     first: dict[str, str] = {}
@@ -154,7 +138,7 @@ def _force(tree: Tree, path: Path, experiment: Experiment) -> None:
                 tree.note("FORCE", (*path, "force", arm), f"{unit} stands {times} times here", "keep it once")
 
 
-def _guardrails(tree: Tree, path: Path, experiment: Experiment) -> None:
+def _guardrails(tree: Tree, path: Path, experiment: ExperimentEntry) -> None:
     if not known(experiment.analysis) or not known(experiment.analysis.guardrails):
         return
     for metric, margin in experiment.analysis.guardrails.items():
@@ -163,7 +147,7 @@ def _guardrails(tree: Tree, path: Path, experiment: Experiment) -> None:
             tree.note("GUARDRAIL", where, "a guardrail needs its margin", "add max_increase: 2% or max_decrease: 2%")
 
 
-_RULES: tuple[Callable[[Tree, Path, Experiment], None], ...] = (
+_RULES: tuple[Callable[[Tree, Path, ExperimentEntry], None], ...] = (
     _weights,
     _control,
     _layer_with_slots,
@@ -173,9 +157,3 @@ _RULES: tuple[Callable[[Tree, Path, Experiment], None], ...] = (
     _force,
     _guardrails,
 )
-
-
-def shown_percent(basis_points: int) -> str:
-    """Give basis points as people write them: `99.99 %`, `20 %`."""
-    whole, rest = divmod(basis_points, 100)
-    return f"{whole}.{rest:02}".rstrip("0").rstrip(".") + " %" if rest else f"{whole} %"

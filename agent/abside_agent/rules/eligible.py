@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
-from abside.assignment.attribute import FIRST_SECOND, LAST_SECOND, date_text
+from abside.assignment.attribute import FIRST_SECOND, LAST_SECOND, VERSION_PARTS, date_text
+from abside.assignment.operators import OPERATORS
 from abside.assignment.target import build
 from abside.assignment.unit import Subject
 
@@ -79,8 +80,12 @@ def _operands(asked: list[Any], *ops: str) -> list[Any]:
 
 
 def _strings(asked: list[Any]) -> list[Any]:
-    longest = max(_operands(asked, "starts_with"), key=len, default="")
-    return [*_operands(asked), longest + "\x01".join(["", *_operands(asked, "contains"), "\x01"])]
+    found: dict[str, list[str]] = {"start": [], "middle": [], "end": []}
+    for leaf in asked:
+        if where := OPERATORS[leaf["op"]].within:
+            found[where].append(leaf["value"])
+    first, last = (max(found[where], key=len, default="") for where in ("start", "end"))
+    return [*_operands(asked), first + "\x01".join(["", *found["middle"], "\x01"]) + last]
 
 
 def _numbers(asked: list[Any]) -> list[Any]:
@@ -94,12 +99,16 @@ def _booleans(_: list[Any]) -> list[Any]:
 
 
 def _versions(asked: list[Any]) -> list[Any]:
-    """Give each version asked for, the next one above it, and the lowest prerelease just below it."""
+    """Give each version asked for, the nearest and some further above it, and the lowest prerelease just below it."""
     found = ["0.0.0-0", "999999.0.0"]
     for text in _operands(asked):
         below_or_above = f"{text}.0" if "-" in text else f"{text}-0"
-        major, minor, patch = text.partition("-")[0].split(".")
-        found += [text, below_or_above, f"{major}.{minor}.{int(patch) + 1}-0", f"{major}.{minor}.{int(patch) + 1}"]
+        parts = [*map(int, text.partition("-")[0].split("."))]
+        parts += [0] * (VERSION_PARTS - len(parts))
+        found += [text, below_or_above]
+        for place in range(2, VERSION_PARTS):
+            above = ".".join(map(str, [*parts[:place], parts[place] + 1]))
+            found += [f"{above}-0", above]
     return found
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET
 
 from abside.assignment.condition import BUILT_IN, compile_eligibility
-from abside_agent.conform import did_you_mean
-from abside_agent.tree import Path, short
+from abside_agent.document.tree import Path, short
+from abside_agent.document.wording import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from abside.assignment.condition import compile_eligibility
 from abside.metric import BY_NAME, EVENT_FIELDS, ITEMS, OWN_EVENT_FIELDS, PROPERTIES, Metric, Term
 from abside.snapshot import Attribute
-from abside_agent.conform import did_you_mean
-from abside_agent.rules.alone import known
+from abside_agent.document.records import known
+from abside_agent.document.wording import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from abside_agent import document
-    from abside_agent.tree import Path, Tree
+    from abside_agent.document.records import MetricEntry
+    from abside_agent.document.tree import Path, Tree
 
 FORMS = ("count", "sum", "sessions")
 OWN_TYPES = ("exposure", "config", "account")  # the sidecar's own events: no shopper did them
@@ -32,7 +32,7 @@ OF_KIND = {  # kind → the fields it takes, required ones first
 _FIELDS = ("event", "of", "cap", "numerator", "denominator", "where")
 
 
-def own_metric(tree: Tree, name: str, written: document.Metric, number: int) -> Metric | None:
+def own_metric(tree: Tree, name: str, written: MetricEntry, number: int) -> Metric | None:
     """Give the record of one own metric; None where something is wrong with it, which is noted."""
     if not known(written) or not known(written.kind):
         return None
@@ -45,7 +45,7 @@ def own_metric(tree: Tree, name: str, written: document.Metric, number: int) -> 
 class _Reading:
     """One metric as written. `number` makes its columns' names."""
 
-    def __init__(self, tree: Tree, path: Path, written: document.Metric, number: int) -> None:
+    def __init__(self, tree: Tree, path: Path, written: MetricEntry, number: int) -> None:
         self.tree = tree
         self.path = path
         self.written = written

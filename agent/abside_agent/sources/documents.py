@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abside_agent.parse import parse
+from abside_agent.document.parse import parse
+from abside_agent.document.reading import MAX_FILE_BYTES, MAX_FILES, File, is_document
+from abside_agent.document.tree import Mapping, Scalar
 from abside_agent.sources.mounted import read_file
-from abside_agent.sources.reading import MAX_FILE_BYTES, MAX_FILES, File
-from abside_agent.tree import Mapping, Scalar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from abside.snapshot import Problem
-    from abside_agent.tree import Node, Tree
+    from abside_agent.document.tree import Node, Tree
 
 LONE_FILE = "document.yaml"  # what a file given by itself is called, so that it can be compared with another one
 GIT_SECONDS = 30.0  # a partial clone may fetch what is asked for; longer is a prompt nobody answers
@@ -57,7 +57,7 @@ def documents(place: str) -> Documents:
     """Read a directory's *.yaml, a file, or `REV:path` as git has it. Raises DocumentsError."""
     path = Path(place)
     if path.is_dir():
-        names = sorted(one for one in path.iterdir() if one.suffix == ".yaml" and one.name[0] != ".")
+        names = sorted(one for one in path.iterdir() if is_document(one.name))
         found = [(one.name, str(one), *_read(one)) for one in names[: MAX_FILES + 1]]
     elif path.exists():
         found = [(LONE_FILE, place, *_read(path))]
@@ -95,7 +95,7 @@ def _manifest(where: str, data: bytes) -> Tree | None:
     """Read a ConfigMap manifest; None for every other file."""
     if not _CONFIG_MAP.search(data):
         return None
-    tree = parse(where, data)
+    tree = parse(where, data, is_document=False)
     kind = tree.node(("kind",))
     return tree if isinstance(kind, Scalar) and kind.value == "ConfigMap" else None
 
@@ -105,7 +105,7 @@ def _keys(manifest: Tree, where: str, data: bytes) -> Iterator[tuple[str, str, b
     entries = manifest.node(("data",))
     lines = data.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     for key, node in entries.items.items() if isinstance(entries, Mapping) else ():
-        if key.endswith(".yaml") and key[0] != ".":
+        if is_document(key):
             placed = _in_place(node, lines)
             text = _text(node) if placed is None else placed
             yield key, where if placed is not None else f"{where}#{key}", text.encode()
@@ -147,7 +147,7 @@ def _from_git(place: str) -> Iterator[tuple[str, str, bytes]]:
     for entry in _git(place, missing, "ls-tree", "-z", place).split(b"\0"):
         about, _, raw = entry.partition(b"\t")
         name = raw.decode("utf-8", "replace")
-        if name.endswith(".yaml") and name[0] != "." and about.split()[1:2] == [b"blob"]:
+        if is_document(name) and about.split()[1:2] == [b"blob"]:
             blob = about.split()[2].decode()
             yield name, f"{place.rstrip('/')}/{name}", _git(place, missing, "cat-file", "blob", blob)
 
@@ -158,6 +158,6 @@ def _git(place: str, why: str, *words: str) -> bytes:
     except (OSError, subprocess.TimeoutExpired) as exc:
         raise DocumentsError(place, f"git could not be asked: {exc}") from exc
     if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise DocumentsError(place, f"{why} ({said[-1]})" if said else why)
+        content = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise DocumentsError(place, f"{why} ({content[-1]})" if content else why)
     return done.stdout

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from abside.snapshot import Problem
-    from abside_agent.sources.reading import File
+    from abside_agent.document.reading import File
 
 
 @dataclass(frozen=True, slots=True)

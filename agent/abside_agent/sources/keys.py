@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from abside_agent.sources.reading import MAX_FILE_BYTES
+from abside_agent.document.reading import MAX_FILE_BYTES, is_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,11 +29,6 @@ class Keys:
                 digest.update(len(part).to_bytes(8, "big"))
                 digest.update(part)
         return digest.digest()
-
-
-def is_document(name: str) -> bool:
-    """Say whether a key is read."""
-    return name.endswith(".yaml") and name[0] != "."
 
 
 def odd_names(names: Iterable[str]) -> tuple[str, ...]:

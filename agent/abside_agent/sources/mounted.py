@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import os
 import re
-import stat
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abside_agent.sources.keys import READ_BYTES, Keys, is_document, odd_names
-from abside_agent.sources.reading import MAX_FILES, MAX_TOTAL_BYTES, File, Lost, Reading
-from abside_agent.tree import Severity, flaw
+from abside.files import FileRefusedError, open_regular
+from abside_agent.document.reading import MAX_FILES, MAX_TOTAL_BYTES, File, Lost, Reading, is_document
+from abside_agent.document.tree import Severity, flaw
+from abside_agent.sources.keys import READ_BYTES, Keys, odd_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from io import FileIO
 
     from abside.snapshot import Problem
+    from abside_agent.document.reading import Pauses
     from abside_agent.sources.followed import Followed
-    from abside_agent.sources.newest import Pauses, Watched
+    from abside_agent.sources.newest import Watched
 
 DATA = "..data"
 READ_ATTEMPTS = 5  # a swap takes microseconds and comes a minute apart; a key still missing then is a broken link
@@ -53,9 +56,16 @@ class Mounted:
 
     def read(self) -> Reading:
         """Read everything once. Never raises for what is or is not there."""
-        reader = _Reader(self.mounts)
+        reader = _DirectoryReader(self.mounts)
         for number, (directory, label) in enumerate(zip(self.config, labels(self.config), strict=True)):
             reader.config(directory, label, self.followed if number == 0 else None)
+        return self._with_pauses(reader)
+
+    def read_pauses(self) -> Reading:
+        """Read the paused directories alone: a reading without files, for its pauses."""
+        return self._with_pauses(_DirectoryReader(self.mounts))
+
+    def _with_pauses(self, reader: _DirectoryReader) -> Reading:
         for directory in self.paused:
             seen = reader.paused(directory)
             if seen is not None:
@@ -94,7 +104,7 @@ def mount_points(text: str) -> frozenset[str]:
     return frozenset(re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point) for point in points)
 
 
-class _Reader:
+class _DirectoryReader:
     """One reading of all directories, within its bounds."""
 
     def __init__(self, mounts: frozenset[str]) -> None:
@@ -211,18 +221,26 @@ def _target(directory: str) -> str | None:
 def read_file(path: Path, limit: int) -> tuple[bytes | None, str]:
     """Read one key; None for data that vanished. A pipe or a device is refused without waiting for it."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle, status = open_regular(path, sys.maxsize)
     except FileNotFoundError:
         return (b"" if path.is_symlink() else None), "the file is gone, or a link to nothing"
+    except FileRefusedError as exc:
+        return b"", f"this is not a regular file: it {exc.strerror}"
     except OSError as exc:
         return b"", f"the file cannot be opened: {exc.strerror}"
     try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            return b"", "this is not a regular file"
-        with open(handle, "rb", closefd=False) as file:
-            return file.read(min(limit, status.st_size + 1)), ""  # a read claims what it is asked for, so ask for less
+        with open(handle, "rb", buffering=0, closefd=False) as file:
+            # A read claims what it is asked for, so ask for no more than there is. Files of the kernel have no size.
+            return _whole(file, min(limit, status.st_size)), ""
     except OSError as exc:
         return b"", f"the file cannot be read: {exc.strerror}"
     finally:
         os.close(handle)
+
+
+def _whole(file: FileIO, size: int) -> bytes:
+    chunks: list[bytes] = []
+    while size > 0 and (chunk := file.read(size)):
+        chunks.append(chunk)
+        size -= len(chunk)
+    return b"".join(chunks)

@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from abside.snapshot import Problem
-    from abside_agent.sources.heard import Watch, Word
-
-Pauses = dict[str, str]  # experiment id, or `all` → reason
+    from abside_agent.document.reading import Pauses
+    from abside_agent.sources.observation import Observation, Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +50,26 @@ class Newest:
     _shown: set[str] = field(default_factory=set)  # what it paused at any time before the first word
     _shown_at: float | None = None  # of the last word that the volume has shown
 
-    def judge(self, seen: Pauses | None, word: Word[Pauses] | None) -> Known:
+    def judge(self, seen: Pauses | None, observation: Observation[Pauses] | None) -> Known:
         """Give what holds now."""
         now = self.steady()
         if seen != self._seen:
             if self._seen is not None and seen is not None:
                 self._changed_at = min(self._changed_at, now)
             self._seen, self._since = seen, now
-        if word is None:
+        if observation is None:
             self._shown |= seen.keys() if seen else set()
             keeps = now - self._changed_at <= LATE_SECONDS
             return Known(seen or {}, keeps, lifted=tuple(sorted(self._shown - (seen or {}).keys())) if keeps else ())
-        if seen == word.said:
-            self._shown_at = word.at
-            return Known(word.said)
+        if seen == observation.content:
+            self._shown_at = observation.at
+            return Known(observation.content)
         if seen is None:
-            return Known(word.said)
-        if word.is_fresh:
-            doubts = self._since > word.at
-            return Known(seen | word.said if doubts else word.said, doubts=doubts)
-        return Known(seen if self._shown_at == word.at else seen | word.said)
+            return Known(observation.content)
+        if observation.is_fresh:
+            doubts = self._since > observation.at
+            return Known(seen | observation.content if doubts else observation.content, doubts=doubts)
+        return Known(seen if self._shown_at == observation.at else seen | observation.content)
 
 
 @dataclass(slots=True)
@@ -83,7 +82,7 @@ class Watched:
 
     def judge(self, seen: Pauses | None) -> Known:
         """Give what holds, when its volume shows `seen`."""
-        known = self.newest.judge(seen, self.watch.heard.word)
+        known = self.newest.judge(seen, self.watch.report.observation)
         if known.doubts:
             self.watch.doubt()
         return known
@@ -91,5 +90,5 @@ class Watched:
     @property
     def problems(self) -> list[Problem]:
         """What a person must know of the watch."""
-        problem = self.watch.heard.problem
+        problem = self.watch.report.problem
         return [] if problem is None else [problem]

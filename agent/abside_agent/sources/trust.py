@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from abside_agent.sources.heard import Word
+    from abside_agent.sources.observation import Observation
 
 # The kubelet looks every 60 to 90 s, and so shows within 90 what the API had; the rest is for a busy node.
 LATE_SECONDS = 120.0
@@ -53,37 +53,39 @@ class Trust:
     _away_at: float | None = None  # since when more would not be heard
     _is_passed: bool = False  # the volume has shown that word, or has gone beyond it
 
-    def judge(self, seen: bytes | None, word: Word[bytes] | None, *, is_watched: bool = False) -> Verdict:
+    def judge(self, seen: bytes | None, observation: Observation[bytes] | None, *, is_watched: bool = False) -> Verdict:
         """Give whose documents hold now. `is_watched`: the API is not away, also where the word is not fresh."""
         changed = seen is not None and self._seen is not None and seen != self._seen
         self._seen = self._seen if seen is None else seen
-        if word is None:
+        if observation is None:
             return Verdict(by_api=False)
-        self._hear(word)
-        if word.is_fresh or is_watched:
+        self._hear(observation)
+        if observation.is_fresh or is_watched:
             self._away_at = None
         elif self._away_at is None:
             self._away_at = self.steady()
         if seen is None:  # the word, unless the volume has gone beyond it: else by neither, and the last good stays
-            return Verdict(not self._is_passed or (word.is_fresh and self._news_at is None))
-        if seen == word.said:
+            return Verdict(not self._is_passed or (observation.is_fresh and self._news_at is None))
+        if seen == observation.content:
             self._is_passed, self._news_at = True, None
-            return Verdict(by_api=word.is_fresh)
+            return Verdict(by_api=observation.is_fresh)
         now = self.steady()
         if self._news_at is None and (changed or _is_over(self._away_at, now)):
             self._news_at = now
-        if not word.is_fresh:
+        if not observation.is_fresh:
             self._is_passed |= _is_over(self._news_at, now) or _is_over(self._away_at, now)
-        return Verdict(not self._is_passed, doubts=word.is_fresh and self._news_at is not None)
+        return Verdict(not self._is_passed, doubts=observation.is_fresh and self._news_at is not None)
 
     def is_behind(self, at: float) -> bool:
         """Say whether what was said at that time cannot know what the volume shows since."""
         return self._news_at is not None and at <= self._news_at
 
-    def _hear(self, word: Word[bytes]) -> None:
+    def _hear(self, observation: Observation[bytes]) -> None:
         """Begin anew with a new word, unless part of it is older than what the volume has shown since the last."""
-        if self._said != (word.at, word.said) and (self._news_at is None or word.at > self._news_at):
-            self._said = (word.at, word.said)
+        if self._said != (observation.at, observation.content) and (
+            self._news_at is None or observation.at > self._news_at
+        ):
+            self._said = (observation.at, observation.content)
             self._news_at, self._is_passed = None, False
 
 

@@ -99,7 +99,7 @@ class Evaluator:
         """Compile for the instant `now_us` (µs UTC). Raises SnapshotError where the record cannot be assigned from."""
         try:
             return cls._build(experiment, now_us)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as exc:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as exc:
             raise SnapshotError("content", f"experiment {experiment.id} cannot be compiled: {exc!r}") from exc
 
     @classmethod
@@ -262,10 +262,18 @@ def _traffic_bp(experiment: Experiment, now_us: int) -> int:
 
 
 def _check_ranges(experiment: Experiment) -> None:
-    """Hold what `_split` trusts: ranges that follow each other from 0 to 10000, and slots with their layer."""
+    """Hold what `_split` trusts: ranges that follow each other from 0 to 10000, shares, and slots with their layer."""
+    if not experiment.variants:
+        raise SnapshotError("content", f"experiment {experiment.id}: it has no variants")
+    if len({variant.id for variant in experiment.variants}) < len(experiment.variants):
+        raise SnapshotError("content", f"experiment {experiment.id}: two of its variants have one id")
     edges = [0, *(variant.stop for variant in experiment.variants)]
     follow = edges[:-1] == [variant.start for variant in experiment.variants] and edges == sorted(edges)
     if not follow or edges[-1] != BASIS_POINTS:
         raise SnapshotError("content", f"experiment {experiment.id}: ranges {edges} do not fill 0 to {BASIS_POINTS}")
     if (experiment.slots is None) != (experiment.layer is None):
         raise SnapshotError("content", f"experiment {experiment.id}: a layer and slots come together")
+    first, end = experiment.slots or (0, 0)
+    within = all(0 <= step.traffic_bp <= BASIS_POINTS for step in experiment.steps)
+    if not (within and 0 <= first <= BASIS_POINTS and 0 <= end <= BASIS_POINTS):
+        raise SnapshotError("content", f"experiment {experiment.id}: traffic and slots lie within 0 to {BASIS_POINTS}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,8 +12,10 @@ if TYPE_CHECKING:
 
     from abside.snapshot import AttributeType
 
-Version = tuple[int, int, int, bool, tuple[tuple[int, int, str], ...]]
+Version = tuple[tuple[int, ...], bool, tuple[tuple[int, int, str], ...]]
 
+VERSION_PARTS = 6  # numeric ones; Windows and Android builds have four, a calendar version with a build five
+VERSIONS_KEPT = 1024  # texts read before: a shop has some hundred app versions, and reading one anew takes 1.5 µs
 MAX_VERSION_CHARS = 256  # semver.org advises 255; and int() of a few hundred digits is cheap
 FIRST_SECOND = -62_135_596_800  # 0001-01-01T00:00:00Z, the first RFC 3339 instant Python can hold
 LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z; milliseconds since 1970 lie beyond it and are not mistaken
@@ -22,8 +25,9 @@ MICROSECOND = timedelta(microseconds=1)
 
 _NUMERIC = r"(?:0|[1-9][0-9]*)"
 _PRERELEASE = rf"(?:{_NUMERIC}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+_ZEROS = (0,) * VERSION_PARTS
 _VERSION = re.compile(
-    rf"v?({_NUMERIC})(?:\.({_NUMERIC}))?(?:\.({_NUMERIC}))?"
+    rf"[vV]?([0-9]+(?:\.[0-9]+){{0,{VERSION_PARTS - 1}}})"
     rf"(?:-({_PRERELEASE}(?:\.{_PRERELEASE})*))?"
     r"(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?"
 )
@@ -53,24 +57,32 @@ def boolean(value: object) -> bool | None:
 def version(value: object) -> Version | None:
     """Give a key whose order is the precedence of semver 2.0, section 11; build metadata does not count.
 
-    Accepted: an optional "v", one to three numeric parts ("2.1" is "2.1.0"), a prerelease, build metadata.
+    Accepted, as apps have them: an optional "v" or "V", one to six numeric parts, with leading zeros or without ("2.1"
+    is "2.1.0", "2024.08.01" is "2024.8.1"), a prerelease, build metadata.
     """
     if type(value) is not str or len(value) > MAX_VERSION_CHARS:
         return None
-    found = _VERSION.fullmatch(value)
+    return _version(value)
+
+
+@lru_cache(maxsize=VERSIONS_KEPT)
+def _version(text: str) -> Version | None:
+    found = _VERSION.fullmatch(text)
     if found is None:
         return None
-    major, minor, patch, prerelease = found.groups()
+    numeric, prerelease = found.groups()
+    numbers = tuple(map(int, numeric.split(".")))
     identifiers = () if prerelease is None else tuple(map(_identifier, prerelease.split(".")))
     # A prerelease comes before its release, and a shorter list of identifiers before a longer one.
-    return int(major), int(minor or 0), int(patch or 0), prerelease is None, identifiers
+    return numbers + _ZEROS[len(numbers) :], prerelease is None, identifiers
 
 
 def version_text(key: Version) -> str:
-    """Give the one spelling of a version key: three parts, no "v", no build metadata."""
-    major, minor, patch, _, identifiers = key
+    """Give the one spelling of a version key: up to the last part that is not 0, three at least; no "v", no build."""
+    numbers, _, identifiers = key
+    length = max([3, *(place for place, number in enumerate(numbers, 1) if number)])
     suffix = ".".join(text or str(value) for _, value, text in identifiers)
-    return f"{major}.{minor}.{patch}" + (f"-{suffix}" if suffix else "")
+    return ".".join(map(str, numbers[:length])) + (f"-{suffix}" if suffix else "")
 
 
 def date(value: object) -> int | None:

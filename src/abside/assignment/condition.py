@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from abside.assignment.operand import OperandError, normal
+from abside.assignment.operators import OPERATORS, of_type, taking
 from abside.snapshot import Attribute
 
 if TYPE_CHECKING:
@@ -22,28 +23,20 @@ if TYPE_CHECKING:
 
     from abside.snapshot import AttributeType, Json
 
-Path: TypeAlias = "tuple[str | int, ...]"
+ConditionPath: TypeAlias = "tuple[str | int, ...]"
 
 MAX_DEPTH = 3  # groups within groups: what a person can still read
 MAX_CONDITIONS = 50  # about 8 µs a request at worst
 MAX_VALUES = 10_000  # a list of ids; a longer one belongs into an attribute of its own
+MOST_COMPARED = 200  # names that a wrong one is compared with, 3 µs each: there may be thousands of both
 MAX_VALUE_CHARS = 80  # of a wrong value shown in an error
 MAX_SHOWN_BITS = 256  # Python refuses to print integers of several thousand digits
 
-ORDERED = ("lt", "lte", "gt", "gte")
-PRESENCE = ("exists", "missing")
-OPS: dict[AttributeType, tuple[str, ...]] = {
-    "string": ("eq", "ne", "in", "not_in", "starts_with", "contains", *PRESENCE),
-    "number": ("eq", "ne", "in", "not_in", *ORDERED, *PRESENCE),
-    "boolean": ("eq", "ne", *PRESENCE),
-    "version": ("eq", "ne", "in", "not_in", *ORDERED, *PRESENCE),
-    "date": (*ORDERED, *PRESENCE),
-    "list": ("has_any", "has_none", *PRESENCE),
-}
-LIST_OPS = frozenset({"in", "not_in", "has_any", "has_none"})
+PRESENCE = taking("none")
+LIST_OPS = taking("many")
 BUILT_IN: dict[str, Attribute] = {"placement": Attribute("string"), "logged_in": Attribute("boolean")}
 
-_ALL_OPS = tuple(dict.fromkeys(op for ops in OPS.values() for op in ops))
+_ALL_OPS = tuple(OPERATORS)
 _SYMBOLS = {"=": "eq", "==": "eq", "!=": "ne", "<>": "ne", "<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
 _FIELDS = ("attribute", "op", "value", "or_missing")
 _GROUPS = ("any", "all")
@@ -54,7 +47,7 @@ _NOTHING = object()  # a mistake of absence: there is no value to show
 class ConditionError:
     """One mistake in an eligibility; `path` leads to it from the eligibility's root, as keys and indexes."""
 
-    path: Path
+    path: ConditionPath
     code: str
     value: str
     message: str
@@ -81,10 +74,10 @@ class _Compiling:
     errors: list[ConditionError] = field(default_factory=list)
     conditions: int = 0
 
-    def wrong(self, path: Path, code: str, value: object, message: str, remedy: str) -> None:
+    def wrong(self, path: ConditionPath, code: str, value: object, message: str, remedy: str) -> None:
         self.errors.append(ConditionError(path, code, _shown(value), message, remedy))
 
-    def nodes(self, tree: object, path: Path, *, depth: int) -> list[Json]:
+    def nodes(self, tree: object, path: ConditionPath, *, depth: int) -> list[Json]:
         if not isinstance(tree, list):
             self.wrong(path, "WRONG_TYPE", tree, "a list of conditions stands here", 'begin each condition with "- "')
             return []
@@ -93,7 +86,7 @@ class _Compiling:
         found = [self.node(entry, (*path, index), depth) for index, entry in enumerate(tree)]
         return [node for node in found if node is not None]
 
-    def node(self, entry: object, path: Path, depth: int) -> Json:
+    def node(self, entry: object, path: ConditionPath, depth: int) -> Json:
         if not isinstance(entry, dict):
             remedy = "write {attribute: …, op: …, value: …}, {any: […]} or {all: […]}"
             self.wrong(path, "WRONG_TYPE", entry, "a condition is a mapping", remedy)
@@ -107,7 +100,7 @@ class _Compiling:
             return None
         return {groups[0]: self.nodes(entry[groups[0]], (*path, groups[0]), depth=depth + 1)}
 
-    def leaf(self, entry: dict[object, object], path: Path) -> Json:
+    def leaf(self, entry: dict[object, object], path: ConditionPath) -> Json:
         self.conditions += 1
         if self.conditions > MAX_CONDITIONS:
             if self.conditions == MAX_CONDITIONS + 1:
@@ -136,14 +129,16 @@ class _Compiling:
             node["or_missing"] = True
         return node
 
-    def known_fields(self, entry: dict[object, object], path: Path, known: Sequence[str], message: str) -> None:
+    def known_fields(
+        self, entry: dict[object, object], path: ConditionPath, known: Sequence[str], message: str
+    ) -> None:
         for key in entry:
             if key not in known:
                 where = (*path, key if isinstance(key, str | int) else str(key))
                 remedy = _did_you_mean(key, known) or f"known here: {', '.join(known)}"
                 self.wrong(where, "UNKNOWN_FIELD", key, message, remedy)
 
-    def attribute(self, entry: dict[object, object], path: Path) -> tuple[str, AttributeType | None]:
+    def attribute(self, entry: dict[object, object], path: ConditionPath) -> tuple[str, AttributeType | None]:
         """Give the name and its type, None where it is not known."""
         if "attribute" not in entry:
             self.wrong(path, "MISSING_FIELD", _NOTHING, "a condition names its attribute", "add attribute: …")
@@ -159,7 +154,7 @@ class _Compiling:
             self.wrong(where, "WRONG_TYPE", name, "an attribute's name is a string", "write one declared name")
         return "", None
 
-    def op(self, entry: dict[object, object], path: Path, declared: AttributeType | None) -> str | None:
+    def op(self, entry: dict[object, object], path: ConditionPath, declared: AttributeType | None) -> str | None:
         if "op" not in entry:
             self.wrong(
                 path, "MISSING_FIELD", _NOTHING, "a condition has an op", f"add op: …, one of {_listed(declared)}"
@@ -171,13 +166,13 @@ class _Compiling:
             remedy = _did_you_mean(op, _ALL_OPS) or f"write one of {_listed(declared)}"
             self.wrong(where, "UNKNOWN_OP", op, "there is no such op", remedy)
             return None
-        if declared is not None and op not in OPS[declared]:
+        if declared is not None and declared not in OPERATORS[op].types:
             message = f"{op} does not compare a {declared}"
             self.wrong(where, "OP_NOT_FOR_TYPE", op, message, f"a {declared} has {_listed(declared)}")
             return None
         return op
 
-    def or_missing(self, entry: dict[object, object], path: Path, op: str | None) -> bool:
+    def or_missing(self, entry: dict[object, object], path: ConditionPath, op: str | None) -> bool:
         value = entry.get("or_missing", False)
         where = (*path, "or_missing")
         if not isinstance(value, bool):
@@ -187,7 +182,7 @@ class _Compiling:
             self.wrong(where, "UNEXPECTED_FIELD", value, f"{op} already says what a missing value means", "drop it")
         return value
 
-    def operand(self, value: object, path: Path, op: str, declared: AttributeType | None) -> Json:
+    def operand(self, value: object, path: ConditionPath, op: str, declared: AttributeType | None) -> Json:
         """Give the operand in its normal form. Without a known type only its shape can be checked."""
         if op not in LIST_OPS:
             if isinstance(value, list):
@@ -211,7 +206,7 @@ class _Compiling:
         kept = cast("set[str]", {item for item in found if item is not None})
         return [*sorted(kept)]
 
-    def single(self, value: object, path: Path, declared: AttributeType) -> str | float | bool | None:
+    def single(self, value: object, path: ConditionPath, declared: AttributeType) -> str | float | bool | None:
         try:
             return normal(value, declared)
         except OperandError as exc:
@@ -220,7 +215,7 @@ class _Compiling:
 
 
 def _did_you_mean(given: object, known: Sequence[str]) -> str:
-    if not isinstance(given, str):
+    if not isinstance(given, str) or len(known) > MOST_COMPARED:
         return ""
     close = [_SYMBOLS[given]] if given in _SYMBOLS and _SYMBOLS[given] in known else []
     close = close or get_close_matches(given.lower().replace(" ", "_").replace("-", "_"), known, 1)
@@ -228,7 +223,7 @@ def _did_you_mean(given: object, known: Sequence[str]) -> str:
 
 
 def _listed(declared: AttributeType | None) -> str:
-    return ", ".join(_ALL_OPS if declared is None else OPS[declared])
+    return ", ".join(_ALL_OPS if declared is None else of_type(declared))
 
 
 def _shown(value: object) -> str:

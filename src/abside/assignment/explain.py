@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from abside.assignment.assign import Decision, Evaluator, Reason
-    from abside.assignment.plan import Answer, PlacementPlan
+    from abside.assignment.plan import PlacementDecision, PlacementPlan
     from abside.assignment.unit import Subject
     from abside.snapshot import Json
 
-Question = Literal["force", "status", "unit", "eligibility", "layer", "traffic", "variant"]
+StepName = Literal["force", "status", "unit", "eligibility", "layer", "traffic", "variant"]
 
-ANSWERED_BY: dict[Reason, Question] = {
+ANSWERED_BY: dict[Reason, StepName] = {
     "FORCED": "force",
     "PAUSED": "status",
     "DRAFT": "status",
@@ -42,13 +42,14 @@ class ExplainedStep:
     """One question of one experiment. `reason` stands where this question decided."""
 
     experiment: str
-    step: Question
+    step: StepName
     ok: bool
     reason: Reason | None = None
     bucket: int | None = None
     range: tuple[int, int] | None = None  # half-open, in buckets
     condition: str | None = None
     saw: Json = None  # with a condition only; None: the attribute was missing or null
+    note: str = ""  # why what it saw is not known to the condition
 
     def to_map(self) -> dict[str, Json]:
         """Give the shape of the localhost API: without the fields this question does not have."""
@@ -64,6 +65,8 @@ class ExplainedStep:
             shown["range"] = list(self.range)
         if self.condition is not None:
             shown |= {"condition": self.condition, "saw": self.saw}
+        if self.note:
+            shown["note"] = self.note
         return shown
 
 
@@ -71,7 +74,7 @@ class ExplainedStep:
 class Explanation:
     """Assign's answer, how each experiment of the placement came to its part, and where each parameter is from."""
 
-    answer: Answer
+    answer: PlacementDecision
     steps: tuple[ExplainedStep, ...]
     provenance: dict[str, str]  # parameter → "placement", or "experiment/variant"
 
@@ -87,13 +90,13 @@ def explain(plan: PlacementPlan, subject: Subject) -> Explanation:
 def _steps(evaluator: Evaluator, decision: Decision, subject: Subject) -> Iterator[ExplainedStep]:
     """Yield the questions up to the one that decided: all before it were passed."""
     last = ANSWERED_BY[decision.reason]
-    questions: tuple[Question, ...] = ("status", "unit", "eligibility", "layer", "traffic", "variant")
+    questions: tuple[StepName, ...] = ("status", "unit", "eligibility", "layer", "traffic", "variant")
     for question in ("force",) if last == "force" else questions[: questions.index(last) + 1]:
         yield from _asked(evaluator, decision, subject, question, decision.reason if question == last else None)
 
 
 def _asked(
-    evaluator: Evaluator, decision: Decision, subject: Subject, question: Question, reason: Reason | None
+    evaluator: Evaluator, decision: Decision, subject: Subject, question: StepName, reason: Reason | None
 ) -> Iterator[ExplainedStep]:
     experiment = evaluator.experiment
     unit_id_utf8 = b"" if decision.unit is None else decision.unit[1].encode()
@@ -102,9 +105,9 @@ def _asked(
         case "force" | "status" | "unit":
             yield ExplainedStep(experiment.id, question, ok, reason)
         case "eligibility":
-            for condition, saw, holds in explain_target(evaluator.target, subject):
+            for condition, saw, holds, note in explain_target(evaluator.target, subject):
                 why = None if holds else reason
-                yield ExplainedStep(experiment.id, question, holds, why, condition=condition, saw=saw)
+                yield ExplainedStep(experiment.id, question, holds, why, condition=condition, saw=saw, note=note)
         case "layer":
             if experiment.slots is not None:
                 bucket = bucket_of(evaluator.layer_prefix, unit_id_utf8)

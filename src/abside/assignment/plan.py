@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from abside.assignment.assign import Arm, Evaluator
 from abside.assignment.bucket import floor_of, murmur3_x86_32
 from abside.assignment.unit import choose_unit
-from abside.snapshot import config_id, digest_of
+from abside.snapshot import LeftOut, SnapshotError, config_id, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
@@ -26,7 +26,7 @@ _BY_EXPERIMENT = attrgetter("experiment")
 _FORCED = attrgetter("forced")
 
 
-class Assigned(NamedTuple):
+class AssignedVariant(NamedTuple):
     """One variant given, as the answer and the exposure event tell it."""
 
     experiment: str
@@ -37,12 +37,12 @@ class Assigned(NamedTuple):
     traffic_bp: int
 
 
-class Answer(NamedTuple):
+class PlacementDecision(NamedTuple):
     """What a subject gets at a placement. `config` is shared between answers: read it, never change it."""
 
     config: Parameters
     config_id: str
-    assignments: tuple[Assigned, ...]  # by experiment id
+    assignments: tuple[AssignedVariant, ...]  # by experiment id
     unit: UnitId | None  # what `user_or_session` experiments used
 
 
@@ -116,7 +116,7 @@ class PlacementPlan:
             found.sort(key=_BY_EXPERIMENT)
         return tuple(found)
 
-    def assign(self, subject: Subject) -> Answer:
+    def assign(self, subject: Subject) -> PlacementDecision:
         """Answer one subject, whose `placement` is this one. Pure but for the kept configurations; never raises."""
         arms = self.arms(subject)
         merged = self.merged(arms)
@@ -124,8 +124,10 @@ class PlacementPlan:
         for arm in arms:
             unit = arm.unit_of(subject)
             if unit is not None:
-                assigned.append(Assigned(arm.experiment, arm.variant.id, arm.phase, unit, arm.forced, arm.traffic_bp))
-        return Answer(merged.config, merged.config_id, tuple(assigned), subject.unit)
+                assigned.append(
+                    AssignedVariant(arm.experiment, arm.variant.id, arm.phase, unit, arm.forced, arm.traffic_bp)
+                )
+        return PlacementDecision(merged.config, merged.config_id, tuple(assigned), subject.unit)
 
     def merged(self, arms: tuple[Arm, ...]) -> Merged:
         """Give the configuration for these arms, which are sorted by experiment id."""
@@ -197,20 +199,31 @@ def build_plans(
 
 
 def build_in_slices(
-    snapshot: Snapshot, now_us: int, *, reuse: Plans = NO_PLANS, digests: Mapping[str, str] | None = None
+    snapshot: Snapshot,
+    now_us: int,
+    *,
+    reuse: Plans = NO_PLANS,
+    digests: Mapping[str, str] | None = None,
+    left_out: list[LeftOut] | None = None,
 ) -> Generator[None, None, Plans]:
     """Build all plans for the instant `now_us`, pausing after each record; the generator's return value are the plans.
 
     What did not change is taken over from `reuse`: an evaluator whose record has the same digest and whose time has
     not run out, and a placement whose own record and evaluators are the same, with its kept configurations. `digests`
-    are those of the snapshot's experiments, by id, where they are known; the others are computed. Raises SnapshotError.
+    are those of the snapshot's experiments, by id, where they are known; the others are computed. An experiment that
+    cannot be built is added to `left_out`; without such a list SnapshotError is raised.
     """
     given = {} if digests is None else digests
     used: dict[str, str] = {}
     evaluators: dict[str, Evaluator] = {}
     for record in snapshot.experiments.values():
         used[record.id] = given.get(record.id) or digest_of(record)
-        evaluators[record.id] = _evaluator(record, used[record.id], now_us, reuse)
+        try:
+            evaluators[record.id] = _evaluator(record, used[record.id], now_us, reuse)
+        except SnapshotError as exc:
+            if left_out is None:
+                raise
+            left_out.append(LeftOut("Experiment", record.id, exc.detail, record.source, record))
         yield
     own: dict[str, str] = {}
     here: defaultdict[str, list[Evaluator]] = defaultdict(list)

@@ -6,13 +6,13 @@ unless it says `or_missing`. There is no general NOT, so this holds at every dep
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from abside.assignment.attribute import READERS, date_text
+from abside.assignment.condition import BUILT_IN, LIST_OPS, PRESENCE
+from abside.assignment.operators import OPERATORS
 from abside.assignment.unit import Subject
 
 if TYPE_CHECKING:
@@ -22,18 +22,23 @@ if TYPE_CHECKING:
 
 Check: TypeAlias = Callable[[Subject], bool]
 Saw: TypeAlias = Callable[[Subject], "Json"]
-Node: TypeAlias = dict[str, Any]
+Note: TypeAlias = Callable[[Subject], str]
+ConditionNode: TypeAlias = dict[str, Any]
 
 SHOWN_VALUES = 5  # of a long list, in an explanation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Condition:
-    """One element of an eligibility, leaf or group: its text, whether it holds, and what it looked at."""
+    """One element of an eligibility, leaf or group: its text, whether it holds, and what it looked at.
+
+    `note`: why what it looked at is not known to it, empty where it is known or missing.
+    """
 
     text: str
     check: Check
     saw: Saw
+    note: Note
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,75 +50,77 @@ class Target:
 
 
 def build(conditions: Iterable[Json]) -> Target:
-    """Make the closures of a condition tree (see condition.py). Raises KeyError where it is not one."""
-    built = tuple(_condition(cast("Node", node)) for node in conditions)
+    """Make the closures of a condition tree (see condition.py). Raises KeyError, TypeError or ValueError.
+
+    What is built never raises: operations and operands are held here to the declared type.
+    """
+    built = tuple(_condition(cast("ConditionNode", node)) for node in conditions)
     return Target(_all([condition.check for condition in built]), built)
 
 
-def explain(target: Target, subject: Subject) -> list[tuple[str, Json, bool]]:
-    """Give (condition, what it saw, whether it holds) for every part, by the very closures `admits` is made of."""
-    return [(condition.text, condition.saw(subject), condition.check(subject)) for condition in target.conditions]
+def explain(target: Target, subject: Subject) -> list[tuple[str, Json, bool, str]]:
+    """Give (condition, what it saw, whether it holds, note) of every part, by the very closures `admits` is made of."""
+    return [
+        (condition.text, condition.saw(subject), condition.check(subject), condition.note(subject))
+        for condition in target.conditions
+    ]
 
 
-def _condition(node: Node) -> Condition:
+def _condition(node: ConditionNode) -> Condition:
     for word, joined in (("any", _any), ("all", _all)):
         if word in node:
             parts = [_condition(part) for part in node[word]]
             text = f"{word} of ({'; '.join(part.text for part in parts)})"
-            return Condition(text, joined([part.check for part in parts]), _saw_each(node[word], parts))
+            return Condition(text, joined([part.check for part in parts]), _saw_each(node[word], parts), _notes(parts))
     return _leaf(node)
 
 
-def _leaf(node: Node) -> Condition:
+def _leaf(node: ConditionNode) -> Condition:
     name, declared, op = node["attribute"], node["type"], node["op"]
+    _hold(node, name, declared, op)
     saw = _BUILT_IN.get(name) or _attribute(name)
     text = _text(node)
     if op == "missing":
-        return Condition(text, lambda subject: saw(subject) is None, saw)
+        return Condition(text, lambda subject: saw(subject) is None, saw, _note(node, saw))
     read = _BUILT_IN.get(name) or _typed_attribute(name, READERS[declared])
-    test = _present if op == "exists" else _TESTS[op](_comparable(declared, node["value"]))
+    test = OPERATORS[op].test(_comparable(declared, node.get("value")))
     or_missing = node.get("or_missing", False)
 
     def check(subject: Subject) -> bool:
         value = read(subject)
         return or_missing if value is None else test(value)
 
-    return Condition(text, check, saw)
+    return Condition(text, check, saw, _note(node, saw))
 
 
-# Tests are C functions where there is one: they run on every request. A flipped comparison is not a slip:
-# partial(gt, operand)(value) asks operand > value, which is value < operand.
-_TESTS: dict[str, Callable[[Any], Callable[[Any], bool]]] = {
-    "eq": lambda operand: partial(operator.eq, operand),
-    "ne": lambda operand: partial(operator.ne, operand),
-    "lt": lambda operand: partial(operator.gt, operand),
-    "lte": lambda operand: partial(operator.ge, operand),
-    "gt": lambda operand: partial(operator.lt, operand),
-    "gte": lambda operand: partial(operator.le, operand),
-    "in": lambda operand: frozenset(operand).__contains__,
-    "not_in": lambda operand: _none_of(frozenset(operand)),
-    "starts_with": lambda operand: lambda value: value.startswith(operand),
-    "contains": lambda operand: lambda value: operand in value,
-    "has_any": lambda operand: _shares(frozenset(operand)),
-    "has_none": lambda operand: frozenset(operand).isdisjoint,
-}
+def _hold(node: ConditionNode, name: Any, declared: Any, op: Any) -> None:
+    """Hold a leaf to the table of operations: a wrong operand would raise on every request, not only here."""
+    if declared not in READERS:
+        raise ValueError(f"the attribute type {declared!r} is not known")
+    if op not in OPERATORS or declared not in OPERATORS[op].types:
+        raise ValueError(f"the operation {op!r} does not go with a {declared}")
+    if name in BUILT_IN and BUILT_IN[name].type != declared:
+        raise ValueError(f"{name} is a {BUILT_IN[name].type}, not a {declared}")
+    if type(node.get("or_missing", False)) is not bool:
+        raise TypeError(f"or_missing of {name} is neither true nor false")
+    if op in PRESENCE:
+        return
+    operand = node["value"]
+    if op in LIST_OPS and type(operand) is not list:
+        raise TypeError(f"{op} of {name} compares with a list")
+    if not all(_fits(declared, one) for one in (operand if op in LIST_OPS else [operand])):
+        raise ValueError(f"{op} of {name} compares with what is no {declared}")
 
 
-def _none_of(operands: frozenset[Any]) -> Callable[[Any], bool]:
-    return lambda value: value not in operands
-
-
-def _shares(operands: frozenset[Any]) -> Callable[[Any], bool]:
-    return lambda values: not operands.isdisjoint(values)
-
-
-def _present(_: object) -> bool:
-    return True
+def _fits(declared: AttributeType, operand: Any) -> bool:
+    if declared == "date":
+        return type(operand) is int  # stored as µs
+    return READERS["string" if declared == "list" else declared](operand) is not None
 
 
 def _comparable(declared: AttributeType, operand: Any) -> Any:
     """Give the operand as its reader gives values; dates are stored as such, versions as text."""
-    if declared != "version":
+    if declared != "version" or operand is None:
         return operand
     read = READERS["version"]
     return [read(item) for item in operand] if isinstance(operand, list) else read(operand)
@@ -165,7 +172,7 @@ def _any(checks: list[Check]) -> Check:
     return any_of
 
 
-def _saw_each(nodes: list[Node], parts: list[Condition]) -> Saw:
+def _saw_each(nodes: list[ConditionNode], parts: list[Condition]) -> Saw:
     """Show what a group saw, by attribute, those of the groups within it too."""
 
     def saw(subject: Subject) -> Json:
@@ -180,7 +187,32 @@ def _saw_each(nodes: list[Node], parts: list[Condition]) -> Saw:
     return saw
 
 
-def _text(node: Node) -> str:
+_IS_NO: dict[AttributeType, str] = {
+    "string": "is no string",
+    "number": "is no number",
+    "boolean": "is neither true nor false",
+    "version": "is no version",
+    "date": "is no date: RFC 3339 with a zone, or seconds since 1970",
+    "list": "is no list of strings",
+}
+
+
+def _note(node: ConditionNode, saw: Saw) -> Note:
+    """Say where a value is there, but not of the declared type: then the condition does not know it."""
+    name, declared = node["attribute"], cast("AttributeType", node["type"])
+
+    def note(subject: Subject) -> str:
+        value = saw(subject)
+        return f"{name} {_IS_NO[declared]}" if value is not None and READERS[declared](value) is None else ""
+
+    return note
+
+
+def _notes(parts: list[Condition]) -> Note:
+    return lambda subject: "; ".join(dict.fromkeys(filter(None, (part.note(subject) for part in parts))))
+
+
+def _text(node: ConditionNode) -> str:
     words = [node["attribute"], node["op"]]
     if "value" in node:
         words.append(_operand_text(node["type"], node["value"]))

@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from abside.snapshot import Json, UnitKind
 
 UnitId: TypeAlias = tuple[Literal["user", "session"], str]  # the kind is logged, never hashed
 
 # Ids that callers send for "nobody": hashed, they would put a whole crowd into one arm.
-SHARED_IDS = frozenset({"0", "null", "undefined", "None", "guest", "anonymous"})
+# Lower case: they are compared without regard to it. Source: what JavaScript, Python, Go and analytics SDKs write.
+SHARED_IDS = frozenset(
+    {
+        *("0", "-1", "null", "nil", "none", "nan", "undefined", "true", "false"),
+        *("guest", "anonymous", "unknown", "(not set)", "[object object]", "00000000-0000-0000-0000-000000000000"),
+    }
+)
 MAX_UNIT_BYTES = 256  # a UUID has 36, an e-mail address at most 254; what is longer is not an id
 SMALLEST_INTEGER = -(2**63)
 LARGEST_INTEGER = 2**64 - 1  # what an exact JSON reader gives back unchanged; beyond, two ids could become one
@@ -75,9 +81,10 @@ class UnitError(ValueError):
 
 
 def parse_unit_id(value: object, shared_ids: frozenset[str] = SHARED_IDS) -> str | None:
-    """Give the id as text, or None when absent: null, "" or a shared id. An integer becomes decimal text.
+    """Give the id as text, or None when absent: null, "", blanks only or a shared id. An integer becomes decimal text.
 
-    Nothing is trimmed, folded, normalised or truncated. Raises UnitError for every other value.
+    `shared_ids` are in lower case (`str.casefold`); an id is one of them in any case. Nothing is trimmed,
+    folded, normalised or truncated. Raises UnitError for every other value.
     """
     if value is None:
         return None
@@ -88,10 +95,10 @@ def parse_unit_id(value: object, shared_ids: frozenset[str] = SHARED_IDS) -> str
             raise UnitError("an integer", "an integer id lies between -2^63 and 2^64-1; send larger ones as a string")
         text = str(value)
     else:
+        if isinstance(value, float) and abs(value) >= LARGEST_INTEGER // 2:  # what a JSON reader makes of a longer one
+            raise UnitError("a number beyond 64 bits", "an integer id has at most 64; send longer ones as a string")
         kind = _KINDS.get(type(value), "another type")
         raise UnitError(kind, "an id is a string or an integer")
-    if not text or text in shared_ids:
-        return None
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
@@ -99,7 +106,12 @@ def parse_unit_id(value: object, shared_ids: frozenset[str] = SHARED_IDS) -> str
         raise UnitError("a string", "it holds a lone surrogate, which no UTF-8 text can hold") from None
     if size > MAX_UNIT_BYTES:
         raise UnitError("a string", f"it has {size} bytes of UTF-8; an id has at most {MAX_UNIT_BYTES}")
-    return text
+    return None if not text or text.isspace() or text.casefold() in shared_ids else text
+
+
+def nobody(words: Iterable[str]) -> frozenset[str]:
+    """Give more shared ids as people list them, each word one or several with commas between, in lower case."""
+    return frozenset(one.strip().casefold() for word in words for one in word.split(",")) - {""}
 
 
 def choose_unit(kind: UnitKind, subject: Subject) -> UnitId | None:

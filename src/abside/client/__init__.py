@@ -1,4 +1,4 @@
-"""The Python client for rec services: it asks the sidecar beside it, and never makes its caller wait or fail.
+"""The Python client for rec services: it asks the sidecar beside it; it never fails, and waits within a deadline only.
 
 `Client` needs the standard library only and may be shared between threads and across forks; `AsyncClient` needs
 aiohttp, which is imported only when it is asked for. Both have the methods of `Calls`.

@@ -13,7 +13,7 @@ MAX_UNIX_PATH_BYTES = 107  # of sockaddr_un on Linux, the closing zero left out
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A TCP address, or a Unix socket where `path` is set. `text` is what stands in the Host header."""
+    """A TCP address, or a Unix socket where `path` is set. `text` is the Host header."""
 
     host: str
     port: int
@@ -21,7 +21,7 @@ class Address:
 
     @property
     def text(self) -> str:
-        """Give `host:port`, an IPv6 host in brackets."""
+        """Return `host:port`, an IPv6 host in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -41,7 +41,7 @@ def parse_address(text: str) -> Address:
     if parts.scheme != "http" or host is None or not port or rest:
         raise ValueError(f"{text!r} is not an address; {_REMEDY}")
     if host == "localhost":
-        host = "127.0.0.1"  # where the sidecar listens; nothing is looked up
+        host = "127.0.0.1"  # where the sidecar listens, without a name look-up
     try:
         ip_address(host)
     except ValueError as exc:

@@ -14,14 +14,14 @@ from abside.client import address as addresses
 from abside.client.calls import DEADLINE_SECONDS, Calls
 from abside.client.fallback import Fallbacks
 from abside.client.message import MAX_ANSWER_BYTES, encode, read_accepted, read_answers
+from abside.client.posting import POSTING_SECONDS, after_refusal, wall_us
 from abside.client.result import Assignment, CallFailed, Refused
-from abside.client.telling import TELL_SECONDS, after_refusal, wall_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from abside.client.fallback import Stats
-    from abside.client.message import Question, Report
+    from abside.client.message import DecisionCall, EventCall
 
 MAX_CONNECTIONS = 100  # beyond it calls queue for a connection, within their deadline; an answer takes 0.1 ms
 IDLE_SECONDS = 60.0  # below the sidecar's 75: so that this side closes
@@ -48,8 +48,8 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
         self._strict = strict
         self._fallbacks = Fallbacks(time.monotonic, wall)
         self._session: aiohttp.ClientSession | None = None
-        self._home: tuple[int, asyncio.AbstractEventLoop] | None = None  # whose the session is: process and loop
-        self._telling: asyncio.Task[None] | None = None
+        self._home: tuple[int, asyncio.AbstractEventLoop] | None = None  # process and loop of the session
+        self._posting: asyncio.Task[None] | None = None
 
     @property
     def stats(self) -> Stats:
@@ -57,10 +57,10 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
         return self._fallbacks.stats()
 
     async def close(self) -> None:
-        """Post the fallbacks not yet told, within a second, and close the connections. It may be used again."""
-        if self._telling is not None:
-            await asyncio.wait([self._telling])
-        await self._tell()
+        """Post the remaining fallbacks, within a second, and close the connections. The client may be used again."""
+        if self._posting is not None:
+            await asyncio.wait([self._posting])
+        await self._post_fallbacks()
         if self._session is not None:
             session, self._session, self._home = self._session, None, None
             await session.close()
@@ -71,25 +71,25 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _one(self, question: Question) -> Assignment:
-        return (await self._many(question))[question.placements[0]]
+    async def _one(self, call: DecisionCall) -> Assignment:
+        return (await self._many(call))[call.placements[0]]
 
-    async def _many(self, question: Question) -> dict[str, Assignment]:
+    async def _many(self, call: DecisionCall) -> dict[str, Assignment]:
         try:
-            status, body = await self._post("/v1/assign", question.fields, question.deadline_seconds)
-            answers = read_answers(question, status, body)
+            status, body = await self._post("/v1/assign", call.fields, call.deadline_seconds)
+            answers = read_answers(call, status, body)
         except CallFailed as failed:
             if self._strict and isinstance(failed, Refused):
                 raise
-            return self._fallbacks.give(question, failed)
+            return self._fallbacks.fall_back(call, failed)
         self._fallbacks.seen(answers.values())
-        if question.visit is not None:
+        if call.visit is not None:
             for answer in answers.values():
-                question.visit.saw(answer)
-        self._tell_beside()
+                call.visit.saw(answer)
+        self._post_soon()
         return answers
 
-    async def _report(self, report: Report) -> bool:
+    async def _report(self, report: EventCall) -> bool:
         try:
             read_accepted(*await self._post(report.path, report.body, report.deadline_seconds))
         except CallFailed as failed:
@@ -97,20 +97,20 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
                 raise
             self._fallbacks.lost_report(failed)
             return False
-        self._tell_beside()
+        self._post_soon()
         return True
 
     async def _post(self, path: str, fields: Any, deadline_seconds: float | None) -> tuple[int, bytes]:
         """Send one request and read its answer within the deadline. Raises CallFailed, Refused.
 
-        It is sent once. Only where a kept connection turns out dead before it answered a byte, as after a restart of
-        the sidecar, one new connection takes its place, within the same deadline: an assignment is the same again, and
-        events carry their ids.
+        It is sent once. Only where a kept connection breaks before the first byte of an answer, as after a restart of
+        the sidecar, it is sent again over a new connection, within the same deadline: an assignment is the same again,
+        and events carry their ids.
         """
         session, body = self._open(), encode(fields)
         try:
             async with asyncio.timeout(self._deadline_seconds if deadline_seconds is None else deadline_seconds):
-                kept: list[bool] = []  # filled where aiohttp takes a connection that has answered before
+                kept: list[bool] = []  # gets an item when aiohttp reuses a connection
                 try:
                     return await _exchange(session, path, body, kept)
                 except (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError):
@@ -123,11 +123,11 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
             raise CallFailed("timeout", "no answer within the deadline") from exc
         except (OSError, aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError) as exc:
             raise CallFailed("unreachable", type(exc).__name__) from exc
-        except Exception as exc:  # aiohttp over hostile bytes: whatever it raises, this was no answer
+        except Exception as exc:  # aiohttp over hostile bytes: whatever it raises, there is no answer
             raise CallFailed("garbage", type(exc).__name__) from exc
 
     def _open(self) -> aiohttp.ClientSession:
-        """Give this loop's session. Raises RuntimeError in another loop or a forked child."""
+        """Return this loop's session. Raises RuntimeError in another loop or a forked child."""
         here = (os.getpid(), asyncio.get_running_loop())
         if self._session is None:
             self._session, self._home = _session(self._address), here
@@ -135,26 +135,26 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
             raise RuntimeError("this AsyncClient belongs to another event loop or process; make one in each")
         return self._session
 
-    def _tell_beside(self) -> None:
-        """Post fallbacks in a task of its own, if there are any: the sidecar has just answered."""
-        if self._fallbacks.due() and (self._telling is None or self._telling.done()):
-            self._telling = asyncio.get_running_loop().create_task(self._tell(), name="abside-client")
+    def _post_soon(self) -> None:
+        """Start a task that posts fallbacks, if there are any: the sidecar has just answered."""
+        if self._fallbacks.due() and (self._posting is None or self._posting.done()):
+            self._posting = asyncio.get_running_loop().create_task(self._post_fallbacks(), name="abside-client")
 
-    async def _tell(self) -> None:
-        """Post fallbacks until all are told, time is up, or the sidecar does not take them."""
-        until = time.monotonic() + TELL_SECONDS
+    async def _post_fallbacks(self) -> None:
+        """Post fallbacks until none is left, time is up, or the sidecar does not take them."""
+        until = time.monotonic() + POSTING_SECONDS
         while events := self._fallbacks.take():
             try:
                 read_accepted(*await self._post("/v1/events", events, until - time.monotonic()))
             except Refused as refused:
                 after_refusal(self._fallbacks, events, refused)
             except BaseException as exc:
-                self._fallbacks.not_told(events)
+                self._fallbacks.put_back(events)
                 if isinstance(exc, CallFailed):
                     return
                 raise
             else:
-                self._fallbacks.told(events)
+                self._fallbacks.accepted(events)
 
 
 def _session(address: addresses.Address) -> aiohttp.ClientSession:

@@ -1,4 +1,4 @@
-"""What every client can be asked, written once: the blocking one gives results, the other one awaitables of them."""
+"""The methods of both clients, written once: the blocking one returns results, the other one awaitables of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import secrets
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from abside.client.message import NO_FALLBACKS, Question, Report
+from abside.client.message import NO_FALLBACKS, DecisionCall, EventCall
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from abside.client.result import Unit
     from abside.client.visit import Id, Visit
 
-DEADLINE_SECONDS = 0.02  # a hundred times what an answer takes, and still little beside a ranking
+DEADLINE_SECONDS = 0.02  # a hundred times the time of an answer, and still short beside a ranking
 
 One = TypeVar("One")  # Assignment, now or awaited
 Many = TypeVar("Many")  # dict[str, Assignment]
@@ -44,18 +44,18 @@ class Calls(ABC, Generic[One, Many, Done]):
         force: Mapping[str, str] | None = None,
         deadline_seconds: float | None = None,
     ) -> One:
-        """Ask what to use at one placement, and log the exposure: call it where every arm passes.
+        """Ask what to use at one placement, and log the exposure. Call it where the code of every variant passes.
 
-        `fallback` is the placement's parameters to answer with (a shallow copy) while the sidecar cannot be reached
-        and no base parameters were seen. `expose=False` prefetches: post the token with `expose` when it is used.
-        `pinned_unit` is the `unit` of an earlier answer of the same visit. `bot` marks a known bot. `force` picks
+        `fallback` is the parameters to answer with (a shallow copy) while the sidecar cannot be reached and no answer
+        has shown the placement's own. `expose=False` prefetches: post the token with `expose` when it is used.
+        `pinned_unit` is the `unit` in an earlier answer of the same visit. `bot` marks a known bot. `force` picks
         variants by experiment, where the sidecar allows it.
         """
         _check_name(placement)
         fields = {"placement": placement, "expose": expose, "attributes": attributes, "force": force, "bot": bot}
         fields |= _who(user_id, session_id, pinned_unit, visit)
         fallbacks = {placement: fallback} if fallback is not None else NO_FALLBACKS
-        return self._one(Question((placement,), False, _given(fields), fallbacks, visit, deadline_seconds))
+        return self._one(DecisionCall((placement,), False, _sent(fields), fallbacks, visit, deadline_seconds))
 
     def assign_many(
         self,
@@ -74,8 +74,8 @@ class Calls(ABC, Generic[One, Many, Done]):
     ) -> Many:
         """Ask for several placements at once, in one consistent answer: a dict by placement.
 
-        `expose` must be said: true when all are used now, false when they are prefetched. `fallbacks` are parameters
-        by placement. One placement the sidecar does not know makes the whole call a fallback.
+        `expose` is required: true when all are used now, false when they are prefetched. `fallbacks` are parameters
+        by placement. A placement that the sidecar does not know makes the whole call a fallback.
         """
         if isinstance(placements, str):
             raise TypeError("placements is one string; write a list of names")
@@ -84,7 +84,7 @@ class Calls(ABC, Generic[One, Many, Done]):
             _check_name(name)
         fields = {"placements": names, "expose": expose, "attributes": attributes, "force": force, "bot": bot}
         fields |= _who(user_id, session_id, pinned_unit, visit)
-        return self._many(Question(names, True, _given(fields), fallbacks or NO_FALLBACKS, visit, deadline_seconds))
+        return self._many(DecisionCall(names, True, _sent(fields), fallbacks or NO_FALLBACKS, visit, deadline_seconds))
 
     def expose(self, token: str | Iterable[str], *, deadline_seconds: float | None = None) -> Done:
         """Log the exposure of a prefetched answer that is used now, or of several: true when the sidecar has it.
@@ -92,7 +92,7 @@ class Calls(ABC, Generic[One, Many, Done]):
         May be called again after a false: the exposure carries its id and is counted once.
         """
         tokens = token if isinstance(token, str) else list(token)
-        return self._report(Report("/v1/exposures", {"exposure_token": tokens}, deadline_seconds))
+        return self._report(EventCall("/v1/exposures", {"exposure_token": tokens}, deadline_seconds))
 
     def event(
         self,
@@ -107,23 +107,23 @@ class Calls(ABC, Generic[One, Many, Done]):
     ) -> Done:
         """Report what a shopper did: true when the sidecar has it on disk.
 
-        Types and their fields stand in docs/api.md, for example `event("click", visit=visit, item_id="i7",
+        docs/api.md lists types and their fields, for example `event("click", visit=visit, item_id="i7",
         position=2, placement="pdp", exposure_id=answer.exposure_id)`. To try again after a false, pass an `event_id`
-        of your own: an event is counted once by it. Times (`ts`) are µs UTC, now when absent.
+        of your own: an event is counted once for each id. Times (`ts`) are µs UTC, now when absent.
         """
         who = _who(user_id, session_id, None, visit)
         who.pop("pinned_unit")
         named = {"type": type, "event_id": event_id or secrets.token_hex(12)}
-        return self._report(Report("/v1/events", {**_given(fields), **_given(who), **named}, deadline_seconds))
+        return self._report(EventCall("/v1/events", {**_sent(fields), **_sent(who), **named}, deadline_seconds))
 
     @abstractmethod
-    def _one(self, question: Question) -> One: ...
+    def _one(self, call: DecisionCall) -> One: ...
 
     @abstractmethod
-    def _many(self, question: Question) -> Many: ...
+    def _many(self, call: DecisionCall) -> Many: ...
 
     @abstractmethod
-    def _report(self, report: Report) -> Done: ...
+    def _report(self, report: EventCall) -> Done: ...
 
 
 def _who(user_id: Id | None, session_id: Id | None, pinned_unit: Unit | None, visit: Visit | None) -> dict[str, Any]:
@@ -134,8 +134,8 @@ def _who(user_id: Id | None, session_id: Id | None, pinned_unit: Unit | None, vi
     return {"user_id": visit.user_id, "session_id": visit.session_id, "pinned_unit": visit.pinned_unit}
 
 
-def _given(fields: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what was not given: to the sidecar absent and null are the same."""
+def _sent(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields without those that are None: to the sidecar absent and null are the same."""
     return {name: value for name, value in fields.items() if value is not None}
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MAX_HEAD_BYTES = 64 * 1024  # beside the body; the sidecar sends about 150
 
 
-class Stale(Exception):  # noqa: N818 it says what to do next
+class Stale(Exception):  # noqa: N818 not a fault: the caller takes a new connection
     """A kept connection that the sidecar closed before it answered a byte: take a new one."""
 
 
@@ -28,7 +28,7 @@ class Connection:
         """Connect before `until` (monotonic seconds). Raises CallFailed."""
         self._socket = _connect(address, until)
         self._wire = _Wire(self._socket)
-        self._reader = _Reader(self._wire)
+        self._reader = _AnswerReader(self._wire)
         self.kept = False  # it has answered before
         self.idle_from = 0.0  # monotonic seconds
 
@@ -44,16 +44,16 @@ class Connection:
             if self.kept and not self._wire.received:
                 raise Stale from exc
             raise CallFailed("unreachable", type(exc).__name__) from exc
-        except Exception as exc:  # http.client over hostile bytes: whatever it raises, this was no answer
+        except Exception as exc:  # http.client over hostile bytes: whatever it raises, there is no answer
             raise CallFailed("garbage", type(exc).__name__) from exc
 
     def is_clean(self) -> bool:
-        """Say whether nothing was received since the last answer: neither the end, nor bytes nobody asked for."""
+        """Return whether nothing was received since the last answer: neither its end nor further bytes."""
         self._wire.rest()
         return not self._reader.peek(1) and not self._wire.ended
 
-    def makefile(self, _mode: str) -> _Reader:
-        """Give http.client what it reads from."""
+    def makefile(self, _mode: str) -> _AnswerReader:
+        """Return the reader, as http.client expects of a socket."""
         return self._reader
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class Connection:
         response = HTTPResponse(cast("Any", self), method="POST")
         response.begin()
         if response.length is None or response.length > MAX_ANSWER_BYTES:
-            # Chunked, or until the connection closes: the sidecar always says how long an answer is.
+            # Chunked, or until the connection closes: the sidecar always sends Content-Length.
             raise CallFailed("garbage", "an answer of unknown length, or of more than 1 MiB")
         body = response.read()
         self.kept = not response.will_close
@@ -76,13 +76,13 @@ class Connection:
         return response.status, body
 
 
-class _Reader(io.BufferedReader):
+class _AnswerReader(io.BufferedReader):
     def close(self) -> None:
-        """Stay open: http.client closes it after each answer, and bytes behind an answer must not be lost sight of."""
+        """Stay open: http.client closes it after each answer, but bytes that follow an answer must still be seen."""
 
 
 class _Wire(io.RawIOBase):
-    """The receiving end: between `begin` and `rest` it waits for bytes until the deadline, else it only looks."""
+    """The receiving end: between `begin` and `rest` it waits for bytes until the deadline, otherwise it never waits."""
 
     def __init__(self, receiving: socket.socket) -> None:
         self._socket = receiving
@@ -144,7 +144,7 @@ def _connect(address: Address, until: float) -> socket.socket:
 
 
 def _left(until: float) -> float:
-    """Give the seconds left. Raises TimeoutError when none are: a timeout of 0 would mean not to wait at all."""
+    """Return the seconds left. Raises TimeoutError when none are: a socket reads a timeout of 0 as non-blocking."""
     left = until - time.monotonic()
     if left <= 0:
         raise TimeoutError

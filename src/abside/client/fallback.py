@@ -1,8 +1,8 @@
-"""Failing open: what is answered when the sidecar is not there, and the account of it for the analyst.
+"""Failing open: the answers while the sidecar cannot be reached, and a record of them for the analyst.
 
 Base parameters are learned from answers without assignments only: a variant's parameters never become a fallback.
-Each fallback is kept, with the ids it concerned, until the sidecar can be told: as events of type `client_fallback`,
-so that such traffic can be left out of an analysis. Ids go there and nowhere else: never into a log line.
+Each fallback is kept, with its ids, until the sidecar accepts it as an event of type `client_fallback`, so that an
+analysis can leave such traffic out. The ids go into those events and nowhere else: never into a log line.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from abside.client.result import Assignment, Refused
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from abside.client.message import Question
+    from abside.client.message import DecisionCall
     from abside.client.result import CallFailed, Why
 
 EVENT_TYPE = "client_fallback"
-MAX_UNTOLD = 10_000  # shoppers kept by id, about 4 MB; beyond it only counts are kept
+MAX_UNPOSTED = 10_000  # shoppers kept by id, about 4 MB; beyond it only counts are kept
 MAX_BASES = 1_024  # placements; a document has a handful
-MAX_ID_BYTES = 256  # what the sidecar takes; one bad id would have the whole batch refused
+MAX_ID_BYTES = 256  # the sidecar's bound; it refuses a whole batch for one longer id
 MAX_PLACEMENT_CHARS = 64
-BATCH_EVENTS = 500  # half of what a request takes
-TELL_EVERY_SECONDS = 1.0  # while fallbacks and answers alternate
-TELL_AGAIN_SECONDS = 5.0  # after the sidecar did not take them: about its seal interval
+BATCH_EVENTS = 500  # half of what a request may carry
+POST_EVERY_SECONDS = 1.0  # while fallbacks and answers alternate
+POST_AGAIN_SECONDS = 5.0  # after the sidecar did not take them: about its seal interval
 LOG_EVERY_SECONDS = 60.0  # for each reason
 
 log = logging.getLogger("abside.client")
@@ -44,14 +44,14 @@ class Stats:
     answered: int  # placements answered by the sidecar
     fallbacks: Mapping[Why, int]  # placements answered without it, by reason
     lost_reports: int  # events and exposures that were not accepted
-    untold: int  # fallbacks still to be told to the sidecar
-    told: int  # fallbacks posted as events
-    untellable: int  # fallbacks the sidecar would not take as events
+    untold: int  # fallbacks still to be posted
+    told: int  # fallbacks that the sidecar accepted as events
+    untellable: int  # fallbacks that the sidecar refused as events
 
 
 @dataclass(slots=True)
 class _Shopper:
-    """What one shopper missed at one placement for one reason."""
+    """The fallbacks of one shopper at one placement for one reason."""
 
     event_id: str
     ts_us: int  # of the first time
@@ -62,7 +62,7 @@ _Key = tuple[str | None, str | None, str | None, bool, "Why"]  # user, session, 
 
 
 class Fallbacks:
-    """The base parameters seen and the fallbacks given. Thread-safe. `clock` gives seconds, `wall` µs UTC."""
+    """The base parameters seen and the fallbacks returned. Thread-safe. `clock` returns seconds, `wall` µs UTC."""
 
     def __init__(
         self, clock: Callable[[], float], wall: Callable[[], int], bases: Mapping[str, tuple[str, str]] | None = None
@@ -74,11 +74,11 @@ class Fallbacks:
         self._numbers = itertools.count()
         self.bases = dict(bases or {})  # placement → config_id, and the parameters as JSON: callers may change theirs
         self._counts: Counter[Why] = Counter()
-        self._answered = self._lost_reports = self._told = self._untellable = 0
+        self._answered = self._lost_reports = self._posted = self._untellable = 0
         self._shoppers: dict[_Key, _Shopper] = {}
         self._overflow: Counter[Why] = Counter()
         self._unposted: list[dict[str, Any]] = []
-        self._tell_from = 0.0
+        self._post_from = 0.0
         self._log_from: dict[str, float] = {}
 
     def seen(self, answers: Iterable[Assignment]) -> None:
@@ -92,40 +92,40 @@ class Fallbacks:
                 if (known is None and len(self.bases) < MAX_BASES) or (known and known[0] != answer.config_id):
                     self.bases[answer.placement] = (answer.config_id, json.dumps(answer.config))
 
-    def give(self, question: Question, failed: CallFailed) -> dict[str, Assignment]:
-        """Answer a question without the sidecar, count it, and keep it to be told."""
-        self._say(failed)
-        fields = question.fields
+    def fall_back(self, call: DecisionCall, failed: CallFailed) -> dict[str, Assignment]:
+        """Return the answers of a call without the sidecar; count them and keep them to be posted."""
+        self._log(failed)
+        fields = call.fields
         user_id, session_id = _usable(fields.get("user_id")), _usable(fields.get("session_id"))
         bot = fields.get("bot") is True
         with self._lock:
-            for placement in question.placements:
+            for placement in call.placements:
                 self._counts[failed.why] += 1
                 if user_id is None and session_id is None:
                     self._overflow[failed.why] += 1
                 else:
                     self._keep((user_id, session_id, _short(placement), bot, failed.why))
-        return {name: self._answer(name, question, failed.why) for name in question.placements}
+        return {name: self._answer(name, call, failed.why) for name in call.placements}
 
     def lost_report(self, failed: CallFailed) -> None:
         """Count an event or exposure that was not accepted."""
-        self._say(failed)
+        self._log(failed)
         with self._lock:
             self._lost_reports += 1
 
     def due(self) -> bool:
-        """Say whether to tell the sidecar now; whoever is told yes has a while to do it before the next is."""
-        if not self._shoppers and not self._overflow and not self._unposted:  # the hot path: three looks, no lock
+        """Return whether to post now; after a true, false for POST_EVERY_SECONDS, so that only one caller posts."""
+        if not self._shoppers and not self._overflow and not self._unposted:  # the hot path: three reads, no lock
             return False
         now = self._clock()
         with self._lock:
-            if now < self._tell_from:
+            if now < self._post_from:
                 return False
-            self._tell_from = now + TELL_EVERY_SECONDS
+            self._post_from = now + POST_EVERY_SECONDS
             return True
 
     def take(self) -> list[dict[str, Any]]:
-        """Give up to BATCH_EVENTS events to post, none when all is told; then call one of the three below with them."""
+        """Remove and return up to BATCH_EVENTS events; once posted, pass them to one of the three methods below."""
         with self._lock:
             if self._unposted:
                 events, self._unposted = self._unposted, []
@@ -136,20 +136,20 @@ class Fallbacks:
             self._overflow.clear()
             return events
 
-    def told(self, events: Iterable[dict[str, Any]]) -> None:
+    def accepted(self, events: Iterable[dict[str, Any]]) -> None:
         """Count events that were accepted."""
         with self._lock:
-            self._told += _count(events)
+            self._posted += _count(events)
 
-    def not_told(self, events: list[dict[str, Any]], *, later: bool = True) -> None:
-        """Take back events that were not accepted, the same ones, so that telling twice counts once."""
+    def put_back(self, events: list[dict[str, Any]], *, later: bool = True) -> None:
+        """Keep events that were not accepted, with the same ids, so that posting twice counts once."""
         with self._lock:
             self._unposted += events
             if later:
-                self._tell_from = self._clock() + TELL_AGAIN_SECONDS
+                self._post_from = self._clock() + POST_AGAIN_SECONDS
 
     def refused(self, events: Iterable[dict[str, Any]]) -> None:
-        """Take back events that would never be accepted: of a shopper's, the count is left."""
+        """Drop events that would never be accepted; the count of a shopper's is posted without ids."""
         with self._lock:
             for one in events:
                 if "placement" in one["properties"]:
@@ -158,24 +158,24 @@ class Fallbacks:
                     self._untellable += one["properties"]["count"]
 
     def stats(self) -> Stats:
-        """Give the counts."""
+        """Return the counts."""
         with self._lock:
             kept = sum(one.count for one in self._shoppers.values()) + self._overflow.total()
             untold = kept + _count(self._unposted)
             counts = dict(self._counts)
-            return Stats(self._answered, counts, self._lost_reports, untold, self._told, self._untellable)
+            return Stats(self._answered, counts, self._lost_reports, untold, self._posted, self._untellable)
 
-    def _answer(self, placement: str, question: Question, why: Why) -> Assignment:
+    def _answer(self, placement: str, call: DecisionCall, why: Why) -> Assignment:
         known = self.bases.get(placement)
         if known is not None:
             return Assignment(placement, json.loads(known[1]), known[0], fallback=True, why=why)
-        given = question.fallbacks.get(placement)
+        given = call.fallbacks.get(placement)
         return Assignment(placement, dict(given or {}), None, fallback=True, why=why)
 
     def _keep(self, key: _Key) -> None:
         shopper = self._shoppers.get(key)
         if shopper is None:
-            if len(self._shoppers) >= MAX_UNTOLD:
+            if len(self._shoppers) >= MAX_UNPOSTED:
                 self._overflow[key[4]] += 1
                 return
             shopper = self._shoppers[key] = _Shopper(self._event_id(), self._wall())
@@ -183,25 +183,25 @@ class Fallbacks:
 
     def _event(self, key: _Key, shopper: _Shopper) -> dict[str, Any]:
         user_id, session_id, placement, bot, why = key
-        told: dict[str, Any] = {"type": EVENT_TYPE, "event_id": shopper.event_id, "ts": shopper.ts_us}
+        event: dict[str, Any] = {"type": EVENT_TYPE, "event_id": shopper.event_id, "ts": shopper.ts_us}
         if user_id is not None:
-            told["user_id"] = user_id
+            event["user_id"] = user_id
         if session_id is not None:
-            told["session_id"] = session_id
+            event["session_id"] = session_id
         if bot:
-            told["bot"] = True
-        return {**told, "properties": {"placement": placement, "reason": why, "count": shopper.count}}
+            event["bot"] = True
+        return {**event, "properties": {"placement": placement, "reason": why, "count": shopper.count}}
 
     def _sum(self, why: Why, count: int) -> dict[str, Any]:
-        """Give the event of fallbacks without ids. Its session is this client's own: no shopper's, in no experiment."""
-        told = {"type": EVENT_TYPE, "event_id": self._event_id(), "session_id": f"abside-client-{self._boot}"}
-        return {**told, "properties": {"reason": why, "count": count}}
+        """Return the event of fallbacks without ids; its session is this client's own, which is in no experiment."""
+        event = {"type": EVENT_TYPE, "event_id": self._event_id(), "session_id": f"abside-client-{self._boot}"}
+        return {**event, "properties": {"reason": why, "count": count}}
 
     def _event_id(self) -> str:
         return f"cf-{self._boot}-{next(self._numbers):x}"
 
-    def _say(self, failed: CallFailed) -> None:
-        """Log a reason, at most once a minute. A status and a code, never a text that came over the wire."""
+    def _log(self, failed: CallFailed) -> None:
+        """Log a reason, at most once a minute: a status and a code, never text that came over the wire."""
         now = self._clock()
         with self._lock:
             if now < self._log_from.get(failed.why, now):
@@ -212,7 +212,7 @@ class Fallbacks:
 
 
 def _usable(value: Any) -> str | None:
-    """Give an id as the sidecar reads it; None for one it would not take."""
+    """Return an id as the sidecar reads it; None for one it would refuse."""
     if type(value) is int and -(2**63) <= value < 2**64:
         return str(value)
     if type(value) is not str or not value:
@@ -224,7 +224,7 @@ def _usable(value: Any) -> str | None:
 
 
 def _short(placement: str) -> str | None:
-    """Give a placement's name as an event can carry it; None for one that cannot exist."""
+    """Return a placement's name, or None for one that cannot exist and that an event cannot carry."""
     return placement if len(placement) <= MAX_PLACEMENT_CHARS and placement.isascii() else None
 
 

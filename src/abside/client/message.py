@@ -1,4 +1,4 @@
-"""Between a call and the wire: what is asked as bytes, what is answered as an Assignment. Pure."""
+"""Calls as request bodies, and response bodies as Assignments. Pure."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from abside.client.result import Assigned, Assignment, CallFailed, Refused, Unit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from abside.client.result import Parameters
+    from abside.client.result import Config
     from abside.client.visit import Visit
 
-MAX_ANSWER_BYTES = 1024 * 1024  # 32 placements of 30 KB; reading more JSON than that outlasts the deadline
+MAX_ANSWER_BYTES = 1024 * 1024  # 32 placements of 30 KB; parsing more than that takes longer than the deadline
 NO_FALLBACKS: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
-_CODE = re.compile(r"[A-Z_]{1,32}\Z")  # what a log line may repeat of an answer
+_CODE = re.compile(r"[A-Z_]{1,32}\Z")  # the only part of an answer that a log line may repeat
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """One call for a decision: the request's fields, and what to answer if the sidecar does not."""
+class DecisionCall:
+    """One call for a decision: the request's fields, and the answers to fall back to."""
 
     placements: tuple[str, ...]
     several: bool
@@ -34,8 +34,8 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """One call that tells the sidecar something: an event, or the tokens of answers that were used."""
+class EventCall:
+    """One call that reports something: an event, or the tokens of answers that were used."""
 
     path: str
     body: Any
@@ -43,34 +43,34 @@ class Report:
 
 
 def encode(value: Any) -> bytes:
-    """Write a body. Raises Refused for what JSON cannot carry."""
+    """Return a request body. Raises Refused for what JSON cannot carry."""
     try:
         return _ENCODER.encode(value).encode()
     except (TypeError, ValueError, RecursionError) as exc:
-        # The exception's text may quote a value: only its kind is told.
+        # The exception's text may quote a value: only its type is reported.
         raise Refused("UNSENDABLE", f"the request is not JSON ({type(exc).__name__})") from exc
 
 
-def read_answers(question: Question, status: int, body: bytes) -> dict[str, Assignment]:
-    """Read the answer of `/v1/assign`, by placement. Raises CallFailed, Refused."""
+def read_answers(call: DecisionCall, status: int, body: bytes) -> dict[str, Assignment]:
+    """Return the answers of `/v1/assign` by placement. Raises CallFailed, Refused."""
     answer = _document(status, body, 200)
     try:
         revision, unit = answer["revision"], _unit(answer["unit"])
         if type(revision) is not str:
             raise _garbage("revision is not text")
-        parts = answer["placements"] if question.several else {question.placements[0]: answer}
-        return {name: _assignment(parts[name], name, unit, revision) for name in question.placements}
+        parts = answer["placements"] if call.several else {call.placements[0]: answer}
+        return {name: _assignment(parts[name], name, unit, revision) for name in call.placements}
     except (KeyError, TypeError, AttributeError) as exc:
         raise _garbage(f"the answer lacks what it must have ({type(exc).__name__})") from exc
 
 
 def read_accepted(status: int, body: bytes) -> None:
-    """Read the answer of `/v1/events` or `/v1/exposures`. Raises CallFailed, Refused."""
+    """Check the answer of `/v1/events` or `/v1/exposures`. Raises CallFailed, Refused."""
     _document(status, body, 202)
 
 
 def _document(status: int, body: bytes, wanted: int) -> dict[str, Any]:
-    """Read the JSON object of an answer with the status wanted; raise for every other."""
+    """Return the JSON object of an answer with the status wanted; raise for every other."""
     if status in (408, 429) or status >= 500:
         raise CallFailed("unavailable", f"{status} {_code(body)}")
     try:
@@ -104,7 +104,7 @@ def _assignment(fields: dict[str, Any], placement: str, unit: Unit | None, revis
     if not isinstance(exposure_id, str | None) or not isinstance(token, str | None):
         raise _garbage("exposure_id is not text")
     assignments = tuple(_assigned(one) for one in fields["assignments"])
-    return Assignment(placement, cast("Parameters", config), config_id, assignments, exposure_id, token, unit, revision)
+    return Assignment(placement, cast("Config", config), config_id, assignments, exposure_id, token, unit, revision)
 
 
 def _assigned(fields: dict[str, Any]) -> Assigned:

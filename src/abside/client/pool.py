@@ -1,4 +1,4 @@
-"""The connections that are kept between calls. Thread-safe; of one process."""
+"""The connections that one process keeps between calls. Thread-safe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IDLE_SECONDS = 60.0  # below the sidecar's 75: so that this side closes
 
 
 class Pool:
-    """Posts over kept connections, the last used first."""
+    """Posts over kept connections, the most recently used first."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -26,11 +26,11 @@ class Pool:
         self._idle: list[Connection] = []
 
     def post(self, path: str, body: bytes, until: float) -> tuple[int, bytes]:
-        """Send one request before `until` (monotonic seconds): status and body of the answer. Raises CallFailed.
+        """Send one request before `until` (monotonic seconds); return status and body. Raises CallFailed.
 
-        It is sent once. Only where a kept connection turns out dead before it answered a byte, as after a restart of
-        the sidecar, one new connection takes its place, within the same deadline: an assignment is the same again, and
-        events carry their ids.
+        It is sent once. Only where a kept connection breaks before the first byte of an answer, as after a restart of
+        the sidecar, it is sent again over a new connection, within the same deadline: an assignment is the same again,
+        and events carry their ids.
         """
         head = b"POST %b HTTP/1.1\r\nHost: %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
         # Head and body in one segment: one system call, and one wake of the sidecar.
@@ -44,14 +44,14 @@ class Pool:
         return self._exchange(Connection(self._address, until), request, until)
 
     def close(self) -> None:
-        """Close what is idle."""
+        """Close the idle connections."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
 
     def abandon(self) -> None:
-        """Close a forked child's copies. Without the lock, which a thread of the parent may have held at the fork."""
+        """Close a forked child's copies, without the lock: a thread of the parent may have taken it at the fork."""
         with suppress(IndexError):
             while True:
                 self._idle.pop().close()

@@ -1,21 +1,21 @@
-"""What a call gives back, and what can go wrong with it."""
+"""What a call returns, and how it can fail."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
-Parameters: TypeAlias = dict[str, Any]  # what JSON can carry, by parameter name
-UnitKind = Literal["user", "session"]
+Config: TypeAlias = dict[str, Any]  # what JSON can carry, by parameter name
+PinnedKind = Literal["user", "session"]
 # Why an answer is a fallback: no answer within the deadline; no connection, or one that was cut; a 5xx, 408 or 429;
-# an answer that is not the sidecar's; a 4xx, which is the caller's to mend.
+# an answer that is not the sidecar's; a 4xx, which is the caller's mistake.
 Why = Literal["timeout", "unreachable", "unavailable", "garbage", "refused"]
 
 
 class Unit(TypedDict):
-    """What was randomised: plain JSON, to be kept with the visit and sent back as `pinned_unit`."""
+    """What was randomised, as plain JSON; keep it with the visit and send it back as `pinned_unit`."""
 
-    type: UnitKind
+    type: PinnedKind
     id: str
 
 
@@ -29,16 +29,15 @@ class Assigned(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What to do at one placement.
+    """The configuration to use at one placement.
 
-    `config` is what to use there, whatever happened; `config_id` names it and is the key to cache by (None for the
-    caller's own fallback). `exposure_id` goes along with the impressions and clicks; `exposure_token`, instead of it
-    where `expose=False`, goes to `expose` when the answer is used. With `fallback` true nothing was assigned or
-    logged, and `why` says what happened.
+    `config` is always usable; `config_id` is its digest, to cache by (None for the caller's own fallback). Send
+    `exposure_id` with impressions and clicks. With `expose=False` there is an `exposure_token` instead: pass it to
+    `expose` when the answer is used. With `fallback` true nothing was assigned or logged; `why` is the reason.
     """
 
     placement: str
-    config: Parameters
+    config: Config
     config_id: str | None
     assignments: tuple[Assigned, ...] = ()  # by experiment id
     exposure_id: str | None = None
@@ -49,12 +48,12 @@ class Assignment:
     why: Why | None = None
 
     def variant(self, experiment: str) -> str | None:
-        """Give the variant of one experiment; None when this unit is not in it."""
+        """Return the variant of one experiment; None when this unit is not in it."""
         return next((one.variant for one in self.assignments if one.experiment == experiment), None)
 
 
 class CallFailed(Exception):  # noqa: N818 it is caught inside the client and becomes a fallback
-    """A call without a usable answer. The detail holds no text that came over the wire."""
+    """A call without a usable answer. The detail contains no text that came over the wire."""
 
     def __init__(self, why: Why, detail: str) -> None:
         super().__init__(why, detail)

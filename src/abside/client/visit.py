@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from abside.client.result import Assignment, Unit
 
-Id = str | int  # by assignment's rule: text of at most 256 UTF-8 bytes, or a 64-bit integer
+Id = str | int  # as assignment reads it: text of at most 256 UTF-8 bytes, or a 64-bit integer
 
 
 class Visit:
     """Pass it as `visit=` instead of ids. The first unit the sidecar used is kept, so that a visit that began logged
     out keeps its session's variants after login. Where a visit spans processes, store `pinned_unit` (plain JSON) with
-    the session and hand it in again. For one shopper at a time; not for several threads at once.
+    the session and pass it in again. For one shopper at a time; not for several threads at once.
     """  # noqa: D205 the first sentence is the use
 
     __slots__ = ("_pinned", "session_id", "user_id")
@@ -35,14 +35,14 @@ class Visit:
         return pinned if str(own) == pinned["id"] else None
 
     def login(self, user_id: Id) -> None:
-        """From now on the shopper is this user; the unit stays."""
+        """Use this user id from now on; the unit stays."""
         self.user_id = user_id
 
     def logout(self) -> None:
-        """From now on the shopper is known by the session only."""
+        """Use the session id only from now on."""
         self.user_id = None
 
     def saw(self, answer: Assignment) -> None:
-        """Keep the unit of an answer, if it is the first one. The clients call it."""
+        """Keep the unit of the first answer. The clients call this."""
         if answer.unit is not None and self.pinned_unit is None:
             self._pinned = answer.unit

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import signal
+import os
 import ssl
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from abside import log as logging
-from abside.collector.group import Grouper
-from abside.collector.intake import Intake
-from abside.collector.status import Status, alive
-from abside.collector.token import Token, TokenUnreadable
-from abside.collector.upkeep import Upkeep
-from abside.collector.writer import StoreOwned, Writer, days_before
-from abside.environ import connections_within, now_us, raise_descriptor_limit
+from abside.collector.keep.calendar import known_since
+from abside.collector.keep.group import Grouper
+from abside.collector.keep.upkeep import Upkeep
+from abside.collector.keep.writer import StoreOwned, Writer
+from abside.collector.receive.intake import Intake
+from abside.collector.receive.token import Token, TokenUnreadable
+from abside.collector.status import CollectorStatus, alive
+from abside.collector.store import days_of
+from abside.environ import now_us
+from abside.files import open_regular
 from abside.log import Log
-from abside.serve import Bounds, Listener, Route, split_address
-from abside.supervise import Supervisor
+from abside.serve.answer import Route
+from abside.serve.bounds import Bounds, affordable_connections
+from abside.serve.listener import Listener, split_address
+from abside.supervise import Supervisor, stop_on_signal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from pathlib import Path
 
     from abside.collector.settings import CollectorSettings
 
 log = Log("abside.collector")
+MAX_PEM_BYTES = 2**20  # a chain of hundreds of certificates
 CLOSE_SECONDS = 1.0  # everything is answered or given up by then
 
 
@@ -45,20 +52,17 @@ class SettingWrong(Exception):  # noqa: N818 read as a sentence where it is caug
 class BatchListener(Listener):
     """A listener that hands bodies over as they were sent: the intake bounds what they unpack to."""
 
-    def __init__(self, routes: Mapping[str, Mapping[str, Route]], bounds: Bounds) -> None:
-        super().__init__(routes, bounds)
+    def __init__(self, routes: Mapping[str, Mapping[str, Route]], bounds: Bounds, names: Iterable[str] = ()) -> None:
+        super().__init__(routes, bounds, names)
         self._options["auto_decompress"] = False
 
 
 def main(settings: CollectorSettings) -> int:
     """Run until SIGTERM or SIGINT: 0; 1 when it cannot start, with the reason in the log."""
     logging.setup("collector", settings.log_level)
-    most = connections_within(limit := raise_descriptor_limit(), settings.max_connections)
-    if most < settings.max_connections:
-        log.warning("max_connections_lowered", wanted=settings.max_connections, to=most, descriptor_limit=limit)
-        settings = replace(settings, max_connections=most)
+    settings = replace(settings, max_connections=affordable_connections(settings.max_connections))
     try:
-        asyncio.run(_until_told(settings))
+        asyncio.run(_run(settings))
     except (SettingWrong, StoreOwned, TokenUnreadable, OSError) as exc:
         log.error("cannot_start", reason=str(exc))
         return 1
@@ -66,13 +70,11 @@ def main(settings: CollectorSettings) -> int:
     return 0
 
 
-async def _until_told(settings: CollectorSettings) -> None:
-    told = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
+async def _run(settings: CollectorSettings) -> None:
+    stopping = stop_on_signal()
     async with collector(settings) as address:
         log.info("listening", address=address, store=str(settings.store))
-        await told.wait()
+        await stopping.wait()
         log.info("stopping")
 
 
@@ -85,9 +87,11 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
     _check_address(settings.listen)
     tls = _tls(settings)
     token = Token(settings.token_file) if settings.token_file else None
+    if token is None:
+        log.warning("no_token", then="whoever reaches this port can send events", remedy="--token-file")
     # From here on the store is ours: whatever writes to it must have ended before it is given up.
-    known_since = days_before(clock(), settings.known_days)
-    writer = await asyncio.to_thread(Writer.open, settings.store, known_since=known_since)
+    known = known_since(days_of(settings.store), settings.known_days)
+    writer = await asyncio.to_thread(Writer.open, settings.store, known_since=known)
     grouper = Grouper(writer, seconds=settings.group_seconds, limit_bytes=settings.group_bytes)
     upkeep = Upkeep(writer, clock, known_days=settings.known_days, keep_days=settings.keep_days)
     intake = Intake(
@@ -99,14 +103,15 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
         body_seconds=settings.body_seconds,
     )
     supervisor = Supervisor(on_fatal=lambda name: log.error("task_ended", task=name))
-    status = Status(writer, grouper, intake, upkeep, supervisor, token)
+    status = CollectorStatus(writer, grouper, intake, upkeep, supervisor, token)
     listener = BatchListener(
         {
             "/v1/batches": {"POST": Route(intake.post)},  # no body bound here: intake reads it, after the token
             "/v1/status": {"GET": Route(status.get)},
-            "/livez": {"GET": Route(alive)},
+            "/livez": {"GET": Route(alive, probe=True)},
         },
-        _bounds(settings),
+        Bounds.of(settings),
+        settings.allow_name,
     )
     try:
         supervisor.start("grouper", grouper.run)
@@ -124,6 +129,8 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
     finally:
         await listener.stop_accepting()
         await supervisor.stop()
+        intake.close()
+        await asyncio.to_thread(grouper.close)  # a file half written is finished
         writer.close()
 
 
@@ -139,15 +146,17 @@ def _tls(settings: CollectorSettings) -> ssl.SSLContext | None:
         return None
     if settings.tls_cert is None or settings.tls_key is None:
         raise SettingWrong("--tls-cert", "give it together with --tls-key, or neither")
+    for option, path in (("--tls-cert", settings.tls_cert), ("--tls-key", settings.tls_key)):
+        _check_file(option, path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(settings.tls_cert, settings.tls_key)
     return context
 
 
-def _bounds(settings: CollectorSettings) -> Bounds:
-    return Bounds(
-        max_connections=settings.max_connections,
-        header_seconds=settings.header_seconds,
-        body_seconds=settings.body_seconds,
-        keepalive_seconds=settings.keepalive_seconds,
-    )
+def _check_file(option: str, path: Path) -> None:
+    """Refuse what OpenSSL would wait for or read without end."""
+    try:
+        handle, _ = open_regular(path, MAX_PEM_BYTES)
+    except OSError as exc:
+        raise SettingWrong(option, f"{path} {exc.strerror}") from exc
+    os.close(handle)

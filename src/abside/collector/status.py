@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from abside.serve import Answer
+from abside.serve.answer import Response
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from abside.collector.group import Grouper
-    from abside.collector.intake import Intake
-    from abside.collector.token import Token
-    from abside.collector.upkeep import Upkeep
-    from abside.collector.writer import Writer
+    from abside.collector.keep.group import Grouper
+    from abside.collector.keep.upkeep import Upkeep
+    from abside.collector.keep.writer import Writer
+    from abside.collector.receive.intake import Intake
+    from abside.collector.receive.token import Token
     from abside.supervise import Supervisor
 
 
-class Status:
+class CollectorStatus:
     """Gathers the figures where they are kept; counts are since start."""
 
     def __init__(
@@ -38,13 +38,14 @@ class Status:
         self._supervisor = supervisor
         self._token = token
 
-    def get(self, request: web.BaseRequest, _: bytes) -> Answer:
+    def get(self, request: web.BaseRequest, _: bytes) -> Response:
         """Answer `/v1/status`. Raises Refusal 401 where a token is asked for."""
         self._intake.check_sender(request)
         counts = self._intake.counts
         errors = {
             "store": self._grouper.last_error,
             "upkeep": self._upkeep.last_error,
+            "clock": self._upkeep.clock_problem,
             "token": self._token.problem if self._token else None,
             **self._supervisor.degraded,
         }
@@ -59,9 +60,9 @@ class Status:
             "pending_bytes": self._intake.pending.used_bytes,
             "errors": {name: error for name, error in errors.items() if error},
         }
-        return Answer(200, orjson.dumps(body))
+        return Response(200, orjson.dumps(body))
 
 
-def alive(_request: web.BaseRequest, _: bytes) -> Answer:
+def alive(_request: web.BaseRequest, _: bytes) -> Response:
     """Answer `/livez`: the loop runs."""
-    return Answer(200, b'{"status":"alive"}')
+    return Response(200, b'{"status":"alive"}')

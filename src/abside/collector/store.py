@@ -7,7 +7,8 @@ superseded: a merged file says in its footer which files it replaces, so that bo
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import struct
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Final
@@ -16,8 +17,10 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from abside.files import FileRefusedError, open_regular
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     import pyarrow.dataset as ds
@@ -64,8 +67,12 @@ SCHEMA: Final = pa.schema(
     ]
 )
 SUFFIX = ".parquet"
+UNREADABLE = ".unreadable"  # of a file set aside: no reader takes it
 BESIDE = ".tmp"  # of a file not yet whole
 MERGED = "~"  # in the name of merged files only: a batch id cannot hold one
+MAX_FILE_BYTES = 2**40  # no file of ours comes near; what is read of it at once is bounded below
+MAX_FOOTER_BYTES = 64 * 2**20  # twice the names of a merged file; a footer's length is a claim
+_TAIL = struct.Struct("<I4s")  # of every Parquet file: the footer's length, and the magic
 _BATCHES = b"abside.batches"
 _REPLACES = b"abside.replaces"
 
@@ -80,6 +87,13 @@ class StoreFailed(Exception):  # noqa: N818 read as a sentence where it is caugh
 
     def __str__(self) -> str:
         return f"{self.path} could not be written: {self.reason}"
+
+
+class NotSynced(StoreFailed):
+    """A file stands in the store, whole and under its name; only a power loss could still take the name away."""
+
+    def __str__(self) -> str:
+        return f"{self.path} is written, and its directory could not be forced to disk: {self.reason}"
 
 
 class FileUnreadable(Exception):  # noqa: N818 read as a sentence where it is caught
@@ -123,6 +137,11 @@ def day_folders(directory: Path) -> list[Path]:
     return sorted(path for path in directory.glob("dt=????-??-??") if date_of(path) and path.is_dir())
 
 
+def days_of(directory: Path) -> list[date]:
+    """List the dates of a store's days, oldest first."""
+    return [day for folder in day_folders(directory) if (day := date_of(folder))]
+
+
 def date_of(folder: Path) -> date | None:
     """Give the date of a `dt=…` directory, None for a name that is no date."""
     try:
@@ -157,37 +176,95 @@ def superseded(day: Path) -> set[Path]:
 
 def read_footer(path: Path) -> Footer:
     """Read what a file says about itself. Raises FileUnreadable for what is no Parquet file, else OSError."""
+    return footer_of(path, read_metadata(path))
+
+
+def read_metadata(path: Path) -> pq.FileMetaData:
+    """Read a file's footer, in bounded memory and without ever waiting for a writer.
+
+    Raises FileUnreadable for what is no Parquet file, a FIFO or a directory too, else OSError.
+    """
+    _check_tail(path)
+    with reading(path):
+        return pq.read_metadata(path)
+
+
+def footer_of(path: Path, metadata: pq.FileMetaData) -> Footer:
+    """Give what the collector wrote into a footer. Raises FileUnreadable."""
+    entries = metadata.metadata or {}
+    return Footer(*(_names(path, entries.get(key, b"[]")) for key in (_BATCHES, _REPLACES)))
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what pyarrow raises over wrong bytes into FileUnreadable; an error of the disk stays an OSError."""
     try:
-        entries = pq.read_metadata(path).metadata or {}
-        batches, replaces = (tuple(orjson.loads(entries.get(key, b"[]"))) for key in (_BATCHES, _REPLACES))
-    except (pa.ArrowInvalid, orjson.JSONDecodeError) as exc:
+        yield
+    except (pa.ArrowException, ValueError) as exc:
         raise FileUnreadable(path, str(exc)) from exc
     except OSError as exc:
         if exc.errno is None:  # pyarrow's own: the bytes are wrong, not the disk
             raise FileUnreadable(path, str(exc)) from exc
         raise
-    return Footer(batches, replaces)
+
+
+def _check_tail(path: Path) -> None:
+    try:
+        handle, status = open_regular(path, MAX_FILE_BYTES)
+    except FileRefusedError as exc:
+        raise FileUnreadable(path, f"it {exc.strerror}") from exc
+    except OSError as exc:
+        if path.is_symlink():
+            raise FileUnreadable(path, f"it is a link that leads nowhere: {exc.strerror}") from exc
+        raise
+    try:
+        tail = os.pread(handle, _TAIL.size, max(0, status.st_size - _TAIL.size))
+    finally:
+        os.close(handle)
+    length, magic = _TAIL.unpack(tail.ljust(_TAIL.size, b"\0"))
+    if magic != b"PAR1":
+        raise FileUnreadable(path, "it does not end like one")
+    if length > min(MAX_FOOTER_BYTES, status.st_size):
+        raise FileUnreadable(path, f"its footer claims {length:,} bytes")
+
+
+def _names(path: Path, text: bytes) -> tuple[str, ...]:
+    try:
+        names = orjson.loads(text)
+    except orjson.JSONDecodeError as exc:
+        raise FileUnreadable(path, str(exc)) from exc
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise FileUnreadable(path, "its footer does not list names of batches")
+    return tuple(names)
 
 
 def write_file(path: Path, tables: Iterable[pa.Table], footer: Footer) -> int:
     """Write a file that appears whole: beside, fsync, rename, fsync of its directory. Give its rows.
 
     The caller owns the store and gives a name that is free. Raises StoreFailed; then nothing counts and nothing of it
-    stays behind, as far as the disk still obeys.
+    stays behind, as far as the disk still obeys. Raises NotSynced once it has its name: from then on it counts,
+    because a name that is taken back again may stay all the same.
     """
     beside = path.with_name(path.name + BESIDE)
     try:
         rows = _write(beside, tables, footer)
-        beside.rename(path)
-        sync(path.parent)
+        _rename(beside, path)
     except BaseException as exc:
-        for left in (beside, path):
-            with suppress(OSError):
-                left.unlink()
+        with suppress(OSError):
+            beside.unlink()
         if isinstance(exc, OSError):
-            raise StoreFailed(path, os.strerror(exc.errno) if exc.errno else str(exc)) from exc
+            raise StoreFailed(path, reason_of(exc)) from exc
         raise
+    try:
+        sync(path.parent)
+    except OSError as exc:
+        raise NotSynced(path, reason_of(exc)) from exc
     return rows
+
+
+def reason_of(error: OSError) -> str:
+    """Give the sentence of an OSError, pyarrow's own too."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def sync(path: Path) -> None:
@@ -197,6 +274,15 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _rename(beside: Path, path: Path) -> None:
+    try:
+        beside.rename(path)
+    except OSError:
+        if os.path.lexists(beside) or not os.path.lexists(path):
+            raise
+        # A network file system may do it and say that it did not.
 
 
 def _write(path: Path, tables: Iterable[pa.Table], footer: Footer) -> int:

@@ -93,18 +93,18 @@ class NoRoom(ReportProblem):
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class ReportRefused:
     """One experiment whose figures cannot be given; the others are. `reason` is a sentence."""
 
     experiment: str
     reason: str
 
 
-def unknown_experiment(name: str, found: Sequence[str]) -> Refused:
+def unknown_experiment(name: str, found: Sequence[str]) -> ReportRefused:
     """Refuse a name that is neither in the documents nor in the events."""
     close = get_close_matches(name, found, n=1)
     hint = f"; did you mean {close[0]}?" if close else f"; found: {listed(found)}"
-    return Refused(name, f"is in no document and in no event{hint}")
+    return ReportRefused(name, f"is in no document and in no event{hint}")
 
 
 def listed(names: Sequence[str]) -> str:

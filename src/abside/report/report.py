@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from abside.metric import METRICS, from_json
 from abside.report.page.experiment import ExperimentPage, experiment_page
-from abside.report.problem import NoDocuments, Refused, listed, unknown_experiment
+from abside.report.problem import NoDocuments, ReportRefused, listed, unknown_experiment
 from abside.report.store.clocks import Clock, corrected
 from abside.report.store.exposures import Overview, overview
 from abside.report.store.losses import Ledger, ledger
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from abside.report.ask import Ask
     from abside.report.store.engine import Engine, Table
     from abside.report.store.source import Source
-    from abside.snapshot import Experiment, Head, Snapshot
+    from abside.snapshot import Experiment, Snapshot, SnapshotHead
 
 
 MAX_GONE = 100  # experiments in no document, of which pages are made unasked: the ones most exposed
@@ -36,14 +36,15 @@ class Report:
     engine: str
     files: int
     rows: int
+    set_aside: int
     overview: Overview
     clocks: tuple[Clock, ...]
-    documents: Head
+    documents: SnapshotHead
     statuses: dict[str, str]  # experiment of the documents → its status there
     ledger: Ledger
     outcome_copies: int
     pages: tuple[ExperimentPage, ...]
-    refused: tuple[Refused, ...]
+    refused: tuple[ReportRefused, ...]
 
 
 def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Report:
@@ -62,7 +63,7 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
         for experiment in asked:
             notes = () if experiment.id in documents.experiments else (GONE,)
             found = experiment_page(engine, events, tally, experiment, seen, ask, metrics, currency, notes, len(pages))
-            if isinstance(found, Refused):
+            if isinstance(found, ReportRefused):
                 refused.append(found)
             else:
                 pages.append(found)
@@ -71,6 +72,7 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
         engine=engine.name,
         files=len(source.files),
         rows=source.rows,
+        set_aside=source.set_aside,
         overview=seen,
         clocks=clocks,
         documents=documents.head,
@@ -97,7 +99,7 @@ def metrics_of(documents: Snapshot) -> tuple[tuple[Metric, ...], str | None]:
 
 def _asked(
     engine: Engine, events: Table, ask: Ask, documents: Snapshot, seen: Overview
-) -> tuple[list[Experiment], list[Refused]]:
+) -> tuple[list[Experiment], list[ReportRefused]]:
     """Give the experiments to report on. Those asked for by name are refused by name.
 
     One that is in no document any more is what its events say it was.
@@ -105,7 +107,7 @@ def _asked(
     known, found = documents.experiments, seen.phases
     if not ask.experiments:
         gone = told_experiments(engine, events, [name for name in found if name not in known][:MAX_GONE])
-        described = [undocumented(engine, events, name, timeline(engine, events, name)) for name in gone]
+        described = [undocumented(engine, events, name, timeline(engine, events, name)[0]) for name in gone]
         return [*(one for name, one in known.items() if name in found), *(one for one in described if one)], []
     asked: list[Experiment] = []
     refused = []
@@ -113,11 +115,11 @@ def _asked(
         if name in known and name in found:
             asked.append(known[name])
         elif name in known:
-            refused.append(Refused(name, f"has no exposure in these events; found: {listed(list(found))}"))
+            refused.append(ReportRefused(name, f"has no exposure in these events; found: {listed(list(found))}"))
         elif name in found:
-            described_one = undocumented(engine, events, name, timeline(engine, events, name))
+            described_one = undocumented(engine, events, name, timeline(engine, events, name)[0])
             if described_one is None:
-                refused.append(Refused(name, NO_CONTROL))
+                refused.append(ReportRefused(name, NO_CONTROL))
             else:
                 asked.append(described_one)
         else:

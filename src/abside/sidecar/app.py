@@ -6,38 +6,40 @@ import asyncio
 import gc
 import platform
 import secrets
-import signal
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from abside import log as logging
-from abside.environ import connections_within, now_us, raise_descriptor_limit
+from abside.assignment.unit import SHARED_IDS, nobody
+from abside.environ import now_us
 from abside.event import EventIds
 from abside.log import Log
-from abside.serve import Bounds, Listener
+from abside.serve.bounds import Bounds, affordable_connections
+from abside.serve.listener import Listener
 from abside.sidecar import routes
-from abside.sidecar.accounts import Accounts
-from abside.sidecar.configs import Configs
-from abside.sidecar.current import Cell
-from abside.sidecar.fastpath import FastDoor
-from abside.sidecar.follow import Follower
-from abside.sidecar.handlers import Desk
-from abside.sidecar.health import Health
-from abside.sidecar.journal import Journal
-from abside.sidecar.metrics import Metrics
-from abside.sidecar.request import Rules
-from abside.sidecar.shipper import Shipper, ShipperSettings
-from abside.sidecar.status import status
-from abside.spool.errors import SpoolBusy, SpoolFailed
+from abside.sidecar.active.configs import Configs
+from abside.sidecar.active.current import Cell
+from abside.sidecar.active.follow import Follower
+from abside.sidecar.decide.handlers import HandlerContext
+from abside.sidecar.decide.request import Rules
+from abside.sidecar.fast.fastpath import FastDoor
+from abside.sidecar.observe.health import Health
+from abside.sidecar.observe.metrics import Metrics
+from abside.sidecar.observe.status import status
+from abside.sidecar.record.accounts import Accounts
+from abside.sidecar.record.journal import Journal
+from abside.sidecar.ship.shipper import Shipper, ShipperSettings
+from abside.spool.errors import SpoolBusy, SpoolFailed, SpoolTaken
 from abside.spool.settings import SpoolSettings
-from abside.spool.writer import Spool
-from abside.supervise import Supervisor
+from abside.spool.write.writer import Spool
+from abside.supervise import Supervisor, stop_on_signal
 from abside.upstream.choose import open_upstream
 from abside.upstream.http import Timeouts
 
 if TYPE_CHECKING:
-    from abside.serve import Answer
+    from abside.serve.answer import Response
     from abside.sidecar.settings import SidecarSettings
     from abside.upstream.contract import Upstream
 
@@ -51,10 +53,7 @@ CLOSE_SECONDS = 2.0  # what is in flight at the end of a drain; a decision takes
 def main(settings: SidecarSettings) -> int:
     """Run until SIGTERM or SIGINT, then drain. Exit 0; 1 when it cannot start or a fatal task died."""
     logging.setup("sidecar", settings.log_level)
-    most = connections_within(limit := raise_descriptor_limit(), settings.max_connections)
-    if most < settings.max_connections:
-        log.warning("max_connections_lowered", wanted=settings.max_connections, to=most, descriptor_limit=limit)
-        settings = replace(settings, max_connections=most)
+    settings = replace(settings, max_connections=affordable_connections(settings.max_connections))
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         return runner.run(_run(settings))
 
@@ -75,23 +74,29 @@ class Sidecar:
         self.spool = spool
         self.upstream = upstream
         self.shipper = None if upstream is None else Shipper(spool, upstream, ShipperSettings(source["pod"]), now_us)
-        self.desk = Desk(cell, journal, configs, _rules(settings), now_us)
-        self.health = Health(cell, time.monotonic, time.monotonic() + settings.startup_seconds)
+        self.context = HandlerContext(cell, journal, configs, _rules(settings), now_us)
+        startup_until = time.monotonic() + settings.startup_seconds
+        self.health = Health(cell, time.monotonic, startup_until, lambda: spool.trouble)
         self.follower = Follower(settings.snapshot, cell, now_us, settings.poll_seconds, configs.applied)
-        self.decisions = Listener(routes.decisions(self.desk, settings, self.status), _bounds(settings))
-        self.fast = FastDoor(self.decisions, routes.fast(self.desk, settings), journal.flush)
+        self.decisions = Listener(
+            routes.decisions(self.context, settings, self.status), Bounds.of(settings), settings.allow_name
+        )
+        self.fast = FastDoor(self.decisions, routes.fast(self.context, settings), journal.flush)
         if settings.fast_path == "on":
             self.decisions.factory = self.fast
-        metrics = Metrics(
-            self.desk,
+        self.metrics = Metrics(
+            self.context,
             self.shipper,
             self.supervisor,
             self.decisions,
             self.fast,
+            time.monotonic,
             by_experiment=settings.metric_experiments,
         )
-        admin_bounds = replace(_bounds(settings), max_connections=min(settings.max_connections, ADMIN_CONNECTIONS))
-        self.admin = Listener(routes.admin(self.health, metrics), admin_bounds)
+        # A part of few, where descriptors are few.
+        most = max(1, min(settings.max_connections // 4, ADMIN_CONNECTIONS))
+        admin_bounds = replace(Bounds.of(settings), max_connections=most, one_answer=True)
+        self.admin = Listener(routes.admin(self.health, self.metrics), admin_bounds, settings.allow_name)
         self.addresses: list[str] = []
         self.admin_address = ""
 
@@ -118,19 +123,19 @@ class Sidecar:
         self.admin_address = await _open(self.admin, "--admin", self.settings.admin)
         self.addresses = [await _open(self.decisions, "--listen", address) for address in self.settings.listen]
         self.supervisor.start("follow", self.follower.run)
-        self.supervisor.start("spool", self.spool.run)
+        self.supervisor.start("spool", self._keep_spool)
         self.supervisor.start("tell", self._tell)
         self.supervisor.start("sweep", self.fast.sweep)
         if self.shipper is not None:
             self.supervisor.start("ship", self.shipper.run)
         else:
             log.warning("no_upstream", consequence="events stay in the spool until it is full; give --upstream")
-        revision = self.desk.cell.current.revision if self.desk.cell.current else None
+        revision = self.context.cell.current.revision if self.context.cell.current else None
         log.info("listening", decisions=self.addresses, admin=self.admin_address, revision=revision)
 
-    def status(self) -> Answer:
+    def status(self) -> Response:
         """Give `GET /v1/status`."""
-        return status(self.desk, self.shipper, self.supervisor, draining=self.health.draining)
+        return status(self.context, self.shipper, self.supervisor, draining=self.health.draining)
 
     async def drain(self) -> None:
         """End in order: stop being ready, serve a little longer, close the doors, seal, ship what time allows."""
@@ -143,12 +148,15 @@ class Sidecar:
         self.fast.close()
         await self.decisions.close(CLOSE_SECONDS)
         await self.supervisor.stop("follow", "tell", "spool")
-        self.desk.journal.ending = True
+        self.context.journal.ending = True
         try:
-            await self.spool.seal()
-        except SpoolFailed as exc:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                await self.spool.seal()
+        except (SpoolFailed, TimeoutError) as exc:
             log.error(
-                "last_seal_failed", reason=str(exc), consequence="the open segment is recovered at the next start"
+                "last_seal_failed",
+                reason=str(exc) or "the disk does not answer",
+                consequence="the open segment is recovered at the next start",
             )
         if self.shipper is not None:
             await self.shipper.drain(max(0.0, deadline - time.monotonic()))
@@ -156,14 +164,23 @@ class Sidecar:
         if self.upstream is not None:
             await self.upstream.close()
         waiting = self.spool.waiting
-        await self.spool.close()
+        with suppress(TimeoutError):  # a disk that does not answer: the locks end with the process
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.spool.close()
         await self.admin.close(0.0)
         log.info("drained", left_segments=waiting.segments, left_bytes=waiting.bytes)
+
+    async def _keep_spool(self) -> None:
+        try:
+            await self.spool.run()
+        except SpoolTaken as exc:
+            log.error("spool_taken", reason=str(exc))
+            self._fatal("spool")
 
     async def _tell(self) -> None:
         while True:
             await asyncio.sleep(TELL_SECONDS)
-            self.desk.configs.tell()
+            self.context.configs.tell()
 
     def _fatal(self, name: str) -> None:
         log.error("fatal", task=name)
@@ -180,11 +197,9 @@ async def _open(listener: Listener, option: str, address: str) -> str:
 
 
 async def _run(settings: SidecarSettings) -> int:
-    loop = asyncio.get_running_loop()
     try:
         sidecar = Sidecar.build(settings)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, sidecar.stopping.set)
+        stop_on_signal(sidecar.stopping)
         await sidecar.start()
     except (SpoolBusy, SpoolFailed, OSError, ValueError) as exc:
         log.error("cannot_start", reason=str(exc))
@@ -216,13 +231,9 @@ def _rules(settings: SidecarSettings) -> Rules:
         max_nesting=settings.max_nesting,
         max_attributes=settings.max_attributes,
         max_placements=settings.max_placements,
-        shared_ids=frozenset(settings.shared_ids),
+        shared_ids=SHARED_IDS | nobody(settings.shared_ids),
         allow_force=settings.allow_force,
     )
-
-
-def _bounds(settings: SidecarSettings) -> Bounds:
-    return Bounds(settings.max_connections, settings.header_seconds, settings.body_seconds, settings.keepalive_seconds)
 
 
 def _spool_settings(settings: SidecarSettings) -> SpoolSettings:

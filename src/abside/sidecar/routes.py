@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from abside.serve import Answer, Refusal, Route
-from abside.sidecar import handlers, intake
-from abside.sidecar.heads import FastRoute
-from abside.sidecar.page.draw import page
+from abside.serve.answer import Refusal, Response, Route
+from abside.sidecar.decide import handlers, intake
+from abside.sidecar.decide.batch import SLICED_BYTES
+from abside.sidecar.fast.heads import FastRoute
+from abside.sidecar.observe.page.draw import page
+from abside.sidecar.record.journal import RETRY_AFTER_SECONDS
 from abside.spool.errors import SpoolFailed
 
 if TYPE_CHECKING:
@@ -18,35 +20,41 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from abside.sidecar.handlers import Desk
-    from abside.sidecar.health import Health
-    from abside.sidecar.metrics import Metrics
+    from abside.sidecar.decide.handlers import HandlerContext
+    from abside.sidecar.observe.health import Health
+    from abside.sidecar.observe.metrics import Metrics
     from abside.sidecar.settings import SidecarSettings
 
 JSON_TYPES = frozenset({"application/json"})
 
 
-def decisions(desk: Desk, settings: SidecarSettings, status: Callable[[], Answer]) -> Mapping[str, Mapping[str, Route]]:
+def decisions(
+    context: HandlerContext, settings: SidecarSettings, status: Callable[[], Response]
+) -> Mapping[str, Mapping[str, Route]]:
     """Give the routes of the localhost API."""
 
-    def assign(_: web.BaseRequest, body: bytes) -> Answer:
-        answer = handlers.assign(desk, body)
-        desk.journal.flush()
-        return Answer(200, answer)
+    def assign(_: web.BaseRequest, body: bytes) -> Response:
+        answer = handlers.assign(context, body)
+        context.journal.flush()
+        return Response(200, answer)
 
-    def explain(_: web.BaseRequest, body: bytes) -> Answer:
-        return Answer(200, handlers.explain(desk, body))
+    def explain(_: web.BaseRequest, body: bytes) -> Response:
+        return Response(200, handlers.explain(context, body))
 
-    async def events(_: web.BaseRequest, body: bytes) -> Answer:
-        return await _durable(desk, Answer(202, intake.events(desk, body)))
+    async def events(_: web.BaseRequest, body: bytes) -> Response:
+        if len(body) > SLICED_BYTES:
+            return await _durable(context, Response(202, await intake.large_events(context, body)))
+        return await _durable(context, Response(202, intake.events(context, body)))
 
-    async def exposures(_: web.BaseRequest, body: bytes) -> Answer:
-        return await _durable(desk, Answer(202, intake.exposures(desk, body)))
+    async def exposures(_: web.BaseRequest, body: bytes) -> Response:
+        if len(body) > SLICED_BYTES:
+            return await _durable(context, Response(202, await intake.large_exposures(context, body)))
+        return await _durable(context, Response(202, intake.exposures(context, body)))
 
-    def people(request: web.BaseRequest, _: bytes) -> Answer:
+    def people(request: web.BaseRequest, _: bytes) -> Response:
         asked = request.query
         shown = orjson.loads(status().body)  # what scripts are told, and nothing else
-        return page(shown, desk.clock(), find=asked.get("find", ""), refresh=asked.get("refresh") != "off")
+        return page(shown, context.clock(), find=asked.get("find", ""), refresh=asked.get("refresh") != "off")
 
     return {
         "/": {"GET": Route(people)},
@@ -58,13 +66,14 @@ def decisions(desk: Desk, settings: SidecarSettings, status: Callable[[], Answer
     }
 
 
-def fast(desk: Desk, settings: SidecarSettings) -> Mapping[bytes, FastRoute]:
-    """Give the hot routes, by path: the same functions. What has to wait for the disk is not among them."""
-    hot = [FastRoute("/v1/assign", partial(handlers.assign, desk), settings.max_assign_bytes, 200)]
+def fast(context: HandlerContext, settings: SidecarSettings) -> Mapping[bytes, FastRoute]:
+    """Give the hot routes, by path: the same functions. What waits for the disk, or is read in slices, is not there."""
+    hot = [FastRoute("/v1/assign", partial(handlers.assign, context), settings.max_assign_bytes, 200)]
     if settings.fsync != "always":
+        at_once = min(settings.max_events_bytes, SLICED_BYTES)
         hot += [
-            FastRoute("/v1/events", partial(intake.events, desk), settings.max_events_bytes, 202),
-            FastRoute("/v1/exposures", partial(intake.exposures, desk), settings.max_events_bytes, 202),
+            FastRoute("/v1/events", partial(intake.events, context), at_once, 202),
+            FastRoute("/v1/exposures", partial(intake.exposures, context), at_once, 202),
         ]
     return {route.path.encode(): route for route in hot}
 
@@ -72,17 +81,20 @@ def fast(desk: Desk, settings: SidecarSettings) -> Mapping[bytes, FastRoute]:
 def admin(health: Health, metrics: Metrics) -> Mapping[str, Mapping[str, Route]]:
     """Give the routes of the admin listener: health and metrics, nothing of a shopper."""
     return {
-        "/livez": {"GET": Route(lambda _request, _body: health.livez())},
-        "/startupz": {"GET": Route(lambda _request, _body: health.startupz())},
-        "/readyz": {"GET": Route(lambda _request, _body: health.readyz())},
+        "/livez": {"GET": Route(lambda _request, _body: health.livez(), probe=True)},
+        "/startupz": {"GET": Route(lambda _request, _body: health.startupz(), probe=True)},
+        "/readyz": {"GET": Route(lambda _request, _body: health.readyz(), probe=True)},
         "/metrics": {"GET": Route(lambda _request, _body: metrics.render())},
     }
 
 
-async def _durable(desk: Desk, answer: Answer) -> Answer:
+async def _durable(context: HandlerContext, answer: Response) -> Response:
     """Hold an acceptance back until it is as durable as the fsync policy promises. Assign never waits for that."""
     try:
-        await desk.journal.spool.synced()
+        await context.journal.spool.synced()
     except SpoolFailed as exc:
-        raise Refusal(503, "SPOOL_FULL", "the disk could not make the events durable", retry_after_seconds=5) from exc
+        detail = (
+            "the disk could not make the events durable; they may be stored all the same: retry with the same event_id"
+        )
+        raise Refusal(503, "SPOOL_FULL", detail, retry_after_seconds=RETRY_AFTER_SECONDS) from exc
     return answer

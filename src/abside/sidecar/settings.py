@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 
-from abside.environ import integer, one_of, seconds, setting, size, text
+from abside.environ import host_name, integer, listed, log_level, one_of, seconds, setting, size, switch, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +18,19 @@ class SidecarSettings:
         ("127.0.0.1:7600",), "where decisions are answered; also unix:PATH; may be given several times", many=True
     )
     admin: str = setting("0.0.0.0:7601", "where health and metrics are answered")  # kubelet probes the pod
+    allow_name: tuple[str, ...] = setting(
+        (),
+        "a further name it may be asked by over loopback, and whose pages may ask; may be given several times",
+        host_name,
+        many=True,
+    )
     upstream: str | None = setting(None, "where batches go: http(s)://…; without it events stay in the spool")
     upstream_token_file: Path | None = setting(None, "file with the upstream's bearer token", Path)
     upstream_seconds: float = setting("10", "how long one batch may take to be answered", seconds)
 
-    spool_open: Path | None = setting(None, "directory for the open segment, for example on tmpfs", Path)
+    spool_open: Path | None = setting(
+        None, "directory for what is written before an answer: in memory, so that none waits for the disk", Path
+    )
     spool_limit: int = setting("256MiB", "spool quota; beyond it events are refused and exposures counted lost", size)
     spool_floor: int = setting("64MiB", "free disk space that is left alone", size)
     seal_seconds: float = setting("5", "a segment older than this is sealed: what a dying pod can lose", seconds)
@@ -48,18 +56,20 @@ class SidecarSettings:
     max_nesting: int = setting("32", "deepest JSON", integer)
     max_attributes: int = setting("64", "most attributes in a request", integer)
     max_placements: int = setting("32", "most placements in a request", integer)
-    max_connections: int = setting("1024", "most open connections: a descriptor and about 50 KB each", integer)
+    max_connections: int = setting(
+        "1024", "connections kept (beyond it the one idle longest gives way) and requests at once: 50 KB each", integer
+    )
     header_seconds: float = setting("10", "how long a connection's first headers may take", seconds)
     body_seconds: float = setting("10", "how long a body may take", seconds)
     keepalive_seconds: float = setting("75", "how long an idle connection is kept", seconds)
 
-    fast_path: str = setting("on", "answer plain requests ahead of aiohttp", one_of("on", "off"))
+    fast_path: str = setting("on", "answer plain requests ahead of aiohttp", switch)
     shared_ids: tuple[str, ...] = setting(
-        ("0", "null", "undefined", "None", "guest", "anonymous"), "user ids that mean nobody", many=True
+        (), "more ids that mean nobody, in any case of letters, besides those in api.md", listed, many=True
     )
     allow_force: bool = setting(False, "let requests force variants (flagged, left out of analysis)", flag=True)
     metric_experiments: bool = setting(False, "label metrics by experiment and variant", flag=True)
     pod: str = setting("", "this pod's name, for events", text)
     app: str = setting("", "the application beside it, for events", text)
     app_version: str = setting("", "its version, for events", text)
-    log_level: str = setting("info", "how much is logged", one_of("debug", "info", "warning", "error"))
+    log_level: str = setting("info", "how much is logged", log_level)

@@ -23,6 +23,20 @@ class SpoolBusy(Exception):  # noqa: N818 the decision's name: another process o
         return f"the spool directory {self.directory} is in use by another process{by}: give each sidecar its own"
 
 
+class SpoolTaken(Exception):  # noqa: N818 the decision's name: stop, and touch nothing more
+    """The directory is not this process's any more: `lock` was removed, or another stands in its place."""
+
+    def __init__(self, lock: Path) -> None:
+        super().__init__(lock)
+        self.lock = lock
+
+    def __str__(self) -> str:
+        return (
+            f"{self.lock} was removed or replaced, so another process may own the spool: this one stops before events "
+            f"are lost or sent twice. Leave {self.lock.name} alone, and give each sidecar a directory of its own"
+        )
+
+
 class SpoolRefused(Exception):  # noqa: N818 callers answer 503 to it; it is no fault of theirs
     """Nothing of this append is in the spool."""
 

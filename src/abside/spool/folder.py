@@ -6,26 +6,63 @@ import errno
 import fcntl
 import os
 import shutil
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from abside.spool.errors import SpoolBusy, SpoolFailed
-from abside.spool.segment import UNFINISHED
+from abside.spool.segment import DAMAGED, OPEN, SEALED, UNFINISHED, listed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+
+LOCK = "LOCK"
+TAKEOVER_SECONDS = 10.0  # whoever lost its lock notices within a second or two, and lets go
+TAKEOVER_POLL_SECONDS = 0.05
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW  # a link would lead us elsewhere
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """The directories of one spool, and the locks that make this process their owner."""
+    """The directories of one spool, and the locks that make this process their owner.
+
+    `aged_us` is when the last owner was last here, by the time it believed in (µs UTC, None: there was none).
+    """
 
     root: Path
     queue: Path
     dead: Path
     open: Path
     locks: tuple[int, ...]
+    aged_us: int | None = None
+
+    def lost(self) -> Path | None:
+        """Give the lock file that is not ours any more: removed, or another in its place. None: we own all."""
+        places = (self.root, self.open) if len(self.locks) > 1 else (self.root,)
+        for directory, lock in zip(places, self.locks, strict=True):
+            path = directory / LOCK
+            try:
+                if not os.path.samestat(path.stat(), os.fstat(lock)):
+                    return path
+            except (FileNotFoundError, NotADirectoryError):
+                return path
+            except OSError:  # a disk that fails says nothing about who owns it
+                continue
+        return None
+
+    def age(self) -> int | None:
+        """Give the time the lock file bears (µs UTC); None where it cannot be had."""
+        try:
+            return os.fstat(self.locks[0]).st_mtime_ns // 1000
+        except OSError:
+            return None
+
+    def mark(self, now_us: int) -> None:
+        """Write down that the owner is here at this time: how old things are is counted from it. Raises OSError."""
+        os.utime(self.locks[0], ns=(now_us * 1000, now_us * 1000))
 
     def release(self) -> None:
         """Let another process own the directories."""
@@ -36,7 +73,7 @@ class Folder:
 def claim(root: Path, elsewhere: Path | None) -> Folder:
     """Make and lock the directories; the open segment lives `elsewhere` when that is given.
 
-    Raises SpoolBusy when another process owns one of them, SpoolFailed when they cannot be made.
+    Raises SpoolBusy when another process owns one of them, or still writes there, SpoolFailed when they cannot be made.
     """
     queue, dead = root / "q", root / "dead"
     if elsewhere is not None and elsewhere.resolve() in {root.resolve(), queue.resolve()}:
@@ -45,19 +82,35 @@ def claim(root: Path, elsewhere: Path | None) -> Folder:
     try:
         for directory in (queue, dead, *([elsewhere] if elsewhere else [])):
             directory.mkdir(parents=True, exist_ok=True)
+        aged_us = _aged_us(root / LOCK, dead)
         for directory in (root, *([elsewhere] if elsewhere else [])):
             locks.append(_lock(directory))  # noqa: PERF401 what was locked before a failure must be let go
+        if aged_us is not None:
+            os.utime(locks[0], ns=(aged_us * 1000, aged_us * 1000))  # until its new owner knows what time to believe
+        _await_writers(root, {queue, elsewhere or queue})
     except BaseException as exc:
         for lock in locks:
             os.close(lock)
         if isinstance(exc, OSError):
             raise SpoolFailed("prepare the directory", root, exc) from exc
         raise
-    return Folder(root, queue, dead, elsewhere or queue, tuple(locks))
+    return Folder(root, queue, dead, elsewhere or queue, tuple(locks), aged_us)
+
+
+def _aged_us(lock: Path, dead: Path) -> int | None:
+    """Give the newest time the spool itself holds: of its lock; where that is gone, of what was put into dead/.
+
+    These two bear a time that was believed; all other files bear the wall clock's.
+    """
+    for paths in ([lock], [path for path in dead.iterdir() if path.suffix in {SEALED, DAMAGED}]):
+        times = [path.lstat().st_mtime_ns // 1000 for path in paths if os.path.lexists(path)]
+        if times:
+            return max(times)
+    return None
 
 
 def _lock(directory: Path) -> int:
-    handle = os.open(directory / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    handle = os.open(directory / LOCK, _LOCK_FLAGS, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as exc:
@@ -68,6 +121,41 @@ def _lock(directory: Path) -> int:
         os.ftruncate(handle, 0)
         os.pwrite(handle, b"%d\n" % os.getpid(), 0)
     return handle
+
+
+def _await_writers(root: Path, directories: set[Path]) -> None:
+    """Wait for a process whose LOCK was removed under it: it holds a lock on what it writes until it notices.
+
+    Raises SpoolBusy when it does not: taking its file from it would lose what it writes there from now on.
+    """
+    deadline = time.monotonic() + TAKEOVER_SECONDS
+    while any(is_held(segment.path) for directory in directories for segment in listed(directory, OPEN)):
+        if time.monotonic() >= deadline:
+            raise SpoolBusy(root, "")
+        time.sleep(TAKEOVER_POLL_SECONDS)
+
+
+def hold(handle: int) -> None:
+    """Say, on the open file itself, that somebody writes it: that outlives a removed LOCK."""
+    with suppress(OSError):  # a file system without locks has LOCK alone
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether a process that lives has this file open to write it."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False
 
 
 def move(source: Path, target: Path, *, durable: bool) -> None:
@@ -84,6 +172,7 @@ def move(source: Path, target: Path, *, durable: bool) -> None:
         return
     beside = target.with_name(target.name + UNFINISHED)
     try:
+        beside.unlink(missing_ok=True)  # whatever somebody put there
         shutil.copyfile(source, beside)
         if durable:
             sync(beside)
@@ -98,16 +187,8 @@ def move(source: Path, target: Path, *, durable: bool) -> None:
         source.unlink()
 
 
-def write_whole(target: Path, data: bytes) -> None:
-    """Write a small file beside, then rename: it appears whole or not at all. Raises OSError."""
-    beside = target.with_name(target.name + UNFINISHED)
-    try:
-        beside.write_bytes(data)
-        beside.replace(target)
-    except OSError:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
+def unforced(_: int) -> None:
+    """Leave a descriptor to the system: what is written is not forced to disk."""
 
 
 def sync(path: Path) -> None:
@@ -117,3 +198,12 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def problem_of(action: Callable[..., object], *subjects: object) -> OSError | None:
+    """Do something to the disk; give what went wrong."""
+    try:
+        action(*subjects)
+    except OSError as exc:
+        return exc
+    return None

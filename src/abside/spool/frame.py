@@ -6,6 +6,7 @@ a payload format alone decodes most single-bit flips to something silently wrong
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 MAGIC = b"ABSPOOL1"  # the last byte is the format's version
 MAX_PAYLOAD_BYTES = MAX_EVENT_BYTES  # a receiver refuses a batch with a larger one; a longer length is damage
+OTHER_VERSIONS = frozenset(MAGIC[:-1] + b"%d" % digit for digit in (2, 4, 6, 7, 8))  # not one flipped bit from ours
+MAX_SEGMENT_BYTES = 32 * 2**20  # twice what an open one may hold: what is larger was not written here
+SEARCH_BYTES = 8 * 1024  # searched, 0.2 ms at worst, before a scan gives way
+MAX_SEARCH_BYTES = 64 * 2**20  # for one good frame: an event made to look like ten thousand frames costs no more
+_LENGTH = re.compile(rb"[^\0].\0\0|.[^\0]\0\0|\0\0\x01\0", re.DOTALL)  # of 1 to MAX_PAYLOAD_BYTES, as a frame begins
+_NOT_ZERO = re.compile(rb"[^\0]")
 _HEADER = struct.Struct("<II")
 _pack = _HEADER.pack
 _crc32 = zlib.crc32
@@ -26,9 +33,10 @@ _crc32 = zlib.crc32
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Where a scan ended before the end of the data, and what stood there."""
+    """Bytes from `offset` up to `stop` that are no good frame, and what is wrong where they begin."""
 
     offset: int
+    stop: int
     problem: str
 
     def __str__(self) -> str:
@@ -36,12 +44,11 @@ class Damage:
 
 
 @dataclass(frozen=True, slots=True)
-class Prefix:
-    """The good beginning of a segment: its payloads, its length in bytes, and what ended it (None: its own end)."""
+class Frames:
+    """The good payloads of a whole segment in order, and what lies between and behind them."""
 
     payloads: list[bytes]
-    good_bytes: int
-    damage: Damage | None
+    damage: tuple[Damage, ...]
 
 
 def frame(payload: bytes) -> bytes:
@@ -52,35 +59,77 @@ def frame(payload: bytes) -> bytes:
     return _pack(size, _crc32(payload)) + payload
 
 
-def scan(data: bytes) -> Generator[bytes, None, Damage | None]:
-    """Yield each good payload of a segment in order; return what ended the scan early, or None.
+def scan(data: bytes) -> Generator[bytes, None, tuple[Damage, ...]]:
+    """Yield each good payload of a segment in order; return what is damaged. A damaged frame costs itself alone.
 
-    Nothing is read ahead: a caller on an event loop takes a few payloads, gives way, and takes more.
+    Nothing is read ahead: a caller on an event loop takes a few payloads, gives way, and takes more. An empty payload
+    is none: it says that the search for the next good frame takes long, and that it is time to give way.
     """
+    unpack, header, offset, end = _HEADER.unpack_from, _HEADER.size, len(MAGIC), len(data)
+    damage: list[Damage] = []
     if not data.startswith(MAGIC):
-        return Damage(0, "the file does not begin as a segment does")
-    unpack = _HEADER.unpack_from
-    offset, end = len(MAGIC), len(data)
+        problem = "the file does not begin as a segment does"
+        is_another = not data or data[: len(MAGIC)] in OTHER_VERSIONS
+        offset = end if is_another else (yield from _next_good(data, 0, 0))
+        damage.append(Damage(0, offset, problem))
     while offset < end:
-        start = offset + _HEADER.size
-        if start > end:
-            return Damage(offset, "an unfinished frame header")
-        size, checksum = unpack(data, offset)
-        if size == 0:
-            return Damage(offset, "a zeroed tail")
-        if size > MAX_PAYLOAD_BYTES:
-            return Damage(offset, f"a frame that claims {size} bytes")
-        if start + size > end:
-            return Damage(offset, "an unfinished frame")
-        payload = data[start : start + size]
-        if _crc32(payload) != checksum:
-            return Damage(offset, "a frame whose checksum is wrong")
-        yield payload
-        offset = start + size
-    return None
+        start, size = offset + header, 0
+        if start <= end:
+            size, checksum = unpack(data, offset)
+            stop = start + size
+            if 0 < size <= MAX_PAYLOAD_BYTES and stop <= end:
+                payload = data[start:stop]
+                if _crc32(payload) == checksum:
+                    yield payload
+                    offset = stop
+                    continue
+        stop = yield from _next_good(data, offset + 1, start + size)
+        damage.append(Damage(offset, stop, _problem_of(data, offset)))
+        offset = stop
+    return tuple(damage)
 
 
-def good_prefix(data: bytes) -> Prefix:
+def _problem_of(data: bytes, offset: int) -> str:
+    """Say why what begins at `offset` is no good frame; empty when it is one."""
+    start = offset + _HEADER.size
+    if start > len(data):
+        return "an unfinished frame header"
+    size, checksum = _HEADER.unpack_from(data, offset)
+    if size == 0:
+        return "a zeroed tail" if _NOT_ZERO.search(data, start) is None else "zeros"
+    if size > MAX_PAYLOAD_BYTES:
+        return f"a frame that claims {size} bytes"
+    if start + size > len(data):
+        return "an unfinished frame"
+    return "" if _crc32(memoryview(data)[start : start + size]) == checksum else "a frame whose checksum is wrong"
+
+
+def _next_good(data: bytes, offset: int, claimed_end: int) -> Generator[bytes, None, int]:
+    """Search from `offset` for the next frame that is good; return where it begins, or the end of the data.
+
+    The nearest one is taken, not the one where the damaged frame claims to end: the flipped bit may be in its length.
+    Only where that search becomes too dear is its claim believed, if a good frame or the end is there.
+    """
+    end, effort, left = len(data), 0, MAX_SEARCH_BYTES
+    while offset + _HEADER.size < end:
+        found = _LENGTH.search(data, offset, min(end, offset + SEARCH_BYTES))
+        reached = found.start() if found else min(end, offset + SEARCH_BYTES - 3)  # a length may begin in its last 3
+        effort += reached - offset
+        offset = reached
+        if found and offset + _HEADER.size <= end:
+            if not _problem_of(data, offset):
+                return offset
+            effort += min(MAX_PAYLOAD_BYTES, _HEADER.unpack_from(data, offset)[0])
+            offset += 1
+        if effort >= SEARCH_BYTES:
+            left, effort = left - effort, 0
+            if left < 0:
+                return claimed_end if not _problem_of(data, claimed_end) else end
+            yield b""
+    return end
+
+
+def good_frames(data: bytes) -> Frames:
     """Scan the whole segment at once: for start-up, before anything else runs."""
     payloads: list[bytes] = []
     scanning = scan(data)
@@ -88,5 +137,4 @@ def good_prefix(data: bytes) -> Prefix:
         try:
             payloads.append(next(scanning))
         except StopIteration as end:
-            damage: Damage | None = end.value
-            return Prefix(payloads, damage.offset if damage else len(data), damage)
+            return Frames([payload for payload in payloads if payload], end.value)

@@ -8,8 +8,12 @@ first half of that. The name is a cursor, moved by one rename: whatever dies, th
 from __future__ import annotations
 
 import re
+import stat
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING
+
+from abside.spool.frame import MAX_SEGMENT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,8 +21,13 @@ if TYPE_CHECKING:
 
 OPEN = ".open"
 SEALED = ".seg"
+DAMAGED = ".damaged"  # in dead/: the bytes of a segment that no checksum vouches for
+WHOLE = ".whole"  # before SEALED, in dead/: a whole file with its cursor; without it a cursor names a part of one
 UNFINISHED = ".tmp"  # a copy that was being made
+MAX_SEQ = 10**19  # microseconds come nowhere near: beyond it a number could not be counted on in its 20 digits
+MAX_BOOT_CHARS = 32  # a process's own has 16; the rest is room for the names of parts
 BOOT = re.compile(r"[A-Za-z0-9_-]{1,32}\Z")
+_BESIDE = re.compile(r"\.\d{20}-[A-Za-z0-9_-]{1,32}\.seg\.\d+\.tmp\Z")  # as abside.files.write_whole names it
 _NAME = re.compile(r"(\d{20})-([A-Za-z0-9_-]{1,32})((?:\.[01])*)((?:\.[a-z]+)+)\Z")
 
 
@@ -49,16 +58,68 @@ def stem(seq: int, boot: str) -> str:
 
 
 def listed(directory: Path, suffix: str) -> list[Segment]:
-    """List the segments with this suffix, oldest first. Other files are not ours and are left alone."""
+    """List the segments with this suffix, oldest first; nothing where there is no directory.
+
+    Other files are not ours and are left alone: other names, links, directories, FIFOs, and what is too large to have
+    been written here.
+    """
     return sorted(_segments(directory, suffix), key=lambda segment: (segment.seq, segment.boot))
 
 
+def unfinished(directory: Path) -> list[Path]:
+    """List copies of segments that a process did not finish before its end."""
+    copies = [segment.path for segment in listed(directory, SEALED + UNFINISHED)]
+    return copies + [directory / name for name in _names(directory) if _BESIDE.match(name)]
+
+
+def strangers(directory: Path) -> list[str]:
+    """Name what ends as a segment does and is none of ours: it stays where it is, and somebody should know."""
+    ours = {segment.path.name for suffix in (OPEN, SEALED) for segment in listed(directory, suffix)}
+    return sorted(name for name in _names(directory) if name.endswith((OPEN, SEALED)) and name not in ours)
+
+
 def _segments(directory: Path, suffix: str) -> Iterator[Segment]:
-    for path in directory.iterdir():
-        match = _NAME.match(path.name)
-        if match and match[4] == suffix and path.is_file():
-            status = path.stat()
+    for name in _names(directory):
+        match = _NAME.match(name)
+        if not match or match[4] != suffix:
+            continue
+        path = directory / name
+        try:
+            status = path.lstat()
+        except OSError:  # gone meanwhile
+            continue
+        if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_SEGMENT_BYTES:
             yield Segment(int(match[1]), match[2], match[3], path, status.st_size, status.st_mtime_ns // 1000)
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return [path.name for path in directory.iterdir()]
+    except OSError:
+        return []
+
+
+def home(name: str) -> tuple[int, str, str] | None:
+    """Return seq, boot and cursor under which a file of dead/ goes back into the queue; None where it cannot.
+
+    A whole file gets its old name, and with it its old batch id. A part of one gets a name of its own, always the
+    same: under its old one it would be taken for a whole file with a cursor.
+    """
+    match = _NAME.match(name)
+    if match is None or match[4] not in {SEALED, WHOLE + SEALED}:
+        return None
+    seq, boot, part = int(match[1]), match[2], match[3]
+    if match[4] == SEALED and part:
+        return seq, _boot_of(boot, part), ""
+    return seq, boot, part
+
+
+def _boot_of(boot: str, part: str) -> str:
+    name = f"{boot}-p{part.replace('.', '')}"
+    if len(name) <= MAX_BOOT_CHARS:
+        return name
+    digest = sha256(f"{boot}{part}".encode()).hexdigest()[:12]
+    return f"{boot[: MAX_BOOT_CHARS - 14]}-p{digest}"
 
 
 def share(part: str, count: int) -> range:
@@ -73,6 +134,19 @@ def share(part: str, count: int) -> range:
 def halved(part: str) -> str:
     """Give the cursor of the first half of what `part` points at."""
     return f"{part}.0"
+
+
+def parted(part: str, count: int, bad: int) -> str:
+    """Return the cursor of the first piece, in halves of `part`, that does not contain event `bad` or is that event.
+
+    `count` is the segment's events, and `bad` is counted within what `part` points at. Every cursor on the way is one
+    that halving reaches, so the ids of pieces are the same whichever way they are reached.
+    """
+    bad += share(part, count).start
+    part = halved(part)
+    while bad in (piece := share(part, count)) and len(piece) > 1:
+        part = halved(part)
+    return part
 
 
 def unhandled(segment: Segment) -> int | None:

@@ -70,10 +70,16 @@ class SpoolStats:
     recovered_segments: int = 0
     recovered_events: int = 0
     cut_bytes: int = 0  # cut off unfinished segments at start
+    stranger_files: int = 0  # found at start, named like segments: no files of ours, left alone
     acknowledged_segments: int = 0
     buried_segments: int = 0  # files moved or written to dead/
     buried_events: int = 0  # in them, as far as they could be counted
     uncounted_segments: int = 0  # of those files: how many events went with them is not known
+    failed_seals: int = 0  # tries to seal that failed, and are made again
+    rescued_segments: int = 0  # their file had lost its name: copied from the descriptor
+    lost_events: int = 0  # of files that somebody removed, as far as they could be counted
+    lost_segments: int = 0  # those files
+    returned_segments: int = 0  # brought back from dead/ into the queue
     pruned_files: int = 0  # removed from dead/ for its quota or its age
 
     def refused(self, why: SpoolRefused, events: int) -> None:
@@ -84,6 +90,11 @@ class SpoolStats:
             self.oversize_events += events
         else:
             self.failed_events += events
+
+    def lost(self, events: int | None) -> None:
+        """Count a file that somebody removed, with the events that went with it (None: not known)."""
+        self.lost_segments += 1
+        self.lost_events += events or 0
 
     def failed(self, error: object) -> None:
         """Count a disk operation that failed, and remember its words."""

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from yarl import URL
 
-from abside.upstream.http import CONTENT_TYPES, USUAL, HttpUpstream, TokenError
+from abside.files import read_regular
+from abside.upstream.http import CONTENT_TYPES, USUAL, BearerTokenError, HttpUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,12 +72,11 @@ def token_reader(path: Path | None) -> Callable[[], str | None]:
         if path is None:
             return None
         try:
-            with path.open("rb") as file:
-                token = file.read(MAX_TOKEN_BYTES).strip()
+            token = read_regular(path, MAX_TOKEN_BYTES).strip()
         except OSError as exc:
-            raise TokenError(f"the token file {path} cannot be read: {exc.strerror}") from exc
+            raise BearerTokenError(f"the token file {path} cannot be read: {exc.strerror}") from exc
         if not token or not all(33 <= byte < 127 for byte in token):
-            raise TokenError(f"the token file {path} must hold one bearer token, visible ASCII in one word")
+            raise BearerTokenError(f"the token file {path} must hold one bearer token, visible ASCII in one word")
         return token.decode("ascii")
 
     return read

@@ -38,10 +38,16 @@ class TooLarge:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The upstream will not have this batch; `final`: no further try can change that."""
+    """The upstream refuses this batch; `final`: no further try can change that.
+
+    `some_of_it`: one event of it is the reason, and the others could go; `index` is that event where it is known, of
+    the batch's events from 0.
+    """
 
     reason: str
     final: bool = False
+    some_of_it: bool = False
+    index: int | None = None
 
 
 Result = Acked | Retry | TooLarge | Rejected

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Literal
 
 import aiohttp
-import orjson
 from aiohttp import hdrs
 
+from abside.upstream.answer import MAX_ANSWER_BYTES, MAX_DETAIL_CHARS, Answer, anyones, believed, unpacked
 from abside.upstream.contract import Rejected, Retry
 from abside.upstream.encode import best_encoding, compress, json_array
-from abside.upstream.verdict import retry_after, verdict
+from abside.upstream.verdict import retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from multidict import CIMultiDictProxy
     from yarl import URL
 
     from abside.upstream.contract import Batch, Result
@@ -25,14 +25,13 @@ if TYPE_CHECKING:
 
 Format = Literal["msgpack", "json_array"]
 BATCHES_PATH = "v1/batches"
+GZIPPED = frozenset({"gzip", "x-gzip"})
 CONTENT_TYPES: dict[Format, str] = {"msgpack": "application/msgpack", "json_array": "application/json"}
-MAX_ANSWER_BYTES = 16 * 1024  # a problem document; whatever else comes is not read
-MAX_DETAIL_CHARS = 300  # a code, a title and a sentence about one field
 CONNECT_SECONDS = 5.0  # a receiver in the cluster accepts at once; a longer wait only hides that it is away
 ANSWER_SECONDS = 30.0  # our collector groups batches for seconds before it stores and answers
 
 
-class TokenError(Exception):
+class BearerTokenError(Exception):
     """The bearer token cannot be had at the moment; the sentence says why and never holds the token."""
 
 
@@ -74,30 +73,33 @@ class HttpUpstream:
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, batch: Batch) -> Result:
-        """Deliver one batch and read the answer's status; what comes after the status decides nothing."""
+        """Deliver one batch and judge the answer: our collector's own by what it says, another's by its status."""
         try:
             body = batch.payload if self._format == "msgpack" else await json_array(batch)
         except (ValueError, TypeError) as exc:
-            return Rejected(f"the batch cannot be sent as JSON: {exc}", final=True)
+            return Rejected(f"the batch cannot be sent as JSON: {exc}", final=True, some_of_it=True)
         try:
             headers = self._headers(batch)
-        except TokenError as exc:
+        except BearerTokenError as exc:
             return Retry(str(exc), loud=True)
         body = await compress(body, self._encoding)
         session = self._session = self._session or self._connect()
         data = BytesIO(body)  # aiohttp writes a file in chunks, and large bytes in one go
         try:
             async with session.post(self._url, data=data, headers=headers, allow_redirects=False) as response:
-                after = retry_after(
-                    response.headers.get(hdrs.RETRY_AFTER), response.headers.get(hdrs.DATE), self._now_us()
-                )
-                return verdict(response.status, await self._detail(response), after)
+                answer = await self._answer(response)
+            return believed(answer, batch) if self._format == "msgpack" else anyones(answer)
         except aiohttp.ClientSSLError as exc:
             return Retry(f"TLS with {self._url.host} failed: {type(exc).__name__}", loud=True)
+        except aiohttp.ClientResponseError as exc:  # what it quotes may be a shopper's
+            reason = (
+                f"what answers at {self._url.host} speaks no HTTP: {type(exc).__name__}; see where --upstream leads"
+            )
+            return Retry(reason, loud=True)
         except TimeoutError:
             return Retry(f"no answer within {self._timeouts.answer_seconds:g} s")
         except (aiohttp.ClientError, OSError) as exc:
-            return Retry(f"{type(exc).__name__}: {exc}"[:MAX_DETAIL_CHARS])
+            return Retry(_trouble(exc))
 
     async def close(self) -> None:
         """Close the connection."""
@@ -105,22 +107,20 @@ class HttpUpstream:
         if session is not None:
             await session.close()
 
-    async def _detail(self, response: aiohttp.ClientResponse) -> str:
-        """Give code, title and index of a problem document, from our collector its detail too: it names fields only.
-
-        Any other text, a stranger's detail included, may quote a shopper's event: it goes nowhere.
-        """
-        body = b""
-        with suppress(aiohttp.ClientError, TimeoutError, OSError):
-            while len(body) < MAX_ANSWER_BYTES and (chunk := await response.content.read(MAX_ANSWER_BYTES)):
-                body += chunk
-        if response.content_type != "application/problem+json":
-            return ""
+    async def _answer(self, response: aiohttp.ClientResponse) -> Answer:
+        """Read what comes after the status, within its bound; what ends early is said, not raised."""
+        headers, body, cut = response.headers, b"", False
         try:
-            document = orjson.loads(body)
-        except ValueError:
-            return ""
-        return _words(document, ours=self._format == "msgpack")
+            while len(body) <= MAX_ANSWER_BYTES and (chunk := await response.content.read(MAX_ANSWER_BYTES)):
+                body += chunk
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            cut = True
+        whole = not cut and len(body) <= MAX_ANSWER_BYTES
+        if headers.get(hdrs.CONTENT_ENCODING, "").strip().lower() in GZIPPED:  # unasked: some proxies do
+            plain = unpacked(body)
+            body, whole = plain or b"", whole and plain is not None
+        after = retry_after(headers.get(hdrs.RETRY_AFTER), headers.get(hdrs.DATE), self._now_us())
+        return Answer(response.status, _media_type(headers), body, whole, cut, after)
 
     def _headers(self, batch: Batch) -> dict[str, str]:
         headers = {
@@ -142,16 +142,16 @@ class HttpUpstream:
             timeout=aiohttp.ClientTimeout(total=timeouts.answer_seconds, sock_connect=timeouts.connect_seconds),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,  # an answer is never large enough to be worth it, a bomb is
-            headers={hdrs.USER_AGENT: "abside"},
+            headers={hdrs.USER_AGENT: "abside", hdrs.ACCEPT_ENCODING: "identity"},
         )
 
 
-def _words(document: object, *, ours: bool) -> str:
-    if not isinstance(document, dict):
-        return ""
-    words = [word for name in ("code", "title") if isinstance(word := document.get(name), str)]
-    if type(index := document.get("index")) is int:
-        words.append(f"at index {index}")
-    if ours and isinstance(detail := document.get("detail"), str):
-        words.append(f"({detail})")
-    return " ".join(" ".join(words).split())[:MAX_DETAIL_CHARS]
+def _media_type(headers: CIMultiDictProxy[str]) -> str:
+    return headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
+
+
+def _trouble(error: Exception) -> str:
+    """Return what the system or aiohttp says; where that quotes what came back, which may be a shopper's, its kind."""
+    if isinstance(error, OSError | aiohttp.ServerDisconnectedError):
+        return f"{type(error).__name__}: {error}"[:MAX_DETAIL_CHARS]
+    return f"{type(error).__name__}: what came back is no whole HTTP answer"

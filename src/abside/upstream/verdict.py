@@ -1,4 +1,4 @@
-"""The retry table: what each HTTP status means for a batch, and why."""
+"""The retry table: what each HTTP status means for a batch, where nothing but the status is known, and why."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from abside.upstream.contract import Acked, Rejected, Result, Retry, TooLarge
 if TYPE_CHECKING:
     from collections.abc import Container
 
+MAX_WISH_CHARS = 64  # an HTTP date has 29
 Meaning = Literal["stored", "had_it", "later", "halve", "mend", "reject"]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class RetryRule:
     """Some statuses, what they mean, and the reason."""
 
     statuses: Container[int]
@@ -25,19 +26,21 @@ class Row:
     why: str
 
 
-TABLE: tuple[Row, ...] = (
-    Row({208}, "had_it", "a crash came between the upstream's answer and our unlink"),
-    Row(range(200, 300), "stored", "any success is worth what the receiver's storage is"),
-    Row({408}, "later", "the receiver gave up waiting: the network or its load, not the batch"),
-    Row({425}, "later", "early data was refused: the same request works on a settled connection"),
-    Row({429}, "later", "too many requests: its Retry-After is the rate it can bear"),
-    Row({413}, "halve", "the receiver's own bound on a body, which we cannot know"),
-    Row({401, 403}, "mend", "a token is missing, wrong or expired: the batch is good, a person or a rotation mends it"),
-    Row(range(400, 500), "reject", "the receiver read the batch and does not want it"),
-    Row(range(500, 600), "later", "the receiver is sick or restarting"),
-    Row(range(300, 400), "mend", "a batch is not sent on to an address nobody configured"),
+TABLE: tuple[RetryRule, ...] = (
+    RetryRule({208}, "had_it", "a crash came between the upstream's answer and our unlink"),
+    RetryRule(range(200, 300), "stored", "any success is worth what the receiver's storage is"),
+    RetryRule({408}, "later", "the receiver gave up waiting: the network or its load, not the batch"),
+    RetryRule({425}, "later", "early data was refused: the same request works on a settled connection"),
+    RetryRule({429}, "later", "too many requests: its Retry-After is the rate it can bear"),
+    RetryRule({413}, "halve", "the receiver's own bound on a body, which we cannot know"),
+    RetryRule(
+        {401, 403}, "mend", "a token is missing, wrong or expired: the batch is good, a person or a rotation mends it"
+    ),
+    RetryRule(range(400, 500), "reject", "the receiver read the batch and does not want it"),
+    RetryRule(range(500, 600), "later", "the receiver is sick or restarting"),
+    RetryRule(range(300, 400), "mend", "a batch is not sent on to an address nobody configured"),
 )
-_UNKNOWN = Row((), "mend", "no HTTP status that is known")
+_UNKNOWN = RetryRule((), "mend", "no HTTP status that is known")
 
 
 def verdict(status: int, detail: str = "", retry_after_seconds: float | None = None) -> Result:
@@ -62,9 +65,10 @@ def verdict(status: int, detail: str = "", retry_after_seconds: float | None = N
 def retry_after(header: str | None, date: str | None, now_us: int) -> float | None:
     """Read Retry-After, seconds or an HTTP date (RFC 9110, 10.2.3); None when there is none that can be read.
 
-    A date is taken against the receiver's own `Date` where it gave one: its clock and ours need not agree.
+    A date is taken against the receiver's own `Date` where it sent one: its clock and ours need not agree. No header
+    of whatever shape makes it raise.
     """
-    if not header:
+    if not header or len(header) > MAX_WISH_CHARS or not header.isascii():
         return None
     try:
         seconds = float(header)
@@ -77,8 +81,10 @@ def retry_after(header: str | None, date: str | None, now_us: int) -> float | No
 
 
 def _moment(text: str | None) -> datetime | None:
+    if not text or len(text) > MAX_WISH_CHARS or not text.isascii():
+        return None
     try:
-        moment = parsedate_to_datetime(text or "")
-    except ValueError:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError, TypeError, IndexError):  # a year of eleven digits, a date of one word
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from abside.metric import Metric
-    from abside.report.page.roles import Analysis
+    from abside.report.page.roles import AnalysisPlan
     from abside.report.stats.compare import Estimate
     from abside.report.store.engine import Engine
-    from abside.report.tally.moments import Arm
+    from abside.report.tally.moments import ArmFigures
     from abside.report.tally.units import Choice, Counted
 
 
@@ -50,7 +50,7 @@ class Cutting:
     engine: Engine
     choice: Choice
     counted: Counted
-    analysis: Analysis
+    analysis: AnalysisPlan
     control: str
     weights_bp: dict[str, int] | None
     last_ts: datetime
@@ -85,7 +85,7 @@ class Cutting:
             ratios=ratios,
         )
 
-    def _slices(self, metric: Metric, slices: Mapping[str, Sequence[Arm]]) -> tuple[Slice, ...]:
+    def _slices(self, metric: Metric, slices: Mapping[str, Sequence[ArmFigures]]) -> tuple[Slice, ...]:
         found = []
         for key, arms in slices.items():
             by_name = {arm.variant: arm for arm in arms if self.weights_bp is None or arm.variant in self.weights_bp}

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from abside.report.page.cuts import Cuts, Cutting
-from abside.report.page.roles import Analysis, analysis_of, read
+from abside.report.page.roles import AnalysisPlan, analysis_of, read
 from abside.report.page.scope import Scope, scope_of, told_parts
 from abside.report.page.sensitivity import Sensitivity, sensitivities
-from abside.report.problem import Refused, listed
+from abside.report.problem import ReportRefused, listed
 from abside.report.stats.compare import Estimate, estimate, value_of
 from abside.report.stats.gini import Gini, compared, jackknifed
 from abside.report.stats.ratio import SampleRatio, sample_ratio
-from abside.report.store.exposures import LeftOut, exposure_copies, left_out
-from abside.report.store.fallbacks import Fallbacks, fallbacks
+from abside.report.store.exposures import ExcludedCounts, exposure_copies, left_out
+from abside.report.store.fallbacks import FallbackCounts, fallbacks
 from abside.report.store.losses import ArmLedger, arm_ledger
 from abside.report.tally.items import items_shown
 from abside.report.tally.rows import keep_rows
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from abside.report.ask import Ask
     from abside.report.store.engine import Engine, Table
     from abside.report.store.exposures import Overview, Seen
-    from abside.report.tally.moments import Arm
+    from abside.report.tally.moments import ArmFigures
     from abside.snapshot import Experiment
 
 HEAVY_SHARE = 0.05  # of an arm's exposures, by one unit: no shopper
@@ -43,22 +43,22 @@ class ExperimentPage:
     phase: int
     control: str
     window_seconds: int
-    analysis: Analysis
+    analysis: AnalysisPlan
     metrics: tuple[Metric, ...]
     scope: Scope
     exposures: int  # rows of this phase, copies included
     copies: int
     late: int
-    left_out: dict[str, LeftOut]
+    left_out: dict[str, ExcludedCounts]
     before_since: int
     unmatched: Unmatched
-    arms: tuple[Arm, ...]
+    arms: tuple[ArmFigures, ...]
     sample_ratio: SampleRatio
     values: dict[str, dict[str, float | None]]  # metric → variant → figure
     estimates: tuple[Estimate, ...]
     cuts: Cuts
     sensitivity: tuple[Sensitivity, ...]
-    fallbacks: Fallbacks
+    fallbacks: FallbackCounts
     ledger: dict[str, ArmLedger]
     arrived: dict[str, int]  # exposures of every phase in the store, copies too, by variant
     notes: tuple[str, ...]
@@ -87,7 +87,7 @@ def experiment_page(
     currency: str | None,
     notes: Sequence[str] = (),
     number: int = 0,
-) -> ExperimentPage | Refused:
+) -> ExperimentPage | ReportRefused:
     """Make the page of one experiment, or say why there is none.
 
     Raises EngineFailed.
@@ -100,7 +100,7 @@ def experiment_page(
     phases, phase = seen.phases[name], ask.phase
     if phase is not None and phase not in phases:
         found = listed([str(number) for number in phases])
-        return Refused(name, f"has no exposure of phase {phase}; phases with exposures: {found}")
+        return ReportRefused(name, f"has no exposure of phase {phase}; phases with exposures: {found}")
     scope = scope_of(engine, events, experiment, max(phases) if phase is None else phase, ask.since)
     phase, control = scope.phase, scope.control
     choice = Choice(
@@ -187,16 +187,16 @@ def _variants(experiment: Experiment, weights: dict[str, int] | None, control: s
     return [control, *(name for name in declared if name != control)]
 
 
-def _unusable(name: str, control: str, arms: dict[str, Arm], counted: Counted) -> Refused | None:
+def _unusable(name: str, control: str, arms: dict[str, ArmFigures], counted: Counted) -> ReportRefused | None:
     if control in arms:
         return None
     early = counted.before_since
     left = f"; {early:,} units first exposed before are left out" if early else ""
     if not arms:
         why = " since its figures begin" if early else ": all are of bots, forced, or without an id"
-        return Refused(name, f"has exposures, and none of them of a unit{why}{left}")
+        return ReportRefused(name, f"has exposures, and none of them of a unit{why}{left}")
     found = listed([f"{arm.variant} ({arm.units:,} units)" for arm in arms.values()])
-    return Refused(name, f"has no unit in its control {control!r}; variants found: {found}{left}")
+    return ReportRefused(name, f"has no unit in its control {control!r}; variants found: {found}{left}")
 
 
 def _changes(scope: Scope, counted: Counted) -> list[str]:
@@ -217,7 +217,7 @@ def _changes(scope: Scope, counted: Counted) -> list[str]:
     return said
 
 
-def _values(metric: Metric, arms: Sequence[Arm], ginis: dict[str, Gini | None]) -> dict[str, float | None]:
+def _values(metric: Metric, arms: Sequence[ArmFigures], ginis: dict[str, Gini | None]) -> dict[str, float | None]:
     if metric.kind != "gini":
         return {arm.variant: value_of(metric, arm) for arm in arms}
     found = {arm.variant: ginis.get(arm.variant) for arm in arms}
@@ -257,9 +257,9 @@ def _other_currencies(metrics: Sequence[Metric], seen: Overview, currency: str |
 
 def _remarks(
     experiment: Experiment,
-    arms: dict[str, Arm],
+    arms: dict[str, ArmFigures],
     known: Sequence[str],
-    analysis: Analysis,
+    analysis: AnalysisPlan,
     scope: Scope,
     metrics: Sequence[Metric],
 ) -> list[str]:

@@ -15,7 +15,7 @@ from abside.report.tally.moments import ARM_PLAIN
 if TYPE_CHECKING:
     from abside.report.page.experiment import ExperimentPage
     from abside.report.report import Report
-    from abside.report.store.timeline import Change
+    from abside.report.store.timeline import TimelineChange
 
 FORMAT = 1  # of this file; fields may be added to it
 LIBRARIES = ("abside", "duckdb", "ibis-framework", "tea-tasting", "scipy", "numpy")
@@ -35,6 +35,7 @@ def to_json(report: Report, digest: str) -> bytes:
             "digest": digest,
             "files": report.files,
             "rows": report.rows,
+            "files_set_aside": report.set_aside,
             "rows_by_type": seen.rows,
             "late_by_type": seen.late,
             "first": seen.first,
@@ -114,7 +115,7 @@ def _page(page: ExperimentPage) -> dict[str, Any]:
     }
 
 
-def _change(change: Change) -> dict[str, Any]:
+def _change(change: TimelineChange) -> dict[str, Any]:
     return {"at": change.at, "what": change.what, "state": change.state}
 
 

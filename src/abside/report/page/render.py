@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from abside.collector.store import UNREADABLE
 from abside.report.page.words import (
     NONE,
     as_p,
@@ -75,6 +76,9 @@ def render(report: Report, pen: Pen) -> None:
     pen.line(f"{report.engine}: {report.files:,} files, {report.rows:,} rows, {dates(seen.first, seen.last)}", MUTED)
     rows = ", ".join(f"{count:,} {name}" for name, count in seen.rows.items())
     pen.line(f"events: {rows or 'none'}")
+    if report.set_aside:
+        files = "1 damaged file" if report.set_aside == 1 else f"{report.set_aside:,} damaged files"
+        pen.line(f"not in any figure: {files} that the collector set aside (….parquet{UNREADABLE})", ALARM)
     pen.line(_losses(report))
     if report.clocks:
         pen.line(f"! {clocks_words(report.clocks)}", "yellow")
@@ -101,6 +105,8 @@ def _losses(report: Report) -> str:
     ended = f"{account.sidecars:,} sidecar{'' if account.sidecars == 1 else 's'}"
     if account.without_end:
         ended += f", {account.without_end:,} of them running or killed: the last seconds are not in it"
+    if account.unread:
+        ended += f", {account.unread:,} of them not readable and not in it"
     lost = ", ".join(f"{count:,} {name}" for name, count in sorted(account.lost.items()) if count)
     return f"lost: {lost or 'nothing'}, by the accounts of {ended}"
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from abside.metric import PRIMARY
 from abside.report.stats.adjust import benjamini_hochberg, holm
 from abside.report.stats.band import always_valid
-from abside.report.stats.margin import Margin
+from abside.report.stats.margin import GuardrailMargin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from abside.metric import Metric
     from abside.report.stats.compare import Estimate
-    from abside.report.tally.moments import Arm
+    from abside.report.tally.moments import ArmFigures
     from abside.snapshot import Experiment
 
 Role = Literal["primary", "secondary", "guardrail", "other"]
@@ -26,12 +26,12 @@ BASIS_POINTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Analysis:
+class AnalysisPlan:
     """How an experiment is read, by its document."""
 
     primary: str = PRIMARY
     secondary: tuple[str, ...] = ()
-    guardrails: dict[str, Margin] = field(default_factory=dict)
+    guardrails: dict[str, GuardrailMargin] = field(default_factory=dict)
     window_seconds: int = WINDOW_SECONDS
     planned_units: int | None = None
 
@@ -52,15 +52,15 @@ class Analysis:
         return tuple(sorted(metrics, key=lambda metric: ORDER.index(self.role(metric.name))))
 
 
-def analysis_of(experiment: Experiment) -> Analysis:
+def analysis_of(experiment: Experiment) -> AnalysisPlan:
     """Read an experiment's analysis; what a file of another version lacks has its default."""
     told: dict[str, Any] = experiment.analysis
     margins = {
-        name: Margin(*(_share(margin, bound) for bound in ("max_increase_bp", "max_decrease_bp")))
+        name: GuardrailMargin(*(_share(margin, bound) for bound in ("max_increase_bp", "max_decrease_bp")))
         for name, margin in (told.get("guardrails") or {}).items()
     }
     planned = told.get("planned_units")
-    return Analysis(
+    return AnalysisPlan(
         primary=str(told.get("primary") or PRIMARY),
         secondary=tuple(told.get("secondary") or ()),
         guardrails=margins,
@@ -75,7 +75,11 @@ def _share(margin: dict[str, int], bound: str) -> float | None:
 
 
 def read(
-    found: Sequence[Estimate], analysis: Analysis, arms: Sequence[Arm], control: str, metrics: Sequence[Metric]
+    found: Sequence[Estimate],
+    analysis: AnalysisPlan,
+    arms: Sequence[ArmFigures],
+    control: str,
+    metrics: Sequence[Metric],
 ) -> tuple[Estimate, ...]:
     """Add to each estimate its role, its always-valid band, its guardrail's label and its adjusted p.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from abside.report.store.definitions import Definitions, definitions, keys_of, read_configs, strays
 from abside.report.store.exposures import exposures_seen
-from abside.report.store.timeline import Change, shares, swaps, timeline
+from abside.report.store.timeline import TimelineChange, shares, swaps, timeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PhasePart:
     """A part of a phase with weights of its own: from `since` on; None is from the phase's beginning."""
 
     since: datetime | None
@@ -36,8 +36,8 @@ class Scope:
     weights_bp: dict[str, int] | None
     since: datetime | None
     is_asked: bool  # `since` is what the person asked for, whatever changed
-    history: tuple[Change, ...]
-    parts: tuple[Part, ...]  # more than one: the weights changed within the phase
+    history: tuple[TimelineChange, ...]
+    parts: tuple[PhasePart, ...]  # more than one: the weights changed within the phase
     definitions: Definitions
     strays: int
     seen: tuple[Seen, ...]  # exposures of every phase
@@ -46,7 +46,7 @@ class Scope:
 
 def scope_of(engine: Engine, events: Table, experiment: Experiment, phase: int, since: datetime | None) -> Scope:
     """Find what the figures of one phase are of. `since`: as asked for, over all that changed. Raises EngineFailed."""
-    history = timeline(engine, events, experiment.id)
+    history, unread = timeline(engine, events, experiment.id)
     seen = exposures_seen(engine, events, experiment.id)
     keys = keys_of(experiment)
     configs = read_configs(engine, events, keys) if keys else {}
@@ -59,6 +59,8 @@ def scope_of(engine: Engine, events: Table, experiment: Experiment, phase: int, 
         later = exposures_seen(engine, events, experiment.id, since=defined.since)
         met_old = strays([one for one in later if one.phase == phase and not one.forced], configs, keys, defined)
     control, weights, notes = _in_force(experiment, phase, history, parts)
+    if unread:
+        notes.append(f"{unread:,} statements of sidecars about this experiment have no readable shape and are left out")
     return Scope(
         phase=phase,
         control=control,
@@ -74,22 +76,22 @@ def scope_of(engine: Engine, events: Table, experiment: Experiment, phase: int, 
     )
 
 
-def _parts(history: Sequence[Change], phase: int) -> tuple[Part, ...]:
+def _parts(history: Sequence[TimelineChange], phase: int) -> tuple[PhasePart, ...]:
     """Split a phase where its weights changed; each part begins when the last sidecar had swapped."""
-    parts: list[Part] = []
+    parts: list[PhasePart] = []
     for change in history:
         if change.state.phase == phase and (not parts or change.state.weights_bp != parts[-1].weights_bp):
-            parts.append(Part(change.settled if parts else None, change.state.weights_bp))
+            parts.append(PhasePart(change.settled if parts else None, change.state.weights_bp))
     return tuple(parts)
 
 
-def _begun(parts: Sequence[Part], defined: Definitions) -> datetime | None:
+def _begun(parts: Sequence[PhasePart], defined: Definitions) -> datetime | None:
     begun = [at for at in (parts[-1].since if parts else None, defined.since) if at is not None]
     return max(begun, default=None)
 
 
 def _in_force(
-    experiment: Experiment, phase: int, history: Sequence[Change], parts: Sequence[Part]
+    experiment: Experiment, phase: int, history: Sequence[TimelineChange], parts: Sequence[PhasePart]
 ) -> tuple[str, dict[str, int] | None, list[str]]:
     """Give the control and the weights of a phase, by the config events where they tell, else by the documents."""
     notes = []
@@ -104,7 +106,7 @@ def _in_force(
     return experiment.control, {arm.id: arm.stop - arm.start for arm in experiment.variants}, notes
 
 
-def told_parts(parts: Sequence[Part]) -> str:
+def told_parts(parts: Sequence[PhasePart]) -> str:
     """Name the parts of a phase in words: 90/10 until …, 50/50 since."""
     said = [f"{shares(one.weights_bp)} until {after.since:%Y-%m-%d %H:%M:%S}Z" for one, after in pairwise(parts)]
     return ", ".join([*said, f"{shares(parts[-1].weights_bp)} since"])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from abside.report.page.cuts import Cutting
     from abside.report.stats.compare import Estimate
     from abside.report.store.engine import Table
-    from abside.report.tally.moments import Arm
+    from abside.report.tally.moments import ArmFigures
     from abside.report.tally.outcomes import Outcomes
 
 LEAST_BEFORE = 0.01  # of the units must have done it before: else there is nothing to adjust by
@@ -31,7 +31,7 @@ class Sensitivity:
     estimates: tuple[Estimate, ...]
 
 
-def sensitivities(cutting: Cutting, outcomes: Outcomes, arms: Sequence[Arm]) -> tuple[Sensitivity, ...]:
+def sensitivities(cutting: Cutting, outcomes: Outcomes, arms: Sequence[ArmFigures]) -> tuple[Sensitivity, ...]:
     """Give the choices that make a difference here. Raises EngineFailed.
 
     Leaving crossovers out is offered under equal weights only: under others it biases every figure.
@@ -76,7 +76,7 @@ def _before(cutting: Cutting, outcomes: Outcomes, metric: Metric) -> list[Sensit
     return [Sensitivity(choice, units, tuple(replace(one, role="primary") for one in made))]
 
 
-def _arms(cutting: Cutting, purpose: str, figures: Table, metric: Metric) -> dict[str, Arm]:
+def _arms(cutting: Cutting, purpose: str, figures: Table, metric: Metric) -> dict[str, ArmFigures]:
     found = moments(cutting.engine, purpose, figures, [metric], cutting.last_ts)
     known = cutting.weights_bp
     return {arm.variant: arm for arm in found if known is None or arm.variant in known}

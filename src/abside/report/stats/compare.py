@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from abside.metric import Metric, Term
-    from abside.report.tally.moments import Arm
+    from abside.report.tally.moments import ArmFigures
 
 LEVEL = 0.95
 FEW_UNITS = 100  # of an arm: below it a mean of skewed values is far from normal
@@ -49,14 +49,14 @@ class Estimate:
     label: str = ""  # inside, crosses, outside
 
 
-def value_of(metric: Metric, arm: Arm) -> float | None:
+def value_of(metric: Metric, arm: ArmFigures) -> float | None:
     """Give the raw figure of one arm; None where there is nothing to divide by."""
     above = Fraction(arm.sums[metric.above.column], metric.above.scale)
     below = arm.units if metric.below is None else Fraction(arm.sums[metric.below.column], metric.below.scale)
     return float(above / below) if below else None
 
 
-def estimate(metric: Metric, control: Arm, arm: Arm) -> Estimate:
+def estimate(metric: Metric, control: ArmFigures, arm: ArmFigures) -> Estimate:
     """Compare an arm with control.
 
     Proportions: z test with unpooled variance, interval of the log risk ratio (Katz et al. 1978). Means: Welch's t.
@@ -79,7 +79,7 @@ def estimate(metric: Metric, control: Arm, arm: Arm) -> Estimate:
     )
 
 
-def adjusted(metric: Metric, before: Term, control: Arm, arm: Arm) -> Estimate:
+def adjusted(metric: Metric, before: Term, control: ArmFigures, arm: ArmFigures) -> Estimate:
     """Compare an arm with control, adjusted by a covariate of before the exposure (CUPED, Deng et al. 2013).
 
     Of a metric that is a mean or a proportion. The values are the raw ones, the lift and its interval are adjusted.
@@ -104,7 +104,7 @@ def adjusted(metric: Metric, before: Term, control: Arm, arm: Arm) -> Estimate:
     )
 
 
-def few(metric: Metric, control: Arm, arm: Arm) -> str:
+def few(metric: Metric, control: ArmFigures, arm: ArmFigures) -> str:
     """Say which arm is too small for the normal approximation that the interval rests on; nothing where none is."""
     column = metric.above.column
     for one in (control, arm):
@@ -118,7 +118,7 @@ def few(metric: Metric, control: Arm, arm: Arm) -> str:
     return ""
 
 
-def _result(metric: Metric, control: Arm, arm: Arm) -> Any:
+def _result(metric: Metric, control: ArmFigures, arm: ArmFigures) -> Any:
     """Ask tea-tasting, with moments only."""
     test: Any
     above = metric.above.column
@@ -133,11 +133,11 @@ def _result(metric: Metric, control: Arm, arm: Arm) -> Any:
         return test.analyze_aggregates(_aggregates(metric, control), _aggregates(metric, arm))
 
 
-def _aggregates(metric: Metric, arm: Arm) -> Aggregates:
+def _aggregates(metric: Metric, arm: ArmFigures) -> Aggregates:
     return _moments(metric.terms, arm)
 
 
-def _moments(terms: Sequence[Term], arm: Arm) -> Aggregates:
+def _moments(terms: Sequence[Term], arm: ArmFigures) -> Aggregates:
     return Aggregates(
         count_=arm.units,
         mean_={term.column: float(Fraction(arm.sums[term.column], arm.units * term.scale)) for term in terms},
@@ -146,14 +146,14 @@ def _moments(terms: Sequence[Term], arm: Arm) -> Aggregates:
     )
 
 
-def _covariance(arm: Arm, left: Term, right: Term) -> Fraction:
+def _covariance(arm: ArmFigures, left: Term, right: Term) -> Fraction:
     """Give the sample covariance exactly: from integers, without the cancellation of floats."""
     names = (left.column, right.column)
     spread = arm.products[names] - Fraction(arm.sums[names[0]] * arm.sums[names[1]], arm.units)
     return spread / ((arm.units - 1) * left.scale * right.scale)
 
 
-def _spread(metric: Metric, arm: Arm) -> Fraction:
+def _spread(metric: Metric, arm: ArmFigures) -> Fraction:
     """Give the variance that the test rests on, up to a positive factor."""
     above, below = metric.above, metric.below
     if below is None:
@@ -166,7 +166,7 @@ def _spread(metric: Metric, arm: Arm) -> Fraction:
     )
 
 
-def _not_estimable(metric: Metric, control: Arm, arm: Arm) -> str:
+def _not_estimable(metric: Metric, control: ArmFigures, arm: ArmFigures) -> str:
     for one in (control, arm):
         if one.units < 2:
             return f"{one.variant} has {one.units} unit{'' if one.units == 1 else 's'}; two are needed"
@@ -177,7 +177,7 @@ def _not_estimable(metric: Metric, control: Arm, arm: Arm) -> str:
     return ""
 
 
-def _no_lift(metric: Metric, control: Arm, arm: Arm) -> str:
+def _no_lift(metric: Metric, control: ArmFigures, arm: ArmFigures) -> str:
     above = metric.above.column
     for one in (control, arm):
         if not one.sums[above]:

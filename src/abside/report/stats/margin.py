@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Interval = tuple[float, float]
 Label = Literal["inside", "crosses", "outside"]
 
 
 @dataclass(frozen=True, slots=True)
-class Margin:
+class GuardrailMargin:
     """How far a metric may move, as a fraction of control (of a gini: absolute). None: however far."""
 
     max_increase: float | None = None
     max_decrease: float | None = None
 
-    def label(self, interval: Interval) -> Label:
+    def label(self, interval: tuple[float, float]) -> Label:
         """Say where an interval lies: wholly within the margin, wholly beyond it, or across."""
         low, high = interval
         above = self.max_increase if self.max_increase is not None else float("inf")

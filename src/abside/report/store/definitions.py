@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from abside.report.store.timeline import Spell
     from abside.snapshot import Experiment
 
-Keys = dict[str, list[str]]  # placement → the parameters an experiment sets there
+ParameterKeys = dict[str, list[str]]  # placement → the parameters an experiment sets there
 ArmAt = tuple[str, str]  # variant, placement
 
 
@@ -33,7 +33,7 @@ class Served:
     first: datetime
 
 
-Configs = dict[tuple[str, str], Served]  # placement, config_id
+ServedConfigs = dict[tuple[str, str], Served]  # placement, config_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,9 @@ class Definitions:
     latest: dict[ArmAt, str] = field(default_factory=dict)  # of the arms that changed
 
 
-def definitions(seen: Iterable[Seen], configs: Configs, keys: Keys, revisions: Sequence[Spell] = ()) -> Definitions:
+def definitions(
+    seen: Iterable[Seen], configs: ServedConfigs, keys: ParameterKeys, revisions: Sequence[Spell] = ()
+) -> Definitions:
     """Compare what each arm was at each placement, over the exposures of one phase."""
     arms: defaultdict[ArmAt, list[tuple[Seen, str, datetime]]] = defaultdict(list)
     unknown = 0
@@ -58,7 +60,7 @@ def definitions(seen: Iterable[Seen], configs: Configs, keys: Keys, revisions: S
         if one.variant is None or not keys.get(placement):
             continue
         served = configs.get((placement, one.config_id or ""))
-        if served is None:
+        if served is None or not _is_map(served.config):
             unknown += one.rows
             continue
         arms[one.variant, placement].append((one, _definition(served.config, keys[placement]), served.first))
@@ -71,14 +73,19 @@ def definitions(seen: Iterable[Seen], configs: Configs, keys: Keys, revisions: S
     return Definitions(since, tuple(f"{variant} at {placement}" for variant, placement in latest), unknown, latest)
 
 
-def strays(seen: Iterable[Seen], configs: Configs, keys: Keys, defined: Definitions) -> int:
+def strays(seen: Iterable[Seen], configs: ServedConfigs, keys: ParameterKeys, defined: Definitions) -> int:
     """Count the exposure rows that met an old definition, of those seen after the change."""
     rows = 0
     for one in seen:
         placement = one.placement or ""
         latest = defined.latest.get((one.variant or "", placement))
         served = configs.get((placement, one.config_id or ""))
-        if latest is not None and served is not None and _definition(served.config, keys[placement]) != latest:
+        if (
+            latest is not None
+            and served is not None
+            and _is_map(served.config)
+            and _definition(served.config, keys[placement]) != latest
+        ):
             rows += one.rows
     return rows
 
@@ -107,12 +114,17 @@ def _latest(met: Sequence[tuple[Seen, str, datetime]], revisions: Sequence[Spell
     return first[definition], definition
 
 
+def _is_map(config: str) -> bool:
+    """Whether a configuration has the shape that a sidecar of ours serves."""
+    return isinstance(json.loads(config), dict)
+
+
 def _definition(config: str, keys: Sequence[str]) -> str:
     told = json.loads(config)
     return json.dumps([told.get(key) for key in keys], sort_keys=True)
 
 
-def keys_of(experiment: Experiment) -> Keys:
+def keys_of(experiment: Experiment) -> ParameterKeys:
     """List the parameters an experiment's variants set, by placement."""
     keys: defaultdict[str, set[str]] = defaultdict(set)
     for variant in experiment.variants:
@@ -121,10 +133,10 @@ def keys_of(experiment: Experiment) -> Keys:
     return {placement: sorted(names) for placement, names in keys.items()}
 
 
-def read_configs(engine: Engine, events: Table, keys: Mapping[str, object]) -> Configs:
+def read_configs(engine: Engine, events: Table, keys: Mapping[str, object]) -> ServedConfigs:
     """Read what each config_id of these placements was. Raises EngineFailed."""
     mine = events.filter(events.type == "config", events.detail.contains('"placements"'))
-    each = mine.select("ts", told=mine.detail.cast("json")["placements"].array.unnest())
+    each = mine.select("ts", told=mine.detail.try_cast("json")["placements"].array.unnest())
     each = each.select(
         "ts",
         placement=each.told["placement"].str,

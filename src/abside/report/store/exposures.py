@@ -49,7 +49,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class ExcludedCounts:
     """Exposures that no figure is made of."""
 
     rows: int
@@ -110,7 +110,7 @@ def exposure_copies(engine: Engine, events: Table, experiment: str) -> dict[tupl
     return {(row["phase"], row["variant"]): row["extra"] for row in rows}
 
 
-def left_out(engine: Engine, tally: Tally, events: Table, choice: Choice) -> dict[str, LeftOut]:
+def left_out(engine: Engine, tally: Tally, events: Table, choice: Choice) -> dict[str, ExcludedCounts]:
     """Count the exposures of bots and the forced ones, and whose they are."""
     mine = _of(events, choice.experiment)
     forced = mine.forced.fill_null(False)
@@ -120,7 +120,7 @@ def left_out(engine: Engine, tally: Tally, events: Table, choice: Choice) -> dic
     by_unit = by_unit.group_by("why", "person").agg(rows=by_unit.count())
     found = by_unit.group_by("why").agg(rows=by_unit.rows.sum(), units=by_unit.count())
     rows = engine.rows(f"{choice.experiment}: left out", found)
-    return {row["why"]: LeftOut(row["rows"], row["units"]) for row in rows}
+    return {row["why"]: ExcludedCounts(row["rows"], row["units"]) for row in rows}
 
 
 def _of(events: Table, experiment: str) -> Table:

@@ -16,7 +16,7 @@ EVENT = "client_fallback"
 
 
 @dataclass(frozen=True, slots=True)
-class Fallbacks:
+class FallbackCounts:
     """Calls answered by a client alone, and the shoppers concerned. `units` by variant: those in the figures."""
 
     calls: int = 0
@@ -24,11 +24,16 @@ class Fallbacks:
     elsewhere: int = 0  # shoppers who are in no arm, among them clients' own ids for calls that named nobody
 
 
-def fallbacks(engine: Engine, tally: Tally, events: Table, choice: Choice, units: Table) -> Fallbacks:
+def fallbacks(engine: Engine, tally: Tally, events: Table, choice: Choice, units: Table) -> FallbackCounts:
     """Count the fallbacks at the experiment's placements. Raises EngineFailed."""
     mine = events.filter(events.type == EVENT).distinct(on=["event_id", "user_id", "session_id"], keep="first")
-    told = mine.properties.cast("json")
-    mine = mine.select("user_id", "session_id", at=told["placement"].str, calls=told["count"].int.fill_null(1))
+    told = mine.properties.try_cast("json")
+    mine = mine.select(
+        "user_id",
+        "session_id",
+        at=told["placement"].str,
+        calls=told["count"].cast("string").try_cast("int64").fill_null(1),
+    )
     mine = mine.filter(mine["at"].isnull() | mine["at"].isin(choice.placements))
     by_unit = tally.outcomes.with_person(mine, choice.unit)
     by_unit = by_unit.group_by("person").agg(calls=by_unit.calls.sum())
@@ -37,7 +42,7 @@ def fallbacks(engine: Engine, tally: Tally, events: Table, choice: Choice, units
     found = joined.group_by("variant").agg(calls=joined.calls.sum(), units=joined.count())
     rows = engine.rows(f"{choice.experiment}: fallbacks of clients", found)
     by_variant = {row["variant"]: row["units"] for row in rows}
-    return Fallbacks(
+    return FallbackCounts(
         calls=sum(row["calls"] for row in rows),
         units={name: count for name, count in sorted(by_variant.items(), key=str) if name is not None},
         elsewhere=by_variant.get(None, 0),

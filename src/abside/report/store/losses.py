@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from abside.report.store.engine import Engine, Table
@@ -19,6 +19,7 @@ class Ledger:
     without_end: int = 0  # of them, not (or not yet) ended with a clean drain
     accepted: Counter[str] = field(default_factory=Counter)  # by type
     lost: Counter[str] = field(default_factory=Counter)
+    unread: int = 0  # sidecars whose last account has no readable shape: what they say is not in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,28 +33,46 @@ class ArmLedger:
 def ledger(engine: Engine, events: Table) -> Ledger:
     """Add up the last account of every boot. Raises EngineFailed."""
     mine = events.filter(events.type == "account", events.detail.notnull())
-    boot = mine.detail.cast("json")["boot"].str
+    boot = mine.detail.try_cast("json")["boot"].str
     ended = mine.detail.contains('"clean_end":true').any()  # its last words may be several accounts of one moment
     last = mine.group_by(boot=boot).agg(detail=mine.detail.argmax(mine.ts), ended=ended)
     rows = engine.rows("accounts of the sidecars", last)
     accepted: Counter[str] = Counter()
     lost: Counter[str] = Counter()
-    for account in (json.loads(row["detail"]) for row in rows):
-        accepted.update(account.get("accepted") or {})
-        lost.update(account.get("lost") or {})
-    return Ledger(len(rows), sum(not row["ended"] for row in rows), accepted, lost)
+    unread = 0
+    for row in rows:
+        told = [_counts(row["detail"], name) for name in ("accepted", "lost")]
+        unread += None in told
+        accepted.update(told[0] or {})
+        lost.update(told[1] or {})
+    return Ledger(len(rows), sum(not row["ended"] for row in rows), accepted, lost, unread)
+
+
+def _counts(detail: str, name: str) -> dict[str, int] | None:
+    """Read the counts of an account; None where they have another shape than a sidecar of ours writes."""
+    try:
+        counts = json.loads(detail).get(name) or {}
+    except (ValueError, AttributeError):
+        return None
+    readable = isinstance(counts, dict) and all(type(count) is int and count >= 0 for count in counts.values())
+    return counts if readable else None
 
 
 def arm_ledger(engine: Engine, events: Table, experiment: str) -> dict[str, ArmLedger]:
     """Add up the accounts by arm. Counts are cumulative and told when they changed: the largest is the last."""
     mine = events.filter(events.type == "account", events.detail.contains(json.dumps(experiment)))
-    account = mine.detail.cast("json")
+    account = mine.detail.try_cast("json")
     each = mine.select(boot=account["boot"].str, told=account["exposures"].array.unnest())
     each = each.filter(each.told["experiment"].str == experiment)
     each = each.select(
-        "boot", variant=each.told["variant"].str, accepted=each.told["accepted"].int, lost=each.told["lost"].int
+        "boot", variant=each.told["variant"].str, accepted=_count(each.told["accepted"]), lost=_count(each.told["lost"])
     )
     last = each.group_by("boot", "variant").agg(accepted=each.accepted.max(), lost=each.lost.max())
     found = last.group_by("variant").agg(accepted=last.accepted.sum(), lost=last.lost.sum())
     rows = engine.rows(f"{experiment}: accounts by arm", found)
     return {row["variant"]: ArmLedger(row["accepted"], row["lost"]) for row in rows}
+
+
+def _count(told: Any) -> Any:
+    """Give a JSON value as a number, null where it is none: a cast would fail for all rows because of one."""
+    return told.cast("string").try_cast("int64")

@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from abside.collector.store import SCHEMA, FileUnreadable, live_files
+from abside.collector.store import (
+    SCHEMA,
+    UNREADABLE,
+    FileUnreadable,
+    day_folders,
+    live_files_of,
+    read_metadata,
+    reading,
+    reason_of,
+)
 from abside.report.problem import ForeignFiles, NoEvents, listed
 from abside.snapshot import digest
 
@@ -62,6 +68,7 @@ class Source:
     events: Table
     files: tuple[Path, ...]
     rows: int
+    set_aside: int  # damaged files that the collector took out of the way: their rows are in no figure
     digest: str  # of the files' names and rows: the same store, the same digest
 
 
@@ -72,13 +79,17 @@ def live_store(directory: Path) -> dict[Path, int]:
     """
     if not directory.is_dir():
         raise NoEvents(directory, "is no directory")
-    try:
-        files = live_files(directory)
-    except FileUnreadable as exc:
-        raise ForeignFiles([str(exc)]) from exc
-    if not files:
-        raise NoEvents(directory, f"holds no dt=YYYY-MM-DD/*.parquet{_hint(directory)}")
     faults: list[str] = []
+    files: list[Path] = []
+    for day in day_folders(directory):
+        try:
+            files += live_files_of(day)
+        except FileUnreadable as exc:
+            faults.append(str(exc))
+        except OSError as exc:
+            faults.append(f"{day}: {reason_of(exc)}")
+    if not files and not faults:
+        raise NoEvents(directory, f"holds no dt=YYYY-MM-DD/*.parquet{_hint(directory)}")
     counted: dict[Path, int] = {}
     for path in files:
         try:
@@ -98,18 +109,22 @@ def open_source(engine: Engine, directory: Path) -> Source:
         events=engine.parquet(files).select(*COLUMNS),
         files=files,
         rows=sum(counted.values()),
+        set_aside=sum(1 for day in day_folders(directory) for _ in day.glob(f"*{UNREADABLE}*")),
         digest=digest([[f"{path.parent.name}/{path.name}", rows] for path, rows in counted.items()]),
     )
 
 
 def _rows_of(path: Path) -> int:
+    if not path.exists():
+        raise StoreChanged
     try:
-        with pq.ParquetFile(path) as file:
-            schema, rows = file.schema_arrow, int(file.metadata.num_rows)
+        metadata = read_metadata(path)
+        with reading(path):
+            schema, rows = metadata.schema.to_arrow_schema(), int(metadata.num_rows)
     except FileNotFoundError as exc:
         raise StoreChanged from exc
-    except (pa.ArrowException, OSError) as exc:
-        raise FileUnreadable(path, str(exc)) from exc
+    except OSError as exc:
+        raise FileUnreadable(path, reason_of(exc)) from exc
     missing = [name for name in COLUMNS if name not in schema.names]
     if missing:
         raise FileUnreadable(path, f"it has no column {listed(missing)}")

@@ -32,7 +32,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class TimelineChange:
     """From `at` on, `state`; `what` says how it differs from the state before. `settled`: the last sidecar swapped."""
 
     at: datetime
@@ -42,7 +42,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TimelineStep:
     """Some sidecars went from one state to the next; `before` is None for a first word. States as text.
 
     `at` is the first of them, `last` the last: they are within a minute.
@@ -63,12 +63,14 @@ class Spell:
     settled: datetime
 
 
-def timeline(engine: Engine, events: Table, experiment: str) -> list[Change]:
-    """Tell an experiment's history, oldest first. Raises EngineFailed."""
-    return changes(_steps(engine, events, experiment))
+def timeline(engine: Engine, events: Table, experiment: str) -> tuple[list[TimelineChange], int]:
+    """Tell an experiment's history, oldest first, and how many statements nobody can read. Raises EngineFailed."""
+    steps = _steps(engine, events, experiment)
+    readable = [step for step in steps if _state(step.after)]
+    return changes(readable), len(steps) - len(readable)
 
 
-def spells(steps: Iterable[Step]) -> list[Spell]:
+def spells(steps: Iterable[TimelineStep]) -> list[Spell]:
     """Make one history of the states that many sidecars swap between, oldest first."""
     found: list[Spell] = []
     known: set[str] = set()
@@ -83,23 +85,25 @@ def spells(steps: Iterable[Step]) -> list[Spell]:
     return found
 
 
-def changes(steps: Iterable[Step]) -> list[Change]:
+def changes(steps: Iterable[TimelineStep]) -> list[TimelineChange]:
     """Make one history of an experiment, in words."""
-    told: list[Change] = []
+    told: list[TimelineChange] = []
     for spell in spells(steps):
         state = _state(spell.state)
+        if state is None:
+            continue
         what = _difference(told[-1].state if told else None, state)
         if what:
-            told.append(Change(spell.at, state, what, spell.settled))
+            told.append(TimelineChange(spell.at, state, what, spell.settled))
     return told
 
 
-def _steps(engine: Engine, events: Table, experiment: str) -> list[Step]:
+def _steps(engine: Engine, events: Table, experiment: str) -> list[TimelineStep]:
     """Ask for the changes each sidecar made; those of a minute between the same two states are one row."""
     mine = events.filter(events.type == "config", events.detail.contains(json.dumps(experiment)))
     mine = mine.distinct(on="event_id", keep="first")
     boot = mine.event_id.re_replace("-[0-9a-f]+$", "")  # an id is a boot and a counter
-    each = mine.select("ts", boot=boot, told=mine.detail.cast("json")["experiments"].array.unnest())
+    each = mine.select("ts", boot=boot, told=mine.detail.try_cast("json")["experiments"].array.unnest())
     each = each.filter(each.told["experiment"].str == experiment)
     each = each.select("ts", "boot", state=each.told.cast("string"))
     return steps_of(engine, f"{experiment}: what was in force", each)
@@ -113,26 +117,30 @@ def swaps(engine: Engine, events: Table) -> list[Spell]:
     return spells(steps_of(engine, "revisions in force", mine.select("ts", boot=boot, state=mine.revision)))
 
 
-def steps_of(engine: Engine, purpose: str, each: Table) -> list[Step]:
+def steps_of(engine: Engine, purpose: str, each: Table) -> list[TimelineStep]:
     """Ask for the changes each sidecar made, of {ts, boot, state}. Raises EngineFailed."""
     before = each.state.lag().over(ibis.window(group_by=each.boot, order_by=each.ts))
     each = each.mutate(before=before)
     steps = each.filter(each.before.isnull() | (each.before != each.state))
     minute = steps.ts.truncate("m")
     found = steps.group_by("before", "state", minute=minute).agg(at=steps.ts.min(), last=steps.ts.max())
-    return [Step(row["at"], row["before"], row["state"], row["last"]) for row in engine.rows(purpose, found)]
+    return [TimelineStep(row["at"], row["before"], row["state"], row["last"]) for row in engine.rows(purpose, found)]
 
 
-def _state(text: str) -> State:
-    told: dict[str, Any] = json.loads(text)
-    return State(
-        status=str(told.get("status")),
-        phase=int(told.get("phase") or 1),
-        control=str(told.get("control")),
-        traffic_bp=int(told.get("traffic_bp") or 0),
-        weights_bp={str(name): int(weight) for name, weight in (told.get("weights_bp") or {}).items()},
-        pause=told.get("pause"),
-    )
+def _state(text: str) -> State | None:
+    """Read what a sidecar said of an experiment; None where it has another shape than a sidecar of ours writes."""
+    told: Any = json.loads(text)
+    if not isinstance(told, dict):
+        return None
+    texts = [told.get(name) for name in ("status", "control", "pause")]
+    phase, traffic = told.get("phase") or 1, told.get("traffic_bp") or 0
+    weights = told.get("weights_bp") or {}
+    if not all(one is None or type(one) is str for one in texts) or not isinstance(weights, dict):
+        return None
+    if not all(type(one) is int for one in (phase, traffic, *weights.values())):
+        return None
+    status, control, pause = texts
+    return State(str(status), phase, str(control), traffic, weights, pause)
 
 
 def _difference(before: State | None, after: State) -> str:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from abside.report.store.engine import Engine, Table
-    from abside.report.store.timeline import Change
+    from abside.report.store.timeline import TimelineChange
     from abside.snapshot import UnitKind
 
 CONTROL = "control"  # where no config event names the control, an arm of this name is it
@@ -19,13 +19,13 @@ CONTROL = "control"  # where no config event names the control, an arm of this n
 def told_experiments(engine: Engine, events: Table, names: Sequence[str]) -> list[str]:
     """Give those of these names that a sidecar ever told to be in force: others are nobody's experiment."""
     mine = events.filter(events.type == "config", events.detail.contains('"experiments"'))
-    told = mine.select(told=mine.detail.cast("json")["experiments"].array.unnest())
+    told = mine.select(told=mine.detail.try_cast("json")["experiments"].array.unnest())
     found = told.select(name=told.told["experiment"].str).distinct()
     rows = engine.rows("experiments told", found.filter(found.name.isin(list(names))))
     return sorted(row["name"] for row in rows)
 
 
-def undocumented(engine: Engine, events: Table, name: str, history: Sequence[Change]) -> Experiment | None:
+def undocumented(engine: Engine, events: Table, name: str, history: Sequence[TimelineChange]) -> Experiment | None:
     """Give an experiment as its events describe it; None where nothing says which arm is its control."""
     exposed = events.filter(events.type == "exposure", events.experiment == name)
     found = exposed.group_by("phase", "variant", "placement", "unit_type").agg(known=exposed.user_id.notnull().any())

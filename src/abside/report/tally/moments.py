@@ -19,7 +19,7 @@ EXACT = "decimal(38,0)"  # squares of millionths outgrow 64 bits
 
 
 @dataclass(frozen=True, slots=True)
-class Arm:
+class ArmFigures:
     """One variant's units. Columns are counted in their term's scale."""
 
     variant: str
@@ -46,7 +46,9 @@ def pairs_of(metrics: Iterable[Metric]) -> list[tuple[str, str]]:
     return list(dict.fromkeys([*((name, name) for name in terms_of(metrics)), *both]))  # type: ignore[list-item]
 
 
-def moments(engine: Engine, purpose: str, figures: Table, metrics: Sequence[Metric], last_ts: datetime) -> list[Arm]:
+def moments(
+    engine: Engine, purpose: str, figures: Table, metrics: Sequence[Metric], last_ts: datetime
+) -> list[ArmFigures]:
     """Ask for the arms of a table of units. Raises EngineFailed."""
     whole = figures.mutate(slice=ibis.literal(""))
     return moments_by(engine, purpose, whole, metrics, last_ts).get("", [])
@@ -54,7 +56,7 @@ def moments(engine: Engine, purpose: str, figures: Table, metrics: Sequence[Metr
 
 def moments_by(
     engine: Engine, purpose: str, figures: Table, metrics: Sequence[Metric], last_ts: datetime
-) -> dict[str, list[Arm]]:
+) -> dict[str, list[ArmFigures]]:
     """Ask for the arms of each `slice` of a table of units. Raises EngineFailed."""
     terms, pairs = terms_of(metrics), pairs_of(metrics)
 
@@ -75,14 +77,14 @@ def moments_by(
         **{f"some_{name}": (figures[name] != 0).sum() for name in terms},
         **{f"both_{index}": product(*pair) for index, pair in enumerate(pairs)},
     )
-    arms: dict[str, list[Arm]] = {}
+    arms: dict[str, list[ArmFigures]] = {}
     for row in sorted(engine.rows(purpose, found), key=lambda row: str(row["variant"])):
         arms.setdefault(row["slice"], []).append(_arm(row, list(terms), pairs))
     return arms
 
 
-def _arm(row: dict[str, Any], names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Arm:
-    return Arm(
+def _arm(row: dict[str, Any], names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> ArmFigures:
+    return ArmFigures(
         **{name: row[name] for name in ARM_PLAIN},
         sums={name: int(row[f"sum_{name}"]) for name in names},
         nonzero={name: int(row[f"some_{name}"]) for name in names},

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from abside.metric import Metric
     from abside.report.store.engine import Engine, Table
-    from abside.report.tally.moments import Arm
+    from abside.report.tally.moments import ArmFigures
 
-Slices = dict[str, list["Arm"]]  # of each slice its arms, in order
+Slices = dict[str, list["ArmFigures"]]  # of each slice its arms, in order
 TOP = 20  # values of an attribute; the rest is one
 OTHERS, NO_VALUE = "(others)", "(no value)"
 MAX_DAYS = 400  # of a page; an experiment of more than a year shows its first
@@ -84,9 +84,9 @@ def by_days_since(
     return dict(sorted(found.items(), key=lambda item: int(item[0])))
 
 
-def cumulated(slices: Mapping[str, Sequence[Arm]]) -> Slices:
+def cumulated(slices: Mapping[str, Sequence[ArmFigures]]) -> Slices:
     """Give for each slice the arms of it and all before it: sums and products add up."""
-    so_far: dict[str, Arm] = {}
+    so_far: dict[str, ArmFigures] = {}
     whole: Slices = {}
     for key, arms in slices.items():
         for arm in arms:
@@ -96,7 +96,7 @@ def cumulated(slices: Mapping[str, Sequence[Arm]]) -> Slices:
     return whole
 
 
-def _together(one: Arm, other: Arm) -> Arm:
+def _together(one: ArmFigures, other: ArmFigures) -> ArmFigures:
     return replace(
         one,
         units=one.units + other.units,

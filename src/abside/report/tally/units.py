@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import ibis
 
 from abside.metric import METRICS, Metric
-from abside.report.tally.moments import Arm, moments, terms_of
+from abside.report.tally.moments import ArmFigures, moments, terms_of
 from abside.report.tally.outcomes import EARLY_SECONDS, NAMED, OUTCOMES, Outcomes
 from abside.report.tally.sessions import sessions_of
 from abside.report.tally.terms import column
@@ -60,7 +60,7 @@ class Unmatched:
 class Counted:
     """The arms of one choice. `units` is the engine's table of them, until the next choice is counted."""
 
-    arms: tuple[Arm, ...]
+    arms: tuple[ArmFigures, ...]
     before_since: int  # units left out because of the choice's `since`
     unmatched: Unmatched
     units: Table  # with their columns

@@ -1,0 +1,1 @@
+"""The commands that read documents: each file is one of them."""

@@ -1,0 +1,52 @@
+"""The last steps of `set` and `ship`: the diff, the rules, the question, the files."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from abside_agent.commands.edit.spans import EditError
+from abside_agent.commands.exit_codes import ExitCode
+from abside_agent.commands.shown import shown
+
+if TYPE_CHECKING:
+    from abside_agent.commands.edit.documents import Editing
+
+_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
+
+
+def put(edited: Editing, at_us: int, *, yes: bool) -> int:
+    """Show the change; put it in place where it is sound and wanted. Give 0 when the files are as asked, else 1."""
+    lines = list(edited.diff())
+    if not lines:
+        click.echo("Nothing to change: it stands so already.")
+        return ExitCode.DONE
+    click.echo("".join(click.style(line, fg=_COLOURS.get(line[0])) for line in lines), nl=False)
+    problems = edited.problems(at_us)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors:
+        click.echo("\n" + "\n".join(shown(errors, edited.read.lines())), nl=False, err=True)
+        click.echo("Nothing was written: the result would not pass.", err=True)
+        return ExitCode.PROBLEMS
+    if problems:
+        click.echo("\n" + "\n".join(shown(problems, edited.read.lines())), nl=False)
+    if not yes and not _wanted():
+        click.echo("Nothing was written.")
+        return ExitCode.PROBLEMS
+    try:
+        edited.put()
+    except (OSError, EditError) as exc:
+        sys.stderr.write(f"abside: {exc}\n")
+        return ExitCode.PROBLEMS
+    click.echo("Written.")
+    return ExitCode.DONE
+
+
+def _wanted() -> bool:
+    try:
+        return click.confirm("Write it?")
+    except click.Abort:  # there is nobody to ask
+        click.echo()
+        return False

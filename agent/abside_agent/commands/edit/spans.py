@@ -1,0 +1,144 @@
+"""Where each value of a YAML text begins and ends, and the text with one of them changed. Pure.
+
+ruamel.yaml's composer gives the marks; nothing is dumped, so that comments, quotes and spaces stay byte for byte. The
+agent does not load this room.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from ruamel.yaml import YAML, MappingNode, ScalarNode, SequenceNode
+from ruamel.yaml.error import YAMLError
+
+from abside_agent.document.characters import readable
+from abside_agent.document.parse import parse
+from abside_agent.document.tree import Bad, Mapping, Sequence, plain, written
+
+if TYPE_CHECKING:
+    from abside_agent.document.tree import Path
+
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
+
+
+class EditError(Exception):
+    """A change that cannot be made in place; `remedy` says how it can."""
+
+    def __init__(self, path: Path, why: str, remedy: str = "edit the file by hand") -> None:
+        super().__init__(path, why, remedy)
+        self.path = path
+        self.why = why
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{written(self.path)}: {self.why}; {self.remedy}"
+
+
+def word(value: str) -> str:
+    """Give a value from the command line as YAML, in quotes only where it must be. Raises EditError."""
+    for form in (value, orjson.dumps(value).decode()):
+        tree = parse("value", f"{{value: {form}}}".encode())
+        node = None if tree.flaws else tree.node(("value",))
+        as_meant = isinstance(node, Mapping | Sequence) or getattr(node, "text", None) == value
+        if node is not None and as_meant and tree.node(()) and len(plain(tree.root)) == 1:  # type: ignore[arg-type]
+            return form
+    raise EditError((), f"{value!r} cannot be written as one value")
+
+
+def as_json(value: object) -> str:
+    """Write a value as JSON, which is YAML, also an integer of any size: the check says what is wrong with it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def change(text: str, path: Path, value: str) -> str:
+    """Give a text with the value at `path` replaced by YAML on one line, or added to its mapping. Raises EditError."""
+    lines = _LINE.findall(text)
+    try:
+        root = YAML(pure=True).compose(readable(text.removeprefix("\ufeff")))
+    except YAMLError as exc:  # what the parser of the agent reads and this one does not
+        raise EditError(path, "this file cannot be changed in place") from exc
+    parent, node, key = None, root, None
+    for index, part in enumerate(path):
+        parent, node, key = node, *_below(node, part)
+        if node is None:
+            if index == len(path) - 1 and isinstance(parent, MappingNode):
+                return _added(text, lines, parent, path, value)
+            raise EditError(path[: index + 1], "there is nothing there")
+    if isinstance(node, MappingNode) and not node.flow_style:
+        return _each(text, path, value)
+    return _replaced(text, lines, path, node, key, value)
+
+
+def _below(node: Any, part: str | int) -> tuple[Any, Any]:
+    """Give the value under a key or index, and its key's node."""
+    if isinstance(node, MappingNode):
+        return next(((value, key) for key, value in node.value if key.value == str(part)), (None, None))
+    if isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part], None
+    return None, None
+
+
+def _replaced(text: str, lines: list[str], path: Path, node: Any, key: Any, value: str) -> str:
+    if isinstance(node, ScalarNode) and node.style in ("|", ">"):
+        raise EditError(path, "a block of text stands there")
+    start = _at(lines, node.start_mark)
+    if isinstance(node, SequenceNode) and not node.flow_style:
+        return _block(text, lines, path, node, key, value)
+    stop = _at(lines, node.end_mark)
+    if start == stop:  # nothing stands behind the colon, and the mark may lie on a later line
+        at = _at(lines, key.end_mark)
+        at += len(text[at:]) - len(text[at:].removeprefix(":"))
+        return f"{text[:at]} {value}{text[at:]}"
+    return text[:start] + value + text[stop:]
+
+
+def _block(text: str, lines: list[str], path: Path, node: Any, key: Any, value: str) -> str:
+    """Put a value on the line of its key, instead of the list below it."""
+    start, stop = _at(lines, key.end_mark) + 1, _at(lines, _last(node).end_mark)
+    if text[start - 1] != ":" or "#" in text[start:stop]:
+        raise EditError(path, "a list with comments stands there, which would be lost")
+    return f"{text[:start]} {value}{text[stop:]}"
+
+
+def _each(text: str, path: Path, value: str) -> str:
+    """Change the keys of a mapping one by one, so that its layout stays."""
+    root = parse("value", f"{{value: {value}}}".encode()).node(("value",))
+    wanted = None if root is None or isinstance(root, Bad) else plain(root)
+    if not isinstance(wanted, dict):
+        raise EditError(path, "a mapping stands there", "name one of its keys")
+    for name, item in wanted.items():
+        text = change(text, (*path, name), as_json(item))
+    return text
+
+
+def _added(text: str, lines: list[str], parent: Any, path: Path, value: str) -> str:
+    entry = f"{path[-1]}: {value}"
+    if parent.flow_style:
+        at = _at(lines, parent.start_mark) + 1
+        return f"{text[:at]}{entry}{', ' if parent.value else ''}{text[at:]}"
+    first = parent.value[0][0].start_mark
+    indent = lines[first.line][: first.column].removeprefix("\ufeff")
+    if indent.strip():
+        raise EditError(path, "it is not there, and its mapping does not begin a line")
+    after = next((value for key, value in parent.value if key.value == "status"), None)
+    line = first.line if after is None else after.end_mark.line + 1
+    end = "\r\n" if lines[0].endswith("\r\n") else "\n"
+    before, rest = lines[:line], lines[line:]
+    if before and not before[-1].endswith(("\n", "\r")):
+        before.append(end)
+    return "".join([*before, indent, entry, end, *rest])
+
+
+def _last(node: Any) -> Any:
+    while isinstance(node, MappingNode | SequenceNode) and not node.flow_style and node.value:
+        node = node.value[-1][1] if isinstance(node, MappingNode) else node.value[-1]
+    return node
+
+
+def _at(lines: list[str], mark: Any) -> int:
+    """Give the index of a mark in the text; a byte order mark is none of its columns."""
+    column = mark.column + (mark.line == 0 and bool(lines) and lines[0].startswith("\ufeff"))
+    return sum(len(line) for line in lines[: mark.line]) + int(column)

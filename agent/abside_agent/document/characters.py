@@ -1,0 +1,164 @@
+"""Characters that look like others or like nothing, as chats and word processors put them in: found and named. Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LINE_SEPARATORS = "\x85\u2028\u2029"  # libyaml ends a line at these, as YAML 1.1 did
+_BLANKS = "\xa0\u1680\u2000-\u200a\u202f\u205f\u2800\u3000\u3164\u115f\u1160\uffa0"
+_INVISIBLE = (
+    "\xad\u034f\u061c\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_QUOTES = "\u2018-\u201f\u2032-\u2037\u2039\u203a\xab\xbb\u301d-\u301f\uff02\uff07\xb4"
+_APOSTROPHES = "\u2018\u2019\u2032\xb4\uff07"  # between two letters, as in a name
+_FOREIGN = "\u0370-\u03ff\u0400-\u052f\uff21-\uff3a\uff41-\uff5a"  # Greek, Cyrillic, full width: some look Latin
+_ODD = re.compile(
+    f"[{_BLANKS}{_INVISIBLE}{LINE_SEPARATORS}{_QUOTES}]|(?<=[A-Za-z])[{_FOREIGN}]|[{_FOREIGN}](?=[A-Za-z])"
+)
+_BLANK = re.compile(f"[{_BLANKS}{LINE_SEPARATORS}]")
+_QUOTE = re.compile(f"[{_QUOTES}]")
+_NOT_LETTER = re.compile(f"[{_BLANKS}{LINE_SEPARATORS}{_QUOTES}{_INVISIBLE}]")
+_LINE_END = re.compile("\r\n|\r|\n")
+_JOINERS = "\u200c\u200d"  # within emoji, Persian and Indic words they are part of the writing
+_LAST_LATIN = "\u02ff"
+_TWINS = str.maketrans(
+    "авеікмнорстухјѕАВЕІКМНОРСТУХЈЅοΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
+    "abeikmhopctyxjsABEIKMHOPCTYXJSoABEZHIKMNOPTYX",
+)
+# Same length, so that every place stays; U+2060 is what Unicode has for U+FEFF within a text.
+_READABLE = str.maketrans({"\ufeff": "\u2060", **dict.fromkeys(LINE_SEPARATORS, " ")})
+
+
+@dataclass(frozen=True, slots=True)
+class Odd:
+    """One such character: its offset in a text, and what to say of it."""
+
+    at: int
+    character: str
+    code: str
+    message: str
+    remedy: str
+
+    @property
+    def code_point(self) -> str:
+        """Give it in a form that can be seen."""
+        return f"U+{ord(self.character):04X}"
+
+
+@dataclass(slots=True)
+class CharacterWatch:
+    """The odd characters of a text, met in order while it is read from scalar to scalar."""
+
+    text: str
+    offsets: list[int] = field(default_factory=list)
+    seen: int = 0  # how many of them are behind
+    reached: int = 0  # where the last scalar ended
+    is_noted: bool = False  # one between scalars was met: one is enough for a file
+
+    @classmethod
+    def over(cls, text: str) -> CharacterWatch:
+        """Find all of a text."""
+        return cls(text, [*_offsets(text)])
+
+    def between(self, start: int) -> Odd | None:
+        """Pass by those before `start`, which are in no scalar; give the first that is in no comment, once."""
+        found = None
+        while self.seen < len(self.offsets) and self.offsets[self.seen] < start:
+            at = self.offsets[self.seen]
+            end = start if self.is_noted else self._comment_end(at)
+            if end <= at:
+                found, self.is_noted = _odd(self.text, at), True
+            self.seen = bisect_left(self.offsets, min(max(end, at + 1), start), lo=self.seen)
+        return found
+
+    def within(self, stop: int) -> Odd | None:
+        """Pass by those of a scalar, which begins where `between` ended; give the first."""
+        first, self.reached = self.seen, stop
+        self.seen = bisect_left(self.offsets, stop, lo=first)
+        return _odd(self.text, self.offsets[first]) if first < self.seen else None
+
+    def ahead(self, first_line: int, last_line: int) -> Odd | None:
+        """Give the first that was not met yet on these lines, counted from 1, outside comments."""
+        begins = [0, *(found.end() for found in _LINE_END.finditer(self.text)), len(self.text) + 1]
+        start, stop = begins[max(first_line - 1, 0)], begins[min(last_line, len(begins) - 1)]
+        ahead = (at for at in self.offsets[self.seen :] if start <= at < stop)
+        return next((_odd(self.text, at) for at in ahead if self._comment_end(at) <= at), None)
+
+    def _comment_end(self, at: int) -> int:
+        """Give where the comment ends that `at` is in; 0 where it is in none."""
+        line = max(self.text.rfind("\n", 0, at), self.text.rfind("\r", 0, at)) + 1
+        if "#" not in self.text[max(line, self.reached) : at]:
+            return 0
+        end = _LINE_END.search(self.text, at)
+        return end.start() if end else len(self.text)
+
+
+def odd_in(text: str) -> Odd | None:
+    """Give the first character that looks like something else."""
+    return next((_odd(text, at) for at in _offsets(text)), None)
+
+
+def named(character: str) -> str:
+    """Give a character by its name and code point."""
+    return f"{unicodedata.name(character, 'a character without a name')} (U+{ord(character):04X})"
+
+
+def beyond_ascii(text: str) -> str:
+    """Give a part of a sentence that names the first character beyond ASCII; nothing where there is none."""
+    return next((f": {named(one)} is in it" for one in text if not one.isascii()), "")
+
+
+def readable(text: str) -> str:
+    """Give a text that YAML reads as it looks, each character at the place it had."""
+    return text if text.isascii() else text.translate(_READABLE)
+
+
+def as_meant(text: str) -> str:
+    """Give a text without what is odd in it, so that one such character is one problem and not several."""
+    kept, last = [], 0
+    for at in _offsets(text):
+        character = text[at]
+        twin = " " if _BLANK.match(character) else "" if _NOT_LETTER.match(character) else character.translate(_TWINS)
+        kept += [text[last:at], twin]
+        last = at + 1
+    return "".join([*kept, text[last:]]).strip()
+
+
+def _offsets(text: str) -> Iterator[int]:
+    if not text.isascii():
+        yield from (found.start() for found in _ODD.finditer(text) if not _belongs(text, found.start(), found[0]))
+
+
+def _belongs(text: str, at: int, character: str) -> bool:
+    """Whether a character is where it belongs: an apostrophe in a word, a joiner in a script that needs it."""
+    before, after = text[at - 1 : at] or " ", text[at + 1 : at + 2] or " "
+    if character in _APOSTROPHES:
+        return before.isalnum() and after.isalnum()
+    if character in _JOINERS:
+        return before > _LAST_LATIN and after > _LAST_LATIN
+    return "\ufe00" <= character <= "\ufe0f" and before > _LAST_LATIN  # it chooses how the one before it is drawn
+
+
+def _odd(text: str, at: int) -> Odd:
+    character = text[at]
+    code = ord(character)
+    name, escape = named(character), f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    meant = f'write "{escape}" in double quotes if it is meant'
+    if character in LINE_SEPARATORS:
+        return Odd(at, character, "LINE_SEPARATOR", f"an invisible line separator, {name}", f"delete it, or {meant}")
+    if _BLANK.match(character):
+        return Odd(at, character, "ODD_BLANK", f"{name} looks like a blank and is none", f"type a blank, or {meant}")
+    if _QUOTE.match(character):
+        return Odd(at, character, "ODD_QUOTE", f"{name} is no quote of YAML", f"type \" or ' instead, or {meant}")
+    if _NOT_LETTER.match(character):
+        return Odd(at, character, "INVISIBLE_CHARACTER", f"{name} cannot be seen", f"delete it, or {meant}")
+    message = f"{name} is beside a Latin letter and looks like one"
+    return Odd(at, character, "FOREIGN_LETTER", message, f"type the Latin letter, or {meant}")

@@ -1,0 +1,116 @@
+"""What a source reads: the files, the pauses, and what could not be seen. Plain records that can cross a pipe."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgpack
+
+from abside.snapshot import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_FILE_BYTES = 1_048_576  # what Kubernetes lets one ConfigMap hold: a larger key cannot come from one
+MAX_FILES = 1000  # of all directories: a person keeps tens
+MAX_TOTAL_BYTES = 16 * 2**20  # sixteen full ConfigMaps: read every half second, and copied to the compiling child
+EVERY_EXPERIMENT = "all"  # the key that pauses everything
+Pauses = dict[str, str]  # experiment id, or `all` → reason
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file: `name` is what problems call it and what records name as their source; `refusal` why it has no data."""
+
+    name: str
+    data: bytes
+    directory: str = ""
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A directory that gave no file. `prefix` begins the names of its files; `refusal` is empty for an empty one."""
+
+    directory: str
+    prefix: str
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Everything read at one moment.
+
+    `paused`: what each paused directory shows, or showed last, by its label. `keeps`: labels of those of which this
+    agent cannot know it, so what the snapshot in force has of them stays paused as well, but for the ids in `lifted`.
+    """
+
+    files: tuple[File, ...] = ()
+    lost: tuple[Lost, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    paused: dict[str, Pauses] = field(default_factory=dict)
+    keeps: tuple[str, ...] = ()
+    lifted: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def pauses(self) -> Pauses:
+        """What the directories pause together."""
+        return together(self.paused)
+
+    @property
+    def keeps_pauses(self) -> bool:
+        """Whether more may be paused than what is shown."""
+        return bool(self.keeps)
+
+    def pack(self) -> bytes:
+        """Give the reading as msgpack."""
+        packed: bytes = msgpack.packb(
+            {
+                "files": [[file.name, file.data, file.directory, file.refusal] for file in self.files],
+                "lost": [[lost.directory, lost.prefix, lost.refusal] for lost in self.lost],
+                "problems": [problem_to_map(problem) for problem in self.problems],
+                "paused": self.paused,
+                "keeps": self.keeps,
+                "lifted": self.lifted,
+            }
+        )
+        return packed
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Reading:
+        """Read what `pack` gave."""
+        entry = msgpack.unpackb(data)
+        return cls(
+            tuple(File(*fields) for fields in entry["files"]),
+            tuple(Lost(*fields) for fields in entry["lost"]),
+            tuple(Problem(**problem) for problem in entry["problems"]),
+            entry["paused"],
+            tuple(entry["keeps"]),
+            {label: tuple(names) for label, names in entry["lifted"].items()},
+        )
+
+
+def is_document(name: str) -> bool:
+    """Whether the agent reads a file, or a key of a ConfigMap, of this name as a document."""
+    return name.endswith(".yaml") and name[0] != "."
+
+
+def together(paused: Mapping[str, Pauses]) -> Pauses:
+    """Give the pauses of all directories; a key that stands in several has all their reasons."""
+    reasons: dict[str, dict[str, None]] = {}
+    for found in paused.values():
+        for name, reason in found.items():
+            reasons.setdefault(name, {})[reason] = None
+    return {name: "; ".join(filter(None, given)) for name, given in reasons.items()}
+
+
+def digest_of(packed: bytes) -> bytes:
+    """Give the digest by which a reading is told from the one before."""
+    return hashlib.sha256(packed).digest()
+
+
+def problem_to_map(problem: Problem) -> dict[str, object]:
+    """Give a problem as the map it is in JSON and msgpack."""
+    return {name: getattr(problem, name) for name in Problem.__slots__}

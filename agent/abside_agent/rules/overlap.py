@@ -1,0 +1,195 @@
+"""Who is in force together with whom: pairs that overlap in time, found without looking at every pair. Pure.
+
+A sweep over time keeps who is present. Each member looks for a bounded number of others of each kind, and is itself
+found until it knows as many, so n members cost about n steps, however many of them meet.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from heapq import heappop, heappush
+from math import inf
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from abside.snapshot import Experiment
+
+ConflictKind: TypeAlias = tuple[bool, ...]  # what of another decides who gives way
+ExperimentPair: TypeAlias = "tuple[Experiment, Experiment]"
+
+SLOT_LEAVES = 1 << 14  # the power of two above the 10,000 buckets of a layer
+
+
+class OverlapIndex(Protocol):
+    """Who is present, found by what keeps two apart besides their times."""
+
+    def add(self, one: Experiment) -> None:
+        """Take one in."""
+
+    def remove(self, one: Experiment) -> None:
+        """Let one go, also when it is not here."""
+
+    def overlapping(self, one: Experiment) -> Iterator[Experiment]:
+        """Yield who shares something with this one."""
+
+
+class OtherLayers:
+    """A crowd in which one layer keeps its members apart; who has no layer meets everybody."""
+
+    def __init__(self) -> None:
+        self._layers: dict[str | None, dict[str, Experiment]] = {}
+
+    def add(self, one: Experiment) -> None:
+        """Take one in."""
+        self._layers.setdefault(one.layer, {})[one.id] = one
+
+    def remove(self, one: Experiment) -> None:
+        """Let one go, also when it is not here."""
+        members = self._layers.get(one.layer, {})
+        members.pop(one.id, None)
+        if not members:
+            self._layers.pop(one.layer, None)
+
+    def overlapping(self, one: Experiment) -> Iterator[Experiment]:
+        """Yield the members of other layers, and of none."""
+        for layer, members in self._layers.items():
+            if layer is None or layer != one.layer:
+                yield from members.values()
+
+
+class SharedSlots:
+    """A crowd of one layer, as a segment tree over its buckets: found are those whose slots overlap."""
+
+    def __init__(self) -> None:
+        self._covering: dict[int, dict[str, Experiment]] = defaultdict(dict)  # tree node → whose slots hold all of it
+        self._starting: dict[int, dict[str, Experiment]] = defaultdict(dict)  # tree node → whose slots begin in it
+
+    def add(self, one: Experiment) -> None:
+        """Take one in."""
+        for members in self._places(one):
+            members[one.id] = one
+
+    def remove(self, one: Experiment) -> None:
+        """Let one go, also when it is not here."""
+        for members in self._places(one):
+            members.pop(one.id, None)
+
+    def overlapping(self, one: Experiment) -> Iterator[Experiment]:
+        """Yield who holds the first bucket of this one, then who begins at a later one of its buckets."""
+        start, stop = one.slots or (0, 0)
+        for node in _upward(start):
+            yield from self._covering[node].values()
+        for node in _nodes(start + 1, stop):
+            yield from self._starting[node].values()
+
+    def _places(self, one: Experiment) -> Iterator[dict[str, Experiment]]:
+        start, stop = one.slots or (0, 0)
+        yield from (self._covering[node] for node in _nodes(start, stop))
+        yield from (self._starting[node] for node in _upward(start))
+
+
+def _upward(bucket: int) -> Iterator[int]:
+    node = bucket + SLOT_LEAVES
+    while node:
+        yield node
+        node >>= 1
+
+
+def _nodes(start: int, stop: int) -> Iterator[int]:
+    """Yield the fewest tree nodes that make up a half-open range of buckets."""
+    low, high = start + SLOT_LEAVES, stop + SLOT_LEAVES
+    while low < high:
+        if low & 1:
+            yield low
+            low += 1
+        if high & 1:
+            high -= 1
+            yield high
+        low, high = low >> 1, high >> 1
+
+
+class FoundPairs:
+    """The pairs found for one kind of conflict. Each member looks for `most` others of each kind, and no more."""
+
+    def __init__(self, kind_of: Callable[[Experiment], ConflictKind], most: int) -> None:
+        self.kind_of = kind_of
+        self._most = most
+        self._known: dict[tuple[str, ConflictKind], set[str]] = defaultdict(set)
+
+    def wants(self, one: Experiment, kind: ConflictKind) -> bool:
+        """Whether this one looks for another of that kind."""
+        return len(self._known[one.id, kind]) < self._most
+
+    def is_known(self, one: Experiment, other: Experiment) -> bool:
+        """Whether the pair was found before."""
+        return other.id in self._known[one.id, self.kind_of(other)]
+
+    def pair(self, one: Experiment, other: Experiment) -> ExperimentPair:
+        """Note a pair; give it with the smaller id first."""
+        self._known[one.id, self.kind_of(other)].add(other.id)
+        self._known[other.id, self.kind_of(one)].add(one.id)
+        return (one, other) if one.id < other.id else (other, one)
+
+
+def overlapping_pairs(
+    members: Iterable[Experiment], crowd: Callable[[], OverlapIndex], found: FoundPairs
+) -> list[ExperimentPair]:
+    """Give new pairs that overlap in time and meet in a crowd, by their ids."""
+    ordered = sorted(members, key=lambda member: (_begin(member), member.id))
+    sweep = _Sweep(crowd, found, {found.kind_of(one) for one in ordered})
+    for one in ordered:
+        if _begin(one) < _end(one):
+            sweep.arrive(one)
+    return sorted(sweep.pairs, key=lambda pair: (pair[0].id, pair[1].id))
+
+
+class _Sweep:
+    """One pass over time. `present`: who is here, by its kind; `looking`: who still looks, by the kind it wants."""
+
+    def __init__(self, crowd: Callable[[], OverlapIndex], found: FoundPairs, kinds: Iterable[ConflictKind]) -> None:
+        self.found = found
+        self.pairs: list[ExperimentPair] = []
+        self.present: dict[ConflictKind, OverlapIndex] = {kind: crowd() for kind in kinds}
+        self.looking: dict[ConflictKind, OverlapIndex] = {kind: crowd() for kind in self.present}
+        self.leaving: list[tuple[float, str, Experiment]] = []
+
+    def arrive(self, one: Experiment) -> None:
+        self.leave(_begin(one))
+        kind = self.found.kind_of(one)
+        for other_kind, crowd in self.present.items():
+            self.meet(one, crowd, other_kind)
+        for other in list(self.looking[kind].overlapping(one)):
+            if not self.found.wants(other, kind):
+                self.looking[kind].remove(other)
+            elif not self.found.is_known(one, other):
+                self.pairs.append(self.found.pair(one, other))
+        self.present[kind].add(one)
+        for crowd in self.looking.values():
+            crowd.add(one)
+        heappush(self.leaving, (_end(one), one.id, one))
+
+    def meet(self, one: Experiment, crowd: OverlapIndex, kind: ConflictKind) -> None:
+        if not self.found.wants(one, kind):
+            return
+        for other in crowd.overlapping(one):
+            if not self.found.is_known(one, other):
+                self.pairs.append(self.found.pair(one, other))
+                if not self.found.wants(one, kind):
+                    return
+
+    def leave(self, now: float) -> None:
+        while self.leaving and self.leaving[0][0] <= now:
+            _, _, one = heappop(self.leaving)
+            self.present[self.found.kind_of(one)].remove(one)
+            for crowd in self.looking.values():
+                crowd.remove(one)
+
+
+def _begin(one: Experiment) -> float:
+    return -inf if one.start_us is None else one.start_us
+
+
+def _end(one: Experiment) -> float:
+    return inf if one.end_us is None else one.end_us

@@ -1,0 +1,210 @@
+"""What may not change under an experiment that ever ran, from two snapshots: for `diff` and for admission. Pure.
+
+The agent applies such a change all the same, because it has no history in a new pod and all pods must answer alike;
+so this is where it is caught, before it reaches one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from abside.snapshot import Experiment, Placement, digest
+from abside_agent.document.tree import Path, Severity, Tree
+from abside_agent.document.wording import shown_split, written_range
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from abside.snapshot import Json, Problem, Snapshot
+
+
+def transitions(old: Snapshot, new: Snapshot, now_us: int, trees: Iterable[Tree] = ()) -> list[Problem]:
+    """Give what must not change from `old` to `new` (errors) and what the analyst must know of (warnings).
+
+    `trees` are the new document's files, for line and column; without them a problem names its file only.
+    """
+    pages = _Pages(trees)
+    for name, before in old.experiments.items():
+        after = new.experiments.get(name)
+        if after is None:
+            _removed(pages, before, new, now_us)
+        else:
+            _changed(pages, before, after, now_us)
+    for name, was in old.placements.items():
+        if name in new.placements:
+            _under(pages, was, new.placements[name], list(_measured(old, new, now_us)))
+    _retired(pages, old, new)
+    return pages.problems()
+
+
+def ever_ran(experiment: Experiment, now_us: int) -> bool:
+    """Whether units may have met an experiment, as far as its document can tell.
+
+    A draft has not run, nor has one whose start is still to come. One that is running, paused or ended may have. What
+    an older document said is not known: a draft that ran before it went back to draft looks like one that never did.
+    """
+    return experiment.status != "draft" and (experiment.start_us is None or experiment.start_us <= now_us)
+
+
+class _Pages:
+    """The new document's files, noting problems at their line; a file that has no tree gets an empty one."""
+
+    def __init__(self, trees: Iterable[Tree]) -> None:
+        self.trees = {tree.file: Tree(tree.file, tree.root) for tree in trees}
+
+    def of(self, source: str) -> Tree:
+        return self.trees.setdefault(source, Tree(source, None))
+
+    def with_section(self, section: str, source: str) -> Tree:
+        """Give the first file that has a section, else the one called `source`."""
+        own = self.of(source)  # first: it may add a tree
+        return next((tree for tree in self.trees.values() if tree.node((section,)) is not None), own)
+
+    def problems(self) -> list[Problem]:
+        found = [flaw.problem for tree in self.trees.values() for flaw in tree.flaws]
+        return sorted(found, key=lambda one: (one.severity, one.file, one.line, one.column, one.path, one.message))
+
+
+def _changed(pages: _Pages, before: Experiment, after: Experiment, now_us: int) -> None:
+    if not ever_ran(before, now_us):
+        return
+    tree, path = pages.of(after.source), ("experiments", after.id)
+    if after.phase < before.phase:
+        message = f"the phase goes back from {before.phase} to {after.phase}: units would meet an old split again"
+        remedy = f"write phase: {before.phase}, or {before.phase + 1} to draw all units anew"
+        tree.note("PHASE_LOWERED", (*path, "phase"), message, remedy, value=str(after.phase))
+        return
+    if after.phase > before.phase:
+        return
+    for field, what in _frozen(before, after):
+        message = f"{what} under an experiment that ran: its units would be mixed, and its figures mean nothing"
+        remedy = f"write phase: {before.phase + 1} to draw all units anew, or take the change back"
+        tree.note("NEEDS_PHASE", (*path, *field), message, remedy, at_key=True)
+    _parameters(tree, path, before, after)
+    if after.status == "draft":
+        message = "an experiment that ran goes back to draft: from there nothing tells that it ever ran"
+        tree.note("BACK_TO_DRAFT", (*path, "status"), message, "write paused or ended", severity="warning")
+
+
+def _frozen(before: Experiment, after: Experiment) -> Iterator[tuple[Path, str]]:
+    """Yield what changed of the fields that decide who gets what: where it stands, and a clause."""
+    was, now = _arms(before), _arms(after)
+    if was != now:
+        yield ("variants",), _weights(before, after)
+    for field, show in _FROZEN.items():
+        one, other = show(before), show(after)
+        if digest(one) != digest(other):
+            yield (field,), f"{field} change{'' if field in _PLURAL else 's'}{_from_to(one, other)}"
+
+
+# What is compared, in the order a person meets it in the document. By digest: in Python 1 == 1.0 == True.
+_FROZEN: dict[str, Callable[[Experiment], Json]] = {
+    "placements": lambda experiment: [*sorted(experiment.placements)],
+    "unit": lambda experiment: experiment.unit,
+    "layer": lambda experiment: experiment.layer,
+    "slots": lambda experiment: None if experiment.slots is None else written_range(experiment.slots),
+    "eligibility": lambda experiment: list(experiment.eligibility),
+    "control": lambda experiment: experiment.control,
+}
+_PLURAL = frozenset({"placements", "slots"})
+
+
+def _arms(experiment: Experiment) -> list[tuple[str, int, int]]:
+    return [(arm.id, arm.start, arm.stop) for arm in experiment.variants]
+
+
+def _weights(before: Experiment, after: Experiment) -> str:
+    was, now = ([arm.id for arm in one.variants] for one in (before, after))
+    if sorted(was) != sorted(now):
+        return f"the variants change from {', '.join(was)} to {', '.join(now)}"
+    if was != now:
+        return f"the order of the variants changes from {', '.join(was)} to {', '.join(now)}"
+    return f"the weights change from {split(before)} to {split(after)}"
+
+
+def split(experiment: Experiment) -> str:
+    """Return the weights of the variants: `80/20`."""
+    return shown_split(arm.stop - arm.start for arm in experiment.variants)
+
+
+def _from_to(one: Json, other: Json) -> str:
+    if isinstance(one, list) and not all(isinstance(item, str) for item in one):
+        return ""
+    if isinstance(other, list) and not all(isinstance(item, str) for item in other):
+        return ""
+    return f" from {_said(one)} to {_said(other)}"
+
+
+def _said(value: Json) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
+
+
+def _parameters(tree: Tree, path: Path, before: Experiment, after: Experiment) -> None:
+    was = {arm.id: arm.parameters for arm in before.variants}
+    for arm in after.variants:
+        if arm.id in was and digest(was[arm.id]) != digest(arm.parameters):
+            _note_parameters(tree, (*path, "variants", arm.id, "parameters"), f"what {arm.id} gives changes")
+
+
+def _note_parameters(tree: Tree, path: Path, what: str) -> None:
+    message = f"{what} in mid-experiment: units before and after met different configurations"
+    remedy = "raise the phase to measure only the new one; config_id tells them apart in the events"
+    tree.note("PARAMETERS_CHANGED", path, message, remedy, severity="warning", at_key=True)
+
+
+def _measured(old: Snapshot, new: Snapshot, now_us: int) -> Iterator[tuple[Experiment, Experiment]]:
+    """Yield the experiments that ran and go on in the same phase, before and after."""
+    for name, before in old.experiments.items():
+        after = new.experiments.get(name)
+        goes_on = after is not None and "ended" not in (before.status, after.status)
+        if after is not None and goes_on and after.phase == before.phase and ever_ran(before, now_us):
+            yield before, after
+
+
+def _under(pages: _Pages, was: Placement, now: Placement, measured: list[tuple[Experiment, Experiment]]) -> None:
+    """Warn of a placement's own parameters that change under an experiment of which some variant shows them."""
+    tree = pages.of(now.source)
+    for name in sorted({*was.parameters, *now.parameters}):
+        if name in was.parameters and name in now.parameters and _equal(was.parameters[name], now.parameters[name]):
+            continue
+        under = [after.id for before, after in measured if now.id in before.placements and _shows(after, now.id, name)]
+        if under:
+            what = f"{name} of {now.id} changes under {', '.join(under)}"
+            _note_parameters(tree, ("placements", now.id, "parameters", name), what)
+
+
+def _equal(one: Json, other: Json) -> bool:
+    return digest([one]) == digest([other])
+
+
+def _shows(experiment: Experiment, placement: str, parameter: str) -> bool:
+    """Whether some variant leaves the placement's own value in place."""
+    return any(parameter not in arm.parameters.get(placement, {}) for arm in experiment.variants)
+
+
+def _removed(pages: _Pages, before: Experiment, new: Snapshot, now_us: int) -> None:
+    if before.id in new.head.retired or not ever_ran(before, now_us):
+        return
+    tree = pages.with_section("retired", before.source)
+    message = f"{before.id} ran and is gone: a new experiment of that id would meet the same units in the same split"
+    _warn(tree, "NOT_RETIRED", ("retired",), message, f"add {before.id} to retired", before.id)
+
+
+def _retired(pages: _Pages, old: Snapshot, new: Snapshot) -> None:
+    for name, source in old.head.retired.items():
+        if name in new.experiments:
+            experiment = new.experiments[name]
+            message = f"{name} was retired: its id may never be used again, its units are split already"
+            remedy = "choose a new id, and keep this one under retired"
+            tree = pages.of(experiment.source)
+            tree.note("RETIRED", ("experiments", name), message, remedy, at_key=True, value=name)
+        elif name not in new.head.retired:
+            message = f"{name} is no longer retired: its id could be used again"
+            _warn(pages.with_section("retired", source), "UNRETIRED", ("retired",), message, f"keep {name} there", name)
+
+
+def _warn(tree: Tree, code: str, path: Path, message: str, remedy: str, value: str) -> None:
+    severity: Severity = "warning"
+    tree.note(code, path, message, remedy, severity=severity, at_key=True, value=value)

@@ -1,0 +1,1 @@
+"""The agent process: read, compile in a child, publish."""

@@ -1,0 +1,78 @@
+"""The compiling child: reads one order from stdin, settles it within limits, writes one outcome to stdout, ends.
+
+A hostile document costs this process and nothing else, and what it imports and allocates goes with it.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from contextlib import suppress
+from dataclasses import replace
+
+from abside.snapshot import HEADER, MAX_SNAPSHOT_BYTES, Snapshot, SnapshotError, decode, encode
+from abside_agent.document.reading import Reading
+from abside_agent.run.child.exchange import EXIT_MEMORY, ChildReply, Order
+from abside_agent.settle.pause import over
+from abside_agent.settle.settle import bounded, settle
+
+
+def main() -> int:
+    """Answer one order."""
+    order = Order.unpack(sys.stdin.buffer.read())
+    limit(order)
+    try:
+        outcome = answer(order).pack()
+    except MemoryError:
+        return EXIT_MEMORY
+    sys.stdout.buffer.write(outcome)
+    return 0
+
+
+def answer(order: Order) -> ChildReply:
+    """Settle an order. The snapshot is given only when it says something else than the one in force."""
+    if order.only_pauses:
+        return ChildReply(
+            *over(order.last, Reading.unpack(order.reading), order.now_us, HEADER.size + MAX_SNAPSHOT_BYTES)
+        )
+    last, last_refused = _last(order.last)
+    settled = settle(Reading.unpack(order.reading), last, order.now_us, unread=order.unread)
+    snapshot = settled.snapshot
+    if snapshot is None:
+        return ChildReply(b"", "", {}, bounded(settled.problems), settled.held, last_refused)
+    return ChildReply(
+        b"" if last is not None and _says_the_same(snapshot, last) else encode(snapshot),
+        snapshot.head.revision,
+        {kind: len(getattr(snapshot, kind)) for kind in ("placements", "layers", "experiments")},
+        bounded(settled.problems),
+        settled.held,
+        last_refused,
+    )
+
+
+def limit(order: Order) -> None:
+    """Bound CPU and address space for the rest of this process; the parent bounds the time."""
+    for kind, amount in (
+        (resource.RLIMIT_CPU, order.cpu_seconds),
+        (resource.RLIMIT_AS, order.memory_bytes),
+    ):
+        with suppress(ValueError, OSError):  # macOS knows no RLIMIT_AS, and a lower limit may be set already
+            resource.setrlimit(kind, (amount, amount))
+
+
+def _last(data: bytes) -> tuple[Snapshot | None, str]:
+    if not data:
+        return None, ""
+    try:
+        return decode(data), ""
+    except SnapshotError as exc:
+        return None, str(exc)
+
+
+def _says_the_same(one: Snapshot, other: Snapshot) -> bool:
+    """Compare all but the time of writing: also sources, by which a broken file finds what it contributed."""
+    return replace(one, head=replace(one.head, written_at_us=other.head.written_at_us)) == other
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,288 @@
+"""Last good: from what files ask for and what is in force to what comes into force. Pure, and blind to any order.
+
+Every id has a seat with at most two versions: the new one, from the files, and the one in force. A seat only ever
+steps down (new, in force, out), all seats that must step down in a round do so at once, and rounds follow until none
+must: so it ends, and the order of files and keys cannot matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from abside.snapshot import Attribute, Experiment, Layer, Placement, digest_of, unpaused
+from abside_agent.document.tree import Flaw, Path, Tree, written
+from abside_agent.rules.conflicts import LIVE, Gathered, conflicts
+from abside_agent.rules.fit import Ground, Misfit, fit
+from abside_agent.rules.placement_limit import too_many
+from abside_agent.settle.build import TOGETHER, Key, key_of, unbuildable
+from abside_agent.settle.check import Checked, in_force
+from abside_agent.settle.compile import SECTIONS
+
+if TYPE_CHECKING:
+    from abside.snapshot import Record, Snapshot
+
+_FLAWED = object()
+
+
+@dataclass(slots=True)
+class Seat:
+    """One id: its version in force, the version it has now, and what was asked for.
+
+    `asked` is the new version, as written; _FLAWED where that cannot be taken; the version in force where a broken file
+    keeps it; None where the files no longer have the id.
+    """
+
+    path: Path
+    asked: Any
+    force: Any
+    chosen: Any
+    source: str
+    tree: Tree | None = None  # where the new version stands
+
+    @property
+    def is_in_force(self) -> bool:
+        """Whether the chosen version says what the one in force says."""
+        return self.chosen is not None and self.force is not None and _same(self.chosen, self.force)
+
+    def step_down(self) -> None:
+        """Take the version in force instead of the new one, or none when that is what it has."""
+        self.chosen = None if self.chosen is self.force else self.force
+
+    def give_way(self) -> None:
+        """Step down; a draft or an ended one leaves, as its version in force may run, which nobody asks for now."""
+        if self.chosen.status in LIVE:
+            self.step_down()
+        else:
+            self.chosen = None
+
+    def hold(self) -> None:
+        """Take the version in force, also where the files no longer have any."""
+        self.chosen = self.force
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What comes into force, and what is held back (path → the version served instead: `last good` or `none`)."""
+
+    attributes: dict[str, Attribute]
+    placements: dict[str, Placement]
+    layers: dict[str, Layer]
+    experiments: dict[str, Experiment]
+    retired: dict[str, str]
+    held: dict[str, str]
+    flaws: list[Flaw]
+    refusal: str = ""  # why no sidecar could take all of it together
+
+
+@dataclass(slots=True)
+class _Table:
+    """All seats, and why some stepped down."""
+
+    seats: dict[str, dict[str, Seat]]
+    fitted: dict[str, Experiment] = field(default_factory=dict)
+    built: dict[Key, Record] = field(default_factory=dict)  # what a sidecar could build of the last round
+    flaws: list[Flaw] = field(default_factory=list)
+    refusal: str = ""
+
+    def chosen(self, section: str) -> dict[str, Any]:
+        return {name: seat.chosen for name, seat in self.seats[section].items() if seat.chosen is not None}
+
+
+def resolve(checked: Checked, last: Snapshot | None) -> Resolved:
+    """Choose a version for every id. `last` is the snapshot in force; None: everything is new."""
+    table = _Table({section: _seats(section, checked, last) for section in SECTIONS})
+    while _unfit(table) or _unbuilt(table) or _namespace(table) or _conflicting(table) or _crowded(table):
+        pass
+    kept_retired = {} if last is None else {i: s for i, s in last.head.retired.items() if s in checked.broken}
+    return Resolved(
+        table.chosen("attributes"),
+        table.chosen("placements"),
+        table.chosen("layers"),
+        {name: table.fitted[name] for name in table.chosen("experiments")},
+        dict(sorted({**kept_retired, **checked.retired}.items())),
+        _held(table),
+        _unique([*checked.flaws(), *table.flaws]),
+        table.refusal,
+    )
+
+
+def _seats(section: str, checked: Checked, last: Snapshot | None) -> dict[str, Seat]:
+    """Seat everything files ask for, what broken files last contributed, and the ground that may have to be held."""
+    force = in_force(last, section)
+    if section == "experiments":
+        force = {name: unpaused(record) for name, record in force.items()}
+    seats: dict[str, Seat] = {}
+    for candidate in checked.candidates:
+        if candidate.section != section:
+            continue
+        sound = candidate.sound and candidate.path not in checked.clashing
+        old = force.get(candidate.id)
+        asked, chosen = (candidate.record, candidate.record) if sound else (_FLAWED, old)
+        seats[candidate.id] = Seat(candidate.path, asked, old, chosen, candidate.tree.file, candidate.tree)
+    for name in checked.kept[section]:
+        tree = seats[name].tree if name in seats else None
+        seats[name] = Seat((section, name), force[name], force[name], force[name], force[name].source, tree)
+    for name, record in force.items() if section != "experiments" else ():
+        seats.setdefault(name, Seat((section, name), None, record, None, record.source))
+    return seats
+
+
+def _same(one: Record | Attribute, other: Record | Attribute) -> bool:
+    if isinstance(one, Attribute) or isinstance(other, Attribute):
+        return replace(one, source="") == replace(other, source="")
+    return one is other or digest_of(one) == digest_of(other)
+
+
+def _unfit(table: _Table) -> bool:
+    """Step down experiments that do not fit their ground, or the new ground that one in force does not fit."""
+    ground = Ground(table.chosen("placements"), table.chosen("layers"), table.chosen("attributes"))
+    leaving: list[Seat] = []
+    held: dict[Path, tuple[Seat, Seat, Misfit]] = {}
+    for name, seat in table.seats["experiments"].items():
+        if seat.chosen is None:
+            continue
+        from_force = seat.chosen is seat.force
+        fitted, misfits = fit(seat.chosen, ground, in_force=from_force)
+        table.fitted[name] = fitted
+        if not misfits:
+            continue
+        holding = [(seat_of, misfit) for misfit in misfits if (seat_of := _can_hold(table, misfit))]
+        if from_force and seat.chosen.status in LIVE and len(holding) == len(misfits):
+            for ground_seat, misfit in holding:
+                held.setdefault(ground_seat.path, (ground_seat, seat, misfit))
+        else:
+            leaving.append(seat)
+            if not from_force:  # else its new version's own flaws say why it is not taken
+                table.flaws += [_misfit(table, seat, misfit) for misfit in misfits]
+    for seat in leaving:
+        seat.give_way()
+    for ground_seat, seat, misfit in held.values():
+        table.flaws.append(_holding(ground_seat, seat, misfit))
+        ground_seat.hold()
+    return bool(leaving or held)
+
+
+def _can_hold(table: _Table, misfit: Misfit) -> Seat | None:
+    """Give the ground's seat when its version in force is another than the chosen one."""
+    section, name = str(misfit.on[0]), str(misfit.on[1])
+    seat = table.seats[section].get(name)
+    return seat if seat is not None and seat.force is not None and not seat.is_in_force else None
+
+
+def _unbuilt(table: _Table) -> bool:
+    """Step down what no sidecar could build, also where it is in force: an agent of before may have published it."""
+    fitted = [table.fitted[name] for name in table.chosen("experiments")]
+    chosen: list[Record] = [*table.chosen("placements").values(), *table.chosen("layers").values(), *fitted]
+    new = [one for one in chosen if table.built.get(key_of(one)) != one]
+    found = unbuildable(table.chosen("attributes"), new) if new else {}
+    table.refusal = found.pop(TOGETHER, table.refusal)
+    table.built = {key_of(one): one for one in chosen}
+    for (section, name), why in found.items():
+        seat = table.seats[section][name]
+        tree = Tree(seat.source, seat.tree.root if seat.tree else None)
+        which = "its version in force" if seat.chosen is seat.force else "this"
+        message = f"{which} passes every rule, but no sidecar could build it ({why})"
+        tree.note("UNBUILDABLE", seat.path, message, "report it, with this document", at_key=True)
+        table.flaws += tree.flaws
+        seat.step_down()
+    return bool(found)
+
+
+def _namespace(table: _Table) -> bool:
+    """Part an experiment and a placement of one id: the one in force stays, and of two new ones the placement."""
+    stepped = False
+    for name, seat in table.seats["experiments"].items():
+        other = table.seats["placements"].get(name)
+        if seat.chosen is None or other is None or other.chosen is None:
+            continue
+        experiment_stays = _in_force(table, seat) and not other.is_in_force
+        (other if experiment_stays else seat).step_down()
+        stepped = True
+    return stepped
+
+
+def _conflicting(table: _Table) -> bool:
+    """Step down the new side of every conflict; only when there is none left, both sides where both are new."""
+    seats = table.seats["experiments"]
+    current = {name: table.fitted[name] for name, seat in seats.items() if seat.chosen is not None}
+    settled = {name for name in current if _in_force(table, seats[name])}
+    one_sided, both_new = Gathered(), Gathered()
+    for conflict in conflicts(current.values(), settled):
+        giving_way = conflict.giving_way
+        new = [experiment.id for experiment in giving_way if experiment.id not in settled]
+        if len(giving_way) == 1:
+            one_sided.add(giving_way[0].id, conflict)
+        elif len(new) == 1:
+            one_sided.add(new[0], conflict)
+        else:
+            for name in new:
+                both_new.add(name, conflict)
+    losing = one_sided if one_sided.found else both_new
+    for name in losing.found:
+        seat = seats[name]
+        tree = Tree(seat.source, seat.tree.root if seat.tree else None)
+        losing.note(name, tree, lambda other: seats[other].source)
+        table.flaws += tree.flaws
+        seat.step_down()
+    return bool(losing.found)
+
+
+def _crowded(table: _Table) -> bool:
+    """Step down those for which a placement has no room."""
+    seats = table.seats["experiments"]
+    force = {name: seat.force for name, seat in seats.items() if seat.force is not None}
+    current = [table.fitted[name] for name, seat in seats.items() if seat.chosen is not None]
+    leaving: dict[str, Seat] = {}
+    for one in too_many(current, force):
+        seat = leaving[one.experiment.id] = seats[one.experiment.id]
+        tree = Tree(seat.source, seat.tree.root if seat.tree else None)
+        one.note(tree)
+        table.flaws += tree.flaws
+    for seat in leaving.values():
+        seat.give_way()
+    return bool(leaving)
+
+
+def _in_force(table: _Table, seat: Seat) -> bool:
+    """Whether the version an experiment has, as it fits its ground now, says what the one in force says."""
+    name = str(seat.path[1])
+    return seat.force is not None and (seat.chosen is seat.force or _same(table.fitted[name], seat.force))
+
+
+def _misfit(table: _Table, seat: Seat, misfit: Misfit) -> Flaw:
+    tree = Tree(seat.source, seat.tree.root if seat.tree else None)
+    path = (*seat.path, *misfit.path)
+    ground = table.seats[str(misfit.on[0])].get(str(misfit.on[1]))
+    if ground is not None and ground.chosen is not ground.asked:
+        message = f"{written(ground.path)} is itself held back: {misfit.message}"
+        tree.note("GROUND_HELD_BACK", path, message, f"mend {written(ground.path)} first", value=misfit.value)
+        return tree.flaws[0]
+    tree.note(misfit.code, path, misfit.message, misfit.remedy, value=misfit.value, at_key=misfit.at_key)
+    return tree.flaws[0]
+
+
+def _holding(ground: Seat, seat: Seat, misfit: Misfit) -> Flaw:
+    tree = Tree(ground.source, ground.tree.root if ground.tree else None)
+    what = "the new version is" if ground.chosen is not None else "its removal is"
+    message = f"{what} held back: {seat.path[1]}, in force, does not fit it ({written(misfit.path)}: {misfit.message})"
+    tree.note("HELD_BY_EXPERIMENT", ground.path, message, f"end {seat.path[1]}, or change both together", at_key=True)
+    return tree.flaws[0]
+
+
+def _held(table: _Table) -> dict[str, str]:
+    """Name what is not served as asked for."""
+    return {
+        written(seat.path): "none" if seat.chosen is None else "last good"
+        for seats in table.seats.values()
+        for seat in seats.values()
+        if seat.chosen is not seat.asked
+    }
+
+
+def _unique(flaws: list[Flaw]) -> list[Flaw]:
+    """Keep the first of flaws that say one thing of one value; the check's own stand first."""
+    first: dict[tuple[str, str, Path], Flaw] = {}
+    for one in flaws:
+        first.setdefault((one.problem.file, one.problem.code, one.path), one)
+    return list(first.values())

@@ -1,0 +1,140 @@
+"""Keeps the store small in files and days: merges finished days, drops old ones, and lets go of old batch ids.
+
+The clock says which day is today and nothing more: ages count from the newest day the store itself holds, and where
+the two do not go together, or that day lies far from the others, nothing is dropped until a person has looked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from abside.collector.keep import hold
+from abside.collector.keep.aside import set_aside
+from abside.collector.keep.calendar import GAP_DAYS, ONE_DAY, doubtful
+from abside.collector.keep.compact import Interrupted, compact, drop
+from abside.collector.keep.writer import day_of
+from abside.collector.store import FileUnreadable, StoreFailed, date_of, day_folders, reason_of
+from abside.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from abside.collector.keep.writer import Writer
+
+log = Log("abside.collector.keep.upkeep")
+EVERY_SECONDS = 600.0  # a day may be merged a little late; asking costs one listing
+SETTLE_US = 600 * 1_000_000  # after midnight: groups of yesterday are long written
+
+
+class Upkeep:
+    """`run` is a background task; `once` is its work. `clock` gives µs UTC."""
+
+    def __init__(self, writer: Writer, clock: Callable[[], int], *, known_days: int, keep_days: int | None) -> None:
+        self._writer = writer
+        self._clock = clock
+        self._known_days = known_days
+        self._keep_days = keep_days
+        self._stopping = threading.Event()
+        self.last_error: str | None = None
+        self.clock_problem: str | None = None  # what store and clock do not agree on; nothing is dropped meanwhile
+
+    async def run(self) -> None:
+        """Do what is due, for ever. When it is cancelled it leaves the store alone before it ends."""
+        while True:
+            self._writer.forget(self._known_days)
+            # Reading and writing Parquet is C that releases the GIL.
+            work = asyncio.get_running_loop().run_in_executor(None, self.once)
+            try:
+                await asyncio.shield(work)
+            except asyncio.CancelledError:
+                self._stopping.set()
+                await asyncio.wait([work])
+                raise
+            await asyncio.sleep(EVERY_SECONDS)
+
+    def once(self) -> None:
+        """Drop the days beyond keeping and merge those that are finished. One bad day does not stop the others."""
+        try:
+            self._writer.check_owned()
+        except StoreFailed as exc:
+            log.error("store_not_owned", reason=str(exc))
+            self.last_error = str(exc)
+            return
+        now_us = self._clock()
+        finished_before = day_of(now_us - SETTLE_US)
+        folders = {day: folder for folder in day_folders(self._writer.directory) if (day := date_of(folder))}
+        self.last_error = None
+        keep_from = self._keep_from(list(folders), day_of(now_us))
+        for day, folder in folders.items():
+            if self._stopping.is_set():
+                return
+            try:
+                if keep_from and day < keep_from:
+                    log.info("day_dropped", day=day.isoformat(), files=drop(folder))
+                elif day < finished_before:
+                    self._merge(day, folder)
+            except Interrupted:
+                log.info("merge_left_off", day=day.isoformat())
+            except (StoreFailed, FileUnreadable, OSError) as exc:
+                self._failed(day, exc)
+            except Exception as exc:  # noqa: BLE001 a bug met in one day: the others are looked after all the same
+                log.crash("upkeep_failed", exc, day=day.isoformat())
+                self.last_error = f"{day.isoformat()}: {type(exc).__name__}, see the log"
+
+    def _merge(self, day: date, folder: Path) -> None:
+        """Merge a day. A damaged file is set aside, and the others are merged without it."""
+        while True:
+            try:
+                files = compact(folder, stopping=self._stopping.is_set)
+            except FileUnreadable as exc:
+                if not set_aside(exc):
+                    raise
+                self.last_error = f"{day.isoformat()}: {exc}; it is set aside"
+            else:
+                if files:
+                    log.info("day_merged", day=day.isoformat(), files=files)
+                return
+
+    def _keep_from(self, days: Sequence[date], today: date) -> date | None:
+        """Give the first day that is kept; None to keep all."""
+        waits = ahead = None
+        try:
+            waits = self._waits_for(days, today)
+        except (OSError, ValueError) as exc:
+            reason = reason_of(exc) if isinstance(exc, OSError) else str(exc)
+            waits = f"{hold.NAME} or what confirms it cannot be read or written; nothing is dropped: {reason}"
+        newest = max(days, default=today)
+        if today > newest + timedelta(GAP_DAYS):
+            ahead = f"the clock says {today}, the newest day of the store is {newest}: ages count from that one"
+        problem = waits or ahead
+        if problem and problem != self.clock_problem:
+            log.error("clock_doubted", reason=problem)
+        self.clock_problem = problem
+        if waits or self._keep_days is None:
+            return None
+        return newest - min(timedelta(self._keep_days), newest - date.min)
+
+    def _waits_for(self, days: Sequence[date], today: date) -> str | None:
+        """Say in a sentence why nothing is dropped until a person has looked. Raises OSError, ValueError."""
+        store = self._writer.directory
+        if self._keep_days is not None:
+            first = doubtful(days, keep_days=self._keep_days, confirmed=hold.confirmed(store))
+            if first and not hold.held(store):
+                hold.hold(store, first)
+            if hold.held(store):
+                return (
+                    f"days of the store lie far from those before: the clock jumped, or nothing came for long. "
+                    f"{store / hold.NAME} waits for a person and says what to do; nothing is dropped meanwhile"
+                )
+        newest = max(days, default=today)
+        if newest > today + ONE_DAY:
+            return f"the clock says {today}, the store holds days up to {newest}: nothing is dropped until they agree"
+        return None
+
+    def _failed(self, day: date, error: Exception) -> None:
+        self.last_error = f"{day.isoformat()}: {error}"
+        log.error("upkeep_failed", day=day.isoformat(), reason=str(error))

@@ -1,0 +1,119 @@
+"""The open connections of a listener: beyond the bound, the one that has waited longest for its client is cut.
+
+A new connection is always let in. So silent connections, or a client that leaks them, keep neither the kubelet from
+its probes nor other clients from their decisions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from heapq import nsmallest
+from typing import NamedTuple, Protocol
+
+from abside.log import Log
+
+log = Log("abside.serve.crowd")
+# Between two looks at a crowd that is too large; a connection that waits at both is cut. A kubelet sends its request
+# with the connection, so half a second is ample; with less, clients that reconnect at once would cost too much.
+LOOK_SECONDS = 0.5
+SLOW_SECONDS = 1.0  # a body that takes longer may be cut: clients on the same machine need milliseconds
+BURST = 2048  # connections beyond the bound between two looks: twice what one turn of the loop accepts
+LOG_SECONDS = 60.0  # between two log lines: a flood of connections must not flood the log
+NEVER = float("-inf")
+
+
+class Wait(NamedTuple):
+    """What a connection waits for: a head (rank 0) or the rest of a body (rank 1), since when in the loop's seconds."""
+
+    rank: int
+    since: float
+
+
+class Guest(Protocol):
+    """One open connection."""
+
+    def waits(self, now: float) -> Wait | None:
+        """Return what it waits for; None while its request is worked on. `now` is the loop's time in seconds."""
+
+    def give_way(self) -> None:
+        """End at once."""
+
+
+class Crowd:
+    """The open connections of one listener: `most` of them, and `burst` more for as long as two looks take."""
+
+    def __init__(self, most: int, burst: int = BURST, look_seconds: float = LOOK_SECONDS) -> None:
+        self.most = most
+        self.burst = burst
+        self.look_seconds = look_seconds
+        self.gave_way = 0
+        self.closed = False  # a connection that still comes, after a long handshake, is closed at once
+        self._guests: set[Guest] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._looked = NEVER  # the loop's seconds of the last look, while there are too many
+        self._logged = NEVER
+
+    def __len__(self) -> int:
+        """Count the open connections."""
+        return len(self._guests)
+
+    def enter(self, guest: Guest) -> None:
+        """Let a connection in; where another has to give way for it, it does so within two looks."""
+        self._guests.add(guest)
+        if len(self._guests) > self.most:
+            if len(self._guests) > self.most + self.burst:
+                # Half of the burst: connections of this turn of the loop are in the other half, and are read next.
+                self._thin(asyncio.get_running_loop().time(), self.burst // 2 + 1)
+            self._look_soon()
+
+    def leave(self, guest: Guest) -> None:
+        """Take a connection out."""
+        self._guests.discard(guest)
+
+    def relieve(self) -> bool:
+        """Cut the connection whose body is the slowest; return False where none is slow."""
+        now = asyncio.get_running_loop().time()
+        slow = [one for one in self._waiting(now, now) if one[0].rank]
+        if not slow:
+            return False
+        self._cut(min(slow, key=_first)[1])
+        return True
+
+    def _look_soon(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self.look_seconds, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if len(self._guests) <= self.most:
+            self._looked = NEVER
+            return
+        before, self._looked = self._looked, asyncio.get_running_loop().time()
+        self._thin(before, len(self._guests) - self.most)
+        self._look_soon()
+
+    def _thin(self, until: float, count: int) -> None:
+        """Cut `count` of the connections that have waited since `until` or longer, the longest first."""
+        now = asyncio.get_running_loop().time()
+        for _, guest in nsmallest(count, self._waiting(now, until), key=_first):
+            self._cut(guest)
+        if self.gave_way and now - self._logged >= LOG_SECONDS:
+            self._logged = now
+            log.warning("connections_give_way", most=self.most, gave_way=self.gave_way)
+
+    def _waiting(self, now: float, until: float) -> list[tuple[Wait, Guest]]:
+        found = []
+        for guest in self._guests:
+            wait = guest.waits(now)
+            if wait is not None and wait.since <= (min(until, now - SLOW_SECONDS) if wait.rank else until):
+                found.append((wait, guest))
+        return found
+
+    def _cut(self, guest: Guest) -> None:
+        self.gave_way += 1
+        self._guests.discard(guest)
+        guest.give_way()
+
+
+def _first(one: tuple[Wait, Guest]) -> Wait:
+    return one[0]

@@ -1,0 +1,1 @@
+"""The active snapshot: followed, built into plans, exchanged as one reference, and recorded in config events."""

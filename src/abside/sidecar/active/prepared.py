@@ -1,0 +1,213 @@
+"""Prepared bytes: what the arms and the revision fix of an answer and of its exposure is encoded once, not per request.
+
+A placement with a few experiments has few distinct outcomes, one for each combination of arms; an outcome's bytes are
+put together when its combination is first met. They are cut from what the encoders themselves write, with marks in the
+places that a request fills, so they cannot differ from it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgpack
+import orjson
+
+from abside import event
+from abside.snapshot import ALGO
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from abside.assignment.assign import Arm
+    from abside.assignment.plan import PlacementPlan
+    from abside.assignment.unit import Subject, UnitId
+    from abside.sidecar.record.accounts import Accounts, ArmCount
+
+MAX_PREPARED = 1024  # of a placement, as many as it keeps merged configurations
+MAX_PREPARED_BYTES = 4 * 2**20  # of their answers: large configurations must not grow with the combinations
+NULL = b"null"
+# What is fixed of an exposure, up to each place that a request fills: event id, ts, seen_ts, user id, session id,
+# exposure id; then around the units, one for each arm; then what stands behind the attributes.
+Filled: TypeAlias = tuple[bytes, bytes, bytes, bytes, bytes, bytes, list[bytes], bytes]
+
+
+class AnswerCache:
+    """One placement under one revision, and the outcomes met so far. `pinnable`: an answer shows its unit."""
+
+    __slots__ = ("_arms", "_prepared", "_prepared_bytes", "_templates", "pinnable", "plan", "revision")
+
+    def __init__(self, revision: str, plan: PlacementPlan, *, pinnable: bool) -> None:
+        self.revision = revision
+        self.plan = plan
+        self.pinnable = pinnable
+        self._prepared: dict[tuple[Arm, ...], PreparedAnswer] = {}
+        self._arms: dict[Arm, EncodedArm] = {}
+        self._templates: tuple[list[bytes], list[bytes]] | None = None
+        self._prepared_bytes = 0
+
+    def prepared(self, arms: tuple[Arm, ...], accounts: Accounts) -> PreparedAnswer:
+        """Give the prepared bytes for these arms, made when they are first met."""
+        known = self._prepared.get(arms)
+        if known is None:
+            known = self._made(arms, accounts)
+            self._prepared_bytes += len(known.rest)
+            if len(self._prepared) >= MAX_PREPARED or self._prepared_bytes > MAX_PREPARED_BYTES:
+                self._prepared.clear()
+                self._prepared_bytes = len(known.rest)
+            self._prepared[arms] = known
+        return known
+
+    def _made(self, arms: tuple[Arm, ...], accounts: Accounts) -> PreparedAnswer:
+        if self._templates is None:
+            self._templates = (
+                _template(self.revision, self.plan, bot=False),
+                _template(self.revision, self.plan, bot=True),
+            )
+        for arm in arms:
+            if arm not in self._arms:
+                self._arms[arm] = EncodedArm(arm, accounts.arm(arm.experiment, arm.variant.id))
+        return PreparedAnswer(self.revision, self.plan, arms, [self._arms[arm] for arm in arms], self._templates)
+
+
+class EncodedArm:
+    """One arm, encoded: its JSON in an answer, and its msgpack in an exposure around the unit."""
+
+    __slots__ = ("after", "before", "count", "shown")
+
+    def __init__(self, arm: Arm, count: ArmCount) -> None:
+        self.count = count
+        self.shown = orjson.dumps({"experiment": arm.experiment, "variant": arm.variant.id, "phase": arm.phase})
+        exposed = event.Exposed(arm.experiment, arm.phase, arm.variant.id, _UNIT, _UNIT, arm.forced, arm.traffic_bp)
+        self.before, self.after = msgpack.packb(event.assignment(exposed)).split(_UNIT_MARK)
+
+
+class PreparedAnswer:
+    """One combination of arms at one placement under one revision. `told`: its configuration stands in an event."""
+
+    __slots__ = (
+        "_encoded",
+        "_filled",
+        "_same_kind",
+        "_templates",
+        "arms",
+        "config",
+        "config_id",
+        "counts",
+        "lone",
+        "part",
+        "rest",
+        "told",
+    )
+
+    def __init__(
+        self,
+        revision: str,
+        plan: PlacementPlan,
+        arms: tuple[Arm, ...],
+        encoded: list[EncodedArm],
+        templates: tuple[list[bytes], list[bytes]],
+    ) -> None:
+        merged = plan.merged(arms)
+        self.arms = arms
+        self.config = merged.config
+        self.config_id = merged.config_id
+        self.counts = tuple(one.count for one in encoded)
+        self.told = False
+        head = {"placement": plan.placement.id}
+        self.lone = orjson.dumps({**head, "revision": revision, "config_id": merged.config_id})[:-1]
+        self.part = orjson.dumps({**head, "config_id": merged.config_id})[:-1]
+        shown = b",".join([one.shown for one in encoded])
+        self.rest = b',"config":%b,"assignments":[%b]}' % (orjson.dumps(merged.config), shown)
+        self._same_kind = all(arm.kind == "user_or_session" for arm in arms)
+        self._encoded = encoded
+        self._templates = templates
+        self._filled: list[Filled | None] = [None, None]  # of shoppers, of bots: made when first exposed
+
+    def exposure(
+        self, event_id: bytes, now_us: int, subject: Subject, attributes: Mapping[str, Any] | None, *, bot: bool
+    ) -> bytes:
+        """Give the packed exposure event; `event_id` has fewer than 32 bytes. There is at least one arm."""
+        filled = self._filled[bot] or self._fill(bot)
+        start, to_ts, to_seen, to_user, to_session, to_again, arms, end = filled
+        own_id = _FIXSTR[len(event_id)] + event_id
+        ts = b"\xcf" + now_us.to_bytes(8, "big")  # as msgpack packs every time of this century
+        user, session = _text(subject.user_id), _text(subject.session_id)
+        if self._same_kind and subject.unit is not None:
+            kind = subject.unit[0]
+            units = (_UNIT_TYPE[kind] + (user if kind == "user" else session)).join(arms)
+        else:
+            units = arms[0] + b"".join(
+                [_unit(arm.unit_of(subject)) + after for arm, after in zip(self.arms, arms[1:], strict=True)]
+            )
+        logged = _pack(attributes) if attributes else _NO_ATTRIBUTES
+        ids = (to_user, user, to_session, session, to_again, own_id)
+        return b"".join((start, own_id, to_ts, ts, to_seen, ts, *ids, units, logged, end))
+
+    def _fill(self, bot: bool) -> Filled:
+        filled = self._filled[bot] = _filled(self._templates[bot], self.config_id, self._encoded)
+        return filled
+
+
+_EVENT_ID, _USER_ID, _SESSION_ID, _UNIT = "\0event_id\0", "\0user_id\0", "\0session_id\0", "\0unit\0"
+_CONFIG_ID, _ASSIGNMENTS, _ATTRIBUTES = "\0config_id\0", "\0assignments\0", {"\0": "\0attributes\0"}
+_pack = msgpack.Packer().pack  # kept: a new one a call takes twice as long
+_TS = 0xFEDC_BA98_7654_3210  # nine bytes in msgpack, as every time of this century is in µs
+_UNIT_ID: bytes = msgpack.packb("unit_id")
+_UNIT_MARK: bytes = msgpack.packb(_UNIT) + _UNIT_ID + msgpack.packb(_UNIT)
+_UNIT_TYPE: dict[str, bytes] = {kind: msgpack.packb(kind) + _UNIT_ID for kind in ("user", "session")}
+_NO_ATTRIBUTES: bytes = msgpack.packb({})
+_NONE: bytes = msgpack.packb(None)
+_FIXSTR: list[bytes] = [bytes([0xA0 | size]) for size in range(32)]
+
+
+def _text(text: str | None) -> bytes:
+    """Give msgpack of a text or null; for what ids are, quicker than the library's call."""
+    if text is None:
+        return _NONE
+    raw = text.encode()
+    if len(raw) < 32:
+        return _FIXSTR[len(raw)] + raw
+    packed: bytes = msgpack.packb(text)
+    return packed
+
+
+def _unit(unit: UnitId | None) -> bytes:
+    kind, unit_id = unit or ("user", "")  # an arm was given, so there is a unit
+    return _UNIT_TYPE[kind] + _text(unit_id)
+
+
+def _template(revision: str, plan: PlacementPlan, *, bot: bool) -> list[bytes]:
+    """Cut a whole event at its marks: what is fixed at even places, the marks at odd ones.
+
+    In order: event id, ts, seen_ts, user id, session id, exposure id, config id, assignments, attributes.
+    """
+    marked = event.exposure(
+        event_id=_EVENT_ID,
+        now_us=_TS,
+        user_id=_USER_ID,
+        session_id=_SESSION_ID,
+        placement=plan.placement.id,
+        revision=revision,
+        config_id=_CONFIG_ID,
+        algo=ALGO,
+        assignments=(),
+        attributes=_ATTRIBUTES,
+        bot=bot,
+    )
+    marked["assignments"] = _ASSIGNMENTS
+    marks = (_EVENT_ID, _TS, _USER_ID, _SESSION_ID, _CONFIG_ID, _ASSIGNMENTS, _ATTRIBUTES)
+    found = b"|".join(re.escape(msgpack.packb(mark)) for mark in marks)
+    return re.split(b"(" + found + b")", event.encode(marked))
+
+
+def _filled(template: list[bytes], config_id: str, encoded: list[EncodedArm]) -> Filled:
+    """Put configuration and arms into a mould."""
+    array: bytes = msgpack.Packer().pack_array_header(len(encoded))
+    left = template[12] + msgpack.packb(config_id) + template[14] + array
+    arms = []
+    for one in encoded:
+        arms.append(left + one.before)
+        left = one.after
+    start, to_ts, to_seen, to_user, to_session, to_again = template[0:12:2]
+    return start, to_ts, to_seen, to_user, to_session, to_again, [*arms, left + template[16]], template[18]

@@ -1,0 +1,176 @@
+"""The decisions: plain functions from (desk, body) to the answer's body. They know no socket: any door can call them.
+
+A request reads the current snapshot once. Exposures are in the spool before the answer leaves; no room for them never
+costs the shopper an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+import orjson
+
+from abside import event
+from abside.assignment.explain import explain as explain_plan
+from abside.assignment.unit import Subject
+from abside.serve.answer import Refusal
+from abside.sidecar.active.prepared import NULL, AnswerCache, PreparedAnswer
+from abside.sidecar.decide import token
+from abside.sidecar.decide.callers import CallersClock
+from abside.sidecar.decide.request import MAX_SHOWN_CHARS, parse_assign
+from abside.sidecar.decide.sample import Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from abside.assignment.plan import PlacementPlan
+    from abside.sidecar.active.configs import Configs
+    from abside.sidecar.active.current import Cell, Current
+    from abside.sidecar.decide.request import AssignRequest, Rules
+    from abside.sidecar.record.journal import Journal
+
+NOT_READY_RETRY_SECONDS = 1  # the agent publishes within a second of its start
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerContext:
+    """What the handlers work with; one per process. `clock` gives µs UTC."""
+
+    cell: Cell
+    journal: Journal
+    configs: Configs
+    rules: Rules
+    clock: Callable[[], int]
+    sample: Sample = field(default_factory=Sample)
+    callers: CallersClock = field(default_factory=CallersClock)
+    # Large lists are read one after the other: what is built of them is many times their size.
+    large: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+def assign(context: HandlerContext, body: bytes) -> bytes:
+    """Give the body of `POST /v1/assign`'s 200: configuration and variants at one placement or several. Raises Refusal.
+
+    Whoever calls this calls `desk.journal.flush()` before the answer leaves.
+    """
+    request = parse_assign(body, context.rules)
+    current = context.cell.current
+    if current is None:
+        raise _not_ready()
+    if not request.several:
+        cache = current.caches.get(request.placement)
+        if cache is None or request.force:
+            (cache,) = _shelves(current, request)
+        return _lone(cache, *_part(context, current, request, cache, request))
+    caches = _shelves(current, request)
+    parts = [_part(context, current, request, cache, request.at(cache.plan.placement.id)) for cache in caches]
+    return _several(current, caches, parts)
+
+
+def explain(context: HandlerContext, body: bytes) -> bytes:
+    """Give the body of `POST /v1/explain`'s 200: assign's, the steps that led to it, and where each value is from."""
+    request = parse_assign(body, context.rules)
+    current = context.cell.current
+    if current is None:
+        raise _not_ready()
+    caches = _shelves(current, request)
+    parts = [_unlogged(context, request, cache) for cache in caches]
+    whole = _several(current, caches, parts) if request.several else _lone(caches[0], *parts[0])
+    shown = orjson.loads(whole)
+    for cache, (_, _, subject) in zip(caches, parts, strict=True):
+        explained = explain_plan(cache.plan, subject)
+        place = shown["placements"][cache.plan.placement.id] if request.several else shown
+        place["steps"] = [step.to_map() for step in explained.steps]
+        place["provenance"] = explained.provenance
+    return orjson.dumps(shown)
+
+
+Part = tuple[PreparedAnswer, bytes, Subject]  # what was given, the exposure's field as JSON, and to whom
+
+
+def _part(
+    context: HandlerContext, current: Current, request: AssignRequest, cache: AnswerCache, subject: Subject
+) -> Part:
+    """Decide at one placement, and log it or make its token."""
+    journal = context.journal
+    sample = context.sample
+    sample.left -= 1
+    if sample.left <= 0:
+        sample.look(cache.revision, cache.plan, subject)
+    prepared = cache.prepared(cache.plan.arms(subject), journal.accounts)
+    if not prepared.told:
+        context.configs.served(cache, prepared)
+    if not prepared.arms:
+        return prepared, NOT_EXPOSED if request.expose else NO_TOKEN, subject
+    event_id = journal.ids.next().encode()
+    logged = current.attributes_to_log(subject.attributes) if current.logged else None
+    exposure = prepared.exposure(event_id, context.clock(), subject, logged, bot=request.bot)
+    if request.expose:
+        journal.expose(exposure, prepared.counts)
+        return prepared, b',"exposure_id":"' + event_id + b'"', subject
+    return prepared, b',"exposure_token":"%b"' % token.seal(event.decode(exposure)).encode(), subject
+
+
+def _unlogged(context: HandlerContext, request: AssignRequest, cache: AnswerCache) -> Part:
+    subject = request.at(cache.plan.placement.id)
+    prepared = cache.prepared(cache.plan.arms(subject), context.journal.accounts)
+    return prepared, NOT_EXPOSED if request.expose else NO_TOKEN, subject
+
+
+def _lone(cache: AnswerCache, prepared: PreparedAnswer, field: bytes, subject: Subject) -> bytes:
+    return b"".join((prepared.lone, field, b',"unit":', _unit(cache, subject), prepared.rest))
+
+
+def _several(current: Current, caches: list[AnswerCache], parts: list[Part]) -> bytes:
+    units = [_unit(cache, subject) for cache, (_, _, subject) in zip(caches, parts, strict=True)]
+    unit = next((one for one in units if one is not NULL), NULL)
+    places = [
+        orjson.dumps(cache.plan.placement.id) + b":" + prepared.part + field + prepared.rest
+        for cache, (prepared, field, _) in zip(caches, parts, strict=True)
+    ]
+    return b'{"revision":"%b","unit":%b,"placements":{%b}}' % (current.revision.encode(), unit, b",".join(places))
+
+
+def _unit(cache: AnswerCache, subject: Subject) -> bytes:
+    """Show the unit where an experiment used it: sent back as pinned_unit it keeps a visit on its variants."""
+    if subject.unit is None or not cache.pinnable:
+        return NULL
+    return _UNIT_OF[subject.unit[0]] + orjson.dumps(subject.unit[1]) + b"}"
+
+
+def _not_ready() -> Refusal:
+    detail = "no experiment configuration was published yet; use the placement's own defaults"
+    return Refusal(503, "NOT_READY", detail, retry_after_seconds=NOT_READY_RETRY_SECONDS)
+
+
+def _shelves(current: Current, request: AssignRequest) -> list[AnswerCache]:
+    """Find the placements asked for. Raises Refusal 404, or 422 for a force that names nothing here."""
+    known = current.caches
+    for name in request.placements:
+        if name not in known:
+            shown = name[:MAX_SHOWN_CHARS]
+            folded = {one.casefold(): one for one in known}
+            close = [folded[one] for one in get_close_matches(shown.casefold(), folded, n=1)]
+            hint = f"did you mean {close[0]}?" if close else "add it to the documents' placements first"
+            path = "placements" if request.several else "placement"
+            raise Refusal(404, "UNKNOWN_PLACEMENT", f"there is no placement {shown!r}; {hint}", path=path)
+    found = [known[name] for name in request.placements]
+    for experiment, variant in request.force.items():
+        _check_force([cache.plan for cache in found], experiment, variant)
+    return found
+
+
+def _check_force(plans: list[PlacementPlan], experiment: str, variant: str) -> None:
+    arms = {one.experiment.id: one.forced_arms for plan in plans for one in plan.evaluators}
+    if variant not in arms.get(experiment, {}):
+        known = arms.get(experiment)
+        hint = f"it has {', '.join(sorted(known))}" if known else f"here run {', '.join(sorted(arms)) or 'none'}"
+        named, arm = experiment[:MAX_SHOWN_CHARS], variant[:MAX_SHOWN_CHARS]
+        raise Refusal(422, "UNKNOWN_FIELD", f"no variant {arm!r} of {named!r}; {hint}", path=f"force.{named}")
+
+
+NOT_EXPOSED = b',"exposure_id":null'
+NO_TOKEN = b',"exposure_token":null'
+_UNIT_OF = {kind: b'{"type":"%b","id":' % kind.encode() for kind in ("user", "session")}

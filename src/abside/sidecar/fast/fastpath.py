@@ -1,0 +1,303 @@
+"""The fast path: plain requests to the hot routes answered in `data_received`, every other connection given to aiohttp.
+
+A connection starts here. While each request is complete, plain and alone, it stays; the first one that is anything
+else (another route, odd framing, pipelining, chunked, Expect, Upgrade, HTTP/1.0, Connection: close) takes the
+connection, with all buffered bytes, to aiohttp's own handler for good. So this file never has to be right about the
+hard parts of HTTP: it only has to know what it does not understand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+
+from abside.log import Log
+from abside.serve.answer import INTERNAL, Refusal, problem
+from abside.serve.crowd import Wait
+from abside.serve.strangers import is_loopback
+from abside.sidecar.fast.heads import MAX_HEAD_BYTES, HeadCache, end_of_head, head_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from abside.serve.listener import Listener
+    from abside.sidecar.fast.heads import FastRoute, RequestHead
+
+log = Log("abside.fastpath")
+MAX_AWAITED_BYTES = 16 * 1024  # of a body in several segments: a page's events; 1,024 connections hold 16 MB of them
+WAIT_SECONDS = 1.0  # for the rest of a body; clients that send head and body apart do so within a millisecond
+SWEEP_SECONDS = 1.0
+# A turn of the loop that brought one request: so many more are answered at once, without waiting for a turn's end.
+DIRECT_ANSWERS = 15
+
+
+class FastDoor:
+    """What the connections of one listener share.
+
+    `settle` is called before answers leave. Under load it is called once for all that one turn of the loop brought:
+    exposures of requests that arrived together are written to the spool together. Where turns bring one request each,
+    waiting for its end is time lost: most are answered at once, and one in sixteen looks whether that still holds.
+    """
+
+    def __init__(self, listener: Listener, routes: Mapping[bytes, FastRoute], settle: Callable[[], None]) -> None:
+        self.listener = listener
+        self.routes = routes
+        self.answered = 0
+        self.handed_over = 0
+        self.connections: set[FastConnection] = set()
+        self.heads = HeadCache(routes)
+        self.loopback_heads = HeadCache(routes, listener.hosts)  # where a browser may have been misled by a name
+        self.end_of_head = end_of_head()
+        self.keepalive_seconds = listener.bounds.keepalive_seconds
+        self._settle = settle
+        self._leaving: list[tuple[FastConnection, bytes]] = []
+        self._direct = 0  # answers that may leave at once
+
+    def __call__(self) -> FastConnection:
+        """Give the protocol of one new connection (asyncio's factory)."""
+        return FastConnection(self)
+
+    def leave(self, connection: FastConnection, answer: bytes) -> None:
+        """Let an answer leave: at once, or at the end of this turn of the loop."""
+        if self._direct:
+            self._direct -= 1
+            self._settled()
+            connection.write(answer)
+            return
+        if not self._leaving:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._leaving.append((connection, answer))
+
+    async def sweep(self) -> None:
+        """Keep the date, hand over bodies that do not come, close what is idle or does not read: for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self.end_of_head = end_of_head()
+            now = loop.time()
+            for connection in list(self.connections):
+                try:
+                    connection.sweep(now)
+                except Exception as exc:  # noqa: BLE001 one connection must not keep all others from being swept
+                    log.crash("sweep_failed", exc)
+                    connection.drop()
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    def retire(self) -> None:
+        """Hand over every request that is half here. What begins while the listener retires is aiohttp's anyway."""
+        for connection in list(self.connections):
+            connection.retire()
+
+    def close(self) -> None:
+        """Close what is left: connections that wait for nothing. What was answered still leaves."""
+        self._send()
+        for connection in list(self.connections):
+            connection.close()
+
+    def _send(self) -> None:
+        leaving, self._leaving = self._leaving, []
+        if len(leaving) == 1:
+            self._direct = DIRECT_ANSWERS
+        self._settled()
+        for connection, answer in leaving:
+            connection.write(answer)
+
+    def _settled(self) -> None:
+        try:
+            self._settle()
+        except Exception as exc:  # noqa: BLE001 a bug there must not keep a shopper's answer, nor all that follow
+            log.crash("settle_failed", exc)
+
+
+class FastConnection(asyncio.Protocol):
+    """One connection for as long as it is plain."""
+
+    __slots__ = (
+        "_clogged",
+        "_door",
+        "_end",
+        "_handle",
+        "_head",
+        "_heads",
+        "_known",
+        "_left",
+        "_missing",
+        "_patience_seconds",
+        "_paused",
+        "_segments",
+        "_since",
+        "_transport",
+    )
+
+    def __init__(self, door: FastDoor) -> None:
+        self._door = door
+        self._transport: Any = None
+        self._handle = -1  # the socket's descriptor
+        self._heads = door.loopback_heads
+        self._known = self._heads.known  # the same table, beside the hot path and not behind two names
+        self._clogged = False  # what it did not take waits in the transport
+        self._paused = False  # so much waits there that nothing is read
+        self._left = 0  # bytes that waited there at the last sweep
+        self._segments: list[bytes] = []  # of a request that is half here, as they came
+        self._head: RequestHead | None = None  # of the request whose body is awaited
+        self._end = 0  # where that head ends
+        self._missing = 0  # bytes of that body
+        # Of what is waited for, in the loop's seconds; 0: something was answered since the last sweep.
+        self._since = asyncio.get_running_loop().time()
+        self._patience_seconds = door.listener.bounds.header_seconds  # until the first request; then keep-alive's
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Let the connection in; a late one is aiohttp's to close with the listener."""
+        self._transport = transport
+        self._handle = transport.get_extra_info("socket").fileno()
+        if not is_loopback(transport.get_extra_info("sockname")):
+            self._heads = self._door.heads
+            self._known = self._heads.known
+        listener = self._door.listener
+        self._door.connections.add(self)
+        if listener.retiring:
+            self._hand_over()
+            return
+        listener.crowd.enter(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 asyncio's signature
+        """Take the connection out."""
+        self._door.connections.discard(self)
+        self._door.listener.crowd.leave(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer a complete plain request now; wait for the rest of a body; hand over everything else."""
+        if self._head is not None:
+            self._more(self._head, data)
+            return
+        end = data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES) + 4
+        door, head = self._door, None
+        if end > 3:
+            head = self._known.get(data[:end]) or self._heads.read(data[:end])
+        if head is None or door.listener.retiring:  # who retires says so in the answer, as aiohttp does
+            self._hand_over(data)
+            return
+        missing = end + head.body_bytes - len(data)
+        if not missing:
+            self._answer(head, data[end:])
+        elif missing > 0 and head.body_bytes <= MAX_AWAITED_BYTES:
+            self._head, self._end, self._missing, self._segments, self._since = head, end, missing, [data], 0.0
+        else:
+            self._hand_over(data)  # pipelined, or a large body: aiohttp bounds what all of them hold
+
+    def write(self, answer: bytes) -> None:
+        """Send an answer: into the socket itself, for the transport's queue takes as long as the system call.
+
+        What the socket does not take, and any error, is the transport's. A descriptor of a closing transport may be
+        somebody else's already.
+        """
+        transport = self._transport
+        sent = 0
+        if self._clogged:
+            self._clogged = transport.get_write_buffer_size() > 0
+        if not self._clogged and not transport.is_closing():
+            try:  # noqa: SIM105 on every request: suppress() would take as long as the test before it
+                sent = os.write(self._handle, answer)
+            except OSError:
+                pass
+        if sent < len(answer):
+            self._clogged = True
+            transport.write(answer[sent:])
+
+    def pause_writing(self) -> None:
+        """Take nothing more from a client that does not read its answers."""
+        self._paused = True
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on when it has read."""
+        self._paused = False
+        self._transport.resume_reading()
+
+    def sweep(self, now: float) -> None:
+        """Hand over a body that does not come; cut what was silent, or did not read, for too long."""
+        if not self._since:
+            self._since = now
+        elif self._head is not None:
+            if now - self._since >= WAIT_SECONDS:
+                self._hand_over()
+        elif now - self._since >= self._patience_seconds:
+            left = self._transport.get_write_buffer_size()
+            if not left:
+                self._transport.close()  # what the kernel still holds reaches a slow reader
+            elif left == self._left:
+                self._transport.abort()
+            self._since, self._left = now, left
+
+    def waits(self, now: float) -> Wait:
+        """Say what it waits for, as the crowd asks. Who answered lately is noted as waiting from now on."""
+        self._since = self._since or now
+        return Wait(0 if self._head is None else 1, self._since)
+
+    def give_way(self) -> None:
+        """End at once: a close would first send what its client does not read."""
+        self._transport.abort()
+
+    def retire(self) -> None:
+        """Hand over a request whose rest is awaited: aiohttp waits for it as long as a drain allows."""
+        if self._head is not None:
+            self._hand_over()
+
+    def close(self) -> None:
+        """Close: nothing is awaited here."""
+        self._transport.close()
+
+    def drop(self) -> None:
+        """Cut the connection and count it out: nothing more can be done with it."""
+        self._door.connections.discard(self)
+        self._transport.abort()
+
+    def _more(self, head: RequestHead, data: bytes) -> None:
+        """Take a further segment of a body."""
+        self._segments.append(data)
+        self._missing -= len(data)
+        if self._missing > 0:
+            return
+        whole = b"".join(self._segments)
+        stop = self._end + head.body_bytes
+        self._head, self._segments = None, []
+        self._answer(head, whole[self._end : stop])
+        if self._missing < 0:  # what stands behind the body is aiohttp's; the answer leaves before it is read
+            self._hand_over(whole[stop:])
+
+    def _answer(self, head: RequestHead, body: bytes) -> None:
+        door = self._door
+        start = head.good
+        try:
+            body = head.route.handle(body)
+            head.route.good += 1
+        except Refusal as refusal:
+            body, start = self._refused(head, refusal)
+        except Exception as exc:  # noqa: BLE001 as on the other path: a bug is a 500, never a traceback or a hang
+            log.crash("handler_failed", exc)
+            body, start = self._refused(head, INTERNAL)
+        door.answered += 1
+        self._since = 0.0
+        self._patience_seconds = door.keepalive_seconds
+        door.leave(self, b"%b%d%b%b" % (start, len(body), door.end_of_head, body))
+
+    def _refused(self, head: RequestHead, refusal: Refusal) -> tuple[bytes, bytes]:
+        answer = problem(refusal)
+        self._door.listener.count(head.route.path, answer.status)
+        return answer.body, head_of(answer)
+
+    def _hand_over(self, *segments: bytes) -> None:
+        """Give the connection and all its bytes, cut as they came, to aiohttp, for good."""
+        door, transport = self._door, self._transport
+        held, self._segments, self._head = self._segments, [], None
+        door.handed_over += 1
+        door.connections.discard(self)
+        door.listener.crowd.leave(self)
+        handler = door.listener()
+        transport.set_protocol(handler)
+        handler.connection_made(transport)
+        if self._paused:  # aiohttp reads on, and holds its answers back until the client has read ours
+            handler.pause_writing()
+            transport.resume_reading()
+        for data in (*held, *segments):
+            handler.data_received(data)

@@ -1,0 +1,1 @@
+"""What a person, a probe or a scraper sees of a sidecar."""

@@ -1,0 +1,261 @@
+"""`/metrics` in Prometheus' text format: plain integers of the process, read at the scrape and never on the hot path.
+
+Experiments are labels only where asked for: 10,000 pods with 300 series each melt a metrics server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from abside import __version__
+from abside.serve.answer import Response
+from abside.sidecar.record.accounts import NAMED_TYPES, OTHER_ARM, OTHER_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from prometheus_client.core import Metric
+
+    from abside.serve.listener import Listener
+    from abside.sidecar.active.current import Current
+    from abside.sidecar.decide.handlers import HandlerContext
+    from abside.sidecar.fast.fastpath import FastDoor
+    from abside.sidecar.record.accounts import Accounts, ArmKey
+    from abside.sidecar.ship.shipper import Shipper
+    from abside.supervise import Supervisor
+
+RENDER_SECONDS = 1.0  # what was rendered is answered for so long: whoever scrapes more often costs nothing more
+SLICE_SERIES = 200  # of one family, rendered at a time: about 1 ms, and then a decision may come first
+CONTENT_TYPE = "text/plain; version=0.0.4"  # which of its formats this is, Prometheus 3 wants to know
+
+
+class Metrics:
+    """A prometheus-client collector over the parts of one sidecar."""
+
+    def __init__(
+        self,
+        context: HandlerContext,
+        shipper: Shipper | None,
+        supervisor: Supervisor,
+        listener: Listener,
+        fast: FastDoor,
+        monotonic: Callable[[], float],
+        *,
+        by_experiment: bool,
+    ) -> None:
+        self._context = context
+        self._shipper = shipper
+        self._supervisor = supervisor
+        self._listener = listener
+        self._fast = fast
+        self._monotonic = monotonic
+        self._by_experiment = by_experiment
+        self._rendering = asyncio.Lock()
+        self._rendered = Response(200, b"", CONTENT_TYPE)
+        self.fresh_until = float("-inf")  # monotonic seconds
+
+    async def render(self) -> Response:
+        """Give one scrape, at most RENDER_SECONDS old: all who ask in that time share it."""
+        async with self._rendering:
+            if self._monotonic() >= self.fresh_until:
+                self._rendered = Response(200, await self._render(), CONTENT_TYPE)
+                self.fresh_until = self._monotonic() + RENDER_SECONDS
+        return self._rendered
+
+    async def _render(self) -> bytes:
+        """Render family by family, with a turn of the loop between two. The library is imported at the first."""
+        from prometheus_client import generate_latest  # noqa: PLC0415 33 ms that start-up saves
+
+        pieces: list[bytes] = []
+        last = ""
+        for family in self.collect():
+            text = generate_latest(_One(family))  # it asks for nothing but collect()
+            if family.name == last:  # a further slice of the same: its two lines of description were written
+                text = b"".join(line for line in text.splitlines(keepends=True) if not line.startswith(b"#"))
+            last = family.name
+            pieces.append(text)
+            await asyncio.sleep(0)
+        return b"".join(pieces)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric family, as prometheus-client asks for them."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily  # noqa: PLC0415
+
+        def gauge(name: str, text: str, value: float) -> Metric:
+            return GaugeMetricFamily(f"abside_{name}", text, value=value)
+
+        def counter(name: str, text: str, value: float) -> Metric:
+            return CounterMetricFamily(f"abside_{name}", text, value=value)
+
+        context, cell = self._context, self._context.cell
+        current, now_us = cell.current, context.clock()
+        accounts, spool = context.journal.accounts, context.journal.spool
+        revision = current.revision if current else ""
+        yield InfoMetricFamily("abside", "What runs here.", value={"version": __version__, "revision": revision})
+        yield gauge("snapshot_in_force", "1 when a configuration is in force.", 1 if current else 0)
+        if current is not None:
+            head = current.snapshot.head
+            age = max(0, now_us - head.written_at_us) / 1e6
+            yield gauge("snapshot_age_seconds", "Since the agent wrote what is in force.", age)
+            yield gauge("snapshot_degraded", "1 when something the documents ask for is held back.", current.degraded)
+            yield gauge("snapshot_problems", "Problems of the documents in force.", len(current.problems))
+            yield gauge("snapshot_left_out", "Records of the file that cannot be used.", len(current.left_out))
+        yield gauge("snapshot_missing", "1 when there is no snapshot file on disk.", cell.missing)
+        if cell.beat_us is not None:
+            age = max(0, now_us - cell.beat_us) / 1e6
+            yield gauge("agent_heartbeat_age_seconds", "Since the agent last looked, in steps of 10 s.", age)
+        callers_us = context.callers.now_us()
+        behind = 0.0 if callers_us is None else (now_us - callers_us) / 1e6
+        yield gauge("callers_clock_behind_seconds", "How far callers' times are behind this clock.", round(behind))
+        yield counter("snapshot_swaps", "Configurations put in force.", cell.swaps)
+        yield counter("snapshot_refused", "Snapshot files that could not be used.", cell.refused)
+        for name, text, counts in (
+            ("events_accepted", "Events that are in the spool, by type.", accounts.accepted),
+            # A rate needs the zero before the first loss.
+            ("events_lost", "Exposures that found no room in the spool, by type.", {"exposure": 0, **accounts.lost}),
+        ):
+            by_type = CounterMetricFamily(f"abside_{name}", text, labels=["type"])
+            for kind, count in _named(counts).items():
+                by_type.add_metric([kind], count)
+            yield by_type
+        if self._by_experiment:
+            arms = iter(list(_in_documents(accounts, current).items()))
+            while part := list(islice(arms, SLICE_SERIES)):
+                by_arm = CounterMetricFamily("abside_exposures", "Exposures by arm.", labels=["experiment", "variant"])
+                for arm, exposures in part:
+                    by_arm.add_metric(list(arm), exposures)
+                yield by_arm
+        waiting = spool.waiting
+        yield gauge("spool_used_bytes", "Bytes that count against the quota.", spool.used_bytes)
+        yield gauge("spool_limit_bytes", "The spool's quota.", spool.settings.limit_bytes)
+        yield gauge(
+            "spool_in_trouble", "1 when events do not get into the spool, or not on from it.", bool(spool.trouble)
+        )
+        yield gauge(
+            "spool_clock_ahead_seconds", "By how much a clock that jumped is ahead.", spool.calendar.jump_seconds
+        )
+        yield gauge(
+            "spool_undeleted_bytes", "Of batches that arrived and cannot be unlinked.", spool.backlog.undeleted_bytes
+        )
+        yield gauge("spool_waiting_segments", "Sealed batches not yet shipped.", waiting.segments)
+        oldest = 0 if waiting.oldest_us is None else max(0, now_us - waiting.oldest_us) / 1e6
+        yield gauge("spool_oldest_age_seconds", "Age of the oldest batch that waits.", oldest)
+        yield from _counters("spool", asdict(spool.stats), counter)
+        if self._shipper is not None:
+            stats = self._shipper.stats
+            yield from _counters("upstream", asdict(stats), counter)
+            yield gauge("upstream_failing", "1 while tries go unanswered or are put off.", bool(stats.failing_since_us))
+            yield gauge(
+                "upstream_needs_a_person", "1 when only a person can mend it: a token, an address.", bool(stats.loud)
+            )
+        answers = CounterMetricFamily("abside_requests", "Answers, by route and status.", labels=["route", "status"])
+        for (route, status), count in sorted(self._answers().items()):
+            answers.add_metric([route, str(status)], count)
+        yield answers
+        yield gauge("connections", "Open connections of the decision listener.", self._listener.open_connections)
+        yield counter(
+            "connections_gave_way", "Idle ones closed to make room beyond the bound.", self._listener.crowd.gave_way
+        )
+        yield counter(
+            "requests_refused", "Requests beyond the bound on those at once.", self._listener.refused_requests
+        )
+        yield counter("fast_answers", "Requests answered ahead of aiohttp.", self._fast.answered)
+        yield counter(
+            "fast_hand_overs",
+            "Connections given to aiohttp for good: chunked, pipelined or other requests.",
+            self._fast.handed_over,
+        )
+        deaths = CounterMetricFamily(
+            "abside_task_deaths", "Background tasks that died and started anew.", labels=["task"]
+        )
+        for task, count in self._supervisor.deaths.items():
+            deaths.add_metric([task], count)
+        yield deaths
+
+    def _answers(self) -> dict[tuple[str, int], int]:
+        """Put together what the two paths counted."""
+        found = dict(self._listener.answers)
+        for route in self._fast.routes.values():
+            key = (route.path, route.status)
+            found[key] = found.get(key, 0) + route.good
+        return found
+
+
+class _One:
+    """A registry of one family, as prometheus-client takes one."""
+
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._family
+
+
+def _named(counts: Mapping[str, int]) -> dict[str, int]:
+    """Count made-up types together: a name that callers choose is no label, the status has each."""
+    found: dict[str, int] = {}
+    for kind, count in counts.items():
+        name = kind if kind in LABELLED_TYPES else OTHER_TYPES
+        found[name] = found.get(name, 0) + count
+    return found
+
+
+def _in_documents(accounts: Accounts, current: Current | None) -> dict[ArmKey, int]:
+    """Count exposures by the arms that are in force; all others, and names of tokens made elsewhere, together."""
+    evaluators = current.plans.evaluators.values() if current else ()
+    known = {(one.experiment.id, arm.variant.id) for one in evaluators for arm in one.arms}
+    found: dict[ArmKey, int] = {}
+    for arm, count in accounts.arms.items():
+        label = arm if arm in known else OTHER_ARM
+        found[label] = found.get(label, 0) + count.accepted
+    return found
+
+
+LABELLED_TYPES = NAMED_TYPES | {"client_fallback"}  # the last is our clients' own
+
+
+def _counters(part: str, stats: dict[str, Any], counter: Any) -> Iterator[Metric]:
+    """Yield one counter for each whole number of a stats record."""
+    for name, value in stats.items():
+        if type(value) is int and not name.endswith("_us"):
+            yield counter(f"{part}_{name}", TOLD[f"{part}_{name}"], value)
+
+
+TOLD = {
+    "spool_appended_events": "Events written to the spool, its own accounts among them.",
+    "spool_appended_bytes": "Bytes written to the spool.",
+    "spool_full_events": "Events refused for want of room.",
+    "spool_failed_events": "Events refused because the disk failed.",
+    "spool_oversize_events": "Events refused together with one that is too large.",
+    "spool_failures": "Disk operations that failed, whatever came of it.",
+    "spool_sealed_segments": "Batches made ready to ship.",
+    "spool_recovered_segments": "Unfinished batches found at start and made ready.",
+    "spool_recovered_events": "Events in them.",
+    "spool_cut_bytes": "Bytes cut off them: events that were being written when the process died.",
+    "spool_stranger_files": "Files named like batches that are none, found at start and left alone.",
+    "spool_acknowledged_segments": "Batches the upstream has, and the spool no longer.",
+    "spool_buried_segments": "Files put into dead/.",
+    "spool_buried_events": "Events in them, as far as they could be counted.",
+    "spool_uncounted_segments": "Of those files, how many could not be counted.",
+    "spool_failed_seals": "Tries to make a batch ready to ship that failed.",
+    "spool_rescued_segments": "Batches whose file was removed while it was written, copied from its descriptor.",
+    "spool_lost_events": "Events of files that somebody removed, as far as they could be counted.",
+    "spool_lost_segments": "Those files.",
+    "spool_returned_segments": "Files brought back from dead/ by hand.",
+    "spool_pruned_files": "Files removed from dead/ for its quota or their age.",
+    "upstream_acked_batches": "Batches the upstream acknowledged.",
+    "upstream_acked_events": "Events in them.",
+    "upstream_acked_bytes": "Their bytes before compression.",
+    "upstream_duplicates": "Of those batches, how many it already had.",
+    "upstream_retries": "Tries that failed and are made again.",
+    "upstream_halved": "Batches that were too large and are sent in halves.",
+    "upstream_rejected": "Answers that refuse a batch, tries included.",
+    "upstream_dead_batches": "Batches given up and put into dead/.",
+    "upstream_dead_events": "Events in them, as far as they could be counted.",
+    "upstream_uncounted_segments": "Batches given up without knowing how many events they held.",
+    "upstream_damaged_segments": "Batches whose end on disk was damaged; what stood before it was sent.",
+    "upstream_unreadable": "Tries to read a batch from disk that failed.",
+}

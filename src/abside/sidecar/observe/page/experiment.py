@@ -1,0 +1,171 @@
+"""The experiments of the page: what each does now, what is next, and why it may have no traffic."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from abside.sidecar.observe.page.markup import NOTHING, Html, counted, html, joined, moment, percent, share
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+MAX_SHOWN = 100  # cards of a page; each is about 2 KB and 40 µs, and nobody reads more
+ORDER = ("left_out", "running", "not_started", "paused", "draft", "ended")  # what shoppers meet comes first
+MANY_MISSING = 0.5  # of the sample: from here on a missing attribute is marked, not only told
+UNITS = {"user_or_session": "users or sessions", "user": "users", "session": "sessions"}
+NO_ID = {"user_or_session": "any id", "user": "a user id", "session": "a session id"}
+
+
+def experiments(found: Mapping[str, Any], find: str, now_us: int) -> Html:
+    """Draw those whose id or name holds `find`: running ones first, MAX_SHOWN at most, and how many more there are."""
+    wanted = find.casefold()
+    chosen = [name for name in found if wanted in name.casefold() or wanted in found[name]["name"].casefold()]
+    chosen.sort(key=lambda name: (_rank(found[name]["status"]), name))
+    cards = joined(_card(name, found[name], now_us) for name in chosen[:MAX_SHOWN])
+    return html(
+        '<section aria-labelledby="experiments"><h2 id="experiments">Experiments</h2>{}{}<div class="cards">{}</div>'
+        "{}</section>",
+        _summary(found, chosen, find),
+        _search(find) if len(found) > 1 else NOTHING,
+        cards,
+        _more(len(chosen) - MAX_SHOWN),
+    )
+
+
+def _rank(status: str) -> int:
+    return ORDER.index(status) if status in ORDER else len(ORDER)
+
+
+def _summary(found: Mapping[str, Any], chosen: list[str], find: str) -> Html:
+    if not found:
+        return html("<p>None is in force.</p>")
+    counts = Counter(one["status"] for one in found.values())
+    told = ", ".join(f"{counts[status]:,} {words(status)}" for status in sorted(counts, key=_rank))
+    if find:
+        return html(
+            '<p>{} of {} hold “<bdi>{}</bdi>”. <a href="/">Show all</a></p>', f"{len(chosen):,}", len(found), find
+        )
+    return html("<p>{}.</p>", told)
+
+
+def _search(find: str) -> Html:
+    return html(
+        '<form method="get" action="/" role="search"><label for="find">Find by name or id</label>'
+        '<input id="find" name="find" type="search" maxlength="100" autocomplete="off" value="{}">'
+        '<button type="submit">Find</button></form>',
+        find,
+    )
+
+
+def _more(hidden: int) -> Html:
+    if hidden <= 0:
+        return NOTHING
+    text = '<p class="more">{} more are not shown: find one by name, or read <a href="/v1/status">all as JSON</a>.</p>'
+    return html(text, f"{hidden:,}")
+
+
+def _card(name: str, one: Mapping[str, Any], now_us: int) -> Html:
+    return html(
+        '<article aria-labelledby="experiment-{}"><h3 id="experiment-{}"><bdi>{}</bdi> '
+        '<span class="badge {}">{}</span></h3><p class="id"><code>{}</code></p>{}<dl>{}</dl>{}{}</article>',
+        *(name, name, one["name"] or name, one["status"], words(one["status"]), name),
+        _pause(one),
+        joined(_facts(one, now_us)),
+        _variants(name, one),
+        _sample(one),
+    )
+
+
+def words(status: str) -> str:
+    """Write a status as people say it."""
+    return status.replace("_", " ")
+
+
+def _pause(one: Mapping[str, Any]) -> Html:
+    if one["status"] == "left_out":
+        text = '<p class="why">Left out: <bdi>{}</bdi>. Shoppers get what its placements have without it.</p>'
+        return html(text, one["reason"])
+    if one["status"] != "paused":
+        return NOTHING
+    why = one["pause"]
+    if why is None:
+        why = "in its document"
+    return html('<p class="why">Paused: <bdi>{}</bdi>. Shoppers get what its placements have without it.</p>', why)
+
+
+def _facts(one: Mapping[str, Any], now_us: int) -> Iterator[Html]:
+    fact = "<div><dt>{}</dt><dd>{}</dd></div>"
+    traffic = html("<strong>{}</strong> of eligible {}", percent(one["traffic_bp"]), UNITS.get(one["unit"], "units"))
+    yield html(fact, "Traffic", traffic)
+    yield html(fact, "Next", _next(one, now_us))
+    yield html(fact, "Where", ", ".join(one["placements"]) or "not known")
+    if one["layer"] is not None:
+        start, stop = one["slots"] or (0, 0)
+        yield html(fact, "Layer", f"{one['layer']}, slots {percent(start)} to {percent(stop)}")
+    if one["phase"] not in (1, None):
+        yield html(fact, "Phase", one["phase"])
+
+
+def _next(one: Mapping[str, Any], now_us: int) -> Html:
+    following = one["next"]
+    if following is None:
+        return html("nothing is scheduled")
+    traffic = percent(following["traffic_bp"])
+    what = {"start": f"starts with {traffic}", "end": "ends"}.get(following["what"], f"traffic becomes {traffic}")
+    paused = " if it is resumed by then" if one["status"] == "paused" else ""
+    return html("{} on {}{}", what, moment(following["at_us"], now_us), paused)
+
+
+def _variants(name: str, one: Mapping[str, Any]) -> Html:
+    whole = sum(arm["exposures"] for arm in one["variants"].values())
+    rows = joined(_variant(variant, arm, one["control"], whole) for variant, arm in one["variants"].items())
+    return html(
+        '<table><caption class="heard">Variants of {}: weight, and share of this pod</caption><thead><tr>'
+        '<th scope="col">Variant</th><th scope="col">Weight</th><th scope="col">Share</th>'
+        '<th scope="col">Exposures</th></tr></thead>'
+        "<tbody>{}</tbody></table>",
+        name,
+        rows,
+    )
+
+
+def _variant(variant: str, arm: Mapping[str, Any], control: str, whole: int) -> Html:
+    mark = html(' <span class="mark">control</span>') if variant == control != "control" else NOTHING
+    weight = arm["weight_bp"] / 100
+    had = 100 * arm["exposures"] / whole if whole else 0.0
+    return html(
+        '<tr><th scope="row"><code>{}</code>{}</th><td>{}</td><td>{}</td><td>{}</td></tr>'
+        '<tr class="bar" aria-hidden="true"><td colspan="4"><svg viewBox="0 0 100 8" preserveAspectRatio="none">'
+        '<rect class="track" y="2" width="100" height="4"/><rect class="had" y="2" width="{}" height="4"/>'
+        '<rect class="due" x="{}" width="0.6" height="8"/></svg></td></tr>',
+        *(variant, mark, percent(arm["weight_bp"]), share(arm["exposures"], whole), f"{arm['exposures']:,}"),
+        *(f"{had:.1f}", f"{min(weight, 99.4):.1f}"),
+    )
+
+
+def _sample(one: Mapping[str, Any]) -> Html:
+    """Tell the sample where it can explain missing traffic: something is targeted, or ids were missing."""
+    seen = one["sample"]
+    requests = seen["requests"]
+    if one["status"] != "running" or not (seen["attributes"] or seen["no_unit"]):
+        return NOTHING
+    if requests == 0:
+        names = ", ".join(seen["attributes"])
+        return html('<p class="sample">Targets <code>{}</code>; no request was sampled yet.</p>', names)
+    lines = [(f"{share(seen['not_eligible'], requests)} were not eligible", False)] if seen["attributes"] else []
+    if seen["no_unit"]:
+        lines.append((f"{share(seen['no_unit'], requests)} came without {NO_ID.get(one['unit'], 'an id')}", True))
+    told = [html('<li class="{}">{}</li>', "marked" if marked else "", text) for text, marked in lines]
+    told += [_attribute(name, counts, requests) for name, counts in seen["attributes"].items()]
+    heading = f"Of {counted(requests, 'sampled request')} at its placements"
+    return html('<div class="sample"><p>{}:</p><ul>{}</ul></div>', heading, joined(told))
+
+
+def _attribute(name: str, counts: Mapping[str, int], requests: int) -> Html:
+    missing, wrong = counts["missing"], counts["wrong_type"]
+    marked = missing + wrong >= MANY_MISSING * requests
+    text = f"was missing in {share(missing, requests)}" if missing else "was never missing"
+    if wrong:
+        text += f", and of another type than declared in {share(wrong, requests)}"
+    return html('<li class="{}"><code>{}</code> {}</li>', "marked" if marked else "", name, text)

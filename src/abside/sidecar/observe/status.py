@@ -1,0 +1,157 @@
+"""`GET /v1/status`: what is in force here, how old it is, what is held back, and where the events are."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from abside import __version__
+from abside.serve.answer import Response
+from abside.sidecar.active.current import LEFT_OUT, effective_status
+from abside.sidecar.decide.sample import ExperimentSample
+
+if TYPE_CHECKING:
+    from abside.assignment.assign import Evaluator
+    from abside.sidecar.active.current import Current
+    from abside.sidecar.decide.handlers import HandlerContext
+    from abside.sidecar.ship.shipper import Shipper
+    from abside.snapshot import LeftOut
+    from abside.supervise import Supervisor
+
+
+def status(context: HandlerContext, shipper: Shipper | None, supervisor: Supervisor, *, draining: bool) -> Response:
+    """Give the whole status. Times are µs UTC, ages seconds, traffic and weights basis points."""
+    now_us = context.clock()
+    cell = context.cell
+    current = cell.current
+    accounts = context.journal.accounts
+    document: dict[str, Any] = {
+        "version": __version__,
+        "revision": current.revision if current else None,
+        "degraded": bool(current and current.degraded)
+        or bool(cell.refusal)
+        or bool(shipper and shipper.stats.loud)
+        or bool(context.journal.spool.trouble or context.journal.spool.calendar.jump_seconds),
+        "draining": draining,
+        "snapshot": {
+            "published_us": current.snapshot.head.written_at_us if current else None,
+            "published_age_seconds": _age(current.snapshot.head.written_at_us, now_us) if current else None,
+            "applied_us": current.applied_us if current else None,
+            "applied_age_seconds": _age(current.applied_us, now_us) if current else None,
+            "next_change_us": current.plans.next_change_us if current else None,
+            "swaps": cell.swaps,
+            "refused": cell.refused,
+            "refusal": cell.refusal or None,
+            "missing": cell.missing,
+            "agent_heartbeat_age_seconds": None if cell.beat_us is None else _age(cell.beat_us, now_us),
+        },
+        "problems": [asdict(one) for one in current.problems] if current else [],
+        "placements": sorted(current.plans.placements) if current else [],
+        "experiments": _experiments(current, context) if current else {},
+        "events": {"boot": accounts.boot, "accepted": dict(accounts.accepted), "lost": dict(accounts.lost)},
+        "spool": _spool(context),
+        "upstream": _upstream(shipper, now_us),
+        "degraded_tasks": dict(supervisor.degraded),
+    }
+    return Response(200, orjson.dumps(document, option=orjson.OPT_INDENT_2))
+
+
+def _age(since_us: int, now_us: int) -> float:
+    return round(max(0, now_us - since_us) / 1e6, 3)
+
+
+def _experiments(current: Current, context: HandlerContext) -> dict[str, Any]:
+    in_force = {name: _experiment(one, context) for name, one in current.plans.evaluators.items()}
+    return {**in_force, **{name: _left_out(name, one) for name, one in current.left_out_experiments.items()}}
+
+
+def _left_out(name: str, one: LeftOut) -> dict[str, Any]:
+    """Say of an experiment that cannot be built why; every unit has its placements' own parameters."""
+    record = one.record
+    return {
+        "name": record.name if record else name,
+        "status": LEFT_OUT,
+        "reason": one.reason,
+        "pause": record.pause if record else None,
+        "placements": list(record.placements) if record else [],
+        "unit": record.unit if record else None,
+        "layer": record.layer if record else None,
+        "slots": list(record.slots) if record and record.slots else None,
+        "phase": record.phase if record else None,
+        "traffic_bp": 0,
+        "next_change_us": None,
+        "next": None,
+        "control": record.control if record else None,
+        "variants": {},
+        "sample": ExperimentSample((), ()).to_map(),
+    }
+
+
+def _experiment(evaluator: Evaluator, context: HandlerContext) -> dict[str, Any]:
+    experiment, accounts = evaluator.experiment, context.journal.accounts
+    exposed = {arm.variant.id: accounts.arm(experiment.id, arm.variant.id).accepted for arm in evaluator.arms}
+    return {
+        "name": experiment.name,
+        "status": effective_status(experiment, evaluator.closed),
+        "pause": experiment.pause,
+        "placements": list(experiment.placements),
+        "unit": experiment.unit,
+        "layer": experiment.layer,
+        "slots": list(experiment.slots) if experiment.slots else None,
+        "phase": experiment.phase,
+        "traffic_bp": evaluator.traffic_bp,
+        "next_change_us": evaluator.valid_until_us,
+        "next": _next(evaluator),
+        "control": experiment.control,
+        "variants": {
+            arm.variant.id: {
+                "weight_bp": arm.variant.stop - arm.variant.start,
+                "exposures": exposed[arm.variant.id],
+            }
+            for arm in evaluator.arms
+        },
+        "sample": context.sample.of(evaluator).to_map(),
+    }
+
+
+def _next(evaluator: Evaluator) -> dict[str, Any] | None:
+    """Say when and what the schedule changes next: its start, its end, or the traffic from a step on.
+
+    A draft and what has ended wait for nobody's clock. Before the start, steps change nothing that anyone sees.
+    """
+    experiment, at_us = evaluator.experiment, evaluator.valid_until_us
+    if at_us is None or evaluator.closed in {"DRAFT", "ENDED"}:
+        return None
+    if experiment.start_us is not None and at_us <= experiment.start_us:
+        begun = [step.traffic_bp for step in experiment.steps if step.from_us <= experiment.start_us]
+        return {"at_us": experiment.start_us, "what": "start", "traffic_bp": begun[-1] if begun else 0}
+    if at_us == experiment.end_us:
+        return {"at_us": at_us, "what": "end", "traffic_bp": 0}
+    traffic_bp = next(step.traffic_bp for step in experiment.steps if step.from_us == at_us)
+    return {"at_us": at_us, "what": "traffic", "traffic_bp": traffic_bp}
+
+
+def _spool(context: HandlerContext) -> dict[str, Any]:
+    spool = context.journal.spool
+    waiting = spool.waiting
+    return {
+        "used_bytes": spool.used_bytes,
+        "limit_bytes": spool.settings.limit_bytes,
+        "trouble": spool.trouble or None,
+        "clock_ahead_seconds": spool.calendar.jump_seconds,
+        "undeleted_bytes": spool.backlog.undeleted_bytes,
+        "waiting_segments": waiting.segments,
+        "waiting_bytes": waiting.bytes,
+        "oldest_age_seconds": None if waiting.oldest_us is None else _age(waiting.oldest_us, context.clock()),
+        **asdict(spool.stats),
+    }
+
+
+def _upstream(shipper: Shipper | None, now_us: int) -> dict[str, Any] | None:
+    if shipper is None:
+        return None
+    stats = asdict(shipper.stats)
+    last = stats.get("last_success_us")
+    return {**stats, "last_success_age_seconds": _age(last, now_us) if last else None}

@@ -1,0 +1,1 @@
+"""Events and accounts on their way into the spool."""

@@ -1,0 +1,131 @@
+"""Writes events to the spool before they are answered, and keeps the accounts of what was accepted and lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from abside import event
+from abside.event import MAX_EVENT_BYTES
+from abside.log import Log
+from abside.serve.answer import Refusal
+from abside.spool.errors import SpoolRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from abside.event import EventIds, EventMap
+    from abside.sidecar.record.accounts import Accounts, ArmCount
+    from abside.spool.write.writer import Spool
+
+log = Log("abside.journal")
+MAX_TOGETHER = 64  # exposures written in one call: a turn of the loop seldom brings more
+MAX_STATEMENTS = 5  # of one seal, 1,000 arms: what is left comes with the next, and all of it at the end
+QUIET_US = 60_000_000
+RETRY_AFTER_SECONDS = 5  # about a seal interval: by then the shipper may have made room
+
+
+class Journal:
+    """The one way into the spool. `clock` gives µs UTC."""
+
+    def __init__(self, spool: Spool, accounts: Accounts, ids: EventIds, clock: Callable[[], int]) -> None:
+        self.spool = spool
+        self.accounts = accounts
+        self.ids = ids
+        self.clock = clock
+        self._payloads: list[bytes] = []  # exposures of answers that have not left yet
+        self._counts: list[tuple[ArmCount, ...]] = []
+        self._told_us: int | None = None  # when the log was told of a refusal
+        self.ending = False  # set once, when the last seal of a drain is next
+        spool.before_seal = self.account
+
+    def accept(self, events: Sequence[EventMap], *, several: bool = True) -> None:
+        """Append a caller's events, all or none. Raises Refusal 422 for one too large, 503 SPOOL_FULL for no room.
+
+        `several`: they came in a list, so a refusal names the index.
+        """
+        self.accept_packed([self.pack(one, index if several else None) for index, one in enumerate(events)], events)
+
+    def pack(self, one: EventMap, index: int | None) -> bytes:
+        """Return the packed event. Raises Refusal 422 for one that is too large, with its index in a list."""
+        payload = event.encode(one)
+        if len(payload) > MAX_EVENT_BYTES:
+            detail = f"the event has {len(payload):,} bytes packed; at most {MAX_EVENT_BYTES:,} are taken"
+            raise Refusal(422, "INVALID_EVENT", detail, index=index)
+        return payload
+
+    def accept_packed(self, payloads: Sequence[bytes], events: Sequence[EventMap]) -> None:
+        """Append packed events, all or none; `events` say what is counted. Raises Refusal 503 SPOOL_FULL."""
+        try:
+            self.spool.append(payloads)
+        except SpoolRefused as exc:
+            self._refused(exc)
+            detail = "the spool takes no more events for now; nothing of this request was taken"
+            raise Refusal(503, "SPOOL_FULL", detail, retry_after_seconds=RETRY_AFTER_SECONDS) from exc
+        for one in events:
+            if one["type"] == "exposure":
+                self.accounts.accept_exposure(
+                    self.accounts.arm(arm["experiment"], arm["variant"]) for arm in one["assignments"]
+                )
+            else:
+                self.accounts.accept(one["type"])
+
+    def expose(self, payload: bytes, counts: tuple[ArmCount, ...]) -> None:
+        """Take the packed exposure of an answer. `flush`, before the answer leaves, puts it into the spool."""
+        if len(payload) > MAX_EVENT_BYTES:
+            payload = event.encode(event.within_bound(event.decode(payload)))
+            if len(payload) > MAX_EVENT_BYTES:  # hundreds of arms: no frame takes it, and it must not cost the others
+                self.accounts.lose_exposure(counts)
+                return
+        self._payloads.append(payload)
+        self._counts.append(counts)
+        if len(self._payloads) >= MAX_TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Append the exposures taken. Never fails: what has no room is counted lost, by arm."""
+        if not self._payloads:
+            return
+        payloads, self._payloads = self._payloads, []
+        taken, self._counts = self._counts, []
+        try:
+            refused = self.spool.append_each(payloads)
+        except Exception:
+            for counts in taken:  # whatever went wrong there: what is not known to be written is counted as lost
+                self.accounts.lose_exposure(counts)
+            raise
+        if refused is None:
+            for counts in taken:
+                self.accounts.accept_exposure(counts)
+            return
+        for is_in, counts in zip(refused[0], taken, strict=True):
+            (self.accounts.accept_exposure if is_in else self.accounts.lose_exposure)(counts)
+        self._refused(refused[1])
+
+    def note(self, events: Sequence[EventMap]) -> bool:
+        """Append events of the sidecar's own (config); say whether there was room."""
+        try:
+            self.spool.append([event.encode(one) for one in events])
+        except SpoolRefused:
+            return False
+        for one in events:
+            self.accounts.accept(one["type"])
+        return True
+
+    def _refused(self, reason: SpoolRefused) -> None:
+        """Say in the log that the spool refuses, and why; once a minute, however many requests meet it."""
+        now_us = self.clock()
+        if self._told_us is None or abs(now_us - self._told_us) >= QUIET_US:  # a clock that went back silences nothing
+            self._told_us = now_us
+            log.warning("spool_refuses", reason=str(reason), lost_exposures=self.accounts.lost["exposure"])
+
+    def account(self) -> list[bytes]:
+        """Give the accounts of what changed, which the spool appends at each seal; the last of all says `clean_end`."""
+        statements: list[bytes] = []
+        while self.ending or (self.accounts.untold() and len(statements) < MAX_STATEMENTS):
+            statement = self.accounts.statement(event_id=self.ids.next(), now_us=self.clock())
+            self.accounts.told(statement)
+            if self.ending and not self.accounts.untold():
+                statement["clean_end"] = True
+                self.ending = False
+            statements.append(event.encode(statement))
+        return statements

@@ -1,0 +1,1 @@
+"""Sealed segments on their way to the upstream."""

@@ -1,0 +1,120 @@
+"""How long shipping waits and what for: the upstream, or one segment that waits alone; and how the log hears of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from abside.backoff import Backoff
+from abside.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from abside.sidecar.ship.shipping import ShipperSettings, ShipperStats
+    from abside.upstream.contract import Retry
+
+MAX_SLEEP_SECONDS = 1.0  # while all that waits waits alone: a new segment has its turn after so long
+
+log = Log("abside.shipper")
+
+
+class Patience:
+    """The waits of one shipper. Every wait is in seconds; `stats` is kept true."""
+
+    def __init__(self, settings: ShipperSettings, stats: ShipperStats, now_us: Callable[[], int]) -> None:
+        self.backoff = Backoff(settings.first_seconds, settings.longest_seconds)
+        self._settings = settings
+        self._stats = stats
+        self._now_us = now_us
+        self._said_us = 0  # when the log was last told that something fails
+        self._own: dict[str, Backoff] = {}  # of segments in trouble of their own
+        self._due: dict[str, float] = {}  # the loop's time at which each of them has its turn
+
+    def hurry(self) -> None:
+        """Wait for less from now on: the process is about to end."""
+        self.backoff = Backoff(self._settings.first_seconds, self._settings.drain_longest_seconds)
+        self._due.clear()
+
+    def arrived(self) -> None:
+        """Note that the upstream has a batch: waits are short again."""
+        stats = self._stats
+        stats.last_success_us = self._now_us()
+        if stats.failing_since_us:
+            log.info("upstream_recovered", after_seconds=(stats.last_success_us - stats.failing_since_us) // 1_000_000)
+        stats.failing_since_us, stats.loud, stats.wait_seconds = 0, "", 0.0
+        self.backoff.reset()
+
+    def later(self, retry: Retry) -> float:
+        """Count a failed try, and return the wait before the next."""
+        stats = self._stats
+        stats.retries += 1
+        self._say(retry)
+        stats.last_error = retry.reason
+        stats.loud = retry.reason if retry.loud else ""
+        stats.wait_seconds = wait_after(retry, self.backoff, self._settings)
+        return stats.wait_seconds
+
+    def breathe(self, least_seconds: float = 0.0) -> float:
+        """Return the wait after a refusal: it grows until something arrives, so that no refuser is asked in a rush."""
+        self._stats.wait_seconds = least_seconds + self.backoff.next_seconds()
+        return self._stats.wait_seconds
+
+    def alone(self, name: str, reason: str) -> float:
+        """Let a segment wait by itself, longer each time, for what is its own trouble; its neighbours need not wait."""
+        self._stats.retries += 1
+        self._stats.last_error = reason
+        if name not in self._own:
+            log.error("segment_waits_alone", segment=name, reason=reason)
+        self.sleep(name)
+        return 0.0
+
+    def sleep(self, name: str) -> None:
+        """Keep a segment from having a turn for a while."""
+        settings = self._settings
+        usual = Backoff(settings.first_seconds, settings.longest_seconds, self.backoff.chance)
+        wait_seconds = self._own.setdefault(name, usual).next_seconds()
+        self._due[name] = asyncio.get_running_loop().time() + wait_seconds
+
+    def awake(self, name: str) -> bool:
+        """Whether a segment may have its turn now."""
+        due = self._due.get(name)
+        return due is None or due <= asyncio.get_running_loop().time()
+
+    def until_awake(self) -> float:
+        """Return how long to wait where all that waits waits alone."""
+        now = asyncio.get_running_loop().time()
+        return min([MAX_SLEEP_SECONDS, *(max(0.0, due - now) for due in self._due.values())])
+
+    def forget(self, name: str) -> None:
+        """Let go of a segment whose trouble is over, or that is gone."""
+        self._own.pop(name, None)
+        self._due.pop(name, None)
+
+    def _say(self, retry: Retry) -> None:
+        """Log what fails: when it begins, when it becomes a person's matter or another one, and while it lasts."""
+        stats, now_us = self._stats, self._now_us()
+        lasts = now_us - self._said_us >= self._settings.remind_seconds * 1_000_000
+        begins = not stats.failing_since_us
+        if begins:
+            stats.failing_since_us = now_us
+        for_seconds = (now_us - stats.failing_since_us) // 1_000_000
+        if retry.loud and (retry.reason != stats.loud or lasts):
+            log.error("upstream_needs_a_person", reason=retry.reason, for_seconds=for_seconds)
+        elif begins or lasts:
+            log.warning("upstream_failing", reason=retry.reason, for_seconds=for_seconds)
+        else:
+            return
+        self._said_us = now_us
+
+
+def wait_after(retry: Retry, backoff: Backoff, settings: ShipperSettings) -> float:
+    """Give the seconds to wait: full jitter; above what the upstream asked for, within bounds; slowly where loud."""
+    jitter = backoff.next_seconds()
+    least = 0.0
+    if retry.loud:
+        least = settings.slow_seconds / 2
+        jitter = backoff.chance.uniform(0.0, settings.slow_seconds / 2)
+    if retry.after_seconds is not None:
+        least = max(least, min(retry.after_seconds, settings.max_retry_after_seconds))
+    return least + jitter

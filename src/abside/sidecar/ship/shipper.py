@@ -1,0 +1,277 @@
+"""Ships sealed segments upstream, oldest first, one at a time, for ever; what was acknowledged is unlinked.
+
+The only source of duplicates is a death between the upstream's answer and our unlink: the same batch id goes again.
+A batch that is too large is halved by moving the segment's cursor on disk (see abside.spool.segment), so that also
+after a death between two halves the same ids are sent, and never the whole that one half of has arrived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from abside.log import Log
+from abside.sidecar.ship.patience import Patience, wait_after
+from abside.sidecar.ship.shipping import ShipperSettings, ShipperStats
+from abside.sidecar.ship.unreadable import row_of
+from abside.spool.errors import SpoolFailed
+from abside.spool.queue.reader import read
+from abside.spool.segment import following, halved, parted, share, unhandled
+from abside.upstream.contract import Acked, Batch, Rejected, Retry, TooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from abside.spool.queue.reader import Contents
+    from abside.spool.segment import Segment
+    from abside.spool.write.writer import Spool
+    from abside.upstream.contract import Result, Upstream
+
+# So many refused events in a row are no exception any more: from there on as many are refused together as were before,
+# so that a collector which refuses a kind of event is not asked about each, and dead/ gets no file for each.
+MANY_IN_A_ROW = 128
+MAX_HOST_CHARS = 40  # of a batch id's 128; sequence number, boot id and halves need the rest
+
+__all__ = ["Shipper", "ShipperSettings", "ShipperStats", "host_in_ids", "wait_after"]
+
+log = Log("abside.shipper")
+
+
+class Shipper:
+    """Ships one spool to one upstream. `run` is a background task's work; `drain` is its end at shutdown."""
+
+    def __init__(self, spool: Spool, upstream: Upstream, settings: ShipperSettings, now_us: Callable[[], int]) -> None:
+        self.stats = ShipperStats()
+        self._backlog = spool.backlog
+        if not upstream.takes_large:
+            self._backlog.growth = 1
+        self._upstream = upstream
+        self._settings = settings
+        self._now_us = now_us
+        self._host = host_in_ids(settings.host)
+        self._patience = Patience(settings, self.stats, now_us)
+        self._rejected: tuple[str, int] = ("", 0)  # the batch at hand, and how often it was rejected
+        self._in_a_row = 0  # events that were refused since the last batch arrived
+        self._unread: dict[str, int] = {}  # segments, and how often in a row each could not be read
+        self._turn = asyncio.Lock()
+        self._draining = asyncio.Event()
+
+    @property
+    def oldest_seconds(self) -> float:
+        """The age of the oldest segment that waits, 0 when none does."""
+        oldest = self._backlog.oldest()
+        return 0.0 if oldest is None else max(0.0, (self._now_us() - oldest.written_us) / 1_000_000)
+
+    async def run(self) -> None:
+        """Ship until the drain begins."""
+        while not self._draining.is_set():
+            await self._backlog.next()
+            wait_seconds = await self._turns()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_seconds):
+                    await self._draining.wait()
+
+    async def drain(self, deadline_seconds: float) -> None:
+        """Ship what is sealed, within the deadline; what is left stays in the spool. Interrupts a wait of `run`."""
+        self._draining.set()
+        self._patience.hurry()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(deadline_seconds):
+                while self._backlog.oldest() is not None:
+                    wait_seconds = await self._turns()
+                    await asyncio.sleep(wait_seconds)
+
+    async def _turns(self) -> float:
+        """Take a step with the oldest segment that is not asleep; return the seconds to wait before the next.
+
+        A segment sleeps while it waits for something that is its own: its neighbours go on meanwhile.
+        """
+        async with self._turn:
+            segment = next((one for one in self._backlog if self._patience.awake(one.name)), None)
+            return self._patience.until_awake() if segment is None else await self._step(segment)
+
+    async def _step(self, segment: Segment | None = None) -> float:
+        """Send what a segment's cursor points at, the oldest one's by default; return the seconds to wait after it."""
+        segment = segment or self._backlog.oldest()
+        if segment is None:
+            return 0.0
+        try:
+            contents = await read(segment)
+        except FileNotFoundError as exc:
+            self._gone(segment, exc)
+            return 0.0
+        except OSError as exc:
+            return await self._unreadable(segment, exc)
+        except MemoryError:
+            return await self._unreadable(segment, OSError(errno.ENOMEM, "no memory for it", str(segment.path)))
+        self._unread.pop(segment.name, None)
+        chosen = share(segment.part, len(contents.payloads))
+        payloads = contents.payloads[chosen.start : chosen.stop]
+        try:
+            if not payloads:
+                await self._leave(segment, contents)
+                return 0.0
+            batch = Batch(f"{self._host}.{segment.name}", len(payloads), b"".join(payloads))
+            return await self._take(await self._upstream.send(batch), batch, segment, contents, payloads)
+        except SpoolFailed as exc:  # dead/ did not take it: it stays, and is tried again
+            return self._patience.alone(segment.name, str(exc))
+        except Exception as exc:  # noqa: BLE001 a bug: nobody's answer and no segment may end the shipping of the others
+            return self._broken(segment, exc)
+
+    def _broken(self, segment: Segment, problem: Exception) -> float:
+        """Leave a segment as it is whose delivery met a bug of ours: it waits alone, and all others longer too."""
+        log.crash("delivery_broke", problem, segment=segment.name)
+        self._patience.later(Retry(f"the delivery broke: {type(problem).__name__}, see the log", loud=True))
+        self._patience.sleep(segment.name)
+        return self._patience.breathe()
+
+    def _gone(self, segment: Segment, problem: OSError) -> None:
+        """Go on without a segment whose file somebody removed."""
+        self._backlog.lose(segment)
+        self._settled(segment)
+        log.error("segment_gone", segment=segment.name, events=unhandled(segment), error=str(problem))
+
+    def _settled(self, segment: Segment) -> None:
+        self._patience.forget(segment.name)
+        self._unread.pop(segment.name, None)
+
+    async def _unreadable(self, segment: Segment, problem: OSError) -> float:
+        """Leave a segment as it is that cannot be read now; bury it when the table's patience has ended."""
+        stats = self.stats
+        stats.unreadable += 1
+        tries = self._unread[segment.name] = self._unread.get(segment.name, 0) + 1
+        row = row_of(problem)
+        words = f"cannot read {segment.name}: {problem}"
+        if row.tries is None:  # it is no matter of this segment
+            return self._patience.later(Retry(words))
+        if tries < row.tries:
+            return self._patience.alone(segment.name, words)
+        reason = f"could not be read, tried {tries} times: {problem}; {row.why}"
+        lost = unhandled(segment)
+        try:
+            await self._backlog.bury(segment, reason, lost)
+        except SpoolFailed as exc:
+            return self._patience.alone(segment.name, str(exc))
+        stats.last_error, stats.wait_seconds = reason, 0.0
+        self._dead(segment, lost, reason)
+        return 0.0
+
+    async def _take(
+        self, result: Result, batch: Batch, segment: Segment, contents: Contents, payloads: list[bytes]
+    ) -> float:
+        """Do what the upstream's answer asks for; give the seconds to wait."""
+        if isinstance(result, TooLarge) or (isinstance(result, Rejected) and not result.some_of_it):
+            self._backlog.growth = 1  # its size may be why: what is begun from now on is small again
+        match result:
+            case Acked(duplicate):
+                self._succeeded(batch, duplicate=duplicate)
+                await self._leave(segment, contents)
+            case TooLarge() if batch.count > 1:
+                self.stats.halved += 1
+                await self._backlog.advance(segment, halved(segment.part))
+                return self._patience.breathe()
+            case TooLarge():
+                reason = f"one event of {len(batch.payload)} bytes is more than the upstream takes"
+                await self._bury(segment, contents, payloads, reason)
+                return self._patience.breathe()
+            case Rejected(some_of_it=True) if batch.count > 1 and not self._many(result, batch):
+                await self._separate(result, segment, contents)
+            case Rejected(reason, final):
+                final = final and (batch.count == 1 or not result.some_of_it)
+                self.stats.rejected += 1
+                self.stats.last_error = reason
+                tries = self._rejected[1] + 1 if self._rejected[0] == batch.id else 1
+                self._rejected = (batch.id, tries)
+                if not final and tries < self._settings.rejected_tries:
+                    return self._patience.breathe(self._settings.rejected_seconds)
+                await self._bury(segment, contents, payloads, reason)
+                self._in_a_row += batch.count
+                return 0.0 if final else self._patience.breathe()
+            case Retry():
+                return self._patience.later(result)
+        self.stats.wait_seconds = 0.0
+        return 0.0
+
+    def _many(self, result: Rejected, batch: Batch) -> bool:
+        """Whether so many events in a row were refused that this batch, which begins with another, is refused whole."""
+        return self._in_a_row >= max(MANY_IN_A_ROW, batch.count) and not result.index
+
+    async def _separate(self, result: Rejected, segment: Segment, contents: Contents) -> None:
+        """Move the cursor so that the events beside a refused one get away from it; a later step buries it alone."""
+        stats, index = self.stats, result.index
+        stats.rejected += 1
+        stats.last_error = result.reason
+        part = halved(segment.part) if index is None else parted(segment.part, len(contents.payloads), index)
+        log.warning("batch_refused_for_one_event", segment=segment.name, index=index, reason=result.reason)
+        await self._backlog.advance(segment, part)
+
+    async def _leave(self, segment: Segment, contents: Contents) -> None:
+        """Go on behind the cursor: to the rest of the segment, or to its end. Raises SpoolFailed."""
+        after = following(segment.part)
+        if after is not None:
+            await self._backlog.advance(segment, after)
+        elif contents.damage:
+            handled = len(contents.payloads)
+            lost = None if segment.events is None else segment.events - handled
+            reason = f"{contents.damage}; the {handled} good events of the segment were handled"
+            if handled:
+                await self._backlog.bury_rest(segment, contents.rest, reason, lost)
+            else:
+                await self._backlog.bury(segment, reason, lost)
+            self._count_dead(lost)
+            self.stats.damaged_segments += 1
+            log.error("segment_damaged", segment=segment.name, damage=contents.damage, lost_events=lost)
+            if handled:
+                await self._acknowledge(segment)
+        else:
+            await self._acknowledge(segment)
+        if after is None:
+            self._settled(segment)
+
+    async def _acknowledge(self, segment: Segment) -> None:
+        before = self._backlog.undeleted_bytes
+        await self._backlog.acknowledge(segment)
+        if self._backlog.undeleted_bytes > before:
+            log.error(
+                "segment_not_unlinked", segment=segment.name, then="it counts against the quota, and is tried again"
+            )
+
+    async def _bury(self, segment: Segment, contents: Contents, payloads: list[bytes], reason: str) -> None:
+        """Put what the cursor points at into dead/. Raises SpoolFailed."""
+        if segment.part:
+            await self._backlog.bury_part(segment, payloads, reason)
+            await self._leave(segment, contents)
+            self._dead(segment, len(payloads), reason)
+        else:
+            lost = segment.events if contents.damage else len(payloads)
+            await self._backlog.bury(segment, f"{reason}; {contents.damage}" if contents.damage else reason, lost)
+            self._dead(segment, lost, reason)
+
+    def _dead(self, segment: Segment, events: int | None, reason: str) -> None:
+        self.stats.dead_batches += 1
+        self._count_dead(events)
+        self._settled(segment)
+        self._rejected = ("", 0)  # brought back by hand, it has all its tries again
+        log.error("batch_dead", segment=segment.name, events=events, reason=reason)
+
+    def _count_dead(self, events: int | None) -> None:
+        """Count events that were given up; None: so many that nobody knows."""
+        self.stats.dead_events += events or 0
+        self.stats.uncounted_segments += events is None
+
+    def _succeeded(self, batch: Batch, *, duplicate: bool) -> None:
+        stats = self.stats
+        self._in_a_row = 0
+        stats.acked_batches += 1
+        stats.acked_events += batch.count
+        stats.acked_bytes += len(batch.payload)
+        stats.duplicates += duplicate
+        self._patience.arrived()
+
+
+def host_in_ids(host: str) -> str:
+    """Give the host as it stands in batch ids: within `[A-Za-z0-9._-]`, begun by a letter or digit, bounded."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", host).lstrip("._-")[:MAX_HOST_CHARS] or "host"

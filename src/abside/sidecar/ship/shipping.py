@@ -1,0 +1,52 @@
+"""What shipping is told and what it counts: the shipper's settings and its figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from abside.backoff import FIRST_SECONDS, LONGEST_SECONDS
+
+REJECTED_TRIES = 3  # a proxy that answers 404 while a receiver restarts is not the receiver's word
+REJECTED_SECONDS = 5.0  # between those tries: the three span longer than such a restart
+SLOW_SECONDS = 30.0  # 401 and 403, and strangers' answers: only a person or a token's rotation mends it
+REMIND_SECONDS = 60.0  # what lasts is logged so often: a line lost in a day's log helps nobody
+MAX_RETRY_AFTER_SECONDS = 300.0  # longer is a mistake, and would fill the spool
+DRAIN_LONGEST_SECONDS = 2.0  # a process that is going has no time for the usual longest wait
+
+
+@dataclass(frozen=True, slots=True)
+class ShipperSettings:
+    """Who ships (`host` begins every batch id) and how long it waits between tries."""
+
+    host: str
+    first_seconds: float = FIRST_SECONDS
+    longest_seconds: float = LONGEST_SECONDS
+    rejected_seconds: float = REJECTED_SECONDS
+    rejected_tries: int = REJECTED_TRIES
+    slow_seconds: float = SLOW_SECONDS
+    remind_seconds: float = REMIND_SECONDS
+    max_retry_after_seconds: float = MAX_RETRY_AFTER_SECONDS
+    drain_longest_seconds: float = DRAIN_LONGEST_SECONDS
+
+
+@dataclass(slots=True)
+class ShipperStats:
+    """What happened since start. `loud`: why only a person can mend it (empty: nothing of the kind)."""
+
+    acked_batches: int = 0
+    acked_events: int = 0
+    acked_bytes: int = 0  # before compression
+    duplicates: int = 0  # of the acked batches: the upstream already had them
+    retries: int = 0
+    halved: int = 0
+    rejected: int = 0  # answers that refuse a batch or a part of one, tries included
+    dead_batches: int = 0
+    dead_events: int = 0  # as far as they could be counted
+    uncounted_segments: int = 0  # given up, and how many events went with them is not known
+    damaged_segments: int = 0
+    unreadable: int = 0  # tries to read a segment that failed
+    last_error: str = ""
+    loud: str = ""
+    failing_since_us: int = 0  # 0: the last try was answered
+    last_success_us: int = 0
+    wait_seconds: float = 0.0  # the wait after the last try; 0 after a success

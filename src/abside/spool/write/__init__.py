@@ -1,0 +1,1 @@
+"""The open segment: appended to, sealed, synced and watched."""

@@ -1,0 +1,52 @@
+"""Whether there is room for an append: plain integers on the hot path, the disk asked now and then."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from abside.spool.errors import SpoolFull
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from abside.spool.settings import SpoolSettings, SpoolStats
+
+UNKNOWN_BYTES = (
+    2**20
+)  # so much may be written while the disk's free space cannot be asked for: a failing write says more
+
+
+class Room:
+    """The quota, the disk's free-space floor, and the bound of one open segment.
+
+    `budget` bytes may be written before `note` is called with a new measurement: no append waits for a system call.
+    """
+
+    def __init__(self, settings: SpoolSettings) -> None:
+        self._settings = settings
+        self.budget = 0
+
+    def admit(self, size: int, used: int, open_length: int) -> None:
+        """Raise SpoolFull when `size` bytes have no place beside the `used` ones, `open_length` of them not sealed."""
+        settings = self._settings
+        if used + size > settings.limit_bytes:
+            raise SpoolFull(settings.directory, "quota", used, settings.limit_bytes)
+        if open_length + size > settings.max_open_bytes:
+            raise SpoolFull(settings.directory, "stuck", open_length, settings.max_open_bytes)
+        if size > self.budget:
+            raise SpoolFull(settings.directory, "floor", used, settings.floor_bytes)
+
+    def note(self, free_bytes: int | None) -> None:
+        """Take the disk's free bytes as `free_bytes_of` gave them."""
+        self.budget = UNKNOWN_BYTES if free_bytes is None else free_bytes - self._settings.floor_bytes
+
+
+def free_bytes_of(disk: Path, stats: SpoolStats) -> int | None:
+    """Give what a disk has free, None where it does not say. It may wait for the disk: for a thread."""
+    try:
+        state = os.statvfs(disk)
+    except OSError as exc:
+        stats.failed(exc)
+        return None
+    return state.f_bavail * state.f_frsize

@@ -1,0 +1,95 @@
+"""What a thread does to a file put up for sealing: it is made durable and gets its name in the queue."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from abside.files import write_whole
+from abside.spool.folder import move, problem_of, sync, unforced
+from abside.spool.segment import SEALED, Segment, stem
+from abside.spool.write.openfile import CLOSED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from abside.spool.write.openfile import OpenFile
+
+
+@dataclass(frozen=True, slots=True)
+class SealResult:
+    """What became of a file put up for sealing: its segment, or why it could not be moved; what its sync said.
+
+    `rescued`: its name had been removed, and what it holds was copied from the descriptor.
+    `gone`: neither a name nor a descriptor leads to it any more.
+    """
+
+    segment: Segment | None
+    move_problem: OSError | None
+    sync_problem: OSError | None
+    rescued: bool = False
+    gone: bool = False
+
+
+def settle(file: OpenFile, queue: Path, durable: bool, *, sync_directory: Callable[[Path], None] = sync) -> SealResult:
+    """Make the file durable and give it its sealed name in `queue`: the work of a thread, and safe to repeat.
+
+    A failed sync does not stop it: every checksum is checked again before anything is sent. Where the queue's disk
+    cannot take it, it is sealed where it is. `sync_directory` forces the new name to disk, when `durable`. Raises
+    OSError where it cannot be found out whether the file has its name.
+    """
+    sync_problem = None
+    if file.torn:
+        with suppress(OSError):  # what stays torn is found by the reader
+            os.ftruncate(file.handle, file.length)
+    if durable and file.handle != CLOSED:  # nobody else closes it: no descriptor more is needed, which might not be had
+        sync_problem = problem_of(os.fdatasync, file.handle)
+    name = stem(file.seq, file.boot) + SEALED
+    for target in (queue / name, file.path.with_name(name)):
+        named = file.handle == CLOSED or file.is_named or _is_there(file, target)
+        placed = partial(_move, file) if named else partial(_rescue, file)
+        move_problem = problem_of(placed, target, durable)
+        if move_problem is not None:
+            continue
+        if durable:
+            sync_problem = sync_problem or problem_of(sync_directory, target.parent)
+        status = os.fstat(file.handle) if named and file.handle != CLOSED else target.stat()
+        segment = Segment(
+            file.seq, file.boot, "", target, status.st_size, status.st_mtime_ns // 1000, events=file.events
+        )
+        handle, file.handle = file.handle, CLOSED
+        if handle != CLOSED:
+            with suppress(OSError):  # it is let go of either way
+                os.close(handle)
+        return SealResult(segment, None, sync_problem, rescued=not named)
+    gone = file.handle == CLOSED and isinstance(move_problem, FileNotFoundError)
+    return SealResult(None, move_problem, sync_problem, gone=gone)
+
+
+def _is_there(file: OpenFile, target: Path) -> bool:
+    """Tell whether the file bears its sealed name already, since a try that was cut short."""
+    try:
+        return os.path.samestat(target.lstat(), os.fstat(file.handle))
+    except OSError:
+        return False
+
+
+def _move(file: OpenFile, target: Path, durable: bool) -> None:
+    """Give the file its name, and the directory anew where that was removed. Raises OSError."""
+    try:
+        move(file.path, target, durable=durable)
+    except FileNotFoundError:
+        if target.is_file():  # it bears it since an earlier try
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        move(file.path, target, durable=durable)
+
+
+def _rescue(file: OpenFile, target: Path, durable: bool) -> None:
+    """Copy a file that lost its name from its descriptor, whole: beside, then renamed. Raises OSError."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(target, os.pread(file.handle, file.length, 0), fsync=os.fsync if durable else unforced)

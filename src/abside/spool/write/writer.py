@@ -1,0 +1,446 @@
+"""The spool as its owner sees it: append before answering, seal into batches, hand them to the shipper.
+
+Appending is one write to a file opened for appending: no thread, no timer, no waiting but for that write. All else that
+touches the disk (fdatasync, renames, the next file, a look at the free space) is done in a thread, at most one such job
+at a time, and a job that was abandoned by a cancelled caller is picked up by the next: the state in memory never runs
+ahead of the files. Append, seal and sync
+stand in one file, long as it is: they share a handful of positions, and only side by side can they be seen to agree.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Self
+
+from abside.log import Log
+from abside.spool.errors import PayloadSizeError, SpoolFailed, SpoolRefused, SpoolTaken
+from abside.spool.folder import claim
+from abside.spool.frame import frame
+from abside.spool.queue.backlog import Backlog
+from abside.spool.queue.dead import Dead
+from abside.spool.queue.recovery import highest_seq, recover
+from abside.spool.queue.returning import Returning
+from abside.spool.segment import BOOT, MAX_SEQ
+from abside.spool.settings import SpoolStats, Waiting
+from abside.spool.write.calendar import Calendar
+from abside.spool.write.room import Room, free_bytes_of
+from abside.spool.write.sealing import Sealing
+from abside.spool.write.starting import Starting
+from abside.spool.write.upkeep import SpoolUpkeep
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
+
+    from abside.spool.folder import Folder
+    from abside.spool.segment import Segment
+    from abside.spool.settings import SpoolSettings
+    from abside.spool.write.openfile import OpenFile
+
+LONGEST_TICK_SECONDS = 1.0
+SHORTEST_TICK_SECONDS = 0.02
+STUCK_SECONDS = 30.0  # without an answer from the disk; a volume's snapshot freezes it for some seconds
+
+log = Log("abside.spool")
+
+
+def no_account() -> Sequence[bytes]:
+    """Add nothing at a seal."""
+    return ()
+
+
+class Spool:
+    """The one owner of a spool directory; open it with `Spool.open`.
+
+    `before_seal` gives payloads that are appended at each seal, whatever the quota; where they cannot be written they
+    are kept and written at the next, and the hook is not asked again until then.
+    """
+
+    def __init__(
+        self,
+        settings: SpoolSettings,
+        folder: Folder,
+        backlog: Backlog,
+        stats: SpoolStats,
+        calendar: Calendar,
+        *,
+        boot: str,
+        seq: int,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.settings = settings
+        self.backlog = backlog
+        self.stats = stats
+        self._limit_bytes = settings.limit_bytes  # beside the hot path, not behind two names
+        self._max_open_bytes = settings.max_open_bytes
+        self._seal_bytes = settings.seal_bytes  # of the open segment: `_start` sets them
+        self._seal_events = settings.seal_events
+        self.before_seal: Callable[[], Sequence[bytes]] = no_account
+        self._folder = folder
+        self.calendar = calendar
+        self._upkeep = SpoolUpkeep(folder, backlog.dead, calendar, stats)
+        self._returning = Returning(settings, folder, backlog, stats)
+        self._room = Room(settings)
+        self._room.note(free_bytes_of(folder.queue, stats))
+        self._starting = Starting(folder.open, boot, seq)
+        self._monotonic = monotonic
+        self._open: OpenFile | None = None
+        durable = settings.fsync != "never"
+        self._sealing = Sealing(folder.queue, backlog, stats, self._mark, monotonic, durable=durable)
+        self._sealing_bytes = 0
+        self._owed: list[bytes] = []  # frames of accounts a failing disk did not take
+        self._since: float | None = None  # of the first event, or first refusal, that no seal has covered
+        self._durable = 0  # of stats.appended_bytes: what has survived the loss of power
+        self._undurable = 0  # up to here a sync failed, and whoever waits for it is told so
+        self._disk = asyncio.Lock()
+        self._due = asyncio.Event()
+        self._closed = False
+        self._trouble = ""  # why there is no file to append to
+        self._write_failed: tuple[str, int] = ("", 0)  # the last one, and how much had been appended then
+        self._busy_since: float | None = None  # a thread waits for the disk since then
+        self._start(self._created())
+
+    @classmethod
+    def open(
+        cls,
+        settings: SpoolSettings,
+        boot: str,
+        now_us: Callable[[], int],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> Self:
+        """Own the directory and recover what is in it. `boot` names this process: random, `[A-Za-z0-9_-]{1,32}`.
+
+        Raises SpoolBusy when another process owns it, SpoolFailed when it cannot be made.
+        """
+        if not BOOT.match(boot):
+            raise ValueError(f"boot id {boot!r} names files: it must have 1 to 32 of A-Z a-z 0-9 _ -")
+        folder = claim(settings.directory, settings.open_directory)
+        stats = SpoolStats()
+        calendar = Calendar(now_us, monotonic, folder.aged_us)
+        dead = Dead(folder.dead, settings, stats, calendar.now_us)
+        seq = max(highest_seq(folder), min(now_us(), MAX_SEQ))
+        sealed = recover(folder, dead, stats, durable=settings.fsync != "never")
+        return cls(
+            settings,
+            folder,
+            Backlog(sealed, dead, stats, settings.seal_growth),
+            stats,
+            calendar,
+            boot=boot,
+            seq=seq,
+            monotonic=monotonic,
+        )
+
+    @property
+    def used_bytes(self) -> int:
+        """What counts against the quota: the open segment, one being sealed, and the sealed ones."""
+        return self.backlog.bytes + self._sealing_bytes + (0 if self._open is None else self._open.length)
+
+    @property
+    def waiting(self) -> Waiting:
+        """What waits to be shipped."""
+        oldest = self.backlog.oldest()
+        held = self.backlog.bytes - self.backlog.undeleted_bytes
+        return Waiting(len(self.backlog), held, None if oldest is None else oldest.written_us)
+
+    @property
+    def trouble(self) -> str:
+        """Why events may not get from here to the shipper, or not into it; empty while all is well."""
+        if self._busy_since is not None and self._monotonic() - self._busy_since >= STUCK_SECONDS:
+            return f"the disk has not answered for {self._monotonic() - self._busy_since:.0f} s"
+        words, appended = self._write_failed
+        return self._trouble or self._sealing.trouble or (words if appended == self.stats.appended_events else "")
+
+    def sealed(self) -> list[Segment]:
+        """List the sealed segments, oldest first."""
+        return self.backlog.sealed()
+
+    def append(self, payloads: Sequence[bytes]) -> None:
+        """Write all payloads in one write, or none: when this returns they survive the death of the process.
+
+        Raises SpoolFull, SpoolFailed, or PayloadSizeError for a payload no frame can carry: all of them SpoolRefused.
+        """
+        try:
+            self._append(payloads)
+        except SpoolRefused as exc:
+            self.stats.refused(exc, len(payloads))
+            raise
+
+    def append_each(self, payloads: Sequence[bytes]) -> tuple[list[bool], SpoolRefused] | None:
+        """Write all payloads in one write; where they cannot be written together, one by one.
+
+        None when all of them are in; else which are, and why the others are not.
+        """
+        try:
+            self._append(payloads)
+        except SpoolRefused as exc:
+            why = exc
+        else:
+            return None
+        is_in = []
+        for payload in payloads:
+            try:
+                self._append([payload])
+            except SpoolRefused as exc:
+                self.stats.refused(exc, 1)
+                is_in.append(False)
+            else:
+                is_in.append(True)
+        return is_in, why
+
+    def _append(self, payloads: Sequence[bytes]) -> None:
+        data = b"".join([frame(payload) for payload in payloads])
+        size, events = len(data), len(payloads)
+        if self._since is None:
+            self._since = self._monotonic()
+        opened = self._open
+        length = 0 if opened is None else opened.length
+        used = self.backlog.bytes + self._sealing_bytes + length
+        if used + size > self._limit_bytes or length + size > self._max_open_bytes or size > self._room.budget:
+            self._room.admit(size, used, length)
+        opened = self._write(data, events)
+        if opened.length >= self._seal_bytes or opened.events >= self._seal_events:
+            self._due.set()
+
+    def seal_due(self, now: float) -> bool:
+        """Tell whether the open segment should be sealed at `now` (the monotonic clock's seconds)."""
+        if self._sealing.file is not None:
+            return True
+        opened = self._open
+        if opened is not None and (
+            opened.events >= self._seal_events or (opened.events and opened.length >= self._seal_bytes)
+        ):
+            return True
+        if self._since is None or now - self._since < self.settings.seal_seconds:
+            return False
+        return len(self.backlog) < self.settings.max_waiting_for_age_seal
+
+    async def seal(self) -> None:
+        """Turn what was appended so far into a sealed segment. Raises SpoolFailed; nothing is lost by it."""
+        async with self._disk_turn():
+            await self._settle()  # what an interrupted or failed seal left
+            if not self._closed and self._has_something():
+                self._rotate(await self._next_file())
+                await self._settle()
+
+    async def synced(self) -> None:
+        """Wait until what was appended is as durable as the policy `always` promises; at once under the others.
+
+        Callers that wait together share one fdatasync. Raises SpoolFailed when the disk could not.
+        """
+        if self.settings.fsync == "always":
+            await self.sync()
+
+    async def sync(self) -> None:
+        """Make what was appended so far survive the loss of power. Raises SpoolFailed."""
+        target = self.stats.appended_bytes
+        if self._undurable < target <= self._durable:
+            return
+        async with self._disk_turn():
+            with suppress(SpoolFailed):  # it concerns an older file: what follows does not depend on it
+                await self._settle()
+            if target <= self._undurable:
+                raise SpoolFailed("make durable what stands in", self._folder.open, self.stats.last_failure)
+            if self._durable >= target or self._open is None:
+                return
+            mark = self.stats.appended_bytes
+            problem = await self._open.synced()
+            self._mark(mark, problem)
+            if problem is not None:
+                raise SpoolFailed("make durable", self._open.path, problem) from problem
+
+    async def run(self) -> None:
+        """Seal by size, count and age, sync by interval, and look after the directory: until cancelled.
+
+        Raises SpoolTaken when the directory is not ours any more: this process then owns nothing of it.
+        """
+        tick = min(LONGEST_TICK_SECONDS, self.settings.seal_seconds / 4, self.settings.fsync_seconds)
+        tick = max(SHORTEST_TICK_SECONDS, tick)
+        synced_at = self._monotonic()
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(tick):
+                    await self._due.wait()
+            self._due.clear()
+            now = self._monotonic()
+            try:
+                await self._look()
+                if self.seal_due(now):
+                    await self.seal()
+                elif self._dirty and now - synced_at >= self.settings.fsync_seconds:
+                    synced_at = now
+                    await self.sync()
+            except SpoolFailed:  # counted where it happened
+                await asyncio.sleep(tick)
+            await self._returning.look(self.used_bytes)
+            await self.backlog.tidy()
+
+    async def close(self) -> None:
+        """Seal what is open and let go of the directory. What could not be sealed is recovered at the next start."""
+        if self._closed:
+            return
+        with suppress(SpoolFailed):
+            if self._sealing.file is not None or (self._open is not None and self._open.events):
+                await self.seal()
+        await self._starting.end()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close every file and the locks. What is not sealed is recovered by the next owner."""
+        self._closed = True
+        for file in (self._sealing.file, self._open):
+            if file is not None:
+                file.discard()
+        self._open = None
+        self._folder.release()
+
+    async def _look(self) -> None:
+        """Look after what lies around the open file. Raises SpoolTaken, SpoolFailed."""
+        async with self._disk_turn():
+            opened = self._open
+            look = await asyncio.to_thread(self._upkeep.look, opened)
+        if look.lost_lock is not None:
+            await self._give_up(look.lost_lock)
+        self._room.note(look.free_bytes)
+        if look.adrift and opened is self._open:
+            log.error("open_file_removed", consequence="what it holds is copied from its descriptor")
+            await self._replace()
+
+    async def _replace(self) -> None:
+        """Leave a file whose name somebody removed: what it holds is sealed, and the next is one that has a name."""
+        if self._open is not None and self._open.events:
+            await self.seal()
+            return
+        async with self._disk_turn():
+            fresh = await self._next_file()
+            if self._open is not None and not self._open.events:
+                self._open.discard()
+                self._open = None
+            if self._open is None:
+                self._start(fresh)
+            elif fresh is not None:  # an append came meanwhile
+                fresh.discard()
+
+    async def _give_up(self, lock: Path) -> None:
+        """Save what was accepted, then touch nothing more: the directory may be another's. Raises SpoolTaken."""
+        self.before_seal = no_account
+        with suppress(SpoolFailed):  # the next owner recovers it
+            await self.seal()
+        await self._starting.end()
+        self._let_go()
+        self.backlog.abandon()
+        self._trouble = str(SpoolTaken(lock))
+        raise SpoolTaken(lock)
+
+    @asynccontextmanager
+    async def _disk_turn(self) -> AsyncIterator[None]:
+        """Let one job at a time wait for the disk, and note since when it does."""
+        async with self._disk:
+            self._busy_since = self._monotonic()
+            try:
+                yield
+            finally:
+                self._busy_since = None
+
+    @property
+    def _dirty(self) -> bool:
+        return self.settings.fsync == "interval" and self._durable < self.stats.appended_bytes
+
+    def _write(self, data: bytes, events: int) -> OpenFile:
+        """Write frames to the open file, starting one where there is none. Raises SpoolFailed."""
+        try:
+            if self._open is None:
+                self._open = self._create()
+                self._trouble = ""
+            self._open.write(data, events)
+        except SpoolFailed as exc:
+            self.stats.failed(exc)
+            self._write_failed = (str(exc), self.stats.appended_events)
+            raise
+        self._room.budget -= len(data)
+        self.stats.appended_events += events
+        self.stats.appended_bytes += len(data)
+        return self._open
+
+    def _create(self) -> OpenFile:
+        if self._closed:
+            raise SpoolFailed("append to", self._folder.open, "the spool is closed")
+        return self._starting.now()
+
+    def _created(self) -> OpenFile | None:
+        try:
+            return self._create()
+        except SpoolFailed as exc:
+            self._cannot_begin(exc)
+            return None
+
+    async def _next_file(self) -> OpenFile | None:
+        """Let a thread make the file that comes next, so that no append has to; None where none can be made."""
+        try:
+            return await self._starting.soon()
+        except SpoolFailed as exc:
+            self._cannot_begin(exc)
+            return None
+
+    def _cannot_begin(self, problem: SpoolFailed) -> None:
+        self.stats.failed(problem)
+        self._trouble = str(problem)
+
+    def _has_something(self) -> bool:
+        """Add the account, and tell whether there is anything to seal."""
+        self._owed = self._owed or self._framed(self.before_seal())
+        if self._owed:
+            try:
+                self._write(b"".join(self._owed), len(self._owed))
+                self._owed = []
+            except SpoolFailed as exc:  # owed until it is written
+                self.stats.refused(exc, len(self._owed))
+        if self._open is not None and self._open.events:
+            return True
+        self._since = self._monotonic() if self._owed else None
+        return False
+
+    def _rotate(self, fresh: OpenFile | None) -> None:
+        """Put the open file up for sealing, and go on with a fresh one."""
+        self._since = self._monotonic() if self._owed else None
+        if self._open is not None:
+            self._sealing.put_up(self._open, self.stats.appended_bytes)
+            self._sealing_bytes = self._open.length
+        self._start(fresh)
+
+    def _framed(self, payloads: Sequence[bytes]) -> list[bytes]:
+        frames: list[bytes] = []
+        for payload in payloads:
+            try:
+                frames.append(frame(payload))
+            except PayloadSizeError as exc:  # an account that is too large must not keep events from being sealed
+                self.stats.failed(exc)
+        return frames
+
+    def _start(self, fresh: OpenFile | None) -> None:
+        """Append to a fresh file from now on; where there is none, the next append tries to make one.
+
+        The more segments wait, the larger it may grow: fewer, larger batches catch up with what comes in. But not near
+        the bound beyond which appends are refused: a seal takes its time.
+        """
+        settings = self.settings
+        growth = min(self.backlog.growth, 1 + len(self.backlog))
+        self._seal_bytes = max(settings.seal_bytes, min(growth * settings.seal_bytes, settings.max_open_bytes // 2))
+        self._seal_events = growth * settings.seal_events
+        self._open = fresh
+        if fresh is not None:
+            self._trouble = ""
+
+    async def _settle(self) -> None:
+        """Bring the file that is being sealed to its end. Raises SpoolFailed; it is then tried again later."""
+        await self._sealing.settle()
+        self._sealing_bytes = 0
+
+    def _mark(self, position: int, problem: OSError | None) -> None:
+        """Note that everything up to `position` is durable, or that this cannot be known any more."""
+        if problem is not None:
+            self.stats.failed(problem)
+            self._undurable = max(self._undurable, position)
+        self._durable = max(self._durable, position)
