@@ -80,6 +80,8 @@ def _parts(history: Sequence[TimelineChange], phase: int) -> tuple[PhasePart, ..
     """Split a phase where its weights changed; each part begins when the last sidecar had swapped."""
     parts: list[PhasePart] = []
     for change in history:
+        if not change.state.weights_bp:  # said by something else than a sidecar of ours
+            continue
         if change.state.phase == phase and (not parts or change.state.weights_bp != parts[-1].weights_bp):
             parts.append(PhasePart(change.settled if parts else None, change.state.weights_bp))
     return tuple(parts)
@@ -98,7 +100,7 @@ def _in_force(
     if phase != experiment.phase:
         notes.append(f"this is phase {phase}; the documents are at phase {experiment.phase}")
     states = [change.state for change in history if change.state.phase == phase]
-    if states:
+    if states and parts:
         return states[-1].control, parts[-1].weights_bp, notes
     notes.append(f"no config event tells of phase {phase}: what was in force when is not known")
     if phase != experiment.phase:
