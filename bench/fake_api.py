@@ -1,6 +1,6 @@
 """A Kubernetes API server of ConfigMaps and nothing else: list and watch over real HTTP(S), with all that can go wrong.
 
-It runs in a thread of its own and is told what to do from any other. The protocol's source:
+It runs in a thread of its own and is controlled from any other. The protocol's source:
 https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """
 
@@ -36,7 +36,7 @@ def status(code: int, message: str) -> dict[str, Any]:
 
 @dataclass
 class FakeApi:
-    """What it holds, how it behaves now, and what it was asked."""
+    """The objects of the server, its present behaviour, and the requests it got."""
 
     tls: ssl.SSLContext | None = None
     names: tuple[str, ...] = (NAME,)  # those that the Role names
@@ -45,11 +45,11 @@ class FakeApi:
     fails: int = 0  # a status to answer with, whatever is asked
     retry_after: str = ""  # what a refusal asks for
     elsewhere: str = ""  # where everything is redirected to
-    ends_at_once: bool = False  # watches are ended as soon as they stand
+    ends_at_once: bool = False  # watches are ended as soon as they are open
     padding: int = 0  # bytes of metadata in each list
     is_mute: bool = False  # a refusal's body is promised and never sent
     slow: float = 0.0  # seconds before any answer
-    is_deaf: bool = False  # watches stay open and are told nothing: a connection that died unnoticed
+    is_deaf: bool = False  # watches stay open and get no event: a connection that died unnoticed
     lists: int = 0
     watches: list[dict[str, str]] = field(default_factory=list)  # their queries
     tokens: list[str] = field(default_factory=list)
@@ -59,7 +59,7 @@ class FakeApi:
 
     def __post_init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._open: dict[web.StreamResponse, str] = {}  # the watches that stand, and of what
+        self._open: dict[web.StreamResponse, str] = {}  # the open watches, and of which object
         self._history: list[tuple[int, str, bytes]] = []
         self._runner: web.AppRunner | None = None
         with socket.create_server(("127.0.0.1", self.port)) as free:
@@ -73,12 +73,12 @@ class FakeApi:
 
     @property
     def watching(self) -> int:
-        """How many watches stand."""
+        """How many watches are open."""
         return len(self._open)
 
     @property
     def data(self) -> dict[str, str | bytes] | None:
-        """What the first ConfigMap holds; None: it does not exist."""
+        """The data of the first ConfigMap; None: it does not exist."""
         return self.maps.get(self.names[0])
 
     @data.setter
@@ -86,7 +86,7 @@ class FakeApi:
         self.set(self.names[0], data)
 
     def set(self, name: str, data: Mapping[str, str | bytes] | None) -> None:
-        """Change a ConfigMap, or delete it with None, and tell nobody."""
+        """Change a ConfigMap, or delete it with None, without an event."""
         self.maps.pop(name, None)
         if data is not None:
             self.maps[name] = dict(data)
@@ -135,7 +135,7 @@ class FakeApi:
         self._in_loop(change)
 
     def bookmark(self) -> None:
-        """Tell every watch the newest version, which comes from some other object's change."""
+        """Send every watch the newest version, which comes from a change of another object."""
 
         async def send() -> None:
             self.version += 1
@@ -145,7 +145,7 @@ class FakeApi:
         self._in_loop(send)
 
     def expire(self) -> None:
-        """Forget all versions, and tell every watch so inside its 200."""
+        """Forget all versions, and report that to every watch inside its 200."""
 
         async def send() -> None:
             self.version += 1
@@ -156,7 +156,7 @@ class FakeApi:
         self._in_loop(send)
 
     def say(self, text: bytes) -> None:
-        """Say anything at all to every watch."""
+        """Send any line at all to every watch."""
         self._in_loop(lambda: self._send(text))
 
     def _in_loop(self, work: Callable[[], Any]) -> None:
@@ -173,7 +173,7 @@ class FakeApi:
     async def _stop(self) -> None:
         await self._cut(whole=True)
         if self._runner is not None:
-            # As `Listener.stop_accepting`: what was accepted gets the turn in which it is given its transport.
+            # As `Listener.stop_accepting`: accepted connections get the turn in which their transport is made.
             self._loop.remove_reader(self._listening)
             await asyncio.sleep(0)
             await self._runner.cleanup()

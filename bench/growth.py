@@ -51,7 +51,7 @@ def grow(stage: Stage, folder: Path) -> dict[int, Grown]:
 
 
 async def reloads(path: Path, size: int) -> tuple[float, float]:
-    """Give the ms of a first load and of one where a placement's value changed."""
+    """Return the ms of a first load and of one where a placement's value changed."""
     follower = Follower(path, Cell(), lambda: time.time_ns() // 1000, 0.25, lambda _current: None)
     begun = time.perf_counter()
     await follower.look()

@@ -25,7 +25,7 @@ ATTRIBUTES = {"country": "DE"}
 
 
 def floor() -> Callable[[str], object]:
-    """Give the least any assignment must do: hash the id under a salt, scale it, look the variant up."""
+    """Return the least that any assignment must do: hash the id under a salt, scale it, look the variant up."""
     prefix, table, digest = (
         b"experiment|variant|",
         {number: number % 2 for number in range(10_000)},
@@ -63,7 +63,7 @@ def framing(here: int, conditions: int) -> Callable[[str], object]:
 
 
 def measure() -> list[tuple[str, float, float]]:
-    """Give (what, multiple of the floor, µs): the best of interleaved rounds each, for a shared machine only adds."""
+    """Return (what, multiple of the floor, µs): the best of interleaved rounds each, as a shared machine only adds."""
     cases = {"floor: one hash, one look-up": floor()}
     for here in (1, 5, 20):
         for conditions in (0, 2):

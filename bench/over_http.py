@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -45,7 +45,7 @@ class Run:
 
 
 def wrk(port: int, connections: int, seconds: int, client: str = "plain") -> Run:
-    """Ask with a fresh id in every request, as bench/fresh.lua says. A Debian package: apt-get install wrk."""
+    """Ask with a fresh id in every request, as bench/fresh.lua does. A Debian package: apt-get install wrk."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--latency", "-s", str(HERE / "fresh.lua")]
     command += [f"http://127.0.0.1:{port}/v1/assign", "--", client]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -162,7 +162,7 @@ def _paced(stage: Stage, servers: dict[str, int]) -> Table:
 
 
 def light(stage: Stage, folder: Path, upstream: str) -> tuple[float, float]:
-    """Give the seconds from start to ready (median of five) and the idle memory in MB, with 100 experiments."""
+    """Return the seconds from start to ready (median of five) and the idle memory in MB, with 100 experiments."""
     snapshot = folder / "hundred"
     publish(snapshot_of(100, 3), snapshot)
     seconds, memory = [], []
@@ -180,14 +180,11 @@ def median(table: Table, name: str, count: int, what: str) -> float:
 
 
 def ratio(table: Table, name: str, under: str, count: int, what: str) -> float:
-    """Give the median over rounds of one server's figure by another's."""
+    """Return the median over rounds of one server's figure by another's."""
     pairs = zip(table[name, count], table[under, count], strict=True)
     return statistics.median(getattr(one, what) / getattr(other, what) for one, other in pairs)
 
 
 def has_tools() -> str:
-    """Name what is missing, or nothing."""
-    found = [os.access(os.path.join(place, tool), os.X_OK) for tool in ("wrk", "cc") for place in os.get_exec_path()]  # noqa: PTH118
-    half = len(found) // 2
-    missing = [tool for tool, places in (("wrk", found[:half]), ("cc", found[half:])) if not any(places)]
-    return ", ".join(missing)
+    """Return the names of the missing tools, or an empty string."""
+    return ", ".join(tool for tool in ("wrk", "cc") if shutil.which(tool) is None)

@@ -1,6 +1,6 @@
 """A real Kubernetes API server on loopback, with its etcd, RBAC and TLS, for as long as somebody needs it.
 
-There is no kubelet, no scheduler and no controller beside it: what it is told it checks and keeps, and nothing runs.
+There is no kubelet, no scheduler and no controller beside it: it checks and keeps objects, and runs nothing.
 Its range of cluster IPs lies in 127/8, so that it reaches a Service whose port one of our own processes listens on.
 """
 
@@ -54,11 +54,11 @@ class RealApi:
 
     @property
     def authority(self) -> Path:
-        """The certificate whose word is trusted: a pod's ca.crt."""
+        """The certificate of the authority, in a pod ca.crt."""
         return self.folder / "ca.crt"
 
     def start(self, *options: str) -> float:
-        """Start what does not run, the API server with further options, and wait for it; give how long it took."""
+        """Start what does not run, the API server with further options, and wait for it; return the seconds it took."""
         begun = time.monotonic()
         if self.etcd is None:
             self.etcd = self._run("etcd", self._etcd_command())
@@ -70,7 +70,7 @@ class RealApi:
         return time.monotonic() - begun
 
     def kill(self) -> None:
-        """End the API server without a word; etcd stays."""
+        """Kill the API server; etcd stays."""
         if self.server is not None:
             self.server.kill()
             self.server.wait()
@@ -83,7 +83,7 @@ class RealApi:
 
     @property
     def log(self) -> str:
-        """The end of what both had to say."""
+        """The last lines that both logged."""
         return "\n".join((self.folder / f"{name}.log").read_text()[-3000:] for name in ("etcd", "kube-apiserver"))
 
     def connect(self) -> http.client.HTTPSConnection:
@@ -91,7 +91,7 @@ class RealApi:
         return http.client.HTTPSConnection(HOST, self.ports[0], timeout=PATIENCE_SECONDS, context=trusted)
 
     def ask(self, method: str, path: str, body: Json | None = None, *, token: str = ADMIN) -> tuple[int, Json]:
-        """Ask on a connection of its own; give status and answer."""
+        """Ask on a connection of its own; return status and answer."""
         connection = self.connect()
         try:
             return ask(connection, method, path, body, token=token)
@@ -99,7 +99,7 @@ class RealApi:
             connection.close()
 
     def environment(self, namespace: str, token: str = ADMIN) -> dict[str, str]:
-        """Give what makes a plain `kubectl` talk to this server, as somebody, in a namespace."""
+        """Return the environment in which a plain `kubectl` uses this server, as one user, in one namespace."""
         home = self.folder / f"home-{token}-{namespace}"
         home.mkdir(exist_ok=True)
         cluster = {"server": self.url, "certificate-authority": str(self.authority)}
@@ -170,7 +170,7 @@ class RealApi:
         return token
 
     def compact(self) -> int:
-        """Have etcd forget all versions but the newest; give that one."""
+        """Have etcd forget all versions but the newest; return that one."""
         newest = int(self._ask_etcd("/v3/kv/range", {"key": "AA=="})["header"]["revision"])
         self._ask_etcd("/v3/kv/compaction", {"revision": newest, "physical": True})
         return newest

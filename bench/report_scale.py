@@ -71,7 +71,7 @@ def measure(folder: Path, budget: str) -> None:
 
 
 def peak_mb(used: resource.struct_rusage) -> float:
-    """Give the peak resident size; Linux counts KiB."""
+    """Return the peak resident size; Linux counts KiB."""
     return used.ru_maxrss / 1024
 
 

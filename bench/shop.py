@@ -127,7 +127,7 @@ def session_id(shopper: int, visit: int) -> str:
 
 
 def document(shop: Shop) -> str:
-    """Give the document a PM would write for this shop; QA's ids are forced into the last variant."""
+    """Return the document a PM would write for this shop; QA's ids are forced into the last variant."""
     arms = "\n".join(f"      {name}: {{weight: {weight}%{_parameters(name)}}}" for name, weight in shop.weights.items())
     staff = np.flatnonzero(crowd(shop).qa).tolist()
     forced = ", ".join(name for one in staff for name in (user_id(one), session_id(one, 0), session_id(one, 1)))

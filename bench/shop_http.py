@@ -58,17 +58,17 @@ class Stand:
 
     async def post(self, path: str, body: Any) -> Any:
         async with self.http.post(self.url + path, json=body) as answer:
-            told = await answer.json(content_type=None)
+            document = await answer.json(content_type=None)
             if answer.status not in (200, 202):
-                raise SystemExit(f"{path} answered {answer.status}: {told}")
-            return told
+                raise SystemExit(f"{path} answered {answer.status}: {document}")
+            return document
 
     async def status(self) -> Any:
         async with self.http.get(self.url + "/v1/status") as answer:
             return await answer.json()
 
     async def close(self) -> int:
-        """Stop and drain; give the exit code. What was accepted is then in the store."""
+        """Stop and drain; return the exit code. Accepted events are then in the store."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return await asyncio.to_thread(self.process.wait, READY_SECONDS)
@@ -177,4 +177,4 @@ if __name__ == "__main__":
     try:
         sys.exit(asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 2_000)))
     except KeyboardInterrupt:
-        sys.exit(130)  # as a shell says it: 128 and SIGINT
+        sys.exit(130)  # as a shell reports it: 128 and SIGINT

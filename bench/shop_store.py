@@ -37,7 +37,7 @@ class Flaws:
 
 
 def snapshot(shop: Shop, experiment: str = EXPERIMENT, analysis: dict[str, Any] | None = None) -> Snapshot:
-    """Give what the agent would publish for this shop's document."""
+    """Return the snapshot that the agent would publish for this shop's document."""
     stops = np.cumsum([100 * weight for weight in shop.weights.values()]).tolist()
     arms = tuple(
         Variant(name, stop - 100 * weight, stop, {} if name == "control" else {PLACEMENT: {"model": f"ranker-{name}"}})
@@ -57,7 +57,7 @@ def snapshot(shop: Shop, experiment: str = EXPERIMENT, analysis: dict[str, Any] 
 
 
 def store(folder: Path, shop: Shop, flaws: Flaws | None = None, *, experiment: str = EXPERIMENT) -> Path:
-    """Write one shop's events as a collector would have; give the store's folder."""
+    """Write one shop's events as a collector would have; return the store's folder."""
     write(folder, rows(shop, flaws or Flaws(), experiment), name=experiment)
     return folder
 
@@ -74,7 +74,7 @@ def write(folder: Path, table: pa.Table, *, name: str = "batch") -> None:
 
 
 def rows(shop: Shop, flaws: Flaws, experiment: str = EXPERIMENT) -> pa.Table:
-    """Give every event of the shop as rows of the collector's schema."""
+    """Return every event of the shop as rows of the collector's schema."""
     walk = _Walk(shop, crowd(shop), experiment)
     table = pa.concat_tables(
         [walk.config(), walk.exposures(), walk.impressions(flaws.unseen), walk.clicks(), *walk.baskets()]
@@ -88,7 +88,7 @@ def rows(shop: Shop, flaws: Flaws, experiment: str = EXPERIMENT) -> pa.Table:
 
 
 def merged(variant: str) -> Parameters:
-    """Give the configuration this variant's shoppers get."""
+    """Return the configuration this variant's shoppers get."""
     return {"model": "ranker-v1" if variant == "control" else f"ranker-{variant}"}
 
 
@@ -121,15 +121,15 @@ class _Walk:
         return np.array([bucket_of(start, b"%s%d%s" % (kind.encode(), number, tail)) for number in numbers])
 
     def config(self) -> pa.Table:
-        """What a sidecar says when the shop opens, and when it first serves each variant."""
+        """The events a sidecar writes when the shop opens, and when it first serves each variant."""
         arms = {name: 100 * weight for name, weight in self.shop.weights.items()}
         state = {"status": "running", "phase": 1, "control": "control", "traffic_bp": 10_000, "weights_bp": arms}
-        told = {"experiment": self.experiment, **state, "pause": None}
+        applied = {"experiment": self.experiment, **state, "pause": None}
         served = [
             {"placement": PLACEMENT, "config_id": config_id(config), "config": config}
             for config in map(merged, self.names)
         ]
-        details: list[dict[str, Any]] = [{"part": 1, "parts": 1, "experiments": [told]}]
+        details: list[dict[str, Any]] = [{"part": 1, "parts": 1, "experiments": [applied]}]
         details += [{"placements": [one]} for one in served]
         source = {"source": {"pod": "rec-0"}}
         return _table(
@@ -144,7 +144,7 @@ class _Walk:
         """One row a page."""
         people = self.people
         pages = np.arange(len(people.shopper))
-        told = [config_id(merged(name)) for name in self.names]
+        config_ids = [config_id(merged(name)) for name in self.names]
         unit = pc.if_else(pa.array(people.logged_in), self.user, self.session)
         kind = pc.if_else(pa.array(people.logged_in), "user", "session")
         return self._rows(
@@ -154,7 +154,7 @@ class _Walk:
             exposure_id=_ids("exposure", pages, self.experiment),
             placement=_same(PLACEMENT, len(pages)),
             revision=_same("000000000001", len(pages)),
-            config_id=pa.array(told).take(pa.array(self.variant)),
+            config_id=pa.array(config_ids).take(pa.array(self.variant)),
             experiment=_same(self.experiment, len(pages)),
             phase=pa.array(np.ones(len(pages)), pa.int32()),
             variant=pa.array(self.names).take(pa.array(self.variant)),
@@ -166,8 +166,8 @@ class _Walk:
 
     def impressions(self, unseen: float) -> pa.Table:
         """One row a page, a second later."""
-        told = np.random.default_rng(self.shop.seed + 2).random(len(self.people.shopper)) >= unseen
-        pages = np.flatnonzero(told)
+        is_seen = np.random.default_rng(self.shop.seed + 2).random(len(self.people.shopper)) >= unseen
+        pages = np.flatnonzero(is_seen)
         shown = (self.people.first_item[pages, None] + STRIDE * np.arange(SHOWN)) % CATALOGUE
         names = pa.array([f"i{number}" for number in range(CATALOGUE)])
         starts = pa.array(np.arange(0, len(pages) * SHOWN + 1, SHOWN), pa.int32())
@@ -198,7 +198,7 @@ class _Walk:
         return [carts, self._rows("purchase", bought, people.at_us[bought] + BUY_US)]
 
     def _rows(self, kind: str, pages: Ints, at_us: Ints | Floats, **columns: pa.Array) -> pa.Table:
-        """Give rows of one type: who they are of, at these pages, and when."""
+        """Return rows of one type: of these shoppers, at these pages, at these times."""
         take = pa.array(pages)
         logged_in = pa.array(self.people.logged_in[pages])
         return _table(
@@ -213,7 +213,7 @@ class _Walk:
 
 
 def _table(**columns: pa.Array) -> pa.Table:
-    """Give a table of the collector's schema; columns not named are null, and clocks agree."""
+    """Return a table of the collector's schema; columns not named are null, and clocks agree."""
     count = len(columns["event_id"])
     whole = {"bot": pa.array(np.zeros(count, bool)), "seen_ts": columns["ts"], "recv_ts": columns["ts"], **columns}
     return pa.table([whole.get(field.name, pa.nulls(count, field.type)) for field in SCHEMA], schema=SCHEMA)

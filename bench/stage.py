@@ -1,4 +1,4 @@
-"""The processes a measurement needs, on free loopback ports, and what the kernel says of them."""
+"""The processes a measurement needs, on free loopback ports, and the kernel's figures of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONDITIONS = (
 
 
 def snapshot_of(experiments: int, here: int, *, conditions: int = 0, generation: int = 0) -> Snapshot:
-    """Give a configuration of so many experiments, so many of them at the placement pdp."""
+    """Return a configuration of so many experiments, so many of them at the placement pdp."""
     places = ["pdp", *(f"page-{number}" for number in range(1, 1 + max(1, experiments // 5)))]
     knobs: dict[str, list[str]] = {place: ["generation"] for place in places}
     made = []
@@ -79,7 +79,7 @@ class Stage:
         return process
 
     def sidecar(self, snapshot: Path, *arguments: str) -> tuple[subprocess.Popen[bytes], int, float]:
-        """Start one; give the process, its port and the seconds until it was ready."""
+        """Start one; return the process, its port and the seconds until it was ready."""
         port, admin = free_port(), free_port()
         spool = self.folder / f"spool-{port}"
         where = ["--snapshot", str(snapshot), "--spool", str(spool), "--listen", f"127.0.0.1:{port}"]
@@ -103,7 +103,7 @@ class Stage:
         return port
 
     def built(self, name: str) -> str:
-        """Build one of the C programs beside this file; give its path."""
+        """Build one of the C programs beside this file; return its path."""
         binary = self.folder / name
         if not binary.exists():
             subprocess.run(["cc", "-O2", "-o", str(binary), str(HERE / f"{name}.c")], check=True)
@@ -133,7 +133,7 @@ def nothing_lost(port: int) -> None:
 
 
 def ready(url: str, since: float) -> float:
-    """Wait for an answer below 500; give the seconds since `since`."""
+    """Wait for an answer below 500; return the seconds since `since`."""
     while time.monotonic() - since < 60:
         try:
             urllib.request.urlopen(url, timeout=1).close()

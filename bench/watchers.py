@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from abside.supervise import Supervisor
 from abside_agent.watch.api import Access
-from abside_agent.watch.cluster import Cluster, WatchTimeouts
+from abside_agent.watch.cluster import Cluster
+from abside_agent.watch.timeouts import WatchTimeouts
 from abside_agent.watch.topic import PAUSES
 from fake_api import FakeApi
 
@@ -77,7 +78,7 @@ async def _measure(api: FakeApi, all_of_them: list[Cluster[Pauses]]) -> dict[str
 
 
 async def until(holds: Callable[[], bool]) -> float:
-    """Wait; give how long it took."""
+    """Wait; return how long it took."""
     begun = time.monotonic()
     while not holds():
         assert time.monotonic() - begun < PATIENCE_SECONDS

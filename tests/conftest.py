@@ -57,7 +57,7 @@ def configmap_volume(tmp_path: Path) -> Callable[[str], ConfigMapVolume]:
     return make
 
 
-IN_CI = os.environ.get("CI") == "true"  # noqa: TID251 CI says so itself
+IN_CI = os.environ.get("CI") == "true"  # noqa: TID251 CI sets it
 APISERVER = os.environ.get("ABSIDE_TEST_APISERVER")  # noqa: TID251 a path, by a person or by `make cluster`
 INSTALL_SECONDS = 220
 
@@ -81,13 +81,13 @@ def missing_of(needed: Mapping[str, str]) -> list[str]:
 
 @pytest.fixture(scope="session")
 def debian() -> Callable[..., None]:
-    """Give what makes sure of commands, by their Debian packages."""
+    """Return the check that commands exist; it names the Debian package of a missing one."""
     return have_installed
 
 
 @pytest.fixture(scope="session")
 def real_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealApi]:
-    """Give a real API server, which all tests of a run share: each keeps to a namespace of its own."""
+    """Return a real API server, which all tests of a run share: each uses a namespace of its own."""
     if APISERVER is None:
         pytest.fail("ABSIDE_TEST_APISERVER names no kube-apiserver: run make cluster")
     have_installed({"etcd": "etcd-server", "openssl": "openssl"}, require=True)

@@ -1,6 +1,7 @@
 """Calls that are banned by what they do, under whichever name they are reached; ruff sees only the written path."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,16 @@ def test_no_file_reaches_a_banned_call(name: str) -> None:
         allowed = BANNED.get(called)
         assert allowed is None or name in allowed, f"{name}:{line}: {called} is banned here"
         assert (of.rpartition(".")[2], called) not in BANNED_OF, f"{name}:{line}: {of}.{called} reads the clock"
+
+
+def test_every_exception_from_a_lint_rule_has_a_reason() -> None:
+    bare = []
+    for folder in ("src", "agent", "tests", "bench"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for number, line in enumerate(path.read_text().splitlines(), 1):
+                if re.search(r"#\s*noqa(:\s*[A-Z]+[0-9]+(\s*,\s*[A-Z]+[0-9]+)*)?\s*$", line):
+                    bare.append(f"{path.relative_to(ROOT)}:{number}")
+    assert not bare, f"write after each why the rule does not apply: {bare}"
 
 
 def test_the_ban_sees_every_way_to_the_clock_and_to_a_task(tmp_path: Path) -> None:

@@ -190,8 +190,8 @@ def test_a_variable_that_is_no_setting_is_said_and_stops_nothing(tmp_path: Path)
     }
     result = abside("check", str(tmp_path), **odd, **fine, ABSIDE_SERVICE_HOST="10.0.0.1")
     assert result.returncode == 0
-    said = [line for line in result.stderr.splitlines() if "is no setting" in line]
-    assert [re.findall(r"ABSIDE_\w+", line) for line in said] == [
+    warnings = [line for line in result.stderr.splitlines() if "is no setting" in line]
+    assert [re.findall(r"ABSIDE_\w+", line) for line in warnings] == [
         ["ABSIDE_LOGLEVEL", "ABSIDE_LOG_LEVEL"],
         ["ABSIDE_STRIKT", "ABSIDE_STRICT"],
         ["ABSIDE_XYZZY"],

@@ -29,7 +29,7 @@ VERSION = frozenset({"abside"})  # abside/__init__.py contains the version and i
 SIDECAR = frozenset(f"abside.sidecar.{room}" for room in ("record", "active", "decide", "fast", "ship", "observe"))
 AGENT_GROUND = (GROUND | {"abside.assignment"}) - {"abside.event"}
 
-# room → rooms it may import (itself always). A prefix stands for everything below it.
+# room → rooms it may import (itself always). A prefix covers everything below it.
 DOORS: dict[str, frozenset[str]] = {
     "abside": frozenset(),
     "abside.snapshot": frozenset(),
@@ -69,7 +69,7 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.report": VERSION
     | {"abside.snapshot", "abside.event", "abside.collector.store", "abside.environ", "abside.files", "abside.log"}
     | {"abside.metric"},
-    # What stands on disk: the one part of a collector that a reader may know.
+    # What is on disk: the one part of a collector that a reader may know.
     "abside.collector.store": frozenset({"abside.files"}),
     "abside.up": frozenset({"abside.environ", "abside.files", "abside.log", "abside.child"}),
     "abside.child": frozenset({"abside.backoff", "abside.log"}),
@@ -95,14 +95,14 @@ DOORS: dict[str, frozenset[str]] = {
     "abside_agent.commands": AGENT_GROUND
     | {"abside_agent.document", "abside_agent.settings", "abside_agent.rules", "abside_agent.settle"}
     | {"abside_agent.sources"},
-    "abside_agent": frozenset(),  # __init__.py holds nothing
+    "abside_agent": frozenset(),  # __init__.py is empty
 }
 
 # Files of a room that no other room may import: what is not named here is the room's face.
 INNER: dict[str, frozenset[str]] = {
     "abside.serve": frozenset({"body", "connection", "handshake"}),
     "abside.snapshot": frozenset({"digests", "file", "records", "shapes"}),
-    "abside.event": frozenset({"caller", "fields", "meant", "own", "record", "timestamp"}),
+    "abside.event": frozenset({"caller", "fields", "meant", "own", "record", "shape", "timestamp"}),
     "abside.assignment": frozenset({"bucket"}),
     "abside.upstream": frozenset({"answer", "encode", "verdict"}),
     "abside.spool.write": frozenset(
@@ -113,11 +113,12 @@ INNER: dict[str, frozenset[str]] = {
     "abside.sidecar.ship": frozenset({"patience", "shipping", "unreadable"}),
     "abside.collector.receive": frozenset({"ingest", "rows"}),
     "abside.collector.keep": frozenset({"aside", "compact", "hold", "recovery"}),
+    "abside_agent.document": frozenset({"example", "syntax", "text"}),
     "abside_agent.rules": frozenset({"overlap"}),
-    "abside_agent.settle": frozenset({"build"}),
+    "abside_agent.settle": frozenset({"build", "metrics", "seats"}),
     "abside_agent.sources": frozenset({"trust"}),
-    "abside_agent.watch": frozenset({"api", "cluster", "config_map", "topic"}),
-    "abside_agent.run": frozenset({"early_pauses", "loop", "memory", "problem_log", "publish"}),
+    "abside_agent.watch": frozenset({"api", "cluster", "config_map", "timeouts", "topic"}),
+    "abside_agent.run": frozenset({"agent", "early_pauses", "loop", "memory", "problem_log", "publish"}),
 }
 
 

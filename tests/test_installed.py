@@ -13,10 +13,10 @@ NOWHERE = {"abside-no-such-command": "abside-no-such-package", "true": "coreutil
 
 
 def test_what_is_missing_is_named_in_a_skip_and_where_it_is_required_in_a_failure(debian: Callable[..., None]) -> None:
-    said = "as root: apt-get install abside-no-such-package$"
-    with pytest.raises(pytest.skip.Exception, match=said):
+    message = "as root: apt-get install abside-no-such-package$"
+    with pytest.raises(pytest.skip.Exception, match=message):
         debian(NOWHERE, install=False, require=False)
-    with pytest.raises(pytest.fail.Exception, match=said):
+    with pytest.raises(pytest.fail.Exception, match=message):
         debian(NOWHERE, install=False, require=True)
 
 

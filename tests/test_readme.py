@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -23,16 +23,16 @@ README = (ROOT / "README.md").read_text()
 SETTINGS = ROOT / "docs" / "settings.md"
 HOW_THEY_ARE_READ = """\
 Every option is also an environment variable. Sizes take B, KiB, MiB, GiB (or Ki, Mi, Gi); times are seconds, or
-`250ms`, `5s`, `2m`, `1h`. Words, units and switches are read in any case of letters, blanks at the ends of a
-variable do not count, `warn` is `warning`, and on, true, yes, 1 are one switch. A variable that is empty is not
-given. Of several values, blanks stand between them, or commas where they are ids or names of ConfigMaps. What is
-wrong ends the command with code 2 and names the variable, its value and what would be right; a variable `ABSIDE_…`
-that is no setting is a warning, unless Kubernetes made it for a Service.
+`250ms`, `5s`, `2m`, `1h`. Words, units and switches may be in upper or lower case; `warn` means `warning`, and true,
+yes and 1 mean `on`. Blanks at the ends of a variable are ignored, and so is an empty variable. A variable of several
+values separates them by blanks, or by commas where they are ids or names. A wrong value ends the command with code 2
+and a message that names the variable, the value and what would be right. A variable `ABSIDE_…` that is no setting is a
+warning, unless Kubernetes made it for a Service.
 """
 
 
 def settings_page() -> str:
-    """Write docs/settings.md off the settings records; `python tests/test_readme.py` puts it in place."""
+    """Return docs/settings.md as the settings records define it; `python tests/test_readme.py` writes it."""
     lines = [
         "# Settings",
         "",
@@ -79,7 +79,7 @@ def test_every_command_is_named_on_the_settings_page_and_every_link_leads_to_a_f
 
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[tuple[str, str, Path]]:
-    """Run the README's `abside up` in an empty folder; give the addresses of decisions and health, and the folder."""
+    """Run the README's `abside up` in an empty folder; return the addresses of decisions and health, and the folder."""
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
     listen, admin, collect = (f"127.0.0.1:{one.getsockname()[1]}" for one in held)
     for one in held:
@@ -95,7 +95,10 @@ def up(tmp_path: Path) -> Iterator[tuple[str, str, Path]]:
         process.wait(60)
 
 
-def wait_for(ask: Any, seconds: float = 30.0) -> Any:
+Found = TypeVar("Found")
+
+
+def wait_for(ask: Callable[[], Found | None], seconds: float = 30.0) -> Found:
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -109,7 +112,7 @@ def wait_for(ask: Any, seconds: float = 30.0) -> Any:
 
 
 def block(after: str) -> list[str]:
-    """Give the lines of the first sh block behind a heading."""
+    """Return the lines of the first sh block behind a heading."""
     found = re.search(rf"^## {re.escape(after)}\n.*?```sh\n(.*?)```", README, re.DOTALL | re.MULTILINE)
     assert found, f"the README has no sh block under {after}"
     return [line for line in found[1].splitlines() if line and not line.startswith("#")]
@@ -147,12 +150,12 @@ def run(command: str, folder: Path) -> str:
     return subprocess.run(bash, cwd=folder, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-def when(value: Any, holds: Callable[[Any], bool]) -> Any:
+def when(value: Found, holds: Callable[[Found], bool]) -> Found | None:
     return value if holds(value) else None
 
 
 def answer_shown() -> dict[str, Any]:
-    """Give the answer that the README prints."""
+    """Return the answer that the README prints."""
     found = re.search(r"^## Try it\n.*?```json\n(.*?)```", README, re.DOTALL | re.MULTILINE)
     assert found
     document: dict[str, Any] = json.loads(found[1])

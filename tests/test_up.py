@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -20,7 +20,7 @@ from abside.child import FAILED, QUICK_DEATHS, USAGE
 
 @dataclass
 class Up:
-    """One `abside up`, what it says, and where it answers."""
+    """One `abside up`, its output, and its addresses."""
 
     process: subprocess.Popen[bytes]
     folder: Path
@@ -28,7 +28,7 @@ class Up:
     collect: str
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return (self.folder / "out").read_text()
 
     @property
@@ -39,7 +39,7 @@ class Up:
         return self.process.wait(60)
 
     def children(self) -> dict[str, int]:
-        """Give role → pid of what runs below it."""
+        """Return role → pid of the processes below it."""
         found = {}
         for pid in below(self.process.pid):
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -59,11 +59,11 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Up]]:
         command = [sys.executable, "-m", "abside", "up", "--dir", str(tmp_path / "home"), "--listen", listen]
         command += ["--admin", admin, "--collect", collect, *arguments]
         with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
-            process = subprocess.Popen(command, cwd=tmp_path, stdout=out, stderr=err, preexec_fn=hear_hangups)  # noqa: PLW1509 no thread runs here
+            process = subprocess.Popen(command, cwd=tmp_path, stdout=out, stderr=err, preexec_fn=reset_hangups)  # noqa: PLW1509 no thread runs here
             up = Up(process, folder, listen, collect)
         running.append(up)
         if wait:
-            until(lambda: "Ctrl-C stops it" in up.said, up)
+            until(lambda: "Ctrl-C stops it" in up.output, up)
         return up
 
     yield begin
@@ -73,7 +73,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Up]]:
             up.ended()
 
 
-def hear_hangups() -> None:
+def reset_hangups() -> None:
     """Undo what a child inherits from nohup: signals that its parent ignores."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
@@ -90,7 +90,10 @@ def below(pid: int) -> list[int]:
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def until(holds: Callable[[], Any], up: Up, seconds: float = 60.0) -> Any:
+Found = TypeVar("Found")
+
+
+def until(holds: Callable[[], Found | None], up: Up, seconds: float = 60.0) -> Found:
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -112,7 +115,7 @@ def assign(up: Up) -> dict[str, Any]:
 
 
 def kill(up: Up, role: str) -> None:
-    """Kill one of the three and wait until it is told and another runs."""
+    """Kill one of the three and wait until that is logged and another runs."""
     pid = up.children()[role]
     os.kill(pid, signal.SIGKILL)
     until(lambda: f"{role} died (code -9): restarting" in up.logged, up)
@@ -120,7 +123,7 @@ def kill(up: Up, role: str) -> None:
 
 
 def gone(pid: int) -> bool:
-    """Say whether a process ended; one that nobody has waited for yet did."""
+    """Return whether a process ended; a zombie has."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -130,8 +133,8 @@ def gone(pid: int) -> bool:
 def test_it_says_on_stdout_where_everything_is_and_answers_there(start: Callable[..., Up], tmp_path: Path) -> None:
     up = start()
     for place in (f"http://{up.listen}/v1/assign", "/home/config", "/home/paused", "/home/store", "curl -s"):
-        assert place in up.said
-    assert "INFO" not in up.said
+        assert place in up.output
+    assert "INFO" not in up.output
     assert until(lambda: assign(up), up)["config"]["item_count"] == 12
     up.process.send_signal(signal.SIGHUP)
     assert up.ended() == 0, up.logged
@@ -214,6 +217,17 @@ def test_a_child_that_cannot_start_ends_it_with_a_sentence(start: Callable[..., 
     assert up.logged.count("collector died (code 1): restarting") == QUICK_DEATHS - 1
     assert "giving up. Its own lines above say why" in up.logged
     assert "Traceback" not in up.logged.splitlines()[-1]
+
+
+def test_a_setting_that_a_child_does_not_take_ends_it_at_once(
+    start: Callable[..., Up], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ABSIDE_MAX_CONNECTIONS", "0")
+    up = start(wait=False)
+    assert up.ended() == USAGE
+    assert "ABSIDE_MAX_CONNECTIONS (option --max-connections): '0' is nothing: it must be 1 or more" in up.logged
+    assert "collector does not take a setting that it was given" in up.logged
+    assert "restarting" not in up.logged
 
 
 def test_kill_9_leaves_no_orphan_and_the_folder_free(start: Callable[..., Up]) -> None:

@@ -24,7 +24,7 @@ def run(*command: str, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def abside(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the `abside` of a virtual environment that holds the wheel and what it asks for."""
+    """Return the `abside` of a virtual environment with the wheel and its dependencies."""
     folder = tmp_path_factory.mktemp("wheel")
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), cwd=ROOT)
     (wheel,) = folder.glob("*.whl")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import MISSING, dataclass
 
-from abside.environ import integer, listed, log_level, seconds, setting, size
+from abside.environ import address, integer, listed, log_level, positive, seconds, setting, size
 from abside.snapshot import BASIS_POINTS
 
 
 def instant(value: str) -> int:
     """Read an instant, `2026-12-01T09:00:00Z`, as µs UTC. Raises ValueError."""
-    from abside.assignment.attribute import date  # noqa: PLC0415 a megabyte the idle agent does without
+    from abside.assignment.attribute import date  # noqa: PLC0415 a megabyte that an idle agent must not need
 
     at_us: int | None = date(value)
     if at_us is None:
@@ -34,36 +34,40 @@ object_name.separator = ","  # type: ignore[attr-defined]
 
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
-    """What the agent follows, what it publishes, and what a reading may cost."""
+    """What the agent reads and publishes, and the limits of a compilation."""
 
     config: tuple[str, ...] = setting(MISSING, "directory of *.yaml documents; may be given several times", many=True)
     snapshot: str = setting(MISSING, "the file to publish, which the sidecar follows")
     paused: tuple[str, ...] = setting((), "directory whose keys are paused experiments", many=True)
     fast_watch: str | None = setting(
-        None, "ConfigMap of --paused, watched by the Kubernetes API as well; absent: not", object_name
+        None, "ConfigMap of --paused, also watched through the Kubernetes API", object_name
     )
     fast_watch_config: tuple[str, ...] = setting(
-        (), "every ConfigMap of the one --config, in its order, watched by the API as well", object_name, many=True
+        (), "every ConfigMap of the one --config, in its order, also watched through the API", object_name, many=True
     )
-    cluster_api: str | None = setting(None, "https://host:port of the Kubernetes API; absent: as it tells its pods")
+    cluster_api: str | None = setting(
+        None, "https://host:port of the Kubernetes API; default the one that Kubernetes names to pods"
+    )
     cluster_credentials: str = setting(
         "/var/run/secrets/kubernetes.io/serviceaccount", "directory of token, ca.crt and namespace, for the watches"
     )
     once: bool = setting(False, "publish and exit; 1 when anything was rejected", flag=True)
     # Between two looks a change by events is seen at once; this bounds what a lost event costs. A look at 200 KiB
     # takes 0.3 ms.
-    poll_seconds: float = setting("0.5", "how often the directories are read, whatever the events say", seconds)
+    poll_seconds: float = setting(
+        "0.5", "how often the directories are read, with or without file system events", positive(seconds)
+    )
     # 1,000 experiments take 2 s on a quiet core; a throttled pod gets a tenth of one.
-    compile_seconds: float = setting("60", "longest a compilation may take", seconds)
-    compile_cpu_seconds: int = setting("20", "CPU time a compilation may use", integer)
-    # The agent's container has a limit of 256 MiB; over it the kernel would end parent and child alike.
-    compile_memory: int = setting("192MiB", "address space a compilation may use", size)
+    compile_seconds: float = setting("60", "longest a compilation may take", positive(seconds))
+    compile_cpu_seconds: int = setting("20", "CPU time a compilation may use", positive(integer))
+    # The agent's container has a limit of 256 MiB; beyond it the kernel would end both parent and child.
+    compile_memory: int = setting("192MiB", "address space a compilation may use", positive(size))
     log_level: str = setting("info", "least severe log line written", log_level)
 
 
 @dataclass(frozen=True, slots=True)
 class CheckSettings:
-    """What to check, and how to say it."""
+    """What to check, and the form of the output."""
 
     paths: tuple[str, ...] = setting(
         MISSING, "files, directories of *.yaml, or ConfigMap manifests", many=True, words=True
@@ -74,98 +78,102 @@ class CheckSettings:
 
 @dataclass(frozen=True, slots=True)
 class DiffSettings:
-    """What to compare, and for when."""
+    """What to compare, and at which instant."""
 
-    old: str = setting(MISSING, "what is in force: a directory, a file, a ConfigMap manifest or REV:path", words=True)
-    new: str = setting(MISSING, "what is to be in force", words=True)
-    at: int | None = setting(None, "the instant to compare at; now if not given", instant)
+    old: str = setting(
+        MISSING, "the documents in force: a directory, a file, a ConfigMap manifest or REV:path", words=True
+    )
+    new: str = setting(MISSING, "the documents to put in force", words=True)
+    at: int | None = setting(None, "the time to compare at; default now", instant)
     json: bool = setting(False, "print the difference as JSON", flag=True)
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainSettings:
-    """Whom to explain, where, and under which documents."""
+    """The shopper, the placement and the documents to explain."""
 
     config: tuple[str, ...] = setting(MISSING, "directory of *.yaml documents; may be given several times", many=True)
-    placement: str = setting(MISSING, "the placement asked at")
+    placement: str = setting(MISSING, "the placement to explain")
     user_id: str | None = setting(None, "the shopper's user id")
     session_id: str | None = setting(None, "the shopper's session id")
     attribute: tuple[str, ...] = setting(
         (), "name=value or name:=JSON, for each attribute the rec service sends", many=True
     )
-    shared_ids: tuple[str, ...] = setting((), "the sidecar's own --shared-ids, if it has some", listed, many=True)
+    shared_ids: tuple[str, ...] = setting((), "the --shared-ids of the sidecar, if it has any", listed, many=True)
     paused: tuple[str, ...] = setting((), "directory whose keys are paused experiments", many=True)
-    at: int | None = setting(None, "the instant to explain; now if not given", instant)
+    at: int | None = setting(None, "the time to explain; default now", instant)
     json: bool = setting(False, "print what POST /v1/explain answers", flag=True)
 
 
 @dataclass(frozen=True, slots=True)
 class SimulateSettings:
-    """Which units to send through which documents."""
+    """The units and the documents to simulate."""
 
     config: tuple[str, ...] = setting(MISSING, "directory of *.yaml documents; may be given several times", many=True)
-    units: int | None = setting(None, "how many made-up units; 100000 if not given", integer)
+    units: int | None = setting(None, "number of synthetic units; default 100000", positive(integer))
     ids: str | None = setting(None, "file of ids, one a line, or - for stdin")
     attribute: tuple[str, ...] = setting(
-        (), "name=value or name:=JSON of every unit; with none, eligibility is taken as given", many=True
+        (), "name=value or name:=JSON of every unit; without one, every unit is eligible", many=True
     )
     paused: tuple[str, ...] = setting((), "directory whose keys are paused experiments", many=True)
-    at: int | None = setting(None, "the instant to simulate; now if not given", instant)
+    at: int | None = setting(None, "the time to simulate; default now", instant)
     json: bool = setting(False, "print everything as JSON", flag=True)
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionSettings:
-    """Where the webhook listens, which ConfigMaps are ours, and what a review may cost."""
+    """The address of the webhook, the names of the ConfigMaps, and the limits of a review."""
 
     tls_cert: str = setting(MISSING, "certificate chain, PEM; read again when it changes")
     tls_key: str = setting(MISSING, "private key, PEM")
-    listen: str = setting("0.0.0.0:8443", "where reviews are answered")  # the API server asks at the pod's address
+    listen: str = setting("0.0.0.0:8443", "address for reviews", address)  # the API server asks at the pod's address
     configmap: tuple[str, ...] = setting(
-        ("abside-experiments",), "name of the documents' ConfigMap; several make one document", many=True
+        ("abside-experiments",), "name of the documents' ConfigMap; several form one document", many=True
     )
     paused_configmap: str = setting("abside-paused", "name of the ConfigMap whose keys are paused experiments")
     # The webhook's own timeout is 10 s; whoever is slower than this is answered with a warning in time.
-    check_seconds: float = setting("7", "longest a check may take with waiting; then the change is allowed", seconds)
-    check_cpu_seconds: int = setting("7", "CPU time a check may use", integer)
+    check_seconds: float = setting(
+        "7", "longest time of a check, with its wait; then the change is allowed", positive(seconds)
+    )
+    check_cpu_seconds: int = setting("7", "CPU time a check may use", positive(integer))
     # One check runs at a time. The container has a limit of 256 MiB, of which the process itself takes 45.
-    check_memory: int = setting("192MiB", "address space a check may use", size)
-    tls_poll_seconds: float = setting("10", "how often the certificate's files are looked at", seconds)
-    linger_seconds: float = setting("5", "how long after SIGTERM requests are still taken", seconds)
+    check_memory: int = setting("192MiB", "address space a check may use", positive(size))
+    tls_poll_seconds: float = setting("10", "how often the certificate's files are checked", positive(seconds))
+    linger_seconds: float = setting("5", "how long after SIGTERM requests are still answered", seconds)
     # Old and new object, each up to 1 MiB of data, twice where the client's last-applied annotation holds it too; JSON
     # escapes add some.
-    max_review_bytes: int = setting("8MiB", "largest AdmissionReview", size)
+    max_review_bytes: int = setting("8MiB", "largest AdmissionReview", positive(size))
     max_connections: int = setting(
         "256",
-        "connections kept (beyond it the one idle longest gives way) and requests at once: 50 KB each, 300 by TLS",
-        integer,
+        "open connections (beyond it, the longest idle one is closed) and requests at once: 50 KB each, 300 by TLS",
+        positive(integer),
     )
-    header_seconds: float = setting("5", "how long a connection's first headers may take", seconds)
-    body_seconds: float = setting("5", "how long a body may take", seconds)
-    keepalive_seconds: float = setting("75", "how long an idle connection is kept", seconds)
+    header_seconds: float = setting("5", "how long a connection's first headers may take", positive(seconds))
+    body_seconds: float = setting("5", "how long a body may take", positive(seconds))
+    keepalive_seconds: float = setting("75", "how long an idle connection is kept", positive(seconds))
     log_level: str = setting("info", "least severe log line written", log_level)
 
 
 @dataclass(frozen=True, slots=True)
 class SchemaSettings:
-    """Nothing: there is one document, and one schema of it."""
+    """No settings: there is one document, and one schema of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewSettings:
-    """What the new experiment is called, and where it runs."""
+    """The id and the placement of the new experiment."""
 
-    id: str = setting(MISSING, "the experiment's id, for good", words=True)
-    placement: str = setting(MISSING, "where it runs", words=True)
+    id: str = setting(MISSING, "the experiment's id, which never changes", words=True)
+    placement: str = setting(MISSING, "the placement where it runs", words=True)
     config: tuple[str, ...] = setting(
         (), "directory of *.yaml documents: today's parameters, and ids that are taken", many=True
     )
-    aa: bool = setting(False, "both variants alike, to try the pipeline", flag=True)
+    aa: bool = setting(False, "make both variants equal, to test the pipeline", flag=True)
 
 
 @dataclass(frozen=True, slots=True)
 class SetSettings:
-    """Which fields of which experiment become what."""
+    """The experiment, and the new values of its fields."""
 
     id: str = setting(MISSING, "the experiment", words=True)
     changes: tuple[str, ...] = setting(MISSING, "field=value: status=paused, traffic=20%, …", many=True, words=True)
@@ -175,10 +183,10 @@ class SetSettings:
 
 @dataclass(frozen=True, slots=True)
 class ShipSettings:
-    """Which variant of which experiment becomes everyone's."""
+    """The experiment, and the variant that everyone is to get."""
 
     id: str = setting(MISSING, "the experiment", words=True)
-    variant: str = setting(MISSING, "the variant everyone is to have", words=True)
+    variant: str = setting(MISSING, "the variant that everyone gets", words=True)
     config: tuple[str, ...] = setting(MISSING, "directory of *.yaml documents; may be given several times", many=True)
     yes: bool = setting(False, "write without asking", flag=True)
 
@@ -186,7 +194,7 @@ class ShipSettings:
 def share(value: str) -> int:
     """Read `20%` or `2.5%` as basis points. Raises ValueError."""
     from abside_agent.document.forms import percent  # noqa: PLC0415 as above
-    from abside_agent.document.tree import NOWHERE, Scalar  # noqa: PLC0415
+    from abside_agent.document.tree import NOWHERE, Scalar  # noqa: PLC0415 as above
 
     return percent(Scalar(value, value, NOWHERE))
 
@@ -201,12 +209,12 @@ def split(value: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class PlanSettings:
-    """What should be seen, and among how many."""
+    """The lift to detect, and the traffic."""
 
     base: int = setting(MISSING, "the rate today, for example 3%", share)
-    lift: int = setting(MISSING, "the smallest lift worth seeing, relative, for example 2%", share)
-    units_per_day: int = setting(MISSING, "eligible units a day", integer)
+    lift: int = setting(MISSING, "the smallest relative lift worth detecting, for example 2%", share)
+    units_per_day: int = setting(MISSING, "eligible units a day", positive(integer))
     split: tuple[int, ...] = setting("50/50", "the variants' weights, control first", split)
-    alpha: int = setting("5%", "how often a difference may be seen where there is none", share)
-    power: int = setting("80%", "how often the lift is to be seen where it is there", share)
+    alpha: int = setting("5%", "accepted rate of false positives", share)
+    power: int = setting("80%", "probability of detecting the lift", share)
     json: bool = setting(False, "print the plan as JSON", flag=True)

@@ -62,6 +62,9 @@ class Child:
         if code is None:
             return
         self.process = None
+        if code == USAGE and now - self.started < QUICK_SECONDS:
+            sentence = f"{self.name} does not take a setting that it was given; its own line above names it"
+            raise CannotRun(USAGE, f"{sentence} and what would be right")
         if now - self.started < QUICK_SECONDS:
             self.quick_deaths += 1
         else:
@@ -74,7 +77,7 @@ class Child:
             raise CannotRun(
                 FAILED,
                 f"{self.name} died {QUICK_DEATHS} times (last with code {code}), each time within {QUICK_SECONDS:g} s"
-                " of its start: giving up. Its own lines above show why; what it had accepted is kept. To see it alone:"
+                " of its start: giving up. Its own lines above say why; what it had accepted is kept. To see it alone:"
                 f" abside {' '.join(self.arguments)}",
             )
         self.due = now + self.backoff.next_seconds()

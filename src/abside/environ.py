@@ -1,7 +1,7 @@
 """Settings: each is defined once, as a field of its room's frozen settings record, with type, default, help and bounds.
 
     class SidecarSettings:
-        poll_seconds: float = setting(0.25, "how often the snapshot file is looked at", unit=SECONDS)
+        poll_seconds: float = setting("0.25", "how often the snapshot file is checked", seconds)
 
 The command line option (`--poll-seconds`), the environment variable (`ABSIDE_POLL_SECONDS`) and the table in
 docs/settings.md come from that field. The clock is here too: it is the other thing a process takes from outside.
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PREFIX = "ABSIDE_"
 _META = "abside.setting"
+MAX_PORT = 65_535
 
 
 def now_us() -> int:
@@ -80,6 +81,39 @@ def size(value: str) -> int:
     if not match:
         raise ValueError(f"{value!r} is not a size: write a number and B, KiB, MiB or GiB, for example 256MiB")
     return int(match[1]) * SIZES[match[2]]
+
+
+def positive(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Give a reader as `read` that takes no zero, where it would mean that nothing works. It raises ValueError."""
+
+    def reader(value: str) -> Any:
+        number = read(value)
+        if number <= 0:
+            raise ValueError(f"{value!r} is nothing: it must be {'1 or more' if type(number) is int else 'above 0'}")
+        return number
+
+    reader.__name__ = read.__name__
+    return reader
+
+
+def address(value: str) -> str:
+    """Take `host:port` (`[::1]:7600` too), with port 0 for a free one, as written. Raises ValueError."""
+    _, colon, port = value.strip().rpartition(":")
+    if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > MAX_PORT:
+        raise ValueError(f"{value!r} is not an address: write host:port, for example 127.0.0.1:7600")
+    return value.strip()
+
+
+def address_or_socket(value: str) -> str:
+    """Take an address, or `unix:PATH`. Raises ValueError."""
+    if value.strip().startswith("unix:"):
+        if value.strip() == "unix:":
+            raise ValueError(f"{value!r} has no path: write unix:PATH, for example unix:/run/abside/abside.sock")
+        return value.strip()
+    try:
+        return address(value)
+    except ValueError as exc:
+        raise ValueError(f"{exc}, or unix:PATH") from None
 
 
 def one_of(*allowed: str, also: Mapping[str, str] | None = None) -> Callable[[str], str]:

@@ -64,7 +64,7 @@ class Pair:
 
 @dataclass
 class Webhook:
-    """A running webhook and how an API server talks to it."""
+    """A running webhook, and requests as an API server sends them."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -84,7 +84,7 @@ class Webhook:
     def review(
         self, new: Data | None, old: Data | None = None, *, name: str = "abside-experiments", **request: Any
     ) -> Json:
-        """Have a change reviewed; give the response of the answer."""
+        """Have a change reviewed; return the response."""
         status, document = self.ask("/validate", json.dumps(review(new, old, name=name, **request)).encode())
         assert status == 200, document
         assert (document["apiVersion"], document["kind"]) == ("admission.k8s.io/v1", "AdmissionReview")
@@ -110,7 +110,7 @@ UID = "705ab4f5-6393-11e8-b7cc-42010a800002"
 
 
 def review(new: Data | None, old: Data | None, *, name: str, **request: Any) -> Json:
-    """Write an AdmissionReview of a ConfigMap: CREATE, UPDATE or DELETE by what is given."""
+    """Return an AdmissionReview of a ConfigMap: CREATE, UPDATE or DELETE by its arguments."""
     operation = "CREATE" if old is None else "DELETE" if new is None else "UPDATE"
     return {
         "apiVersion": "admission.k8s.io/v1",
@@ -139,7 +139,7 @@ def config_map(name: str, data: Data | None) -> Json | None:
 
 @pytest.fixture(scope="session")
 def documents() -> Callable[..., Data]:
-    """Give the sample documents as a ConfigMap's data, with (file, old text, new text) changes made."""
+    """Return the sample documents as a ConfigMap's data, with (file, old text, new text) changes made."""
 
     def make(*changes: tuple[str, str, str]) -> Data:
         data = {path.name: path.read_text() for path in sorted(CONFIG.glob("*.yaml"))}
@@ -153,7 +153,7 @@ def documents() -> Callable[..., Data]:
 
 @pytest.fixture(scope="session")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Webhook]]:
-    """Give what starts a webhook with further options; all are ended with the tests."""
+    """Return a function that starts a webhook with further options; all are stopped after the test."""
     running: list[Webhook] = []
 
     def begin(*options: str) -> Webhook:
@@ -179,5 +179,5 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., We
 
 @pytest.fixture(scope="session")
 def webhook(start: Callable[..., Webhook]) -> Webhook:
-    """Give one webhook that all tests share which change nothing about it."""
+    """Return one webhook, shared by all tests that change nothing about it."""
     return start("--body-seconds", "1", "--check-seconds", "25", "--check-cpu-seconds", "25")

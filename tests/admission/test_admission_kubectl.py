@@ -1,4 +1,4 @@
-"""What a PM sees: the real kubectl, and a stand-in for the API server that asks the webhook as the real one does."""
+"""What a PM sees: the real kubectl, and a fake API server that calls the webhook as the real one does."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ OURS = "/api/v1/namespaces/recs/configmaps/abside-experiments"
 
 
 class Server(ThreadingHTTPServer):
-    """Holds one ConfigMap and asks the webhook about every patch of it."""
+    """Keeps one ConfigMap and sends every patch of it to the webhook."""
 
     daemon_threads = True
 
@@ -91,7 +91,7 @@ class Requests(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 STATUS = (
@@ -105,7 +105,7 @@ WEIGHTS = "experiments.pdp-reranker.variants: weights must sum to exactly 100 %,
 def apply(
     webhook: Webhook, documents: Callable[..., Data], tmp_path: Path
 ) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
-    """Give what runs `kubectl apply` on documents over the samples."""
+    """Return a function that runs `kubectl apply` on changed samples."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("no kubectl")

@@ -1,4 +1,4 @@
-"""What the webhook says of a change: the exact causes, warnings, and what passes untouched."""
+"""The webhook's response to a change: exact causes, warnings, and what is allowed unread."""
 
 from __future__ import annotations
 

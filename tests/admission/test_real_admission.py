@@ -1,4 +1,4 @@
-"""A real API server asks the real webhook, installed by the README's own lines: what kubectl prints, and what waits."""
+"""A real API server calls the real webhook, installed by the lines of the README: what kubectl prints, what waits."""
 
 from __future__ import annotations
 

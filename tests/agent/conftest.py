@@ -1,4 +1,4 @@
-"""Worlds of the agent's tests: a document to spoil, and an agent without processes, files or clocks."""
+"""Worlds of the agent's tests: a document to change, and an agent without processes, files or clocks."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ placements:
 layers:
   ranking: {}
 """
+    BAD_WEIGHTS = "{control: {weight: 50%}, b: {weight: 49%}}"
 
     @staticmethod
     def experiment(name: str, **changes: Any) -> str:
@@ -71,7 +72,7 @@ class Pod:
     def sees(
         self, files: Mapping[str, str | bytes], pauses: Mapping[str, str] | None = None, **more: Any
     ) -> Snapshot | None:
-        """Settle what stands in the directories now, and publish it."""
+        """Settle what the directories contain now, and publish it."""
         known = tuple(File(name, text if isinstance(text, bytes) else text.encode()) for name, text in files.items())
         reading = Reading(known, paused={"paused": dict(pauses or {})}, **more)
         force = decode(self.published) if self.published else None
@@ -80,6 +81,12 @@ class Pod:
             self.published = encode(self.last.snapshot)
             return decode(self.published)
         return None
+
+    def publishes(self, files: Mapping[str, str | bytes], *arguments: Any, **more: Any) -> Snapshot:
+        """Settle as `sees` does, where something must be published."""
+        snapshot = self.sees(files, *arguments, **more)
+        assert snapshot is not None
+        return snapshot
 
     @property
     def codes(self) -> set[str]:

@@ -32,11 +32,11 @@ class Served:
     openapi: Path
 
     def blocks(self) -> list[tuple[str, str]]:
-        """Give every fenced block of the page: its language and its text."""
+        """Return every fenced block of the page: its language and its text."""
         return re.findall(r"^```(\w+)\n(.*?)^```$", self.page, re.MULTILINE | re.DOTALL)
 
     def here(self, text: str) -> str:
-        """Give the page's text with the addresses of this sidecar."""
+        """Return the page's text with the addresses of this sidecar."""
         return text.replace("http://127.0.0.1:7600", self.decisions).replace("http://127.0.0.1:7601", self.admin)
 
 

@@ -99,7 +99,7 @@ def test_the_bounds_are_those_of_the_code() -> None:
 
 
 def test_the_codes_are_those_that_are_raised() -> None:
-    files = [Path(inspect.getfile(serve)), *Path(inspect.getfile(sidecar)).parent.glob("*.py")]
+    files = [path for room in (serve, sidecar) for path in Path(inspect.getfile(room)).parent.rglob("*.py")]
     raised = {
         node.args[1].value
         for file in files

@@ -41,7 +41,7 @@ def experiment() -> Callable[..., Experiment]:
 
 @pytest.fixture(scope="session")
 def subject() -> Callable[..., Subject]:
-    """Someone at pdp: the user u1 in the session s1, unless told otherwise."""
+    """Someone at pdp: the user u1 in the session s1, unless the test names others."""
 
     def make(user_id: str | None = "u1", session_id: str | None = "s1", **fields: Any) -> Subject:
         return Subject(user_id, session_id, fields.pop("attributes", {}), fields.pop("placement", "pdp"), **fields)

@@ -157,7 +157,7 @@ def test_the_same_snapshot_gives_the_same_answer_on_every_pod(snapshot: Snapshot
 
 
 def asked_in_buckets(experiment: Experiment, subject: Subject) -> str:
-    """Give the reason or the variant by the contract's text, with nothing compiled. Forced ones are asked elsewhere."""
+    """Return the reason or the variant by the contract's text, with nothing compiled and no unit forced."""
     closed = Evaluator.build(experiment, NOW).closed
     if closed is not None:
         return closed

@@ -23,11 +23,11 @@ SALT = "pdp-rank-2026-11"
 
 def steps(pdp: Placement, subject: Subject, *experiments: Experiment) -> list[dict[str, Any]]:
     plan = PlacementPlan.build(pdp, [Evaluator.build(experiment, NOW) for experiment in experiments])
-    told = [step.to_map() for step in explain(plan, subject).steps]
-    assert orjson.loads(orjson.dumps(told)) == told
-    for step in told:
+    shown = [step.to_map() for step in explain(plan, subject).steps]
+    assert orjson.loads(orjson.dumps(shown)) == shown
+    for step in shown:
         step.pop("experiment")
-    return told
+    return shown
 
 
 def test_every_reason_is_the_answer_to_one_question() -> None:
@@ -73,10 +73,10 @@ def test_the_question_that_decided_against_a_unit_is_the_last(
 def test_every_condition_is_told_also_after_one_that_does_not_hold(
     pdp: Placement, experiment: Callable[..., Experiment], subject: Callable[..., Subject]
 ) -> None:
-    told = steps(pdp, subject(attributes={"tier": "gold"}), experiment(eligibility=(COUNTRY, TIER, {"any": [TIER]})))
+    shown = steps(pdp, subject(attributes={"tier": "gold"}), experiment(eligibility=(COUNTRY, TIER, {"any": [TIER]})))
 
     no, yes = {"ok": False, "reason": "NOT_ELIGIBLE"}, {"ok": True, "reason": None}
-    assert told[2:] == [
+    assert shown[2:] == [
         {"step": "eligibility", **no, "condition": "country in [AT, DE]", "saw": None},
         {"step": "eligibility", **yes, "condition": "tier ne staff", "saw": "gold"},
         {"step": "eligibility", **yes, "condition": "any of (tier ne staff)", "saw": {"tier": "gold"}},
@@ -86,9 +86,9 @@ def test_every_condition_is_told_also_after_one_that_does_not_hold(
 def test_a_forced_unit_is_told_that_and_nothing_else(
     pdp: Placement, experiment: Callable[..., Experiment], subject: Callable[..., Subject]
 ) -> None:
-    told = steps(pdp, subject("qa-1"), experiment(force={"qa-1": "treatment"}, status="paused"))
+    shown = steps(pdp, subject("qa-1"), experiment(force={"qa-1": "treatment"}, status="paused"))
 
-    assert told == [{"step": "force", "ok": True, "reason": "FORCED"}]
+    assert shown == [{"step": "force", "ok": True, "reason": "FORCED"}]
 
 
 def test_each_parameter_is_told_where_it_is_from(

@@ -19,7 +19,7 @@ VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "assignment-1.json
 
 
 @pytest.mark.parametrize("row", VECTORS["units"], ids=lambda row: repr(row["sent"]))
-def test_an_id_is_read_as_the_vectors_say(row: dict[str, object]) -> None:
+def test_an_id_is_read_as_the_vectors_answer(row: dict[str, object]) -> None:
     assert parse_unit_id(row["sent"]) == row["unit"]
 
 

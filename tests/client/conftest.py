@@ -24,11 +24,13 @@ from abside.snapshot import Attribute, Experiment, Placement, Snapshot, Variant,
 from abside.spool.frame import good_frames
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
     from pathlib import Path
 
     from abside.client import Assignment, Stats
     from abside.snapshot import Parameters
+
+    Until = Callable[[Callable[[], bool]], Awaitable[None]]
 
 PATIENCE_SECONDS = 30.0  # for what takes milliseconds: a shared machine may stall
 BASE: Parameters = {"model": "ranker-v1", "item_count": 12}
@@ -80,7 +82,7 @@ class Process:
         beside.write_bytes(encode(snapshot))
         beside.replace(self.folder / "snapshot")
 
-    def spooled(self, kind: str) -> list[dict[str, Any]]:
+    def spooled(self, kind: str) -> list[event.EventMap]:
         """Read back every event of one type, oldest first."""
         segments = sorted(path for path in (self.folder / "spool" / "q").iterdir() if path.suffix in {".open", ".seg"})
         events = [event.decode(one) for path in segments for one in good_frames(path.read_bytes()).payloads]
@@ -150,7 +152,7 @@ class Asked:
     async def event(self, kind: str, **options: Any) -> bool:
         return await self._call(self.client.event, kind, **options)  # type: ignore[no-any-return]
 
-    async def expose(self, token: Any) -> bool:
+    async def expose(self, token: str | Iterable[str]) -> bool:
         return await self._call(self.client.expose, token)  # type: ignore[no-any-return]
 
     async def close(self) -> None:
@@ -186,8 +188,8 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[Clients]:
 def peer() -> Iterator[Callable[..., Peer]]:
     made: list[Peer] = []
 
-    def make(behave: Callable[[socket.socket], None], **options: Any) -> Peer:
-        made.append(Peer(behave, **options))
+    def make(behave: Callable[[socket.socket], None], *, accept: bool = True) -> Peer:
+        made.append(Peer(behave, accept=accept))
         return made[-1]
 
     yield make
@@ -210,8 +212,8 @@ def world() -> Snapshot:
 @pytest.fixture
 def absent(tmp_path: Path) -> Iterator[Process]:
     """A place for a sidecar, without one."""
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = held.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        port = bound.getsockname()[1]
     process = Process(tmp_path, port)
     yield process
     process.kill()
@@ -226,8 +228,8 @@ def sidecar(absent: Process, world: Snapshot) -> Process:
 
 
 @pytest.fixture
-def until() -> Callable[[Callable[[], bool]], Any]:
-    """Poll until something holds; fail after a generous deadline."""
+def until() -> Until:
+    """Poll until a condition is true; fail after a generous deadline."""
 
     async def wait(holds: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS

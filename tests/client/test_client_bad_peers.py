@@ -32,7 +32,7 @@ ANSWER: dict[str, Any] = {
 }
 
 
-def http(body: Any, status: str = "200 OK", length: int | None = None) -> bytes:
+def http(body: object, status: str = "200 OK", length: int | None = None) -> bytes:
     """Write an answer; anything but bytes as JSON."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"
@@ -77,7 +77,7 @@ def closes(connection: socket.socket) -> None:
 
 
 def drips(connection: socket.socket) -> None:
-    """Give a good answer, a byte at a time."""
+    """Send a good answer, a byte at a time."""
     read_request(connection)
     for byte in http(ANSWER):
         connection.sendall(bytes([byte]))
@@ -103,7 +103,7 @@ def informs(connection: socket.socket) -> None:
 
 
 def but(**changes: Any) -> bytes:
-    """Give the good answer, changed."""
+    """Return the good answer, changed."""
     return http({**ANSWER, **changes})
 
 
@@ -233,7 +233,7 @@ async def test_a_late_answer_is_never_given_to_the_next_shopper(client: Clients,
 
 
 async def test_a_kept_connection_found_dead_is_replaced_once(client: Clients, peer: Callable[..., Peer]) -> None:
-    """As after a restart of the sidecar: each connection answers once, then ends without a word."""
+    """As after a restart of the sidecar: each connection answers once, then ends without an answer."""
 
     def once(connection: socket.socket) -> None:
         read_request(connection)

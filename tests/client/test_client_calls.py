@@ -59,7 +59,7 @@ async def test_several_placements_come_in_one_answer_and_are_exposed_by_their_to
     assert token is not None
     assert sidecar.spooled("exposure") == []
     assert await asked.expose(token)
-    assert await asked.expose([token])  # told again, it is the same exposure
+    assert await asked.expose([token])  # sent again, it is the same exposure
     assert len({one["event_id"] for one in sidecar.spooled("exposure")}) == 1
 
 

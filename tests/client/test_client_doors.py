@@ -9,7 +9,7 @@ ALLOWED = {"abside", "abside.client"}
 
 
 def loaded(statement: str) -> set[str]:
-    """Import in a bare interpreter; give the modules that came from outside the standard library."""
+    """Import in a bare interpreter; return the modules that came from outside the standard library."""
     script = f"""
 import sys
 before = set(sys.modules)

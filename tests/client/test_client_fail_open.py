@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pytest
-    from tests.client.conftest import Clients, Process
+    from tests.client.conftest import Clients, Process, Until
 
 GERMAN = {"country": "DE"}
 BASE = {"model": "ranker-v1", "item_count": 12}
@@ -35,7 +33,7 @@ async def test_a_fallback_is_the_base_seen_last_and_never_a_variant(client: Clie
 
 
 async def test_killed_and_restarted_sidecars_cost_fallbacks_and_nothing_else(
-    client: Clients, sidecar: Process, until: Callable[..., Any]
+    client: Clients, sidecar: Process, until: Until
 ) -> None:
     asked = client(sidecar.address)
     answers = []
@@ -61,18 +59,18 @@ async def test_killed_and_restarted_sidecars_cost_fallbacks_and_nothing_else(
     # An answer soon brings the news of those it missed, with their ids.
     assert not (await asked.assign("pdp", user_id="u-last")).fallback
     await asked.close()
-    told = sidecar.spooled("client_fallback")
-    assert {one["user_id"] for one in told} == missed
-    assert {one["session_id"] for one in told} <= {f"s{number}" for number in range(4)}
-    assert {(one["properties"]["placement"], one["properties"]["reason"]) for one in told} == {("pdp", "unreachable")}
-    assert sum(one["properties"]["count"] for one in told) == asked.stats.told == len(missed)
+    events = sidecar.spooled("client_fallback")
+    assert {one["user_id"] for one in events} == missed
+    assert {one["session_id"] for one in events} <= {f"s{number}" for number in range(4)}
+    assert {(one["properties"]["placement"], one["properties"]["reason"]) for one in events} == {("pdp", "unreachable")}
+    assert sum(one["properties"]["count"] for one in events) == asked.stats.told == len(missed)
     assert (asked.stats.untold, asked.stats.untellable) == (0, 0)
     # And who was not missed was assigned: logged once each.
     assert {one["user_id"] for one in sidecar.spooled("exposure")} >= {user for user, answer in answers} - missed
 
 
 async def test_fallbacks_are_told_without_being_asked_once_the_sidecar_answers(
-    client: Clients, sidecar: Process, until: Callable[..., Any]
+    client: Clients, sidecar: Process, until: Until
 ) -> None:
     asked = client(sidecar.address)
     sidecar.kill()
@@ -80,8 +78,8 @@ async def test_fallbacks_are_told_without_being_asked_once_the_sidecar_answers(
     sidecar.start()
     assert not (await asked.assign("pdp", session_id="s2")).fallback
     await until(lambda: asked.stats.told == 1)
-    [told] = sidecar.spooled("client_fallback")
-    assert (told["session_id"], told["user_id"], told["bot"]) == ("s1", None, True)
+    [event] = sidecar.spooled("client_fallback")
+    assert (event["session_id"], event["user_id"], event["bot"]) == ("s1", None, True)
 
 
 async def test_an_id_the_sidecar_does_not_take_holds_no_others_back(client: Clients, sidecar: Process) -> None:
@@ -91,9 +89,9 @@ async def test_an_id_the_sidecar_does_not_take_holds_no_others_back(client: Clie
         assert (await asked.assign("pdp", user_id=user)).fallback
     sidecar.start()
     await asked.close()
-    told = sidecar.spooled("client_fallback")
-    assert {one["user_id"] for one in told if one["user_id"]} == {"u1", "u2"}
-    assert sum(one["properties"]["count"] for one in told if not one["user_id"]) == 4
+    events = sidecar.spooled("client_fallback")
+    assert {one["user_id"] for one in events if one["user_id"]} == {"u1", "u2"}
+    assert sum(one["properties"]["count"] for one in events if not one["user_id"]) == 4
     assert (asked.stats.told, asked.stats.untold, asked.stats.untellable) == (6, 0, 0)
 
 

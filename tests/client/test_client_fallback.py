@@ -37,17 +37,17 @@ def asked(**who: object) -> DecisionCall:
     return DecisionCall(("pdp",), False, dict(who), {})
 
 
-def told_count(events: list[dict[str, dict[str, int]]]) -> int:
+def count_of(events: list[dict[str, dict[str, int]]]) -> int:
     return sum(one["properties"]["count"] for one in events)
 
 
 def test_one_shopper_is_one_event_with_a_count_and_the_first_time() -> None:
     clock = Clock()
-    book = Fallbacks(clock, clock.wall)
+    fallbacks = Fallbacks(clock, clock.wall)
     for _ in range(3):
-        book.fall_back(asked(user_id="u1", session_id="s1"), TIMEOUT)
+        fallbacks.fall_back(asked(user_id="u1", session_id="s1"), TIMEOUT)
         clock.seconds += 1
-    [event] = book.take()
+    [event] = fallbacks.take()
     assert event.pop("event_id").startswith("cf-")
     assert event == {
         "type": "client_fallback",
@@ -60,91 +60,91 @@ def test_one_shopper_is_one_event_with_a_count_and_the_first_time() -> None:
 
 def test_beyond_the_bound_only_counts_are_kept() -> None:
     clock = Clock()
-    book = Fallbacks(clock, clock.wall)
+    fallbacks = Fallbacks(clock, clock.wall)
     for number in range(MAX_UNPOSTED + 50):
-        book.fall_back(asked(user_id=f"u{number}"), TIMEOUT)
-    assert book.stats().untold == MAX_UNPOSTED + 50
-    told = 0
-    while events := book.take():
+        fallbacks.fall_back(asked(user_id=f"u{number}"), TIMEOUT)
+    assert fallbacks.stats().untold == MAX_UNPOSTED + 50
+    posted = 0
+    while events := fallbacks.take():
         assert len(events) <= BATCH_EVENTS + 5
         sums = [one for one in events if "placement" not in one["properties"]]
         assert all(one["session_id"].startswith("abside-client-") and "user_id" not in one for one in sums)
-        told += told_count(events)
-        book.accepted(events)
-    assert told == book.stats().told == MAX_UNPOSTED + 50
+        posted += count_of(events)
+        fallbacks.accepted(events)
+    assert posted == fallbacks.stats().told == MAX_UNPOSTED + 50
 
 
 def test_what_could_not_be_posted_is_posted_again_unchanged_and_later() -> None:
     clock = Clock()
-    book = Fallbacks(clock, clock.wall)
-    assert not book.due()
-    book.fall_back(asked(user_id="u1"), TIMEOUT)
-    assert book.due()
-    assert not book.due()  # one at a time
-    first = book.take()
-    book.fall_back(asked(user_id="u1"), TIMEOUT)  # missed again meanwhile
-    book.put_back(first)
-    assert book.stats().untold == 2
+    fallbacks = Fallbacks(clock, clock.wall)
+    assert not fallbacks.due()
+    fallbacks.fall_back(asked(user_id="u1"), TIMEOUT)
+    assert fallbacks.due()
+    assert not fallbacks.due()  # one at a time
+    first = fallbacks.take()
+    fallbacks.fall_back(asked(user_id="u1"), TIMEOUT)  # missed again meanwhile
+    fallbacks.put_back(first)
+    assert fallbacks.stats().untold == 2
     clock.seconds += POST_EVERY_SECONDS
-    assert not book.due()
+    assert not fallbacks.due()
     clock.seconds += POST_AGAIN_SECONDS
-    assert book.due()
-    assert book.take() == first
-    assert told_count(book.take()) == 1
+    assert fallbacks.due()
+    assert fallbacks.take() == first
+    assert count_of(fallbacks.take()) == 1
 
 
 def test_a_refused_event_leaves_the_others_and_its_count() -> None:
     clock = Clock()
-    book = Fallbacks(clock, clock.wall)
+    fallbacks = Fallbacks(clock, clock.wall)
     for name in ("u1", "guest", "u2"):
-        book.fall_back(asked(user_id=name), TIMEOUT)
-    after_refusal(book, book.take(), Refused("NO_UNIT", "", status=400, index=1))
-    events = book.take()
+        fallbacks.fall_back(asked(user_id=name), TIMEOUT)
+    after_refusal(fallbacks, fallbacks.take(), Refused("NO_UNIT", "", status=400, index=1))
+    events = fallbacks.take()
     assert [one["user_id"] for one in events] == ["u1", "u2"]
-    book.accepted(events)
-    [total] = book.take()
+    fallbacks.accepted(events)
+    [total] = fallbacks.take()
     assert (total["properties"], "user_id" in total) == ({"reason": "timeout", "count": 1}, False)
-    after_refusal(book, [total], Refused("INVALID_EVENT", "", status=422))
-    assert book.take() == []
-    assert (book.stats().told, book.stats().untellable) == (2, 1)
+    after_refusal(fallbacks, [total], Refused("INVALID_EVENT", "", status=422))
+    assert fallbacks.take() == []
+    assert (fallbacks.stats().told, fallbacks.stats().untellable) == (2, 1)
 
 
 @settings(max_examples=50)
 @given(st.lists(st.tuples(st.sampled_from(["give", "tell", "fail", "refuse", "refuse one"]), st.integers(0, 5))))
 def test_every_fallback_is_told_untold_or_untellable(turns: list[tuple[str, int]]) -> None:
     clock = Clock()
-    book = Fallbacks(clock, clock.wall)
+    fallbacks = Fallbacks(clock, clock.wall)
     for turn, number in turns:
         if turn == "give":
-            book.fall_back(asked(user_id=f"u{number}" if number else None), TIMEOUT)
-        elif events := book.take():
+            fallbacks.fall_back(asked(user_id=f"u{number}" if number else None), TIMEOUT)
+        elif events := fallbacks.take():
             if turn == "tell":
-                book.accepted(events)
+                fallbacks.accepted(events)
             elif turn == "fail":
-                book.put_back(events)
+                fallbacks.put_back(events)
             else:
                 index = number if turn == "refuse one" else None
-                after_refusal(book, events, Refused("X", "", status=422, index=index))
-        stats = book.stats()
+                after_refusal(fallbacks, events, Refused("X", "", status=422, index=index))
+        stats = fallbacks.stats()
         assert sum(stats.fallbacks.values()) == stats.told + stats.untold + stats.untellable
 
 
 def test_the_base_is_the_last_answer_without_assignments() -> None:
     clock = Clock()
-    book = Fallbacks(clock, clock.wall)
-    book.seen([Assignment("pdp", {"model": "a"}, "ca"), Assignment("home", {"hero": True}, "ch")])
-    book.seen([Assignment("pdp", {"model": "b"}, "cb")])
-    book.seen([Assignment("pdp", {"model": "c"}, "cc", (Assigned("x", "treatment", 1),))])
-    answer = book.fall_back(asked(user_id="u1"), TIMEOUT)["pdp"]
+    fallbacks = Fallbacks(clock, clock.wall)
+    fallbacks.seen([Assignment("pdp", {"model": "a"}, "ca"), Assignment("home", {"hero": True}, "ch")])
+    fallbacks.seen([Assignment("pdp", {"model": "b"}, "cb")])
+    fallbacks.seen([Assignment("pdp", {"model": "c"}, "cc", (Assigned("x", "treatment", 1),))])
+    answer = fallbacks.fall_back(asked(user_id="u1"), TIMEOUT)["pdp"]
     assert (answer.config, answer.config_id) == ({"model": "b"}, "cb")
     answer.config["model"] = "changed by the caller"
-    assert book.fall_back(asked(user_id="u1"), TIMEOUT)["pdp"].config == {"model": "b"}
+    assert fallbacks.fall_back(asked(user_id="u1"), TIMEOUT)["pdp"].config == {"model": "b"}
 
 
 def test_bases_are_bounded() -> None:
     clock = Clock()
-    book = Fallbacks(clock, clock.wall)
-    book.seen(Assignment(f"p{number}", {}, "c") for number in range(MAX_BASES + 10))
-    assert len(book.bases) == MAX_BASES
-    book.seen([Assignment("p0", {"new": 1}, "d")])
-    assert book.bases["p0"][0] == "d"
+    fallbacks = Fallbacks(clock, clock.wall)
+    fallbacks.seen(Assignment(f"p{number}", {}, "c") for number in range(MAX_BASES + 10))
+    assert len(fallbacks.bases) == MAX_BASES
+    fallbacks.seen([Assignment("p0", {"new": 1}, "d")])
+    assert fallbacks.bases["p0"][0] == "d"

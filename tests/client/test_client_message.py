@@ -93,13 +93,13 @@ def test_a_problem_documents_fields_come_along() -> None:
 
 
 @pytest.mark.parametrize("value", [{"a": {1}}, {"a": float("nan")}, {"a": float("inf")}, {(1, 2): 3}, {"a": object()}])
-def test_what_is_not_json_is_refused_without_being_quoted(value: Any) -> None:
+def test_what_is_not_json_is_refused_without_being_quoted(value: object) -> None:
     with pytest.raises(Refused, match=r"not sent UNSENDABLE: the request is not JSON \((Type|Value)Error\)"):
         encode(value)
 
 
 def test_what_holds_itself_is_refused() -> None:
-    ring: list[Any] = []
+    ring: list[object] = []
     ring.append(ring)
     with pytest.raises(Refused, match="UNSENDABLE"):
         encode(ring)

@@ -69,7 +69,7 @@ def test_threads_share_a_client_and_each_gets_its_own_answers(sidecar: Process) 
 
 @pytest.mark.parametrize("where", ["address", "unix"])
 def test_forked_children_share_a_client_with_busy_threads(sidecar: Process, where: str) -> None:
-    # -W error: a socket left unclosed, in parent or child, would say so on stderr.
+    # -W error: a socket left unclosed, in parent or child, would be reported on stderr.
     command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", FORKING]
     ended = subprocess.run([*command, getattr(sidecar, where)], capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -73,7 +73,7 @@ async def test_a_collector_that_woke_up_ten_years_ahead_keeps_the_store_and_asks
         async with start(clock, keep_days=5) as sender:
             assert (await sender.send(f"later{ahead}", views("later"))).status == 200
             async with asyncio.timeout(60):
-                while "CLOCK_JUMP" not in (await sender.status())["errors"].get("clock", ""):  # noqa: ASYNC110
+                while "CLOCK_JUMP" not in (await sender.status())["errors"].get("clock", ""):  # noqa: ASYNC110 by HTTP
                     await asyncio.sleep(0.01)
     assert len([day for day in days(store) if day.startswith("2026")]) >= 6
     assert (store / "CLOCK_JUMP").exists()

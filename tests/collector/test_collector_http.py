@@ -17,7 +17,7 @@ from abside.collector.receive.token import TokenUnreadable
 from abside.collector.settings import CollectorSettings
 from abside.collector.store import live_files, scan
 from abside.upstream.choose import open_upstream
-from abside.upstream.contract import Acked, Batch, Rejected, TooLarge
+from abside.upstream.contract import Acked, Batch, Rejected, Retry, TooLarge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,8 +55,11 @@ async def test_a_sidecar_believes_what_this_collector_answers(start: Start, view
         assert await upstream.send(Batch("pod-1.17-ab", 3, payload)) == Acked()
         assert await upstream.send(Batch("pod-1.17-ab", 3, payload)) == Acked(duplicate=True)
         assert await upstream.send(Batch("pod-1.18-ab", 30, payload * 10)) == TooLarge()
-        for refused in (Batch("pod-1.19-ab", 4, payload), Batch("pod-1.19-ab", 3, b"\xc1"), Batch("", 3, payload)):
+        for refused in (Batch("pod-1.19-ab", 4, payload), Batch("pod-1.19-ab", 3, b"\xc1")):
             assert isinstance(await upstream.send(refused), Rejected)
+        nameless = await upstream.send(Batch("", 3, payload))  # the request is at fault, and costs no event
+        assert isinstance(nameless, Retry)
+        assert nameless.loud
         await upstream.close()
 
 

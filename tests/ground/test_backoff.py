@@ -9,7 +9,7 @@ from abside.backoff import Backoff
 
 
 class Highest(random.Random):
-    """The chance that always gives the longest wait."""
+    """The random source that always returns the longest wait."""
 
     def uniform(self, a: float, b: float) -> float:
         assert a == 0.0

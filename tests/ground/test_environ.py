@@ -4,7 +4,7 @@ import time
 from contextlib import suppress
 from dataclasses import MISSING, FrozenInstanceError, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -15,11 +15,15 @@ from abside.environ import (
     integer,
     now_us,
     one_of,
+    positive,
     seconds,
     setting,
     settings_of,
     size,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +95,15 @@ def test_a_required_setting_has_no_default() -> None:
         (environ.switch, "True", "on"),
         (environ.switch, "NO", "off"),
         (environ.switch, "1", "on"),
+        (positive(integer), "1", 1),
+        (environ.address, "[::1]:7600 ", "[::1]:7600"),
+        (environ.address, "localhost:0", "localhost:0"),
+        (environ.address_or_socket, "unix:/run/a.sock", "unix:/run/a.sock"),
         (environ.text, " as written ", " as written "),
         (one_of("never", "always"), "never", "never"),
     ],
 )
-def test_a_value_is_read_by_its_kind(read: Any, text: str, value: Any) -> None:
+def test_a_value_is_read_by_its_kind(read: Callable[[str], object], text: str, value: object) -> None:
     assert read(text) == value
 
 
@@ -117,10 +125,18 @@ def test_a_value_is_read_by_its_kind(read: Any, text: str, value: Any) -> None:
         (size, "256MB", "is not a size"),
         (size, "1.5GiB", "is not a size"),
         (size, "-1B", "is not a size"),
+        (positive(integer), "0", "'0' is nothing: it must be 1 or more"),
+        (positive(size), "0B", "'0B' is nothing: it must be 1 or more"),
+        (positive(seconds), "0", "'0' is nothing: it must be above 0"),
+        (environ.address, "127.0.0.1", "'127.0.0.1' is not an address: write host:port"),
+        (environ.address, "localhost:65536", "is not an address"),
+        (environ.address, "localhost:-1", "is not an address"),
+        (environ.address_or_socket, "unix:", "write unix:PATH"),
+        (environ.address_or_socket, "nothing", "or unix:PATH"),
         (one_of("never", "always"), "sometimes", "'sometimes' is not one of never, always"),
     ],
 )
-def test_a_wrong_value_is_named_with_what_would_be_right(read: Any, text: str, remedy: str) -> None:
+def test_a_wrong_value_is_named_with_what_would_be_right(read: Callable[[str], object], text: str, remedy: str) -> None:
     with pytest.raises(ValueError, match=remedy):
         read(text)
 

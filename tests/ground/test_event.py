@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abside import event
+from abside.collector.receive.rows import rows_of
 from abside.event import EventError, EventIds, Exposed
 
 NOW = datetime(2026, 11, 23, 9, 0, 0, 250_000, tzinfo=UTC)
@@ -253,7 +254,6 @@ def test_a_refusal_never_repeats_a_value() -> None:
         ("add_to_cart", {"value": 1, "currency": MARKER}),
         ("wishlist", {"properties": {"a": {MARKER: 1}}}),
         ("wishlist", {"properties": {"a": MARKER + "\ud800"}}),
-        (MARKER, {}),
     ]
     for kind, fields in bad:
         with pytest.raises(EventError) as refused:
@@ -402,3 +402,35 @@ def test_any_json_becomes_an_event_that_can_be_stored_or_one_refusal(kind: Any, 
     assert event.decode(event.encode(stored)) == stored
     assert stored["ts"] <= stored["seen_ts"] == NOW_US
     assert isinstance(stored["event_id"], str)
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
+VALUES = st.one_of(st.none(), st.booleans(), st.integers(-2, 2**40), st.floats(), NAMES, st.lists(NAMES, max_size=2))
+ASSIGNMENT = event.assignment(Exposed("exp", 1, "treatment", "user", "u1", forced=False, traffic_bp=2000))
+RIGHT: dict[str, Any] = {
+    "event_id": "b-1",
+    "user_id": "u1",
+    "session_id": None,
+    "placement": "pdp",
+    "revision": "r",
+    "config_id": "c",
+    "algo": 1,
+    "assignments": [ASSIGNMENT],
+    "attributes": {"country": "DE"},
+}
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(sorted(RIGHT)), VALUES, max_size=2),
+    st.dictionaries(st.sampled_from(sorted(ASSIGNMENT)), VALUES, max_size=2),
+    st.dictionaries(NAMES, VALUES, max_size=2),
+)
+def test_an_exposure_that_the_one_shape_takes_is_one_that_the_collector_reads(
+    changed: dict[str, Any], arm: dict[str, Any], attributes: dict[str, Any]
+) -> None:
+    fields = {**RIGHT, "assignments": [{**ASSIGNMENT, **arm}], "attributes": attributes, **changed}
+    if event.wrong_field(fields) is None:
+        whole = {"type": "exposure", "ts": NOW_US, "seen_ts": NOW_US, "exposure_id": fields["event_id"], **fields}
+        assert len(rows_of(event.decode(event.encode(whole)), batch_id="b", recv_us=NOW_US)) == 1
+    assert event.wrong_field(RIGHT) is None

@@ -3,7 +3,7 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -73,7 +73,7 @@ def test_the_level_is_a_threshold(root: logging.Logger, capsys: pytest.CaptureFi
     ],
 )
 def test_a_value_never_ends_or_forges_a_line_and_never_raises(
-    caplog: pytest.LogCaptureFixture, value: Any, text: str | None
+    caplog: pytest.LogCaptureFixture, value: object, text: str | None
 ) -> None:
     Log("abside.test").error("event", value=value, after=1)
     line = caplog.messages[0]

@@ -122,7 +122,7 @@ def maps_of(one: Snapshot) -> list[dict[str, Any]]:
 
 
 def sealed(*maps: Any, magic: bytes = MAGIC, form: int = snapshot.FORMAT) -> bytes:
-    """Give a file whose digest is right, whatever its body holds."""
+    """Return a file whose digest is right, whatever its body holds."""
     body = b"".join(one if isinstance(one, bytes) else msgpack.packb(one) for one in maps)
     return HEADER.pack(magic, form, len(body), hashlib.sha256(body).digest()) + body
 

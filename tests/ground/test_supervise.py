@@ -17,7 +17,7 @@ DEADLINE_SECONDS = 20.0
 
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while not holds():  # noqa: ASYNC110 what is looked at does not know that it is watched
+        while not holds():  # noqa: ASYNC110 the condition cannot notify anyone
             await asyncio.sleep(0.005)
 
 

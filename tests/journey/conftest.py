@@ -1,6 +1,8 @@
 """Real processes on loopback: started, watched, killed."""
 
 import asyncio
+import http.client
+import json
 import os
 import signal
 import socket
@@ -38,21 +40,72 @@ class Role:
         self.starts += 1
 
     def kill(self) -> None:
-        """Death without a word: SIGKILL, and waited for."""
+        """Kill by SIGKILL, and wait for the end."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
 
     def stop(self) -> int:
-        """SIGTERM; give the exit code."""
+        """Send SIGTERM; return the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
+
+    @property
+    def resident_bytes(self) -> int:
+        assert self.process is not None
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
 
     def end(self) -> None:
         if self.process is not None and self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+
+
+class Shopper:
+    """A shopper of the experiment's second arm, on one connection to the sidecar; a failed wait shows `agent`'s log."""
+
+    def __init__(self, listen: str, agent: Role, patience_seconds: float) -> None:
+        self._agent = agent
+        self._patience_seconds = patience_seconds
+        self._connection = http.client.HTTPConnection(listen, timeout=patience_seconds)
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        """Return the sidecar's answer; None while nothing answers."""
+        text = None if body is None else json.dumps(body)
+        try:
+            self._connection.request(method, path, text, {"Content-Type": "application/json"})
+            return json.load(self._connection.getresponse())
+        except OSError:
+            self._connection.close()
+            return None
+
+    def model(self) -> str | None:
+        """Return the model this shopper gets; None while nothing answers."""
+        answer = self.ask("POST", "/v1/assign", {"placement": "pdp", "user_id": "u3", "expose": False})
+        model: str | None = answer and answer.get("config", {}).get("model")
+        return model
+
+    def until(self, model: str, *, within: float | None = None, never: str = "") -> float:
+        """Wait until this shopper gets a model, and `never` another; return the seconds it took."""
+
+        def gets() -> bool:
+            found = self.model()
+            assert not never or found != never
+            return found == model
+
+        return self.wait(gets, within=within)
+
+    def wait(self, holds: Callable[[], object], *, within: float | None = None) -> float:
+        begun, most = time.monotonic(), self._patience_seconds if within is None else within
+        while not holds():
+            assert time.monotonic() - begun < most, f"not within {most} s: {self._agent.log.read_text()[-4000:]}"
+            time.sleep(0.002)
+        return time.monotonic() - begun
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 @dataclass
@@ -115,6 +168,9 @@ class Stage:
         where = ["--config", str(config), "--paused", str(self.paused), "--snapshot", str(self.snapshot)]
         return self.role("agent", *where, *arguments)
 
+    def shopper(self, agent: Role, patience_seconds: float = PATIENCE_SECONDS) -> Shopper:
+        return Shopper(self.listen, agent, patience_seconds)
+
     def publish(self, snapshot: Snapshot) -> None:
         """Put a snapshot in place as the agent does: whole."""
         self.snapshot.parent.mkdir(exist_ok=True)
@@ -145,10 +201,10 @@ def one_experiment() -> Snapshot:
 
 
 @pytest.fixture
-def until() -> Callable[[Callable[[], Awaitable[Any]]], Awaitable[float]]:
-    """Wait until a question is answered truthfully; give the seconds it took. A refused connection is a no."""
+def until() -> Callable[[Callable[[], Awaitable[object]]], Awaitable[float]]:
+    """Wait until a question is answered by true; return the seconds it took. A refused connection counts as false."""
 
-    async def wait(ask: Callable[[], Awaitable[Any]], patience_seconds: float = PATIENCE_SECONDS) -> float:
+    async def wait(ask: Callable[[], Awaitable[object]], patience_seconds: float = PATIENCE_SECONDS) -> float:
         since = time.monotonic()
         while time.monotonic() - since < patience_seconds:
             try:

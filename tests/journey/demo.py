@@ -50,14 +50,14 @@ class Shopper:
 
 @dataclass
 class Tally:
-    """What the sidecar said it accepted, and who got what."""
+    """What the sidecar accepted, and which shopper got which variant."""
 
     accepted: Counter[str] = field(default_factory=Counter)
     variant_of: dict[tuple[str, str], str] = field(default_factory=dict)  # (experiment, user) → variant
     wrong: list[str] = field(default_factory=list)
 
     def check(self, holds: bool, sentence: str) -> str:
-        """Note a figure that is wrong; give the mark to print."""
+        """Note a figure that is wrong; return the mark to print."""
         if not holds:
             self.wrong.append(sentence)
         return "ok" if holds else "WRONG"
@@ -95,7 +95,7 @@ class Stand:
         return placements
 
     async def until(self, holds: Callable[[Any], bool], since: float) -> float:
-        """Wait until the status says so; give the seconds since `since`."""
+        """Wait until the status shows it; return the seconds since `since`."""
         while time.monotonic() - since < 20:
             if holds(await self.status()):
                 return time.monotonic() - since
@@ -158,7 +158,7 @@ async def ready(stood: Stand, process: subprocess.Popen[bytes], since: float) ->
 
 
 async def replay(stood: Stand, crowd: list[Shopper], tally: Tally) -> float:
-    """Send every row as its shopper's visit; give the seconds it took."""
+    """Send every row as its shopper's visit; return the seconds it took."""
     waiting = iter(crowd)
 
     async def worker() -> None:
@@ -273,7 +273,7 @@ async def pause(stood: Stand, crowd: list[Shopper], tally: Tally) -> None:
 
 
 def show_landed(tally: Tally) -> None:
-    """Compare what was accepted with what stands in Parquet, by type, each event once."""
+    """Compare what was accepted with what is in Parquet, by type, each event once."""
     table = scan(HOME / "store").to_table(columns=["type", "event_id"])
     rows = set(zip(table["type"].to_pylist(), table["event_id"].to_pylist(), strict=True))
     landed = Counter(kind for kind, _ in rows)
@@ -338,7 +338,7 @@ def main() -> int:
         return asyncio.run(demo())
     except KeyboardInterrupt:
         print("\nstopped")
-        return 130  # as a shell says it: 128 and SIGINT
+        return 130  # as a shell reports it: 128 and SIGINT
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ SEED = 20261123
 
 @dataclass
 class Load:
-    """What the callers know: an id stands in `accepted` once it was answered 2xx, in `unknown` when the line broke."""
+    """What the callers know: an id is in `accepted` once answered 2xx, in `unknown` when its connection broke."""
 
     accepted: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
@@ -37,7 +37,7 @@ class Load:
 
 
 async def caller(number: int, url: str, load: Load) -> None:
-    """Ask and report without pause, never twice the same, until told to stop."""
+    """Ask and report without pause, never twice the same, until the end is set."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http:
         visit = 0
         while not load.stopping:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.conftest import ConfigMapVolume
     from tests.journey.conftest import Stage
 
-Until = Callable[[Callable[[], Awaitable[Any]]], Awaitable[float]]
+Until = Callable[[Callable[[], Awaitable[object]]], Awaitable[float]]
 SWAPS = 20
 SWAP_SECONDS = 0.3
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import os
 import random
 import statistics
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,35 +44,13 @@ class World:
         fast += ["--cluster-credentials", str(self.credentials)]
         self.agent: Role = stage.role("agent", *where, *fast)
         self.sidecar: Role = stage.sidecar()
-        self.connection = http.client.HTTPConnection(stage.listen, timeout=PATIENCE_SECONDS)
+        self.shopper = stage.shopper(self.agent)
+        self.model, self.until = self.shopper.model, self.shopper.until
         self.agent.start()
         self.sidecar.start()
 
-    def model(self) -> str | None:
-        """Give what a shopper who is in the second arm is shown; None while nobody answers."""
-        body = json.dumps({"placement": "pdp", "user_id": "u3", "expose": False})
-        try:
-            self.connection.request("POST", "/v1/assign", body, {"Content-Type": "application/json"})
-            answer = json.load(self.connection.getresponse())
-        except OSError:
-            self.connection.close()
-            return None
-        model: str | None = answer.get("config", {}).get("model")
-        return model
-
-    def until(self, model: str, *, within: float = PATIENCE_SECONDS) -> float:
-        """Wait for an answer; give how long it took."""
-        begun = time.monotonic()
-        while self.model() != model:
-            assert time.monotonic() - begun < within, f"not {model} within {within} s: {self.agent.log.read_text()}"
-            time.sleep(0.002)
-        return time.monotonic() - begun
-
     def await_watch(self) -> None:
-        begun = time.monotonic()
-        while not self.api.watching:
-            assert time.monotonic() - begun < PATIENCE_SECONDS, self.agent.log.read_text()
-            time.sleep(0.01)
+        self.shopper.wait(lambda: self.api.watching)
 
 
 @pytest.fixture
@@ -84,7 +58,7 @@ def world(stage: Stage, configmap_volume: Callable[[str], ConfigMapVolume]) -> I
     api = FakeApi().start()
     world = World(stage, configmap_volume("mounted"), configmap_volume("config"), api)
     yield world
-    world.connection.close()
+    world.shopper.close()
     api.end()
 
 
@@ -98,10 +72,9 @@ def test_from_the_update_to_the_changed_answer(world: World) -> None:
             world.api.put(data)
             took.append(world.until(model, within=WORST_SECONDS))
     assert world.agent.process is not None
-    resident = int(Path(f"/proc/{world.agent.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     print(f"{len(took)} changes: median {statistics.median(took):.3f} s, worst {max(took):.3f} s")
-    print(f"the agent holds {resident / 2**20:.1f} MiB")
-    assert resident <= RESIDENT_BYTES
+    print(f"the agent uses {world.agent.resident_bytes / 2**20:.1f} MiB")
+    assert world.agent.resident_bytes <= RESIDENT_BYTES
     assert world.agent.stop() == 0
 
 
@@ -128,7 +101,7 @@ def test_the_api_away_an_expired_version_and_a_new_token_stop_nothing(world: Wor
     world.api.data = {}
     world.api.version += 7
     world.api.forgotten = world.api.version - 1
-    world.api.start()  # back, with all versions forgotten: what it says now is newer than the volume
+    world.api.start()  # back, with all versions forgotten: what it sends now is newer than the volume
     world.until("v2")
     world.await_watch()
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import os
 import random
 import re
 import statistics
 import time
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +19,6 @@ if TYPE_CHECKING:
     from tests.conftest import ConfigMapVolume
     from tests.journey.conftest import Role, Stage
 
-PATIENCE_SECONDS = 30.0
 ROUNDS = 20
 EXPERIMENTS, PAUSED = "abside-experiments", "abside-paused"
 RESIDENT_BYTES = 64 * 2**20  # what the component requests
@@ -56,38 +51,15 @@ class World:
         fast += ["--cluster-credentials", str(api.credentials(stage.folder / "credentials"))]
         self.agent: Role = stage.role("agent", *where, *fast)
         self.sidecar: Role = stage.sidecar()
-        self.connection = http.client.HTTPConnection(stage.listen, timeout=PATIENCE_SECONDS)
+        self.shopper = stage.shopper(self.agent)
+        self.model, self.until = self.shopper.model, self.shopper.until
         self.agent.start()
         self.sidecar.start()
         self.until("v1")
         self.await_watches()
 
-    def model(self) -> str | None:
-        """Give what a shopper who is in the second arm is shown; None while nobody answers."""
-        body = json.dumps({"placement": "pdp", "user_id": "u3", "expose": False})
-        try:
-            self.connection.request("POST", "/v1/assign", body, {"Content-Type": "application/json"})
-            answer = json.load(self.connection.getresponse())
-        except OSError:
-            self.connection.close()
-            return None
-        model: str | None = answer.get("config", {}).get("model")
-        return model
-
-    def until(self, model: str, *, never: str = "") -> float:
-        """Wait for an answer; give how long it took."""
-        begun = time.monotonic()
-        while (answer := self.model()) != model:
-            assert not never or answer != never
-            assert time.monotonic() - begun < PATIENCE_SECONDS, f"not {model}: {self.agent.log.read_text()}"
-            time.sleep(0.002)
-        return time.monotonic() - begun
-
     def await_watches(self) -> None:
-        begun = time.monotonic()
-        while self.api.watching < 2:
-            assert time.monotonic() - begun < PATIENCE_SECONDS, self.agent.log.read_text()
-            time.sleep(0.01)
+        self.shopper.wait(lambda: self.api.watching >= 2)
 
     def looks(self, model: str, *, is_away: bool = False) -> None:
         """Have the agent read everything anew, which a pause and its end prove; `model` stays."""
@@ -98,14 +70,8 @@ class World:
         self.until(model)
 
     def revisions(self) -> list[str]:
-        """Give what was published, in order, in the agent's own words."""
+        """Return what was published, in order, as the agent logged it."""
         return re.findall(r" published .*revision=(\w+)", self.agent.log.read_text())
-
-    @property
-    def resident_bytes(self) -> int:
-        assert self.agent.process is not None
-        pages = int(Path(f"/proc/{self.agent.process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture
@@ -113,7 +79,7 @@ def world(stage: Stage, configmap_volume: Callable[[str], ConfigMapVolume]) -> I
     api = FakeApi(names=(EXPERIMENTS, PAUSED)).start()
     world = World(stage, configmap_volume("config"), configmap_volume("mounted"), api)
     yield world
-    world.connection.close()
+    world.shopper.close()
     api.end()
 
 
@@ -126,8 +92,8 @@ def test_from_the_update_to_the_changed_answer(world: World, drafts: int) -> Non
         took.append(world.until(f"v{number}"))
     size = sum(map(len, documents("v1", drafts).values()))
     print(f"{size} bytes, {len(took)} edits: median {statistics.median(took):.3f} s, worst {max(took):.3f} s")
-    print(f"the agent holds {world.resident_bytes / 2**20:.1f} MiB")
-    assert world.resident_bytes <= RESIDENT_BYTES
+    print(f"the agent uses {world.agent.resident_bytes / 2**20:.1f} MiB")
+    assert world.agent.resident_bytes <= RESIDENT_BYTES
     assert world.api.lists == 2, "of each ConfigMap one"
     assert world.agent.stop() == 0
 
@@ -153,7 +119,7 @@ def test_the_api_away_stops_nothing_and_what_it_says_when_it_is_back_holds(world
     world.api.put(documents("v2"), EXPERIMENTS)
     world.until("v2")
     world.api.stop()
-    world.looks("v2", is_away=True)  # what the API said last stays, and pauses by the volume are in force
+    world.looks("v2", is_away=True)  # the last state from the API stays, and pauses by the volume are in force
     world.config.swap(documents("v2"))
     world.looks("v2", is_away=True)
     world.config.swap(documents("v3"))

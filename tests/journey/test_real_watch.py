@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import random
 import re
@@ -11,7 +9,7 @@ import signal
 import statistics
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -31,7 +29,7 @@ PATIENCE_SECONDS = 60.0
 ROUNDS = 50
 EDITS = 20
 WORST_SECONDS = 5.0  # a watch that is broken takes for ever; the target is 1 s, and the test prints what it took
-AWAY_SECONDS = 65.0  # beyond the minute after which log and status say so
+AWAY_SECONDS = 65.0  # beyond the minute after which log and status report it
 BACK_SECONDS = 45.0  # the longest wait between two tries is 30
 RESIDENT_BYTES = 50 * 2**20
 DOCUMENT = """\
@@ -71,7 +69,8 @@ class World:
         fast += ["--cluster-credentials", str(credentials.path)]
         self.agent: Role = stage.role("agent", *where, *fast, *more)
         self.sidecar: Role = stage.sidecar()
-        self.connection = http.client.HTTPConnection(stage.listen, timeout=PATIENCE_SECONDS)
+        self.shopper = stage.shopper(self.agent, PATIENCE_SECONDS)
+        self.model, self.until, self.wait = self.shopper.model, self.shopper.until, self.shopper.wait
         self.agent.start()
         self.sidecar.start()
 
@@ -90,50 +89,17 @@ class World:
         done, answer = self.api.ask("PATCH", self.path, {"data": data})
         assert done == 200, answer
 
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """Ask the sidecar; None while nobody answers."""
-        text = None if body is None else json.dumps(body)
-        try:
-            self.connection.request(method, path, text, {"Content-Type": "application/json"})
-            return json.load(self.connection.getresponse())
-        except OSError:
-            self.connection.close()
-            return None
-
-    def model(self) -> str | None:
-        """Give what a shopper who is in the second arm is shown."""
-        answer = self.ask("POST", "/v1/assign", {"placement": "pdp", "user_id": "u3", "expose": False})
-        model: str | None = answer and answer.get("config", {}).get("model")
-        return model
-
     def problems(self) -> list[str]:
-        return [one["code"] for one in self.ask("GET", "/v1/status")["problems"]]
-
-    def until(self, model: str, *, within: float = PATIENCE_SECONDS) -> float:
-        """Wait for an answer; give how long it took."""
-        return self.wait(lambda: self.model() == model, within=within)
-
-    def wait(self, holds: Callable[[], object], *, within: float = PATIENCE_SECONDS) -> float:
-        begun = time.monotonic()
-        while not holds():
-            assert time.monotonic() - begun < within, f"not within {within} s: {self.log[-4000:]}"
-            time.sleep(0.002)
-        return time.monotonic() - begun
+        return [one["code"] for one in self.shopper.ask("GET", "/v1/status")["problems"]]
 
     @property
     def log(self) -> str:
         return self.agent.log.read_text()
 
     def is_watching(self) -> bool:
-        """Whether the last that the log says of the watch is that it stands."""
+        """Whether the last line about the watch in the log reports it open."""
         content = re.findall(r" (fast_watch|fast_watch_away) ", self.log)
         return content[-1:] == ["fast_watch"]
-
-    @property
-    def resident(self) -> int:
-        assert self.agent.process is not None
-        pages = int(Path(f"/proc/{self.agent.process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture
@@ -165,7 +131,7 @@ def world(
     more = ["--fast-watch-config", "abside-experiments"] if "fast-watch-experiments" in components else []
     world = World(real_api, namespace, stage, mounted, config, credentials, *more)
     yield world
-    world.connection.close()
+    world.shopper.close()
 
 
 def test_from_the_api_servers_answer_to_the_changed_answer(world: World) -> None:
@@ -181,8 +147,8 @@ def test_from_the_api_servers_answer_to_the_changed_answer(world: World) -> None
             took.append(world.until(model, within=WORST_SECONDS))
     connection.close()
     print(f"\n{len(took)} changes: median {statistics.median(took):.3f} s, worst {max(took):.3f} s")
-    print(f"the agent holds {world.resident / 2**20:.1f} MiB")
-    assert world.resident <= RESIDENT_BYTES
+    print(f"the agent uses {world.agent.resident_bytes / 2**20:.1f} MiB")
+    assert world.agent.resident_bytes <= RESIDENT_BYTES
     assert world.agent.stop() == 0
 
 
@@ -198,11 +164,11 @@ def test_from_an_edited_experiment_to_the_changed_answer(world: World) -> None:
         assert done == 200, answer
         took.append(world.until(f"v2-{number}", within=WORST_SECONDS))
     print(f"\n{len(took)} edits: median {statistics.median(took):.3f} s, worst {max(took):.3f} s")
-    print(f"the agent holds {world.resident / 2**20:.1f} MiB")
+    print(f"the agent uses {world.agent.resident_bytes / 2**20:.1f} MiB")
     for name, status in (("abside-experiments", 200), ("abside-paused", 200), ("kube-root-ca.crt", 403)):
         path = f"{world.config_maps}?fieldSelector=metadata.name={name}"
-        told, answer = world.api.ask("GET", path, token=world.token)
-        assert told == status, answer
+        done, answer = world.api.ask("GET", path, token=world.token)
+        assert done == status, answer
     assert world.agent.stop() == 0
 
 
@@ -220,10 +186,10 @@ def test_from_an_edited_experiment_to_the_changed_answer(world: World) -> None:
 )
 def test_the_role_allows_this_config_map_and_no_other_and_no_secret(world: World, path: str, status: int) -> None:
     for namespace in (world.namespace, "default"):
-        told, answer = world.api.ask("GET", f"/api/v1/namespaces/{namespace}/{path}", token=world.token)
-        assert told == (status if namespace == world.namespace else 403), answer
-    told, _ = world.api.ask("PATCH", world.path, {"data": {"all": "mine"}}, token=world.token)
-    assert told == 403
+        done, answer = world.api.ask("GET", f"/api/v1/namespaces/{namespace}/{path}", token=world.token)
+        assert done == (status if namespace == world.namespace else 403), answer
+    done, _ = world.api.ask("PATCH", world.path, {"data": {"all": "mine"}}, token=world.token)
+    assert done == 403
 
 
 def test_a_config_map_that_is_deleted_pauses_nothing_and_made_anew_it_pauses_again(world: World) -> None:
@@ -258,11 +224,11 @@ def test_an_api_server_that_is_away_for_over_a_minute_stops_nothing(world: World
     world.volume.swap({"x": "paused while away"})
     print(f"paused by the volume after {world.until('v1'):.2f} s")
     world.wait(lambda: "FAST_WATCH" in world.problems(), within=AWAY_SECONDS + PATIENCE_SECONDS)
-    print(f"said in the status {time.monotonic() - gone:.0f} s after the API went")
+    print(f"reported in the status {time.monotonic() - gone:.0f} s after the API went")
     world.wait(lambda: time.monotonic() - gone > 20.0 + AWAY_SECONDS)
 
     world.api.start()
-    world.pause({"x": None})  # in the API alone: the volume goes on saying that it is paused
+    world.pause({"x": None})  # in the API alone: the volume still shows it paused
     print(f"caught up {world.until('v2', within=BACK_SECONDS):.1f} s after the API was back and changed")
     world.wait(lambda: "FAST_WATCH" not in world.problems(), within=BACK_SECONDS)
     world.pause({"x": "again"})
@@ -278,11 +244,11 @@ def test_a_version_that_was_compacted_away_is_listed_again(world: World) -> None
     assert agent is not None
     agent.send_signal(signal.SIGSTOP)  # it hangs while the API server goes, comes back, changes and forgets
     world.api.kill()
-    world.api.start("--watch-cache-sizes=configmaps#0")  # so that watches are etcd's word, and not the cache's
-    world.pause({"x": "told while nobody watched"})
+    world.api.start("--watch-cache-sizes=configmaps#0")  # so that watches come from etcd, and not from the cache
+    world.pause({"x": "paused while nobody watched"})
     print(f"\nall versions before {world.api.compact()} are forgotten")
     agent.send_signal(signal.SIGCONT)
-    print(f"heard {world.until('v1', within=BACK_SECONDS):.1f} s later")
+    print(f"noticed {world.until('v1', within=BACK_SECONDS):.1f} s later")
     assert "the API no longer knows the version" in world.log
     world.wait(world.is_watching)
     world.pause({"x": None})
@@ -295,7 +261,7 @@ def test_a_token_that_is_withdrawn_is_told_and_the_next_one_is_taken_at_once(wor
     world.pause({"x": "carts broken"})
     world.until("v1", within=WORST_SECONDS)
     world.withdraw("token-1")
-    world.api.kill()  # a watch that stands is not asked again who it is
+    world.api.kill()  # an open watch is not authenticated again
     world.api.start()
     world.wait(lambda: "FAST_WATCH" in world.problems())
     assert "answered 401" in world.log

@@ -1,4 +1,4 @@
-"""The manifests as an API server would get them: rendered, with what a pod template says made easy to ask."""
+"""The manifests as an API server would get them: rendered, with accessors for the parts of a pod template."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Workload:
         return found
 
     def variables(self, container: str) -> dict[str, str]:
-        """Give the variables the manifest writes out for one container; those the kubelet fills in are left out."""
+        """Return the variables the manifest writes out for one container; those the kubelet fills in are left out."""
         return {one["name"]: one["value"] for one in self.container(container).get("env", []) if "value" in one}
 
     @property
@@ -98,17 +98,17 @@ class Role:
         return {setting.variable: setting for setting in settings_of(getattr(import_module(module), record))}
 
     def value(self, variable: str) -> Any:
-        """Give a setting as the process will read it."""
+        """Return a setting as the process will read it."""
         setting = self.settings[variable]
         written = self.variables.get(variable, setting.default)
         return setting.read(written) if isinstance(written, str) else written
 
     def port(self, variable: str) -> int:
-        """Give the port of an address among the variables."""
+        """Return the port of an address among the variables."""
         return int(self.variables[variable].rpartition(":")[2])
 
     def mount_of(self, path: str) -> Object:
-        """Give the mount a path lies in."""
+        """Return the mount that contains a path."""
         inside = [
             m for m in self.container["volumeMounts"] if path == m["mountPath"] or path.startswith(m["mountPath"] + "/")
         ]
@@ -126,7 +126,7 @@ class Rendered:
     objects: tuple[Object, ...]
 
     def of(self, kind: str) -> dict[str, Object]:
-        """Give the objects of one kind by name."""
+        """Return the objects of one kind by name."""
         return {one["metadata"]["name"]: one for one in self.objects if one["kind"] == kind}
 
     @property
@@ -156,7 +156,7 @@ def find_tool(name: str) -> str:
     places = f"{sys.prefix}/k8s/bin{os.pathsep}{os.environ['PATH']}"  # noqa: TID251 it is where tools are found
     found = shutil.which(name, path=places)
     if found is None:
-        say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip  # noqa: TID251 CI says so itself
+        say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip  # noqa: TID251 CI sets it
         say(f"{name} is not installed: run make tools")
     return found
 
@@ -173,7 +173,7 @@ def tool() -> Callable[[str], str]:
 
 @pytest.fixture(scope="session")
 def kustomize() -> list[str]:
-    """Give the command that renders a folder: kubectl's own, or the kustomize that `make tools` built."""
+    """Return the command that renders a folder: kubectl's own, or the kustomize that `make tools` built."""
     if shutil.which("kubectl"):
         probe = subprocess.run(["kubectl", "kustomize", K8S / "overlays" / "example"], capture_output=True, check=False)
         if probe.returncode == 0:
@@ -183,7 +183,7 @@ def kustomize() -> list[str]:
 
 @pytest.fixture(scope="session")
 def render(kustomize: list[str]) -> Callable[[Path | str], Rendered]:
-    """Give what renders a folder below k8s/, or any other directory; each is rendered once."""
+    """Return a function that renders a folder below k8s/, or any other directory; each is rendered once."""
     known: dict[Path, Rendered] = {}
 
     def rendered(folder: Path | str) -> Rendered:
@@ -200,7 +200,7 @@ def render(kustomize: list[str]) -> Callable[[Path | str], Rendered]:
 
 @pytest.fixture
 def overlay(tmp_path: Path, render: Callable[[Path | str], Rendered]) -> Callable[..., Rendered]:
-    """Give what renders an overlay of one's own: objects, components by name, and further lines of kustomization."""
+    """Return a function that renders a new overlay of objects, components by name, and lines of kustomization."""
 
     def make(objects: list[Object], *components: str, **lines: Any) -> Rendered:
         (tmp_path / "app.yaml").write_text(yaml.safe_dump_all(objects))
@@ -219,7 +219,7 @@ def overlay(tmp_path: Path, render: Callable[[Path | str], Rendered]) -> Callabl
 
 @pytest.fixture
 def existing() -> Callable[..., Object]:
-    """Give a workload as it was before abside: an init container and a volume of its own, and a longer way out."""
+    """Return a workload as it was before abside: an init container and a volume of its own, and a longer way out."""
 
     def make(name: str, *, kind: str = "Deployment", labels: Mapping[str, str], **pod: Any) -> Object:
         mount = {"name": "models", "mountPath": "/models"}
@@ -249,7 +249,7 @@ def everything(
     render: Callable[[Path | str], Rendered],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Rendered:
-    """Give the example with every component."""
+    """Return the example with every component."""
     folder = tmp_path_factory.mktemp("everything")
     above = os.path.relpath(K8S, folder)
     listed = yaml.safe_load((K8S / "overlays" / "example" / "kustomization.yaml").read_text())["components"]
@@ -266,5 +266,5 @@ def everything(
 def rendered(
     request: pytest.FixtureRequest, render: Callable[[Path | str], Rendered], everything: Rendered
 ) -> Rendered:
-    """Give each folder that holds a kustomization, and the example with every component."""
+    """Return each folder that contains a kustomization, and the example with every component."""
     return everything if request.param == "everything" else render(str(request.param))

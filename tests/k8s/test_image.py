@@ -21,7 +21,7 @@ EXTRAS = ("agent", "collector")  # what the roles of a cluster need; the report 
 
 
 def locked(path: Path) -> dict[str, str]:
-    """Give the pinned version of every distribution."""
+    """Return the pinned version of every distribution."""
     return dict(re.findall(r"^([a-z0-9._-]+)==([^\s;\\]+)", path.read_text(), re.MULTILINE))
 
 
@@ -62,7 +62,7 @@ def test_the_lock_holds_what_those_ask_for_in_turn(root: Path) -> None:
 
 
 def closure(wanted: list[Requirement]) -> Iterator[str]:
-    """Yield every distribution that is needed, as this environment's own metadata tell it."""
+    """Yield every distribution that is needed, as this environment's own metadata names it."""
     seen: set[str] = set()
     while wanted:
         requirement = wanted.pop()

@@ -18,14 +18,14 @@ import time
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from abside import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from tests.k8s.conftest import Object, Rendered
 
@@ -33,7 +33,7 @@ NEEDED = {name: name for name in ("buildah", "mmdebstrap", "podman", "runc")}  #
 OURS_MIB = 200  # what the image may weigh above its base: pyarrow is two thirds of it
 STARTUP_SECONDS = 20.0  # four containers start at once, on a machine that may be busy: a bound, not the figure
 PATIENCE_SECONDS = 60.0
-UP = ("listening", "published")  # what a role says when it does its work
+UP = ("listening", "published")  # what a role logs when it is ready
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 CONTAINERS_CONF = """
 [containers]
@@ -48,20 +48,20 @@ COUNT = """
 import pathlib, pyarrow.parquet as pq
 print(sum(pq.read_metadata(path).num_rows for path in pathlib.Path("/var/lib/abside/store").rglob("*.parquet")))
 """
-IS_ASKED = os.environ.get("CI") == "true" or "ABSIDE_TEST_IMAGE" in os.environ  # noqa: TID251 who runs us says so
+IS_ASKED = os.environ.get("CI") == "true" or "ABSIDE_TEST_IMAGE" in os.environ  # noqa: TID251 set by whoever runs the tests
 pytestmark = pytest.mark.timeout(900)  # the first run on a machine installs, and another one may be building
 
 
-def run(*command: str, **options: Any) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
-    content: str = done.stdout
+def run(*command: str, env: Mapping[str, str] | None = None) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    content = done.stdout
     assert done.returncode == 0, f"{command}\n{content[-2000:]}\n{done.stderr[-4000:]}"
     return content
 
 
 @pytest.fixture(scope="module")
 def image(root: Path, tmp_path_factory: pytest.TempPathFactory, debian: Callable[..., None]) -> Iterator[str]:
-    """Build the image and give its name in the local store, which all runs on a machine share: one at a time."""
+    """Build the image and return its name in the local store, which all runs on a machine share: one at a time."""
     if os.geteuid() != 0:
         say = pytest.fail if IS_ASKED else pytest.skip
         say("only root makes such containers: sudo make image, which installs what is missing")
@@ -88,7 +88,7 @@ def build(root: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def make_base(name: str, archive: Path) -> None:
-    """Make what stands for the official image: Debian with its own Python."""
+    """Make a substitute for the official image: Debian with its own Python."""
     packages = "--include=python3,python3-venv,ca-certificates"
     run("mmdebstrap", "--variant=minbase", packages, name.rpartition("-")[2], str(archive))
     container = run("buildah", "from", "scratch").strip()
@@ -134,7 +134,7 @@ def inside(image: str, *command: str) -> str:
 
 @pytest.fixture
 def pod(image: str, render: Callable[[str], Rendered], tmp_path: Path) -> Iterator[str]:
-    """Run the dev overlay's pod and the collector, as one pod with a network of its own; give its name."""
+    """Run the dev overlay's pod and the collector, as one pod with a network of its own; return its name."""
     (tmp_path / "containers.conf").write_text(CONTAINERS_CONF)
     objects = playable(render, image)
     (tmp_path / "pod.yaml").write_text("\n---\n".join(map(json.dumps, objects)))
@@ -152,7 +152,7 @@ def pod(image: str, render: Callable[[str], Rendered], tmp_path: Path) -> Iterat
 
 
 def playable(render: Callable[[str], Rendered], image: str) -> list[Object]:
-    """Give the rendered pod as podman can play it: native sidecars as containers, the claim as a directory."""
+    """Return the rendered pod as podman can play it: native sidecars as containers, the claim as a directory."""
     rendered = copy.deepcopy(render("overlays/dev"))
     recs, collector = rendered.workload("rec-service"), rendered.workload("experiment-collector")
     containers = [*collector.containers, *recs.containers]
@@ -209,7 +209,7 @@ def logs(container: str) -> str:
 
 
 def startup_seconds(container: str) -> float:
-    """Give the time from the container's start to the line that says it listens, or has published."""
+    """Return the time from the container's start to the log line that it listens, or has published."""
     started = run("podman", "inspect", "--format", "{{.State.StartedAt.UnixNano}}", container)
     lines = subprocess.run(["podman", "logs", "--timestamps", container], capture_output=True, text=True, check=True)
     line = next(

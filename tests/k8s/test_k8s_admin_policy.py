@@ -21,7 +21,7 @@ def covers(port: Object, number: int, protocol: str) -> bool:
 
 
 def rules_for(policy: Object, number: int, protocol: str = "TCP") -> Iterator[Object]:
-    """Give the rules that open a port."""
+    """Return the rules that open a port."""
     for rule in policy["spec"]["ingress"]:
         if any(covers(port, number, protocol) for port in rule["ports"]):
             yield rule

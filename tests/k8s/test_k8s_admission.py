@@ -26,7 +26,7 @@ def role(admission: Rendered) -> Role:
 
 
 def webhooks_of(rendered: Rendered) -> dict[str, dict[str, Any]]:
-    """Give what is asked, by what it is asked about: documents and pauses."""
+    """Return the webhooks by what they check: documents and pauses."""
     webhooks = rendered.of("ValidatingWebhookConfiguration")["experiment-admission"]["webhooks"]
     found = {webhook["matchConditions"][0]["name"]: webhook for webhook in webhooks}
     assert list(found) == ["documents", "pauses"]  # in the order in which the README's patch counts them

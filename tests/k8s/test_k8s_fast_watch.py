@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml  # noqa: TID251 a patch in the README is Kubernetes' YAML, not a PM's
@@ -14,6 +14,7 @@ from abside_agent.settings import AgentSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.k8s.conftest import Object, Rendered, Workload
 
@@ -23,7 +24,7 @@ TOKEN_SECONDS = 600  # the least an API server grants
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """A component, the ConfigMap it has watched, and where that is said and mounted."""
+    """A component, the ConfigMap it has watched, and where that is named and mounted."""
 
     component: str
     config_map: str
@@ -35,7 +36,7 @@ class Watch:
         return f"{self.config_map}-reader"
 
     def readers(self, rendered: Rendered) -> list[Object]:
-        """Give whom the Role is bound to."""
+        """Return the subjects that the Role is bound to."""
         binding = rendered.of("RoleBinding")[self.role]
         assert binding["roleRef"]["name"] == self.role
         subjects: list[Object] = binding["subjects"]
@@ -51,13 +52,13 @@ LISTED += [["fast-watch", "fast-watch-experiments"], ["fast-watch-experiments", 
 
 
 def config_maps_of(volume: Object) -> list[str]:
-    """Give the names of the ConfigMaps a volume shows, in its order."""
+    """Return the names of the ConfigMaps a volume shows, in its order."""
     sources = [volume] if "configMap" in volume else volume["projected"]["sources"]
     return [source["configMap"]["name"] for source in sources]
 
 
 def volume_of_token(workload: Workload) -> str:
-    """Give the name of the one volume that holds a token."""
+    """Return the name of the one volume with a token."""
     (name,) = (
         name
         for name, volume in workload.volumes.items()
@@ -98,7 +99,7 @@ def test_it_is_one_service_account_of_the_overlays_namespace_that_may_read_and_n
 
 @pytest.mark.parametrize("listed", LISTED, ids="+".join)
 def test_a_workload_with_an_account_of_its_own_is_let_in_by_a_patch(
-    overlay: Callable[..., Rendered], existing: Callable[..., Object], root: Any, listed: list[str]
+    overlay: Callable[..., Rendered], existing: Callable[..., Object], root: Path, listed: list[str]
 ) -> None:
     readme = (root / "k8s" / "README.md").read_text()
     ((target, patch),) = re.findall(r"target: (.+reader})\n +patch: '(.+/subjects/0.+)'", readme)

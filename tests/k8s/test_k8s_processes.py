@@ -50,7 +50,7 @@ class Node:
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def port(self, workload: str, port: int) -> int:
-        """Give the free port that stands for one of a pod's."""
+        """Return the free port used in place of one of a pod's."""
         if (workload, port) not in self.ports:
             with socket.create_server(("127.0.0.1", 0)) as free:
                 self.ports[workload, port] = free.getsockname()[1]
@@ -76,7 +76,7 @@ class Node:
             time.sleep(0.05)
 
     def value(self, role: Role, variable: Object) -> str:
-        """Give a variable's value with this node's paths and ports in it."""
+        """Return a variable's value with this node's paths and ports in it."""
         workload = role.workload.object["metadata"]["name"]
         if "valueFrom" in variable:
             field_path = variable["valueFrom"]["fieldRef"]["fieldPath"]
@@ -92,7 +92,7 @@ class Node:
         return value
 
     def directory(self, workload: Workload, name: str) -> Path:
-        """Give the directory that stands for a volume; a ConfigMap's or a Secret's is filled."""
+        """Return the directory used in place of a volume; a ConfigMap's or a Secret's is filled."""
         volume = workload.volumes[name]
         if "secret" in volume:
             directory = self.folder.joinpath(workload.object["metadata"]["name"], name)
@@ -130,7 +130,7 @@ class Node:
             return 0
 
     def stop(self, *names: str) -> int:
-        """Ask them to end, all at once; give the worst exit code."""
+        """Ask them to end, all at once; return the worst exit code."""
         for name in names:
             self.running[name].send_signal(signal.SIGTERM)
         return max(self.running.pop(name).wait(PATIENCE_SECONDS) for name in names)
@@ -201,7 +201,7 @@ def test_a_token_and_tls_of_a_private_ca_lie_between_gateway_and_collector(
 
 
 def pay_visits(node: Node, root: Path, visits: str) -> None:
-    """Run the app's container: the stand-in for a rec service and its shoppers."""
+    """Run the app's container: a substitute for a rec service and its shoppers."""
     (command,) = (one["command"] for one in node.rendered.workload("rec-service").pod["containers"])
     gateway = f"{node.url('experiment-gateway', 7600)}"
     assert command[0] == "python"

@@ -1,4 +1,4 @@
-"""The README of k8s/, held to what the manifests and the command do."""
+"""The README of k8s/, compared with what the manifests and the command do."""
 
 from __future__ import annotations
 

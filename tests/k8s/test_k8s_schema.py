@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 OLDEST, NEWEST = "1.29", "1.37"
 
-# What checkov finds and we mean: its check → (the objects it may say it of, why).
+# What checkov finds and we mean: its check → (the objects it may report, why).
 MEANT = {
     "CKV_K8S_11": (r".*", "no CPU limit: throttling is what a p99 is made of"),
     "CKV_K8S_43": (r".*", "the image's digest is known to who pushes it; the overlay's `images:` is its place"),

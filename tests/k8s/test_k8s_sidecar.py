@@ -23,7 +23,7 @@ class NothingPatchedError(AssertionError):
 
 
 def sidecars_of(rendered: Rendered) -> list[Workload]:
-    """Give the workloads that carry the label, each with both containers first. Raises NothingPatchedError."""
+    """Return the workloads that carry the label, each with both containers first. Raises NothingPatchedError."""
     labelled = [one for one in rendered.workloads if one.labels.get("abside.dev/sidecar") == "enabled"]
     bare = [one.name for one in labelled if [c["name"] for c in one.containers][:2] != SIDECARS]
     if not labelled or bare:
@@ -52,7 +52,7 @@ def test_every_labelled_workload_of_the_overlays_has_agent_and_sidecar(
 def test_a_rendering_that_patched_nothing_is_found_out(
     overlay: Callable[..., Rendered], existing: Callable[..., Object], labels: dict[str, str]
 ) -> None:
-    rendered = overlay([existing("recs", labels=labels)], "sidecar")  # kustomize itself says nothing
+    rendered = overlay([existing("recs", labels=labels)], "sidecar")  # kustomize itself reports nothing
     with pytest.raises(NothingPatchedError):
         sidecars_of(rendered)
 
@@ -130,6 +130,6 @@ def test_a_name_prefix_reaches_volumes_and_the_role_but_no_variable(
     assert set(rendered.of("ConfigMap")) == {"blue-abside-experiments", "blue-abside-paused"}
     (role,) = rendered.of("Role").values()
     assert role["rules"][0]["resourceNames"] == ["blue-abside-experiments", "blue-abside-paused"]
-    # This is why the README says: a namespace, not a prefix.
+    # This is why the README recommends a namespace and not a prefix.
     assert recs.variables("abside-sidecar")["ABSIDE_UPSTREAM"] == "http://experiment-collector:7700"
     assert "experiment-collector" not in rendered.of("Service")

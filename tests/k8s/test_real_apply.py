@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 API_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 a path, where Kubernetes mounts it
-UNKNOWN_KINDS = {"PodMonitor"}  # known where the Prometheus operator is installed, which brings its own server's word
+UNKNOWN_KINDS = {"PodMonitor"}  # known where the Prometheus operator is installed, which installs it
 DOCUMENTS = ("-l", "abside.dev/documents=experiments")
 
 
 @pytest.fixture(scope="module")
 def recs(real_api: RealApi) -> RealApi:
-    """Give the server, with the namespaces of both overlays there and `restricted` enforced in them."""
+    """Return the server, with the namespaces of both overlays, where `restricted` is enforced."""
     for name in ("recs", "abside-dev"):
         real_api.make_namespace(name)
     return real_api
@@ -38,7 +38,7 @@ def recs(real_api: RealApi) -> RealApi:
 def test_every_folder_is_taken_without_a_warning(recs: RealApi, rendered: Rendered) -> None:
     known = [one for one in rendered.objects if one["kind"] not in UNKNOWN_KINDS]
     if not known:
-        assert rendered.folder.startswith("components/")  # it only patches; `everything` holds what it patches
+        assert rendered.folder.startswith("components/")  # it only patches; `everything` contains what it patches
         return
     here = [] if rendered.folder.startswith("overlays/") else ["--namespace", "recs"]
     words = ["apply", "--server-side", "--dry-run=server", *here, "-f", "-"]
@@ -71,7 +71,7 @@ def test_every_pod_is_restricted_and_the_api_token_is_the_agents_alone(
 
 
 def pod_of(workload: Workload) -> dict[str, Any]:
-    """Give the pod that a controller would make of a workload."""
+    """Return the pod that a controller would make of a workload."""
     spec = copy.deepcopy(workload.pod)
     claims = workload.object["spec"].get("volumeClaimTemplates", [])
     spec["volumes"] = spec.get("volumes", []) + [{"name": one["metadata"]["name"], "emptyDir": {}} for one in claims]

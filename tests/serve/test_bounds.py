@@ -46,10 +46,10 @@ def test_a_process_takes_all_descriptors_it_may_and_no_more_connections_than_the
     command = ["bash", "-c", limited, sys.executable, "-m", "abside", role, "--listen", "127.0.0.1:0", *options]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        said = list(itertools.takewhile(lambda line: "listening" not in line, process.stderr))
+        lines = list(itertools.takewhile(lambda line: "listening" not in line, process.stderr))
         limit = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
         process.terminate()
         process.stderr.read()
     assert (limit, process.returncode) == ((200, 200), 0)
-    [line] = [line for line in said if "max_connections_lowered" in line]
+    [line] = [line for line in lines if "max_connections_lowered" in line]
     assert "wanted=1024 to=100 descriptor_limit=200" in line

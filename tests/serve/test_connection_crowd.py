@@ -1,4 +1,4 @@
-"""Who gives way, with guests that are nothing but their waiting."""
+"""Which connection is cut, tried with connections that only wait."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEADLINE_SECONDS = 20.0
 
 @dataclass(eq=False)
 class Guest:
-    """A connection that waits, or works, for as long as a test says."""
+    """A connection that waits, or works, for as long as a test sets."""
 
     crowd: Crowd
     wait: Wait | None
@@ -34,7 +34,15 @@ def now() -> float:
 
 
 def idle(crowd: Crowd, seconds: float = 0.0) -> Guest:
-    return Guest(crowd, Wait(0, now() - seconds))
+    return Guest(crowd, Wait(answered=False, since=now() - seconds, head=True))
+
+
+def half_sent(crowd: Crowd, seconds: float, *, answered: bool = False) -> Guest:
+    return Guest(crowd, Wait(answered, now() - seconds, head=False))
+
+
+def client(crowd: Crowd, seconds: float) -> Guest:
+    return Guest(crowd, Wait(answered=True, since=now() - seconds, head=True))
 
 
 async def settled(crowd: Crowd) -> None:
@@ -84,14 +92,34 @@ async def test_beyond_the_burst_those_who_waited_longest_go_at_once_and_the_rest
     assert [guest.gone for guest in guests] == [True] * 51 + [False] * 60
 
 
-async def test_a_body_gives_way_after_all_who_are_idle_and_only_when_it_is_slow() -> None:
-    crowd = Crowd(2, look_seconds=LOOK_SECONDS)
-    slow = Guest(crowd, Wait(1, now() - SLOW_SECONDS - 5))
-    slower = Guest(crowd, Wait(1, now() - SLOW_SECONDS - 9))
-    fresh = Guest(crowd, Wait(1, now() + 600))
-    idler = idle(crowd)
+async def test_relief_cuts_the_slowest_body_and_none_that_is_fresh() -> None:
+    crowd = Crowd(9, look_seconds=LOOK_SECONDS)
+    slow, slower = half_sent(crowd, SLOW_SECONDS + 5), half_sent(crowd, SLOW_SECONDS + 9)
+    fresh, idler = half_sent(crowd, SLOW_SECONDS / 2), idle(crowd, 99.0)
+    assert [crowd.relieve() for _ in range(3)] == [True, True, False]
+    assert [one.gone for one in (slow, slower, fresh, idler)] == [True, True, False, False]
+
+
+async def test_who_never_got_an_answer_gives_way_before_every_client_that_did() -> None:
+    crowd = Crowd(3, look_seconds=LOOK_SECONDS)
+    clients = [client(crowd, seconds) for seconds in (0.0, 5.0, 60.0)]
+    strangers = [half_sent(crowd, 0.0), half_sent(crowd, 3.0), idle(crowd)]
     await settled(crowd)
-    assert [one.gone for one in (slow, slower, fresh, idler)] == [False, True, False, True]
-    assert crowd.relieve() is True
-    assert (slow.gone, fresh.gone) == (True, False)
-    assert crowd.relieve() is False
+    assert [one.gone for one in clients] == [False] * 3
+    assert [one.gone for one in strangers] == [True] * 3
+
+
+async def test_beyond_the_burst_fresh_bodies_of_strangers_go_and_idle_clients_stay() -> None:
+    crowd = Crowd(10, burst=100, look_seconds=60.0)
+    clients = [client(crowd, 30.0 + number) for number in range(10)]
+    strangers = [half_sent(crowd, 0.0) for _ in range(101)]
+    assert sum(one.gone for one in strangers) == 51
+    assert not any(one.gone for one in clients)
+
+
+async def test_of_those_noted_at_one_moment_half_a_body_goes_first() -> None:
+    crowd = Crowd(1, look_seconds=LOOK_SECONDS)
+    wait = Wait(answered=True, since=now(), head=True)
+    idler, sender = Guest(crowd, wait), Guest(crowd, wait._replace(head=False))
+    await settled(crowd)
+    assert (idler.gone, sender.gone) == (False, True)

@@ -1,4 +1,4 @@
-"""TLS: who never finishes a handshake is bounded as everybody else, and keeps nobody waiting."""
+"""TLS: a connection that never finishes its handshake is bounded like every other and delays nobody."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import ssl
 import subprocess
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 DEADLINE_SECONDS = 20.0
+DEFAULTS = Bounds()
 ASK = b"GET /alive HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
 def contexts(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Give a server's context and a client's."""
+    """Return a server's context and a client's."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("no openssl to make a certificate with")
@@ -39,9 +40,9 @@ def contexts(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, 
 
 
 @asynccontextmanager
-async def listening(context: ssl.SSLContext, **bounds: Any) -> AsyncIterator[tuple[Listener, str, int]]:
+async def listening(context: ssl.SSLContext, bounds: Bounds = DEFAULTS) -> AsyncIterator[tuple[Listener, str, int]]:
     routes = {"/alive": {"GET": Route(lambda _request, _body: Response(200, b"{}"), probe=True)}}
-    listener = Listener(routes, Bounds(**bounds))
+    listener = Listener(routes, bounds)
     host, port = split_address(await listener.open("127.0.0.1:0", context))
     try:
         yield listener, host, port
@@ -65,7 +66,7 @@ async def test_who_does_not_shake_hands_is_counted_and_gives_way(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext], sent: bytes
 ) -> None:
     server, client = contexts
-    async with listening(server, max_connections=4, header_seconds=600.0) as (listener, host, port):
+    async with listening(server, Bounds(max_connections=4, header_seconds=600.0)) as (listener, host, port):
         strangers = [await asyncio.open_connection(host, port) for _ in range(40)]
         for _, writer in strangers:
             writer.write(sent)
@@ -73,7 +74,7 @@ async def test_who_does_not_shake_hands_is_counted_and_gives_way(
             assert await probed(client, host, port) == b"HTTP/1.1 200 OK\r\n"
             await asyncio.sleep(0.2)
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while listener.open_connections > 4:  # noqa: ASYNC110 the listener tells no one
+            while listener.open_connections > 4:  # noqa: ASYNC110 the listener notifies nobody
                 await asyncio.sleep(0.01)
         assert listener.crowd.gave_way >= 36
         assert len(listener._handshakes[0].going_on) <= 4
@@ -82,7 +83,7 @@ async def test_who_does_not_shake_hands_is_counted_and_gives_way(
 
 
 async def test_a_handshake_has_the_time_that_a_head_has(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
-    async with listening(contexts[0], header_seconds=0.2) as (listener, host, port):
+    async with listening(contexts[0], Bounds(header_seconds=0.2)) as (listener, host, port):
         reader, writer = await asyncio.open_connection(host, port)
         async with asyncio.timeout(DEADLINE_SECONDS):
             with suppress(ConnectionResetError):
@@ -125,7 +126,7 @@ async def test_a_request_that_comes_with_the_end_of_the_handshake_is_answered(
             else:
                 break
         secure.write(ASK)
-        writer.write(outgoing.read())  # the client's last word of the handshake and its request, in one segment
+        writer.write(outgoing.read())  # the client's last message of the handshake and its request, in one segment
         answer = b""
         while not answer.startswith(b"HTTP/1.1 200 OK"):
             incoming.write(await reader.read(65536))
@@ -137,10 +138,10 @@ async def test_a_request_that_comes_with_the_end_of_the_handshake_is_answered(
 async def test_a_listener_that_closes_ends_the_handshakes_that_go_on(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
-    async with listening(contexts[0], header_seconds=600.0) as (listener, host, port):
+    async with listening(contexts[0], Bounds(header_seconds=600.0)) as (listener, host, port):
         reader, writer = await asyncio.open_connection(host, port)
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while not listener.open_connections:  # noqa: ASYNC110 the listener tells no one
+            while not listener.open_connections:  # noqa: ASYNC110 the listener notifies nobody
                 await asyncio.sleep(0.01)
             await listener.close(0.1)
             with suppress(ConnectionResetError):

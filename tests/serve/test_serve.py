@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 import pytest
@@ -15,22 +15,23 @@ from abside.serve.crowd import SLOW_SECONDS
 from abside.serve.listener import Listener, split_address
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from aiohttp import web
 
 DEADLINE_SECONDS = 20.0
+DEFAULTS = Bounds()
 MARKER = "shopper-4711"
 
 
-class Desk:
+class Handlers:
     """Handlers of all kinds, and what they saw."""
 
     def __init__(self) -> None:
         self.seen: list[bytes] = []
         self.entered = asyncio.Event()
-        self.let_go = asyncio.Event()
+        self.release = asyncio.Event()
 
     def echo(self, _: web.BaseRequest, body: bytes) -> Response:
         self.seen.append(body)
@@ -38,7 +39,7 @@ class Desk:
 
     async def slow(self, _: web.BaseRequest, body: bytes) -> Response:
         self.entered.set()
-        await self.let_go.wait()
+        await self.release.wait()
         return Response(202, body)
 
     def bug(self, _: web.BaseRequest, body: bytes) -> Response:
@@ -88,9 +89,11 @@ class Wire:
 
 
 @asynccontextmanager
-async def listening(desk: Desk, **bounds: Any) -> AsyncIterator[tuple[Listener, Callable[[], Any]]]:
-    """Give a listener on a free port, and what opens a connection to it."""
-    listener = Listener(desk.routes(), Bounds(**bounds))
+async def listening(
+    handlers: Handlers, bounds: Bounds = DEFAULTS
+) -> AsyncIterator[tuple[Listener, Callable[[], Awaitable[Wire]]]]:
+    """Return a listener on a free port, and what opens a connection to it."""
+    listener = Listener(handlers.routes(), bounds)
     host, port = split_address(await listener.open("127.0.0.1:0"))
     wires: list[Wire] = []
 
@@ -101,25 +104,25 @@ async def listening(desk: Desk, **bounds: Any) -> AsyncIterator[tuple[Listener, 
     try:
         yield listener, connect
     finally:
-        desk.let_go.set()
+        handlers.release.set()
         for wire in wires:
             await wire.close()
         await listener.close(1.0)
 
 
 async def test_a_request_gets_its_answer_and_the_connection_stays() -> None:
-    desk = Desk()
-    async with listening(desk) as (_, connect):
+    handlers = Handlers()
+    async with listening(handlers) as (_, connect):
         wire = await connect()
         for body in (b"{}", b"[1]"):
             wire.send("POST /echo HTTP/1.1", f"Content-Length: {len(body)}", body=body)
             status, headers, got = await wire.answer()
             assert (status, headers["content-type"], headers["x-extra"], got) == (200, "application/json", "1", body)
-        assert desk.seen == [b"{}", b"[1]"]
+        assert handlers.seen == [b"{}", b"[1]"]
 
 
 async def test_requests_sent_at_once_are_answered_in_order() -> None:
-    async with listening(Desk()) as (_, connect):
+    async with listening(Handlers()) as (_, connect):
         wire = await connect()
         for body in (b"1", b"2", b"3"):
             wire.send("POST /echo HTTP/1.1", "Content-Length: 1", body=body)
@@ -127,8 +130,8 @@ async def test_requests_sent_at_once_are_answered_in_order() -> None:
 
 
 async def test_a_body_in_chunks_and_in_many_segments_is_put_together() -> None:
-    desk = Desk()
-    async with listening(desk) as (_, connect):
+    handlers = Handlers()
+    async with listening(handlers) as (_, connect):
         wire = await connect()
         wire.send(
             "POST /echo HTTP/1.1", "Transfer-Encoding: chunked", body=b"2\r\n[1\r\n2\r\n,2\r\n1\r\n]\r\n0\r\n\r\n"
@@ -143,7 +146,7 @@ async def test_a_body_in_chunks_and_in_many_segments_is_put_together() -> None:
 
 
 async def test_a_client_that_waits_for_100_continue_is_told_to_go_on() -> None:
-    async with listening(Desk()) as (_, connect):
+    async with listening(Handlers()) as (_, connect):
         wire = await connect()
         wire.send("POST /echo HTTP/1.1", "Content-Length: 2", "Expect: 100-continue")
         assert (await wire.answer())[0] == 100
@@ -152,7 +155,7 @@ async def test_a_client_that_waits_for_100_continue_is_told_to_go_on() -> None:
 
 
 async def test_a_client_that_waits_for_100_continue_with_a_body_too_large_is_refused_before_it_sends() -> None:
-    async with listening(Desk()) as (_, connect):
+    async with listening(Handlers()) as (_, connect):
         wire = await connect()
         wire.send("POST /echo HTTP/1.1", "Content-Length: 5000", "Expect: 100-continue")
         status, headers, body = await wire.answer()
@@ -160,7 +163,7 @@ async def test_a_client_that_waits_for_100_continue_with_a_body_too_large_is_ref
 
 
 async def test_an_offer_to_upgrade_is_answered_in_http_1_1() -> None:
-    async with listening(Desk()) as (_, connect):
+    async with listening(Handlers()) as (_, connect):
         for protocol in ("h2c", "websocket"):
             wire = await connect()
             wire.send(
@@ -170,7 +173,7 @@ async def test_an_offer_to_upgrade_is_answered_in_http_1_1() -> None:
 
 
 async def test_http_1_0_is_answered_and_closed() -> None:
-    async with listening(Desk()) as (_, connect):
+    async with listening(Handlers()) as (_, connect):
         wire = await connect()
         wire.send("POST /echo HTTP/1.0", "Content-Length: 2", body=b"{}")
         answer = await wire.end()
@@ -179,7 +182,7 @@ async def test_http_1_0_is_answered_and_closed() -> None:
 
 
 async def test_head_is_get_without_its_body() -> None:
-    async with listening(Desk()) as (_, connect):
+    async with listening(Handlers()) as (_, connect):
         wire = await connect()
         wire.send("HEAD /echo HTTP/1.1", "Connection: close")
         answer = await wire.end()
@@ -188,7 +191,7 @@ async def test_head_is_get_without_its_body() -> None:
 
 
 async def test_a_bug_is_a_problem_document_and_its_traceback_stays_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    async with listening(Desk()) as (_, connect):
+    async with listening(Handlers()) as (_, connect):
         wire = await connect()
         wire.send("POST /bug HTTP/1.1", "Content-Length: 2", body=b"{}")
         status, headers, body = await wire.answer()
@@ -203,7 +206,7 @@ async def test_a_bug_is_a_problem_document_and_its_traceback_stays_in_the_log(ca
 
 
 async def test_a_refusal_becomes_its_problem_document_with_retry_after() -> None:
-    async with listening(Desk()) as (_, connect):
+    async with listening(Handlers()) as (_, connect):
         wire = await connect()
         wire.send("POST /refuse HTTP/1.1", "Content-Length: 0")
         status, headers, body = await wire.answer()
@@ -227,7 +230,7 @@ def test_a_problem_leaves_out_what_there_is_not() -> None:
 
 
 async def test_a_path_has_its_methods_and_says_which() -> None:
-    async with listening(Desk()) as (_, connect):
+    async with listening(Handlers()) as (_, connect):
         wire = await connect()
         wire.send("DELETE /echo HTTP/1.1")
         status, headers, _ = await wire.answer()
@@ -239,18 +242,18 @@ async def test_a_path_has_its_methods_and_says_which() -> None:
 
 
 async def test_a_body_too_large_is_refused_and_its_answer_arrives_though_the_client_was_still_sending() -> None:
-    desk = Desk()
-    async with listening(desk) as (_, connect):
+    handlers = Handlers()
+    async with listening(handlers) as (_, connect):
         wire = await connect()
         wire.send("POST /echo HTTP/1.1", "Content-Length: 8000000", body=b"x" * 8_000_000)
         status, headers, body = await wire.answer()
         assert (status, headers["connection"], orjson.loads(body)["code"]) == (413, "close", "TOO_LARGE")
         assert await wire.end() == b""
-        assert desk.seen == []
+        assert handlers.seen == []
 
 
 async def test_exactly_the_bound_is_taken() -> None:
-    async with listening(Desk()) as (_, connect):
+    async with listening(Handlers()) as (_, connect):
         wire = await connect()
         for size, expected in ((1000, 200), (1001, 413)):
             wire.send("POST /echo HTTP/1.1", f"Content-Length: {size}", body=b"x" * size)
@@ -261,15 +264,25 @@ async def test_a_bomb_in_gzip_is_held_to_the_same_bound() -> None:
     import gzip  # noqa: PLC0415 for this test only
 
     bomb = gzip.compress(b"0" * 10_000_000)
-    async with listening(Desk()) as (_, connect):
+    async with listening(Handlers()) as (_, connect):
         wire = await connect()
         wire.send("POST /echo HTTP/1.1", "Content-Encoding: gzip", f"Content-Length: {len(bomb)}", body=bomb)
         assert (await wire.answer())[0] in {400, 413}  # a body within its own bound, or one the parser gave up on
 
 
+@pytest.mark.parametrize("encoding", ["zstd", "br", "gzip, gzip", "x-unknown"])
+async def test_an_encoding_that_cannot_be_undone_is_named(encoding: str) -> None:
+    async with listening(Handlers()) as (_, connect):
+        wire = await connect()
+        wire.send("POST /echo HTTP/1.1", f"Content-Encoding: {encoding}", "Content-Length: 5", body=b"hello")
+        status, _, body = await wire.answer()
+        assert (status, orjson.loads(body)["code"]) == (415, "UNSUPPORTED_ENCODING")
+        assert "Content-Encoding" in orjson.loads(body)["detail"]
+
+
 async def test_a_body_that_breaks_off_is_no_traceback_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    async with listening(Desk()) as (listener, connect):
+    async with listening(Handlers()) as (listener, connect):
         wire = await connect()
         wire.send("POST /echo HTTP/1.1", "Content-Encoding: gzip", "Content-Length: 12", body=MARKER.encode())
         status, _, body = await wire.answer()
@@ -279,13 +292,13 @@ async def test_a_body_that_breaks_off_is_no_traceback_in_the_log(caplog: pytest.
         await gone.writer.drain()
         await gone.close()
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while listener.open_connections:  # noqa: ASYNC110 the listener tells no one
+            while listener.open_connections:  # noqa: ASYNC110 the listener notifies nobody
                 await asyncio.sleep(0.005)
     assert [record.getMessage() for record in caplog.records if record.name.startswith(("abside", "aiohttp"))] == []
 
 
 async def test_a_connection_that_says_nothing_is_closed_and_one_that_spoke_is_kept() -> None:
-    async with listening(Desk(), header_seconds=0.05, keepalive_seconds=60.0) as (_, connect):
+    async with listening(Handlers(), Bounds(header_seconds=0.05, keepalive_seconds=60.0)) as (_, connect):
         spoke, silent = await connect(), await connect()
         spoke.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
         assert (await spoke.answer())[0] == 200
@@ -295,7 +308,7 @@ async def test_a_connection_that_says_nothing_is_closed_and_one_that_spoke_is_ke
 
 
 async def test_an_idle_connection_is_closed_after_its_time_also_in_the_middle_of_a_second_head() -> None:
-    async with listening(Desk(), keepalive_seconds=0.1) as (_, connect):
+    async with listening(Handlers(), Bounds(keepalive_seconds=0.1)) as (_, connect):
         for rest in (b"", b"POST /echo HTT"):  # with the first request: what comes after the close would reset it
             wire = await connect()
             wire.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}" + rest)
@@ -304,7 +317,7 @@ async def test_an_idle_connection_is_closed_after_its_time_also_in_the_middle_of
 
 
 async def test_half_a_body_is_answered_408_and_the_others_are_served_meanwhile() -> None:
-    async with listening(Desk(), body_seconds=0.1) as (_, connect):
+    async with listening(Handlers(), Bounds(body_seconds=0.1)) as (_, connect):
         half, whole = await connect(), await connect()
         half.send("POST /echo HTTP/1.1", "Content-Length: 99", body=b"{")
         whole.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
@@ -314,7 +327,7 @@ async def test_half_a_body_is_answered_408_and_the_others_are_served_meanwhile()
 
 
 async def test_beyond_the_bound_a_newcomer_is_served_and_who_waited_longest_gives_way() -> None:
-    async with listening(Desk(), max_connections=3) as (listener, connect):
+    async with listening(Handlers(), Bounds(max_connections=3)) as (listener, connect):
         wires = [await connect() for _ in range(3)]
         for wire in reversed(wires):  # the last to come is the first to be idle
             wire.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
@@ -340,7 +353,7 @@ SILENCES = {
 
 @pytest.mark.parametrize("sent", SILENCES.values(), ids=SILENCES)
 async def test_nobody_who_is_silent_or_slow_keeps_a_probe_or_a_request_waiting(sent: bytes) -> None:
-    async with listening(Desk(), max_connections=4) as (listener, connect):
+    async with listening(Handlers(), Bounds(max_connections=4)) as (listener, connect):
         crowd = [await connect() for _ in range(12)]
         for wire in crowd:
             wire.writer.write(sent)
@@ -353,12 +366,12 @@ async def test_nobody_who_is_silent_or_slow_keeps_a_probe_or_a_request_waiting(s
         request.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
         assert (await request.answer())[0] == 200
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while listener.open_connections > 4:  # noqa: ASYNC110 the listener tells no one
+            while listener.open_connections > 4:  # noqa: ASYNC110 the listener notifies nobody
                 await asyncio.sleep(0.01)
 
 
 async def test_a_client_that_feeds_its_head_byte_by_byte_is_no_less_silent() -> None:
-    async with listening(Desk(), max_connections=1) as (listener, connect):
+    async with listening(Handlers(), Bounds(max_connections=1)) as (listener, connect):
         loris = await connect()
         newcomer = await connect()
         newcomer.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
@@ -372,13 +385,13 @@ async def test_a_client_that_feeds_its_head_byte_by_byte_is_no_less_silent() -> 
 
 
 async def test_beyond_the_bound_on_requests_at_once_a_request_is_refused_and_a_probe_is_answered() -> None:
-    desk = Desk()
-    async with listening(desk, max_connections=2) as (listener, connect):
+    handlers = Handlers()
+    async with listening(handlers, Bounds(max_connections=2)) as (listener, connect):
         busy = [await connect() for _ in range(2)]
         for wire in busy:
             wire.send("POST /slow HTTP/1.1", "Content-Length: 2", body=b"{}")
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while listener.in_flight < 2:  # noqa: ASYNC110 the listener tells no one
+            while listener.in_flight < 2:  # noqa: ASYNC110 the listener notifies nobody
                 await asyncio.sleep(0.005)
         surplus, probe = await connect(), await connect()
         surplus.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
@@ -388,13 +401,13 @@ async def test_beyond_the_bound_on_requests_at_once_a_request_is_refused_and_a_p
         probe.send("GET /alive HTTP/1.1")
         assert (await probe.answer())[0] == 200
         await asyncio.sleep(1.2)  # longer than two looks: who is worked for is not cut
-        desk.let_go.set()
+        handlers.release.set()
         assert [(await wire.answer())[0] for wire in busy] == [202, 202]
 
 
 async def test_a_door_of_one_answer_closes_after_it_whatever_was_sent_behind() -> None:
-    desk = Desk()
-    async with listening(desk, one_answer=True) as (_, connect):
+    handlers = Handlers()
+    async with listening(handlers, Bounds(one_answer=True)) as (_, connect):
         wire = await connect()
         for _ in range(50):
             wire.send("GET /echo HTTP/1.1")
@@ -402,25 +415,25 @@ async def test_a_door_of_one_answer_closes_after_it_whatever_was_sent_behind() -
         assert (status, headers["connection"]) == (200, "close")
         with suppress(ConnectionResetError):
             assert await wire.end() == b""
-        assert len(desk.seen) == 1
+        assert len(handlers.seen) == 1
 
 
 async def test_closing_lets_what_is_in_flight_finish_and_takes_nothing_new() -> None:
-    desk = Desk()
-    async with listening(desk) as (listener, connect):
+    handlers = Handlers()
+    async with listening(handlers) as (listener, connect):
         busy, idle = await connect(), await connect()
         idle.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
         assert (await idle.answer())[0] == 200
         busy.send("POST /slow HTTP/1.1", "Content-Length: 2", body=b"{}")
         async with asyncio.timeout(DEADLINE_SECONDS):
-            await desk.entered.wait()
+            await handlers.entered.wait()
         async with asyncio.TaskGroup() as group:
             group.create_task(listener.close(DEADLINE_SECONDS))
             await asyncio.sleep(0)
             await asyncio.sleep(0)  # a turn for what was accepted, then the port is closed
             with pytest.raises(OSError):  # noqa: PT011 refused or reset, by platform
                 await connect()
-            desk.let_go.set()
+            handlers.release.set()
             assert (await busy.answer())[::2] == (202, b"{}")
         assert await idle.end() == b""
         assert listener.open_connections == 0
@@ -428,11 +441,11 @@ async def test_closing_lets_what_is_in_flight_finish_and_takes_nothing_new() -> 
 
 @pytest.mark.parametrize("turns", range(5))
 async def test_a_connection_that_comes_as_the_listener_closes_is_closed_with_it(turns: int) -> None:
-    async with listening(Desk()) as (listener, _):
+    async with listening(Handlers()) as (listener, _):
         port = listener._servers[0].sockets[0].getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)) as late:
             late.setblocking(False)
-            for _ in range(turns):  # two: accepted, and not yet given its transport
+            for _ in range(turns):  # two: accepted, but its transport is not yet made
                 await asyncio.sleep(0)
             await listener.close(0.1)
             with suppress(ConnectionResetError):
@@ -441,7 +454,7 @@ async def test_a_connection_that_comes_as_the_listener_closes_is_closed_with_it(
 
 
 async def test_a_connection_out_of_a_handshake_that_outlasts_the_listener_is_closed_at_once() -> None:
-    async with listening(Desk()) as (listener, _):
+    async with listening(Handlers()) as (listener, _):
         await listener.close(0.0)
         near, far = socket.socketpair()
         with far:
@@ -453,7 +466,7 @@ async def test_a_connection_out_of_a_handshake_that_outlasts_the_listener_is_clo
 
 
 async def test_a_close_that_is_cancelled_has_closed_the_port() -> None:
-    async with listening(Desk()) as (listener, connect):
+    async with listening(Handlers()) as (listener, connect):
         closing = asyncio.get_running_loop().create_task(listener.close(DEADLINE_SECONDS))
         await asyncio.sleep(0)
         closing.cancel()
@@ -464,12 +477,12 @@ async def test_a_close_that_is_cancelled_has_closed_the_port() -> None:
 
 
 async def test_closing_waits_for_the_rest_of_a_body() -> None:
-    desk = Desk()
-    async with listening(desk) as (listener, connect):
+    handlers = Handlers()
+    async with listening(handlers) as (listener, connect):
         wire = await connect()
         wire.send("POST /echo HTTP/1.1", "Content-Length: 4", body=b"[1")
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while not listener.in_flight:  # noqa: ASYNC110 the listener tells no one
+            while not listener.in_flight:  # noqa: ASYNC110 the listener notifies nobody
                 await asyncio.sleep(0.005)
         async with asyncio.TaskGroup() as group:
             group.create_task(listener.close(DEADLINE_SECONDS))
@@ -481,18 +494,18 @@ async def test_closing_waits_for_the_rest_of_a_body() -> None:
 
 @pytest.mark.parametrize("grace_seconds", [0.0, 0.1])
 async def test_closing_cuts_what_does_not_finish_in_time(grace_seconds: float) -> None:
-    desk = Desk()
-    async with listening(desk) as (listener, connect):
+    handlers = Handlers()
+    async with listening(handlers) as (listener, connect):
         wire = await connect()
         wire.send("POST /slow HTTP/1.1", "Content-Length: 2", body=b"{}")
         async with asyncio.timeout(DEADLINE_SECONDS):
-            await desk.entered.wait()
+            await handlers.entered.wait()
             await listener.close(grace_seconds)
         assert await wire.end() == b""
 
 
 async def test_a_listener_that_retires_closes_each_connection_with_its_answer() -> None:
-    async with listening(Desk()) as (listener, connect):
+    async with listening(Handlers()) as (listener, connect):
         wire = await connect()
         wire.send("POST /echo HTTP/1.1", "Content-Length: 2", body=b"{}")
         assert "connection" not in (await wire.answer())[1]
@@ -509,8 +522,8 @@ async def test_a_unix_socket_is_made_open_to_the_pod_replaces_a_dead_one_and_is_
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
     assert path.is_socket()
-    desk = Desk()
-    listener = Listener(desk.routes(), Bounds())
+    handlers = Handlers()
+    listener = Listener(handlers.routes(), Bounds())
     assert await listener.open(f"unix:{path}") == f"unix:{path}"
     assert path.stat().st_mode & 0o777 == 0o666
     wire = Wire(*await asyncio.open_unix_connection(path))
@@ -524,8 +537,8 @@ async def test_a_unix_socket_is_made_open_to_the_pod_replaces_a_dead_one_and_is_
 async def test_a_file_in_the_sockets_place_is_not_removed(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("mine")
-    listener = Listener(Desk().routes(), Bounds())
-    with pytest.raises(OSError):  # noqa: PT011 the system's own word
+    listener = Listener(Handlers().routes(), Bounds())
+    with pytest.raises(OSError):  # noqa: PT011 the system's own message
         await listener.open(f"unix:{path}")
     assert path.read_text() == "mine"
     await listener.close(0.1)
@@ -533,8 +546,8 @@ async def test_a_file_in_the_sockets_place_is_not_removed(tmp_path: Path) -> Non
 
 
 async def test_a_port_that_is_taken_is_an_os_error() -> None:
-    async with listening(Desk()) as (listener, _):
-        second = Listener(Desk().routes(), Bounds())
+    async with listening(Handlers()) as (listener, _):
+        second = Listener(Handlers().routes(), Bounds())
         host, port = listener._servers[0].sockets[0].getsockname()
         with pytest.raises(OSError, match="in use"):
             await second.open(f"{host}:{port}")
@@ -560,7 +573,7 @@ def test_what_is_no_address_says_how_one_is_written(text: str) -> None:
 
 
 async def test_bodies_that_are_still_coming_hold_a_bounded_amount_of_memory_together() -> None:
-    def echo(_request: Any, body: bytes) -> Response:
+    def echo(_request: web.BaseRequest, body: bytes) -> Response:
         return Response(200, str(len(body)).encode())
 
     routes = {"/echo": {"POST": Route(echo, 1 << 20)}}
@@ -584,7 +597,7 @@ async def test_bodies_that_are_still_coming_hold_a_bounded_amount_of_memory_toge
 
 
 async def test_bodies_that_dawdle_leave_room_for_those_that_come() -> None:
-    def size(_request: Any, body: bytes) -> Response:
+    def size(_request: web.BaseRequest, body: bytes) -> Response:
         return Response(200, str(len(body)).encode())
 
     listener = Listener({"/echo": {"POST": Route(size, 1 << 20)}}, Bounds(max_held_bytes=100_000, body_seconds=60.0))

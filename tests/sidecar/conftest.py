@@ -116,7 +116,7 @@ class World:
         return snapshot.assemble(self.attributes, records, written_at_us=NOW_US)
 
     def experiment(self, **changes: Any) -> Experiment:
-        """Give the re-ranker, changed."""
+        """Return the re-ranker, changed."""
         return replace(RERANKER, **changes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import time
@@ -16,6 +17,8 @@ import orjson
 import pytest
 
 from abside import snapshot
+from abside.sidecar.app import GC_YOUNG_OBJECTS, _run
+from abside.sidecar.settings import SidecarSettings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 MARKER = "shopper-4711"
 DEADLINE_SECONDS = 20.0
+IN_FLIGHT = GC_YOUNG_OBJECTS // 2  # objects that live at once; the usual threshold is 700
 
 
 @pytest.fixture
@@ -98,10 +102,25 @@ async def test_a_signal_drains_it_under_load_and_it_exits_0_with_all_it_accepted
     assert events[-1]["accepted"]["click"] == len(acked)
     assert events[-1]["accepted"]["exposure"] == sum(one["type"] == "exposure" for one in events)
     assert [path.suffix for path in (tmp_path / "spool" / "q").iterdir()] == [".seg"]
-    said = "".join(process.lines)
-    assert MARKER not in said
-    assert "Traceback" not in said
+    logged = "".join(process.lines)
+    assert MARKER not in logged
+    assert "Traceback" not in logged
     assert [line.split()[3] for line in process.lines][-2:] == ["draining", "drained"]
+
+
+async def test_a_drain_no_longer_than_its_linger_still_seals_and_says_what_is_left(
+    sidecar_process: Spawn, http: aiohttp.ClientSession, published: Path, tmp_path: Path
+) -> None:
+    process = await sidecar_process("--linger-seconds", "0.2", "--drain-seconds", "0.2")
+    event = {"type": "click", "user_id": "u1", "item_id": "a"}
+    async with http.post(f"{process.url}/v1/events", json=event) as answer:
+        assert answer.status == 202
+    process.child.send_signal(signal.SIGTERM)
+    assert await process.stopped() == 0
+    said = "".join(process.lines)
+    assert "last_seal_failed" not in said
+    assert [path.suffix for path in (tmp_path / "spool" / "q").iterdir()] == [".seg"]
+    assert "drained left_segments=1 " in said
 
 
 async def test_a_request_in_flight_when_the_signal_comes_is_finished(
@@ -173,11 +192,8 @@ async def test_a_second_sidecar_on_the_same_spool_says_so_in_one_line_and_exits_
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--listen", "127.0.0.1"), "'127.0.0.1' is not an address: write host:port"),
-        (("--admin", "127.0.0.1:http"), "'127.0.0.1:http' is not an address"),
         (("--listen", "192.0.2.1:7600"), "--listen 192.0.2.1:7600 cannot be had: "),
         (("--admin", "192.0.2.1:7601"), "give --admin another"),
-        (("--upstream", "ftp://collector"), "the scheme ftp is not known; write http:// or https://"),
         (("--spool", "/dev/null/spool"), "could not prepare the directory /dev/null/spool"),
     ],
 )
@@ -189,6 +205,25 @@ async def test_what_keeps_it_from_starting_is_one_line_and_exit_1(
     (line,) = [line for line in process.lines if " ERROR " in line]
     assert "cannot_start" in line
     assert words in line
+    assert "Traceback" not in "".join(process.lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--listen", "127.0.0.1"), "'--listen': '127.0.0.1' is not an address: write host:port"),
+        (("--admin", "127.0.0.1:http"), "'--admin': '127.0.0.1:http' is not an address"),
+        (("--upstream", "ftp://collector"), "the scheme ftp is not known; write http:// or https://"),
+        (("--upstream", "http://collector:7700/v1/batches"), "write http://collector:7700"),
+        (("--max-connections", "0"), "'--max-connections': '0' is nothing: it must be 1 or more"),
+    ],
+)
+async def test_a_setting_that_cannot_be_is_named_and_exit_2(
+    sidecar_process: Spawn, arguments: tuple[str, str], words: str
+) -> None:
+    process = await sidecar_process(*arguments)
+    assert await process.stopped() == 2
+    assert words in "".join(process.lines)
     assert "Traceback" not in "".join(process.lines)
 
 
@@ -240,7 +275,7 @@ async def test_strangers_who_take_every_descriptor_lock_nobody_out_and_keep_noth
 
 
 def cpu_seconds(pid: int) -> float:
-    """Give what a process used of a processor since its start."""
+    """Return what a process used of a processor since its start."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -265,3 +300,24 @@ async def test_a_removed_lock_ends_it_with_a_word_and_exit_1_and_all_it_accepted
     assert len(acked) > 10
     assert set(acked) <= set(found)
     assert max(found.values()) == 1
+
+
+async def test_once_it_listens_the_collector_of_cycles_stays_off_its_hot_path(
+    tmp_path: Path, published: Path, until: Callable[..., Awaitable[None]]
+) -> None:
+    before, usual = gc.get_threshold(), gc.get_freeze_count()
+    doors: dict[str, Any] = {"listen": ("127.0.0.1:0",), "admin": "127.0.0.1:0", "linger_seconds": 0.0}
+    settings = SidecarSettings(snapshot=published, spool=tmp_path / "spool", **doors)
+    running = asyncio.get_running_loop().create_task(_run(settings))
+    try:
+        await until(lambda: gc.get_threshold()[0] == GC_YOUNG_OBJECTS or running.done())
+        assert gc.get_freeze_count() > usual, "what start-up made is never looked at again"
+        collections = gc.get_stats()[0]["collections"]
+        in_flight: list[list[int]] = [[] for _ in range(IN_FLIGHT)]
+        assert gc.get_stats()[0]["collections"] == collections, f"{len(in_flight):,} objects start no collection"
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await asyncio.wait_for(running, DEADLINE_SECONDS) == 0
+    finally:
+        running.cancel()
+        gc.set_threshold(*before)
+        gc.unfreeze()

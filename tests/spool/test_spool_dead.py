@@ -174,3 +174,17 @@ def test_what_a_death_left_half_done_in_dead_is_removed_at_start(open_spool: Any
     spool = open_spool()
     assert files(open_spool.directory) == ["c.seg", "c.seg.reason", "d.damaged", "d.damaged.reason", "e.seg"]
     assert spool.backlog.dead.files == 2
+
+
+async def test_a_file_that_a_person_removed_from_dead_counts_no_more(open_spool: Any) -> None:
+    spool = open_spool()
+    for payload in (b"one", b"two"):
+        await spool.backlog.bury(await sealed(spool, payload), "x")
+    gone, kept = sorted((open_spool.directory / "dead").glob("*.seg"))
+    gone.unlink()
+    dead = spool.backlog.dead
+    dead.prune()
+    assert (dead.files, dead.bytes) == (1, BLOCK_BYTES)
+    kept.unlink()
+    dead.prune()
+    assert (dead.files, dead.bytes) == (0, 0)

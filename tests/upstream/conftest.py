@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import zlib
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -15,7 +16,7 @@ from aiohttp import web
 from abside.upstream.contract import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 NOW_US = 1_700_000_000_000_000  # Tue, 14 Nov 2023 22:13:20 GMT
 
@@ -80,9 +81,14 @@ class Receiver:
         return {"body": orjson.dumps(named), "content_type": "application/json"}
 
     def refuse(self, status: int, code: str, **members: Any) -> None:
-        """Refuse the next delivery with a problem document, as our collector writes it."""
-        problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code, **members}
-        self.answer(status, body=orjson.dumps(problem).decode(), content_type="application/problem+json")
+        """Refuse the next delivery with a problem document, as our collector writes it: it names the batch."""
+        problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code}
+
+        async def command(request: web.Request) -> web.Response:
+            body = orjson.dumps({**problem, "batch": request.headers["Idempotency-Key"], **members})
+            return web.Response(status=status, body=body, content_type="application/problem+json")
+
+        self.commands.append(command)
 
     def answer(self, status: int, *, body: str = "", content_type: str = "text/plain", **headers: str) -> None:
         """Answer the next delivery so; an underscore in a header's name stands for a hyphen."""
@@ -130,6 +136,14 @@ async def receiver() -> AsyncIterator[Receiver]:
     yield state
     state.released.set()
     await runner.cleanup()
+
+
+@pytest.fixture
+def unused_port() -> Iterator[int]:
+    """A port that is bound, so that nobody else takes it, and where nobody listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield int(bound.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -53,16 +53,16 @@ async def test_the_same_batch_again_is_acked_as_a_duplicate(opened: Any, batch: 
     assert await upstream.send(batch) == Acked(duplicate=True)
 
 
-@pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 502, 503, 504, 507, 599])
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 507, 599])
 async def test_what_may_pass_by_itself_is_tried_again(opened: Any, receiver: Any, batch: Batch, status: int) -> None:
     receiver.answer(status)
     result = await opened().send(batch)
     assert isinstance(result, Retry)
-    assert (result.after_seconds, result.loud) == (None, False)
+    assert (result.after_seconds, result.loud, result.unheard) == (None, False, True)
     assert result.reason.startswith(f"HTTP {status}: ")
 
 
-@pytest.mark.parametrize("status", [401, 403, 301, 302, 307, 308])
+@pytest.mark.parametrize("status", [401, 403, 301, 302, 307, 308, 501])
 async def test_what_only_a_person_can_mend_is_loud(opened: Any, receiver: Any, batch: Batch, status: int) -> None:
     receiver.answer(status, Location=f"{receiver.url}/elsewhere")
     result = await opened().send(batch)
@@ -88,6 +88,31 @@ async def test_a_refusal_is_a_rejection(opened: Any, receiver: Any, batch: Batch
     assert result.reason.startswith(f"HTTP {status}: {code}")
 
 
+@pytest.mark.parametrize("code", ["BUSY", "STOPPING", "STORE_FAILED"])
+async def test_a_wait_that_our_collector_asks_for_is_its_word(
+    opened: Any, receiver: Any, batch: Batch, code: str
+) -> None:
+    receiver.refuse(503, code)
+    result = await opened().send(batch)
+    assert isinstance(result, Retry)
+    assert (result.loud, result.unheard) == (False, False)
+
+
+async def test_a_port_where_nobody_listens_and_a_host_that_is_none_are_said_plainly(
+    batch: Batch, now_us: Any, unused_port: int
+) -> None:
+    for url, words in (
+        (f"http://127.0.0.1:{unused_port}", f"nobody listens at 127.0.0.1:{unused_port}"),
+        ("http://no-such-host.invalid:7700", "there is no host no-such-host.invalid"),
+    ):
+        upstream = open_upstream(url, now_us)
+        result = await upstream.send(batch)
+        await upstream.close()
+        assert isinstance(result, Retry)
+        assert result.unheard
+        assert result.reason.startswith(words)
+
+
 @pytest.mark.parametrize("status", [429, 503, 403])
 async def test_a_wish_in_seconds_is_passed_on(opened: Any, receiver: Any, batch: Batch, status: int) -> None:
     receiver.answer(status, Retry_After="7")
@@ -107,7 +132,7 @@ async def test_a_wish_as_a_date_is_measured_by_the_receivers_own_clock(
 
 async def test_silence_ends_in_another_try(opened: Any, receiver: Any, batch: Batch) -> None:
     receiver.keep_silent()
-    assert await opened(timeouts=IMPATIENT).send(batch) == Retry("no answer within 0.5 s")
+    assert await opened(timeouts=IMPATIENT).send(batch) == Retry("no answer within 0.5 s", unheard=True)
 
 
 @pytest.mark.parametrize(

@@ -93,11 +93,9 @@ async def test_tls_with_a_receiver_that_has_none_is_loud(receiver: Any, batch: B
 
 async def test_a_problem_document_is_quoted_and_any_other_text_is_not(receiver: Any, batch: Batch, now_us: Any) -> None:
     upstream = open_upstream(f"{receiver.url}?format=json_array", now_us)
-    problem = '{"code": "MALFORMED", "title": "Unprocessable", "detail": "user_id u1", "index": 3}'
-    receiver.answer(422, body=problem, content_type="application/problem+json")
-    assert await upstream.send(batch) == Rejected("HTTP 422: MALFORMED Unprocessable at index 3"), (
-        "a stranger's detail may hold an id"
-    )
+    problem = '{"status": 400, "code": "MALFORMED", "title": "of u1", "detail": "user_id u1", "index": 3}'
+    receiver.answer(400, body=problem, content_type="application/problem+json")
+    assert await upstream.send(batch) == Rejected("HTTP 400: MALFORMED at index 3"), "the rest may hold an id"
     for text in ("row user_id=u1 is bad", "x" * 1_000_000):
         receiver.answer(400, body=text)
         assert await upstream.send(batch) == Rejected("HTTP 400: the receiver read the batch and does not want it")
@@ -257,6 +255,8 @@ def test_no_header_makes_retry_after_raise(header: str, date: str) -> None:
         ("http://user:geheim@host", "it holds a name or a password"),
         ("ftp://user:geheim@host", "the scheme ftp is not known"),
         ("http://host:99999", "upstream"),
+        ("http://host:7700/v1/batches", "it ends in /v1/batches; the path is added to it; write http://host:7700$"),
+        ("https://host/in/v1/batches/?format=msgpack", "write https://host/in$"),
         ("http://host?format=xml", "the format xml is not known; write msgpack or json_array"),
         ("http://host?format=msgpack&format=json_array", "the format msgpack, json_array is not known"),
     ],

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from abside.upstream.answer import MAX_ANSWER_BYTES, REFUSALS, TRANSIT
+from abside.serve.answer import Response, Route
+from abside.serve.bounds import Bounds
+from abside.serve.listener import Listener
+from abside.upstream.answer import MAX_ANSWER_BYTES, REFUSALS, TRANSIT, WAY
 from abside.upstream.choose import open_upstream
 from abside.upstream.contract import Acked, Batch, Rejected, Retry, TooLarge
 from abside.upstream.http import Timeouts
@@ -22,11 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
     from abside.upstream.contract import Upstream
+    from abside.upstream.encode import Encoding
 
 COLLECTOR = Path(__file__).resolve().parents[2] / "src" / "abside" / "collector"
 OTHERS = {
     "NOT_FOUND",
     "METHOD_NOT_ALLOWED",
+    *TRANSIT,
     "UNAUTHORIZED",
     "TIMEOUT",
     "TOO_LARGE",
@@ -169,6 +174,45 @@ async def test_the_status_in_a_problem_document_is_its_answers(upstream: Any, re
         assert result.loud
 
 
+@pytest.mark.parametrize("encoding", ["zstd", "gzip", "identity"])
+async def test_another_process_of_ours_buries_nothing(batch: Batch, now_us: Any, encoding: Encoding) -> None:
+    listener = Listener({"/v1/events": {"POST": Route(lambda *_: Response(202, b""), 2**20)}}, Bounds())
+    upstream = open_upstream(f"http://{await listener.open('127.0.0.1:0')}", now_us, encoding=encoding)
+    result = await upstream.send(batch)
+    await upstream.close()
+    await listener.close(0.1)
+    assert isinstance(result, Retry)
+    assert result.loud
+    assert "an abside process answers here" in result.reason
+
+
+@pytest.mark.parametrize("code", ["UNDECODABLE", "TOO_LARGE", "COUNT_MISMATCH", "INVALID_EVENT"])
+@pytest.mark.parametrize("named", [None, "another.00000000000000000001-boot1", 1])
+async def test_a_refusal_counts_only_where_it_names_the_batch(
+    upstream: Any, receiver: Any, batch: Batch, code: str, named: Any
+) -> None:
+    status = 413 if code == "TOO_LARGE" else 422
+    receiver.refuse(status, code, batch=named)
+    result = await upstream.send(batch)
+    assert isinstance(result, Retry)
+    assert result.loud
+    assert f"HTTP {status}: {code}: an abside process answers here" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, "MALFORMED"), (415, "UNSUPPORTED_TYPE"), (415, "UNSUPPORTED_ENCODING")]
+)
+async def test_a_request_at_fault_costs_no_event(
+    upstream: Any, receiver: Any, batch: Batch, status: int, code: str
+) -> None:
+    receiver.refuse(status, code, detail="what is wrong with it")
+    result = await upstream.send(batch)
+    assert isinstance(result, Retry)
+    assert result.loud
+    assert f"{code} " in result.reason
+    assert "(what is wrong with it); the batch did not arrive as it was sent" in result.reason
+
+
 async def test_a_wrong_address_of_ours_buries_nothing(upstream: Any, receiver: Any, batch: Batch) -> None:
     for status, code in ((404, "NOT_FOUND"), (405, "METHOD_NOT_ALLOWED"), (422, "NO_UNIT")):  # a sidecar, for example
         receiver.refuse(status, code)
@@ -201,7 +245,7 @@ async def test_an_answer_that_stops_in_the_middle_is_tried_again(receiver: Any, 
         data = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (len(body) + 1) + part
         for stopped in (receiver.keep_silent, receiver.write):
             stopped(data)
-            assert await impatient.send(batch) == Retry("HTTP 200: the answer broke off")
+            assert await impatient.send(batch) == Retry("HTTP 200: the answer broke off", unheard=True)
     await impatient.close()
 
 
@@ -365,3 +409,31 @@ async def test_no_answer_of_any_shape_raises(now_us: Any, batch: Batch, form: st
                 assert not isinstance(result, Rejected | TooLarge)
         await opened.close()
     assert {Retry, Acked} <= seen
+
+
+@pytest.mark.parametrize("form", ["", "?format=json_array"])
+@pytest.mark.parametrize("status", [400, 401, 403, 408, 413, 422, 425, 429, 500, 502, 503, 504])
+async def test_no_word_of_a_stranger_in_between_is_repeated(
+    receiver: Any, batch: Batch, now_us: Any, status: int, form: str
+) -> None:
+    upstream = open_upstream(f"{receiver.url}{form}", now_us)
+    quoted: dict[str, Any] = {"title": "shopper-1", "detail": "shopper-1", "index": "shopper-1"}
+    for code in ("shopper-1", "NOT_FOUND", ""):
+        receiver.refuse(status, code, **quoted)
+        assert "shopper-1" not in str(await upstream.send(batch))
+    for code, its_status in {**dict.fromkeys(REFUSALS, 422), **TRANSIT, **WAY}.items():
+        if its_status != status:
+            receiver.refuse(status, code, **quoted)
+            assert "shopper-1" not in str(await upstream.send(batch))
+    await upstream.close()
+
+
+@pytest.mark.parametrize(("code", "status"), WAY.items())
+async def test_what_our_collector_says_of_the_way_is_repeated(
+    upstream: Any, receiver: Any, batch: Batch, code: str, status: int
+) -> None:
+    receiver.refuse(status, code, detail="a sentence")
+    result = await upstream.send(batch)
+    assert isinstance(result, Retry)
+    assert f"{code} " in result.reason
+    assert "(a sentence)" in result.reason

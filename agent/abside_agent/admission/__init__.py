@@ -1,1 +1,1 @@
-"""The validating webhook: a PM's error is said at `kubectl apply`, by file and line, before any pod sees it."""
+"""The validating webhook: `kubectl apply` shows a PM's error by file and line, before it reaches a pod."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from abside_agent.settings import AdmissionSettings
 
 log = Log("abside.admission")
-CLOSE_SECONDS = 1.0  # beyond the check that may still run, to write its answer
+CLOSE_SECONDS = 1.0  # added to the check that may still run, to write its response
 
 
 def main(settings: AdmissionSettings) -> int:
@@ -45,12 +45,12 @@ async def _run(settings: AdmissionSettings) -> None:
         log.info("listening", address=address, configmap=" ".join(settings.configmap))
         await stopping.wait()
         log.info("stopping")
-        await asyncio.sleep(settings.linger_seconds)  # until every node's proxy knows that this pod is going
+        await asyncio.sleep(settings.linger_seconds)  # until every node's proxy knows that this pod stops
 
 
 @asynccontextmanager
 async def admission(settings: AdmissionSettings) -> AsyncIterator[str]:
-    """Run the webhook and give the address it listens on. Raises OSError, and ValueError for no address."""
+    """Run the webhook and yield the address it listens on. Raises OSError, and ValueError for no address."""
     split_address(settings.listen)
     certificate = Certificate(settings.tls_cert, settings.tls_key)
     reviewer = Reviewer(settings, now_us)

@@ -1,4 +1,4 @@
-"""The certificate shown to each new connection: the files' newest good pair, followed as the Secret is renewed."""
+"""The certificate for each new connection: the newest good pair of files, read again when the Secret is renewed."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from pathlib import Path
 from abside.files import read_regular
 from abside.log import Log
 
-MAX_PEM_BYTES = 2**20  # a Secret holds no more
+MAX_PEM_BYTES = 2**20  # a Secret cannot have more
 log = Log("abside.admission")
 
 
 class Certificate:
-    """A pair of files, and the context of the last good pair. Raises OSError where the first cannot be used."""
+    """Two files, and the TLS context of their last good state. Raises OSError where the first cannot be used."""
 
     def __init__(self, cert: str, key: str) -> None:
         self._cert = Path(cert)
         self._key = Path(key)
         self._digest = self._read()
         self._current = self._load()
-        # A context of its own for every pair: one that loads twice would go on showing an older key of another kind.
+        # A new context for every pair: one that loads twice goes on presenting an older key of another kind.
         self.context = self._load()
         self.context.sni_callback = self._choose  # called for every handshake, also without a name
 
     async def follow(self, poll_seconds: float) -> None:
-        """Look for a changed pair, for ever. A bad one changes nothing but the log."""
+        """Read changed files, for ever. A bad pair only causes a line in the log."""
         while True:
             await asyncio.sleep(poll_seconds)
             self.look()
 
     def look(self) -> None:
-        """Take the files' pair when it has changed and fits together."""
+        """Use the pair of files when it has changed and fits together."""
         try:
             digest = self._read()
             if digest == self._digest:
                 return
-            self._digest = digest  # a bad pair is named once, not at every look
+            self._digest = digest  # a bad pair is logged once, not at every look
             self._current = self._load()
-        except OSError as exc:  # an SSLError is one
+        except OSError as exc:  # SSLError is a subclass
             log.error("certificate_unusable", cert=str(self._cert), why=str(exc), then="the last good stays")
         else:
             log.info("certificate_changed", cert=str(self._cert))

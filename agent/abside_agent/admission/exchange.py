@@ -1,4 +1,4 @@
-"""How the webhook calls its checking child: the compiling child's order, with the documents before as its `last`."""
+"""How the webhook calls its checking child: an order of the compiling child, with the old documents as its `last`."""
 
 from __future__ import annotations
 

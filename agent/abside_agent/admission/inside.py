@@ -1,4 +1,4 @@
-"""The checking child: the compiling child's order and limits, with the documents before in the place of a snapshot."""
+"""The checking child: order and limits of the compiling child, with the old documents in place of a snapshot."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def main() -> int:
 
 
 def answer(order: Order, *, one_of_several: bool) -> ChildReply:
-    """Judge an order's reading against `last`: here a reading too, empty for none."""
+    """Check an order's reading against `last`, which is a reading here too, empty for none."""
     old = Reading.unpack(order.last) if order.last else None
     problems = judge(Reading.unpack(order.reading), old, order.now_us, one_of_several=one_of_several)
     return ChildReply(b"", "", {}, bounded(problems))

@@ -1,4 +1,4 @@
-"""What a change of the experiments' ConfigMap brings: check's problems, its doubts, and forbidden transitions. Pure."""
+"""The problems of a change of the experiments' ConfigMap: those of check, and forbidden transitions. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from abside_agent.document.tree import Path
     from abside_agent.settle.check import Checked
 
-# What another ConfigMap of the same document may declare: not to be decided by one that sees this one only.
+# Problems that another ConfigMap of the same document may solve; a review sees only one ConfigMap.
 ELSEWHERE = frozenset({"UNKNOWN_PLACEMENT", "UNKNOWN_LAYER", "UNKNOWN_ATTRIBUTE"})
 
 _EMPTIED = flaw(
@@ -36,9 +36,9 @@ _EMPTIED = flaw(
 
 
 def judge(new: Reading, old: Reading | None, now_us: int, *, one_of_several: bool = False) -> tuple[Problem, ...]:
-    """Give the problems of `new` in place of `old` (None: there was none). Errors deny.
+    """Return the problems of `new` in place of `old` (None: there was none). Errors deny the change.
 
-    `one_of_several`: other ConfigMaps belong to the same document, so what they may declare is only warned of.
+    `one_of_several`: other ConfigMaps belong to the same document, so what they may declare causes only warnings.
     """
     tolerated = ELSEWHERE if one_of_several else frozenset()
     before = check(old.files) if old is not None else None
@@ -62,9 +62,9 @@ def judge(new: Reading, old: Reading | None, now_us: int, *, one_of_several: boo
 
 
 def _as_written(checked: Checked, last: Snapshot | None, without: set[Path]) -> Snapshot:
-    """Give the records as the files ask for them, also where what they stand on is in another ConfigMap.
+    """Return the snapshot that the files ask for, also where another ConfigMap has the ground of an experiment.
 
-    One that is not sound, or whose file is broken, is as it was: nothing is known of what it is to become.
+    A record with a flaw, or of a broken file, stays as it was: its new state is unknown.
     """
     records: dict[str, dict[str, Any]] = {section: dict(checked.kept[section]) for section in SECTIONS}
     for candidate in checked.candidates:
@@ -74,14 +74,14 @@ def _as_written(checked: Checked, last: Snapshot | None, without: set[Path]) -> 
     return assemble(
         records["attributes"],
         [record for section in SECTIONS[1:] for record in records[section].values()],
-        written_at_us=0,  # nobody reads when
+        written_at_us=0,  # nobody reads the time
         retired=checked.retired,
     )
 
 
 def _flawed(checked: Checked, tolerated: frozenset[str]) -> set[Path]:
-    """Name what cannot have been in force as it stood, so that mending it is no change to anybody."""
-    harmless = tolerated | {"UNKNOWN_METRIC"}  # an error of the report's, that holds no experiment back
+    """Return the entities with errors: they cannot have been in force as written, so a correction changes nothing."""
+    harmless = tolerated | {"UNKNOWN_METRIC"}  # an error for the report, which stops no experiment
     return {one.entity for one in checked.flaws() if one.is_error and one.problem.code not in harmless}
 
 
@@ -97,7 +97,7 @@ def _unchanged(old: Reading, new: Reading) -> frozenset[str]:
 
 
 def _inherited(found: list[Problem], before: Checked, unchanged: frozenset[str]) -> Iterator[Problem]:
-    """Only warn of errors that stood in a file this change does not touch: one typo must not block another's pause."""
+    """Yield problems; old errors in untouched files become warnings: a typo must not block a pause elsewhere."""
     stood = {_identity(one.problem) for one in before.flaws()}
     for problem in found:
         if problem.severity == "error" and problem.file in unchanged and _identity(problem) in stood:

@@ -1,4 +1,4 @@
-"""An AdmissionReview as it comes in and as it goes back: `admission.k8s.io/v1`. Pure.
+"""Reads and writes AdmissionReviews: `admission.k8s.io/v1`. Pure.
 
 Shapes: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/
 """
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from abside.snapshot import Problem
 
 API_VERSION = "admission.k8s.io/v1"
-# The API server may cut a warning above 256 characters, and drops what goes beyond 4096 in all.
+# The API server may cut a warning at 256 characters, and drops all beyond 4096 characters in total.
 MAX_WARNING_CHARACTERS = 256
-MAX_WARNINGS_CHARACTERS = 3800  # room for those of other webhooks, and for the line that says how many are left out
+MAX_WARNINGS_CHARACTERS = 3800  # leaves space for those of other webhooks, and for the line with the number left out
 UNPROCESSABLE = 422
 
 ReviewKeys: TypeAlias = "dict[str, bytes]"  # of a ConfigMap: data, and binaryData decoded
@@ -30,7 +30,7 @@ ReviewKeys: TypeAlias = "dict[str, bytes]"  # of a ConfigMap: data, and binaryDa
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What is asked. `new` is None for DELETE, `old` for CREATE; both for what is no ConfigMap."""
+    """One request. `new` is None for DELETE, `old` for CREATE; both for an object that is no ConfigMap."""
 
     uid: str
     kind: str
@@ -86,7 +86,7 @@ def read(body: bytes) -> Review:
 
 
 def answer(review: Review, problems: Sequence[Problem]) -> bytes:
-    """Write the answer: any error denies, with a cause each; warnings are said either way."""
+    """Return the response: any error denies, with one cause each; warnings are in it either way."""
     errors = [problem for problem in problems if problem.severity == "error"]
     response: dict[str, Any] = {"uid": review.uid, "allowed": not errors}
     if errors:
@@ -116,7 +116,7 @@ def _name(config_map: dict[str, Any]) -> str:
 
 
 def _keys(config_map: dict[str, Any], path: str) -> ReviewKeys:
-    """Give what a volume would hold of a ConfigMap."""
+    """Return the keys of a ConfigMap as its volume has them."""
     found: ReviewKeys = {}
     for section in ("data", "binaryData"):
         for key, value in _map(config_map, section, f"request.{path}.{section}").items():
@@ -130,7 +130,7 @@ def _keys(config_map: dict[str, Any], path: str) -> ReviewKeys:
 
 
 def _status(review: Review, errors: list[Problem]) -> dict[str, Any]:
-    """Give the status that makes kubectl print a list: without causes it would print the whole object first."""
+    """Return the status that kubectl prints as a list; without causes it prints the whole object first."""
     causes = [
         {"reason": one.code, "field": _where(one), "message": _sentence(one, f"{one.path}: " if one.path else "")}
         for one in errors

@@ -1,4 +1,4 @@
-"""Answers each review: which ConfigMap it is about, and what is to be said of the change."""
+"""Answers each review with the problems of its change, chosen by the ConfigMap's name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = Log("abside.admission")
 
 
 class Reviewer:
-    """Reviews by name: the documents are checked in a child, pauses only warned of, the rest passes untouched."""
+    """Reviews by name: documents are checked in a child, pauses only cause warnings, all else is allowed."""
 
     def __init__(self, settings: AdmissionSettings, clock_us: Callable[[], int]) -> None:
         self._settings = settings
@@ -54,7 +54,7 @@ class Reviewer:
         return Response(200, answer(review, problems))
 
     def stop(self) -> None:
-        """End the child that runs; its review is allowed with a warning."""
+        """End the running child; its review is allowed with a warning."""
         self._stop.set()
 
     async def _problems(self, review: Review) -> tuple[Problem, ...]:
@@ -81,7 +81,7 @@ class Reviewer:
         return (*found, *_unread(review.name, new))
 
     async def _in_a_child(self, order: Order) -> tuple[Problem, ...]:
-        """Have an order judged within the time there is, waiting for the one before included. Raises ChildError."""
+        """Return the problems of an order within `check_seconds`, including the wait for another. Raises ChildError."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._settings.check_seconds
         command = (*COMMAND, ONE_OF_SEVERAL) if len(self._settings.configmap) > 1 else COMMAND
@@ -92,7 +92,7 @@ class Reviewer:
             raise ChildError("other changes were being checked all the time") from exc
         try:
             return (await asyncio.to_thread(run, order, until - loop.time(), self._stop, command)).problems
-        except ChildLateError as exc:  # it was given what the wait had left, which is nothing a person knows
+        except ChildLateError as exc:  # its own limit was what the wait left, a figure that means nothing to a person
             raise ChildLateError(self._settings.check_seconds) from exc
         finally:
             self._one.release()
@@ -109,7 +109,7 @@ def _unread(name: str, keys: ReviewKeys) -> Iterator[Problem]:
 
 
 def _pauses(name: str, keys: ReviewKeys) -> Iterator[Problem]:
-    """Warn of what is easily done by mistake; which ids exist is not known without the documents."""
+    """Warn of common mistakes; without the documents it is unknown which ids exist."""
     if EVERY_EXPERIMENT in keys:
         message = f"the key {EVERY_EXPERIMENT} pauses EVERY experiment"
         yield _warning(name, "ALL_PAUSED", message, "delete the key to resume")

@@ -22,10 +22,10 @@ _SWITCH = {"true": True, "false": False}
 
 
 def read_attributes(words: Iterable[str], declared: Mapping[str, Attribute]) -> tuple[dict[str, Json], list[str]]:
-    """Read attributes by the types they are declared with; give them, and a sentence about each that is ignored.
+    """Return attributes by the types they are declared with, and a sentence about each that is ignored.
 
     `name=value` is a number, true or false, a list (`a,b` or JSON), a date (RFC 3339 or seconds since 1970) or text, as
-    declared; `name:=JSON` is what it says. One that is not declared is sent too, and ignored. Raises UsageError.
+    declared; `name:=JSON` is that JSON. One that is not declared is sent too, and ignored. Raises UsageError.
     """
     read: dict[str, Json] = {}
     ignored: list[str] = []
@@ -78,7 +78,7 @@ def _value(word: str, kind: str, text: str) -> Any:
 
 
 def _number(word: str, text: str) -> Any:
-    """Read a number as the sidecar reads JSON; what only people write (`+3`, `.5`, `007`) is what they mean."""
+    """Read a number as the sidecar reads JSON, and also forms that JSON lacks: `+3`, `.5`, `007`."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """All that `abside check` has to say. `free`: layer → free ranges as half-open basis points."""
+    """The result of `abside check`. `free`: layer → free ranges as half-open basis points."""
 
     problems: list[Problem]
     free: dict[str, list[tuple[int, int]]]
@@ -37,7 +37,7 @@ class Findings:
 
     @property
     def errors(self) -> int:
-        """How many problems keep something out of force."""
+        """The number of errors: problems that keep something out of force."""
         return sum(problem.severity == "error" for problem in self.problems)
 
     @property
@@ -48,7 +48,7 @@ class Findings:
 
 
 def main(settings: CheckSettings) -> int:
-    """Print the problems and a closing line. Give 0 without errors, 1 with, 2 for a path that is not there."""
+    """Print the problems and a closing line. Return 0 without errors, 1 with errors, 2 for a missing path."""
     try:
         read = given(settings.paths)
     except DocumentsError as exc:
@@ -74,7 +74,7 @@ def _order(problem: Problem) -> tuple[str, int, int, str, str]:
 def _problems(read: Given, checked: Checked) -> list[Problem]:
     found = [one.problem for one in checked.flaws()]
     if any(problem.severity == "error" for problem in found):
-        return found  # what an agent would refuse for want of anything left follows from these
+        return found  # a refusal of the whole document would only follow from these
     resolved = resolve(checked, None)
     found += [one.problem for one in resolved.flaws if one.problem.code == "UNBUILDABLE"]
     refusal = refusal_of(Reading(read.files), checked, resolved, None)

@@ -1,4 +1,4 @@
-"""`abside diff OLD NEW`: what a change does to shoppers, who moves, and what of it must not be."""
+"""`abside diff OLD NEW`: what a change does to shoppers, how many move, and what in it is forbidden."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """All that `abside diff` has to say."""
+    """The result of `abside diff`."""
 
     at_us: int
     revisions: tuple[str, str]
     changes: list[Change]
     placements: list[PlacementMove]
     experiments: dict[str, ExperimentMove]
-    targeted: list[str]  # experiments not everybody is eligible for, which the figures leave out of account
+    targeted: list[str]  # experiments with an eligibility, which the figures ignore
     problems: list[Problem]
 
     @property
     def errors(self) -> int:
-        """How many problems forbid the change."""
+        """The number of errors: problems that forbid the change."""
         return sum(problem.severity == "error" for problem in self.problems)
 
 
 def main(settings: DiffSettings) -> int:
-    """Print the difference. Give 0, 1 when something in it is forbidden or wrong, 2 where there is nothing to read."""
+    """Print the difference. Return 0; 1 when something in it is forbidden or wrong, 2 where nothing can be read."""
     at_us = now_us() if settings.at is None else settings.at
     try:
         old, new = documents(settings.old), documents(settings.new)
@@ -62,7 +62,7 @@ def main(settings: DiffSettings) -> int:
 
 
 def difference(old: Snapshot, new: Documents, at_us: int) -> Difference:
-    """Compare what is in force with what an agent that has it would make of the new files. Pure."""
+    """Compare the snapshot in force with the one that an agent would make of the new files. Pure."""
     settled = settle(Reading(new.files), old, at_us)
     after = settled.snapshot or old
     trees = [parse(file.name, file.data) for file in new.files]
@@ -80,7 +80,7 @@ def difference(old: Snapshot, new: Documents, at_us: int) -> Difference:
 
 
 def _old(place: str, old: Documents, at_us: int) -> Snapshot:
-    """Give the snapshot of the old files. Raises DocumentsError where there is none to be had."""
+    """Return the snapshot of the old files. Raises DocumentsError where they make none."""
     settled = settle(Reading(old.files), None, at_us)
     errors = [old.place(problem) for problem in settled.problems if problem.severity == "error"]
     if settled.snapshot is None:
@@ -121,7 +121,7 @@ def _text(found: Difference, new: Documents) -> str:
 
 
 def _sentences(found: Difference) -> list[str]:
-    """Give each change, and after those of an experiment who moves by it."""
+    """Return a sentence for each change, and after those of an experiment how many units move."""
     lines = []
     for index, change in enumerate(found.changes):
         lines.append(click.style(change.sentence, bold=True))

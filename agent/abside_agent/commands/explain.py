@@ -1,4 +1,4 @@
-"""`abside explain`: what one shopper gets at a placement and why, by the very code that assigns; no server needed."""
+"""`abside explain`: what one shopper gets at a placement and why, by the code of the sidecar; no server needed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def main(settings: ExplainSettings) -> int:
-    """Print the explanation. Give 0, 1 where something in the documents is left out for an error, 2 for a bad call."""
+    """Print the explanation. Return 0; 1 where an error leaves something out of force, 2 for a wrong call."""
     try:
         found = put_in_force(settings.config, settings.paused, now_us() if settings.at is None else settings.at)
         plan = _plan(found, settings.placement)
@@ -40,9 +40,9 @@ def main(settings: ExplainSettings) -> int:
         sys.stderr.writelines(f"{problem}\n" for problem in exc.problems)
         return ExitCode.PROBLEMS
     explained = explain(plan, subject)
-    said = _json(found, plan, explained) if settings.json else _text(found, plan, subject, explained)
-    click.echo(said, nl=False)
-    sys.stderr.writelines(f"{said}\n" for said in (*(f"abside explain: {one}" for one in ignored), *found.errors))
+    text = _json(found, plan, explained) if settings.json else _text(found, plan, subject, explained)
+    click.echo(text, nl=False)
+    sys.stderr.writelines(f"{line}\n" for line in (*(f"abside explain: {one}" for one in ignored), *found.errors))
     return ExitCode.PROBLEMS if found.errors else ExitCode.DONE
 
 
@@ -69,7 +69,7 @@ def _subject(settings: ExplainSettings, attributes: Mapping[str, Json]) -> Subje
 
 
 def _json(found: InForce, plan: PlacementPlan, explained: Explanation) -> str:
-    """Give the shape of `POST /v1/explain`; its unit is null where no open experiment uses it."""
+    """Return the JSON of `POST /v1/explain`; its unit is null where no open experiment uses it."""
     answer = explained.answer
     used = any(one.closed is None and one.kind == "user_or_session" for one in plan.evaluators)
     body: dict[str, Any] = {
@@ -149,7 +149,7 @@ def _status(evaluator: Evaluator) -> str:
 
 
 def _range(step: ExplainedStep) -> str:
-    """Give the half-open range as the first and the last bucket."""
+    """Return the half-open range as its first and last bucket."""
     start, stop = step.range or (0, 0)
     return f"{start} to {stop - 1}" if stop > start else "none"
 

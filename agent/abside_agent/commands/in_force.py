@@ -1,4 +1,4 @@
-"""What an agent that starts now would put in force: the first step of the commands that ask what shoppers get."""
+"""What an agent that starts now would put in force: the first step of `explain` and `simulate`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """A snapshot at one instant, ready to assign from, and what is wrong with its documents."""
+    """A snapshot with its plans at one instant, and the problems of its documents."""
 
     snapshot: Snapshot
     plans: Plans
@@ -25,16 +25,16 @@ class InForce:
 
     @property
     def errors(self) -> list[Problem]:
-        """The problems for which something is left out."""
+        """The problems that leave something out of force."""
         return [problem for problem in self.problems if problem.severity == "error"]
 
 
 class UsageError(Exception):
-    """What was asked for cannot be answered: an option names something that is not there."""
+    """A wrong call: an option names something that does not exist, or does not fit."""
 
 
 class NothingInForceError(Exception):
-    """An agent would publish nothing from these documents. `problems` say why."""
+    """An agent would publish nothing from these documents. `problems`: why."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__(problems)
@@ -42,7 +42,7 @@ class NothingInForceError(Exception):
 
 
 def put_in_force(config: tuple[str, ...], paused: tuple[str, ...], at_us: int) -> InForce:
-    """Read directories as an agent does. Raises UsageError for one that is not there, NothingInForceError."""
+    """Read directories as an agent does. Raises UsageError for a missing one, NothingInForceError."""
     missing = [directory for directory in (*config, *paused) if not Path(directory).is_dir()]
     if missing:
         raise UsageError(f"no such directory: {', '.join(missing)}")

@@ -1,4 +1,4 @@
-"""`abside new`: a commented experiment to fill in, a draft that no shopper meets until its status says running."""
+"""`abside new`: a commented experiment to fill in, a draft that reaches no shopper until its status is running."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class NewError(Exception):
-    """There can be no such experiment. `remedy` says what would be right."""
+    """The experiment is not possible. `remedy`: what would be right."""
 
     def __init__(self, message: str, remedy: str) -> None:
         super().__init__(message, remedy)
@@ -33,7 +33,7 @@ class NewError(Exception):
 
 
 def main(settings: NewSettings) -> int:
-    """Print the experiment. Give 0, 1 where the id or the placement will not do, 2 where --config is not there."""
+    """Print the experiment. Return 0; 1 where the id or the placement is refused, 2 where --config is missing."""
     try:
         for name in (settings.id, settings.placement):
             _an_id(name)
@@ -47,7 +47,7 @@ def main(settings: NewSettings) -> int:
 
 
 def draft(name: str, placement: str, parameters: dict[str, Any], *, aa: bool) -> str:
-    """Write a file of one experiment. `parameters` are what the placement declares, {} where that is not known."""
+    """Return a file of one experiment. `parameters`: those of the placement, {} where they are unknown."""
     return _TEMPLATE.format(
         name=name,
         placement=placement,
@@ -94,7 +94,7 @@ experiments:
 
 
 def _treatment(placement: str, parameters: dict[str, Any]) -> str:
-    """Write the first parameter as it is today, to be changed, and the others as comments."""
+    """Return the first parameter as it is today, to be changed, and the others as comments."""
     if not parameters:
         written = f"# parameters: {{{placement}: {{model: …}}}}"
         return f"        {written}   # what differs; every name is declared by the placement\n"
@@ -117,7 +117,7 @@ def _an_id(name: str) -> None:
 
 
 def _declared(settings: NewSettings) -> dict[str, Any]:
-    """Give the placement's parameters; hold the new id to those that stand."""
+    """Return the placement's parameters. Raises NewError for a taken id or an unknown placement."""
     checked = check(given(settings.config).files)
     placements = _of(checked, "placements")
     taken = {**placements, **_of(checked, "experiments")}

@@ -28,14 +28,14 @@ _RATE = "rate"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What it takes. `units`: in all arms together; `days`: (traffic in basis points, days of fresh units)."""
+    """The size of an experiment. `units`: in all arms together; `days`: (traffic in basis points, days)."""
 
     units: int
     days: tuple[tuple[int, int], ...]
 
 
 def main(settings: PlanSettings) -> int:
-    """Print the plan. Give 0, 2 where a rate or a lift says nothing."""
+    """Print the plan. Return 0; 2 where a rate or a lift is out of range."""
     lifted = settings.base * (BASIS_POINTS + settings.lift) / BASIS_POINTS
     if refusal := _refusal(settings, lifted):
         return refuse("plan", refusal)
@@ -45,7 +45,7 @@ def main(settings: PlanSettings) -> int:
 
 
 def plan(settings: PlanSettings) -> Plan:
-    """Solve for the units of the control and the smallest other arm; the other arms come on top."""
+    """Solve for the units of the control and the smallest other arm, and add the other arms."""
     base, lift = settings.base / BASIS_POINTS, settings.lift / BASIS_POINTS
     control, *others = settings.split
     rate = Aggregates(count_=2, mean_={_RATE: base}, var_={_RATE: base * (1 - base)})

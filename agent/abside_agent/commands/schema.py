@@ -20,5 +20,5 @@ def main(_: SchemaSettings) -> int:
 
 
 def text() -> str:
-    """Give the schema as it stands in docs/schema.json."""
+    """Return the schema as docs/schema.json has it."""
     return orjson.dumps(schema(), option=orjson.OPT_INDENT_2).decode() + "\n"

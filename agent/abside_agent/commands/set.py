@@ -1,4 +1,4 @@
-"""`abside set`: fields of one experiment changed in its file, nothing else touched."""
+"""`abside set`: changes fields of one experiment in its file, and nothing else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def main(settings: SetSettings) -> int:
-    """Change the fields. Give 0 when they stand as asked, 1 when refused or not wanted, 2 for a mistake of usage."""
+    """Change the fields. Return 0 when they are as asked, 1 when refused or not confirmed, 2 for a wrong call."""
     try:
         wanted = [_read(change) for change in settings.changes]
     except ValueError as exc:

@@ -1,4 +1,4 @@
-"""`abside ship`: the better variant's parameters become its placements' own, and the experiment ends."""
+"""`abside ship`: copies the better variant's parameters to their placements, and ends the experiment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def main(settings: ShipSettings) -> int:
-    """Ship a variant. Give 0 when it stands so, 1 when refused or not wanted, 2 where --config is not there."""
+    """Ship a variant. Return 0 when the files are so, 1 when refused or not confirmed, 2 where --config is missing."""
     try:
         edited = shipped(editing(settings.config), settings.id, settings.variant)
     except DocumentsError as exc:
@@ -32,7 +32,7 @@ def main(settings: ShipSettings) -> int:
 
 
 def shipped(edited: Editing, experiment: str, variant: str) -> Editing:
-    """Give the files with a variant's parameters in its placements and the experiment ended. Raises EditError."""
+    """Return the files with a variant's parameters in its placements and the experiment ended. Raises EditError."""
     tree = edited.source("experiments", experiment)[1]
     variants = tree.node(("experiments", experiment, "variants"))
     arms = list(variants.items) if isinstance(variants, Mapping) else []
@@ -52,7 +52,7 @@ def shipped(edited: Editing, experiment: str, variant: str) -> Editing:
 
 
 def _flow(value: object) -> str:
-    """Write a value on one line: text bare where it may be, as people write it."""
+    """Return a value on one line, text without quotes where possible, as people write it."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_flow(name)}: {_flow(item)}" for name, item in value.items()) + "}"
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Problems as a person reads them in a terminal: by file, the line quoted with a caret, the remedy below."""
+"""Problems for a terminal: by file, the line quoted with a caret, the remedy below."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from abside.snapshot import Problem
 
-LONGEST_LINE = 160  # characters of a quoted line: a whole experiment may stand on one
+LONGEST_LINE = 160  # characters of a quoted line: one line may contain a whole experiment
 _WORD = re.compile(r"[^\s,:\]}\[{#\"']+")
 _COLOURS = {"error": "red", "warning": "yellow"}
 
@@ -33,15 +33,15 @@ def _problem(one: Problem, line: str) -> str:
     path = f"{one.path}: " if one.path else ""
     is_seen = one.value.strip('"') in line
     got = f" (got {one.value})" if one.value and not is_seen else ""
-    said = f"{where}: {severity}: {path}{one.message}{got} [{one.code}]\n"
+    text = f"{where}: {severity}: {path}{one.message}{got} [{one.code}]\n"
     margin = " " * len(str(one.line)) if one.line else " "
     if line:
-        said += "".join(f"  {part}\n" for part in _quoted(one, line, margin))
-    return said + (f"  {margin} = {click.style(one.remedy, bold=True)}\n" if one.remedy else "")
+        text += "".join(f"  {part}\n" for part in _quoted(one, line, margin))
+    return text + (f"  {margin} = {click.style(one.remedy, bold=True)}\n" if one.remedy else "")
 
 
 def _quoted(one: Problem, line: str, margin: str) -> Iterator[str]:
-    """Cut a long line around its column, and point at the value below it."""
+    """Yield the line, cut around its column where long, and carets below the value."""
     first = max(0, min(one.column - LONGEST_LINE // 2, len(line) - LONGEST_LINE))
     text = line[first : first + LONGEST_LINE].replace("\t", " ")
     text = "".join(mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in text)
@@ -56,7 +56,7 @@ def _quoted(one: Problem, line: str, margin: str) -> Iterator[str]:
 
 
 def _width(one: Problem, line: str) -> int:
-    """Give the width of what stands behind the caret: the value as written, else the word there."""
+    """Return the width of what the carets mark: the value as written, else the word there."""
     at = one.column - 1
     word = _WORD.match(line, at)
     bare = one.value.strip('"')
@@ -71,5 +71,5 @@ def _columns(mark: str) -> int:
 
 
 def shown_slots(free: Iterable[tuple[int, int]]) -> str:
-    """Give ranges as a document writes them, `none` where there is none."""
+    """Return ranges as a document has them, `none` where there is none."""
     return ", ".join(map(written_range, free)) or "none"

@@ -37,7 +37,7 @@ SHOWN_PAIRS = 20  # of overlapping experiments, the largest first; --json has al
 
 
 def main(settings: SimulateSettings) -> int:
-    """Print what comes of it. Give 0, 1 where something in the documents is left out for an error, 2 for a bad call."""
+    """Print the result. Return 0; 1 where an error leaves something out of force, 2 for a wrong call."""
     skipped = Skipped()
     try:
         found = put_in_force(settings.config, settings.paused, now_us() if settings.at is None else settings.at)
@@ -58,7 +58,7 @@ def main(settings: SimulateSettings) -> int:
 
 
 def _attributes(settings: SimulateSettings, found: InForce) -> dict[str, Json]:
-    """Read what every unit sends. Raises UsageError, also for one that is not declared: it would change nothing."""
+    """Return the attributes of every unit. Raises UsageError, also for an undeclared one, which has no effect."""
     attributes, ignored = read_attributes(settings.attribute, found.snapshot.head.attributes)
     if ignored:
         raise UsageError(f"--attribute: {ignored[0]}")
@@ -66,7 +66,7 @@ def _attributes(settings: SimulateSettings, found: InForce) -> dict[str, Json]:
 
 
 def _evaluators(found: InForce, attributes: dict[str, Json]) -> list[Evaluator]:
-    """Give the experiments that run; without any attribute everybody counts as eligible."""
+    """Return evaluators of the experiments that run; without any attribute everybody counts as eligible."""
     running = [evaluator for evaluator in found.plans.evaluators.values() if evaluator.closed is None]
     if attributes:
         return running
@@ -75,7 +75,7 @@ def _evaluators(found: InForce, attributes: dict[str, Json]) -> list[Evaluator]:
 
 @contextmanager
 def _ids(settings: SimulateSettings, skipped: Skipped) -> Iterator[Iterator[str]]:
-    """Open the ids, with a progress bar where there is a terminal and an end in sight. Raises UsageError, OSError."""
+    """Yield the ids, with a progress bar on a terminal where their number is known. Raises UsageError, OSError."""
     if settings.ids is None:
         number = UNITS if settings.units is None else settings.units
         if number == 0:
@@ -147,7 +147,7 @@ def _experiment(counted: ExperimentCounts, units: int) -> dict[str, Any]:
 
 
 def _layer(found: InForce, tally: Simulation, name: str) -> dict[str, Any]:
-    """Tell a layer's slots, those of paused experiments too, and who fell into those of the running ones."""
+    """Return a layer's slots, with paused experiments, and the share of units in the slots of running ones."""
     fell = {one.evaluator.experiment.id: one.in_slots for one in tally.experiments}
     members = []
     taken = [False] * BASIS_POINTS
@@ -163,7 +163,7 @@ def _layer(found: InForce, tally: Simulation, name: str) -> dict[str, Any]:
 
 
 def _overlap(tally: Simulation, overlaps: dict[tuple[str, str], int]) -> list[dict[str, Any]]:
-    """Tell who is in two experiments at once, beside what independent hashes would give."""
+    """Return the share of units in each two experiments, and the share expected of independent hashes."""
     inside = {one.evaluator.experiment.id: sum(one.split) + one.forced for one in tally.experiments}
     layers = {one.evaluator.experiment.id: one.evaluator.experiment.layer for one in tally.experiments}
     return [
@@ -187,7 +187,7 @@ def _text(report: dict[str, Any]) -> str:
     lines = [f"{report['units']:,} units at {report['at']}, revision {report['revision']}; {everybody}"]
     skipped = report["skipped"]
     if any(skipped.values()):
-        lines.append(f"left out: {skipped['shared']:,} blank or shared ids, {skipped['repeated']:,} that stood twice")
+        lines.append(f"left out: {skipped['shared']:,} blank or shared ids, {skipped['repeated']:,} repeated")
     for one in report["experiments"]:
         lines += ["", *_experiment_lines(one)]
     if not report["experiments"]:

@@ -1,4 +1,4 @@
-"""Characters that look like others or like nothing, as chats and word processors put them in: found and named. Pure."""
+"""Finds and names characters that look like others or are invisible, as chats and word processors insert them. Pure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _READABLE = str.maketrans({"\ufeff": "\u2060", **dict.fromkeys(LINE_SEPARATORS, 
 
 @dataclass(frozen=True, slots=True)
 class Odd:
-    """One such character: its offset in a text, and what to say of it."""
+    """One such character: its offset in a text, and the parts of the problem that reports it."""
 
     at: int
     character: str
@@ -49,27 +49,27 @@ class Odd:
 
     @property
     def code_point(self) -> str:
-        """Give it in a form that can be seen."""
+        """The code point in visible form: `U+00A0`."""
         return f"U+{ord(self.character):04X}"
 
 
 @dataclass(slots=True)
 class CharacterWatch:
-    """The odd characters of a text, met in order while it is read from scalar to scalar."""
+    """The odd characters of a text, consumed in order while the text is read scalar by scalar."""
 
     text: str
     offsets: list[int] = field(default_factory=list)
-    seen: int = 0  # how many of them are behind
+    seen: int = 0  # how many of them were consumed
     reached: int = 0  # where the last scalar ended
-    is_noted: bool = False  # one between scalars was met: one is enough for a file
+    is_noted: bool = False  # one between scalars was reported: one is enough for a file
 
     @classmethod
     def over(cls, text: str) -> CharacterWatch:
-        """Find all of a text."""
+        """Find the odd characters of a text."""
         return cls(text, [*_offsets(text)])
 
     def between(self, start: int) -> Odd | None:
-        """Pass by those before `start`, which are in no scalar; give the first that is in no comment, once."""
+        """Consume those before `start`, outside scalars; return the first outside comments, once in a file."""
         found = None
         while self.seen < len(self.offsets) and self.offsets[self.seen] < start:
             at = self.offsets[self.seen]
@@ -80,20 +80,20 @@ class CharacterWatch:
         return found
 
     def within(self, stop: int) -> Odd | None:
-        """Pass by those of a scalar, which begins where `between` ended; give the first."""
+        """Consume those of a scalar, which begins where `between` ended; return the first."""
         first, self.reached = self.seen, stop
         self.seen = bisect_left(self.offsets, stop, lo=first)
         return _odd(self.text, self.offsets[first]) if first < self.seen else None
 
     def ahead(self, first_line: int, last_line: int) -> Odd | None:
-        """Give the first that was not met yet on these lines, counted from 1, outside comments."""
+        """Return the first not consumed yet on these lines, counted from 1, outside comments."""
         begins = [0, *(found.end() for found in _LINE_END.finditer(self.text)), len(self.text) + 1]
         start, stop = begins[max(first_line - 1, 0)], begins[min(last_line, len(begins) - 1)]
         ahead = (at for at in self.offsets[self.seen :] if start <= at < stop)
         return next((_odd(self.text, at) for at in ahead if self._comment_end(at) <= at), None)
 
     def _comment_end(self, at: int) -> int:
-        """Give where the comment ends that `at` is in; 0 where it is in none."""
+        """Return the end of the comment that contains `at`; 0 where there is none."""
         line = max(self.text.rfind("\n", 0, at), self.text.rfind("\r", 0, at)) + 1
         if "#" not in self.text[max(line, self.reached) : at]:
             return 0
@@ -102,27 +102,27 @@ class CharacterWatch:
 
 
 def odd_in(text: str) -> Odd | None:
-    """Give the first character that looks like something else."""
+    """Return the first character that looks like something else."""
     return next((_odd(text, at) for at in _offsets(text)), None)
 
 
 def named(character: str) -> str:
-    """Give a character by its name and code point."""
+    """Return the name and code point of a character."""
     return f"{unicodedata.name(character, 'a character without a name')} (U+{ord(character):04X})"
 
 
 def beyond_ascii(text: str) -> str:
-    """Give a part of a sentence that names the first character beyond ASCII; nothing where there is none."""
+    """Return a part of a sentence that names the first character beyond ASCII; empty where there is none."""
     return next((f": {named(one)} is in it" for one in text if not one.isascii()), "")
 
 
 def readable(text: str) -> str:
-    """Give a text that YAML reads as it looks, each character at the place it had."""
+    """Return the text as YAML would read what a person sees, each character at its old place."""
     return text if text.isascii() else text.translate(_READABLE)
 
 
 def as_meant(text: str) -> str:
-    """Give a text without what is odd in it, so that one such character is one problem and not several."""
+    """Return the text without its odd characters, so that one of them causes one problem and not several."""
     kept, last = [], 0
     for at in _offsets(text):
         character = text[at]

@@ -1,6 +1,6 @@
-"""From a tree to the records of document.py, with every mistake in one pass, each noted on the tree.
+"""From a tree to the records of records.py, with every mistake in one pass, each noted on the tree.
 
-msgspec's own conversion stops at the first mistake of a record; this walk reads the same type information and goes on.
+msgspec's own conversion stops at the first mistake of a record; this walk uses the same type information and goes on.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from msgspec import NODEFAULT, UNSET, inspect
 
 from abside.assignment.operand import AS_STRING
 from abside_agent.document.characters import beyond_ascii
-from abside_agent.document.forms import ID_WORD, FormError, identifier, unit_id
+from abside_agent.document.example import example, example_within
+from abside_agent.document.forms import ID_WORD, FormError
 from abside_agent.document.records import Document
 from abside_agent.document.tree import Bad, Mapping, Node, Path, Scalar, Sequence, Tree
 from abside_agent.document.wording import did_you_mean
@@ -20,9 +21,9 @@ from abside_agent.document.wording import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-LARGEST_INTEGER = 2**53  # beyond it a reader of JSON that keeps numbers as doubles rounds
+LARGEST_INTEGER = 2**53  # a JSON reader that stores numbers as doubles rounds larger ones
 
-_SAID = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "nothing"}
+_TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "nothing"}
 
 
 def conform(tree: Tree) -> Document:
@@ -53,10 +54,10 @@ class _Walk:
         return _READERS[type(kind)](self, node, kind, path)
 
     def empty(self, node: Scalar, kind: Any, path: Path, *, is_required: bool) -> Any:
-        """Refuse a key or a list entry without a value: nobody can know which default was meant."""
+        """Refuse a key or a list entry without a value: the intended default is unknown."""
         thing = "entry" if path and isinstance(path[-1], int) else "key"
         message = f"{node.text} is not a value" if node.text else f"there is nothing behind this {thing}"
-        remedy = f"write {_example(kind)}" if is_required else f"write {_example(kind)}, or delete the {thing}"
+        remedy = f"write {example(kind)}" if is_required else f"write {example(kind)}, or delete the {thing}"
         self.tree.note("NULL", path, message, remedy)
         return UNSET
 
@@ -97,6 +98,9 @@ class _Walk:
         known = [str(value) for value in kind.values]
         text = node.text if isinstance(node, Scalar) else ""
         message, remedy = f"must be one of {', '.join(known)}{beyond_ascii(text)}", did_you_mean(text, known)
+        meant = STATUSES.get(text.lower())
+        if meant in known:
+            remedy = f"did you mean {meant}?"
         self.tree.note("UNKNOWN_VALUE", path, message, remedy or f"write {known[0]}")
         return UNSET
 
@@ -137,12 +141,12 @@ class _Walk:
         return self.measured(read, kind, "entries", path)
 
     def listed(self, node: Sequence, kind: inspect.DictType, path: Path) -> Any:
-        """Refuse a list where ids are keys, with its first entry as it would be right."""
+        """Refuse a list where a mapping by id is wanted; the remedy shows its first entry in the right form."""
         first = node.items[0] if node.items else None
         fields = first.items if isinstance(first, Mapping) else {}
         ids = (one.text for name in ("id", "name", "key") if isinstance(one := fields.get(name), Scalar))
         word = next((text for text in ids if ID_WORD.fullmatch(text)), "…")
-        remedy = f"write each entry under its id, without the dash: {{{word}: {_within(kind.value_type)}}}"
+        remedy = f"write each entry under its id, without the dash: {{{word}: {example_within(kind.value_type)}}}"
         self.tree.note("WRONG_TYPE", path, "must be a mapping by id, this is a list", remedy)
         return UNSET
 
@@ -169,7 +173,7 @@ class _Walk:
         return kind.cls(**{name: value for name, value in values.items() if value is not NODEFAULT})
 
     def field(self, node: Mapping, name: str, field: inspect.Field, path: Path) -> Any:
-        """Read one field; NODEFAULT where the record's own default stands."""
+        """Read one field; NODEFAULT where the record's own default applies."""
         if name in node.items:
             return self.value(node.items[name], field.type, (*path, name), is_required=field.required)
         if not field.required:
@@ -186,7 +190,7 @@ class _Walk:
             self.tree.note(f"UNKNOWN_{what.upper()}", where, message, remedy, at_key=True, value=name)
 
     def measured(self, value: Any, kind: Any, what: str, path: Path) -> Any:
-        """Hold a length within its bounds."""
+        """Refuse a text or a collection whose length is out of bounds."""
         low, high = kind.min_length or 0, kind.max_length
         if len(value) >= low and (high is None or len(value) <= high):
             return value
@@ -195,52 +199,33 @@ class _Walk:
         return UNSET if isinstance(value, str) else value
 
     def wrong(self, node: Node, wanted: str, path: Path) -> Any:
-        got = {Mapping: "a mapping", Sequence: "a list"}.get(type(node)) or _SAID[type(_scalar(node))]
+        got = {Mapping: "a mapping", Sequence: "a list"}.get(type(node)) or _TYPE_NAMES[type(_scalar(node))]
         quote = wanted == "text" and isinstance(node, Scalar) and node.text
         remedy = f'write "{node.text}" in quotes' if quote and isinstance(node, Scalar) else f"write {wanted}"
+        if wanted == "a mapping" and len(path) == ARM_PARAMETER and path[4] == "parameters":
+            remedy = self._under_a_placement(path)
         self.tree.note("WRONG_TYPE", path, f"must be {wanted}, this is {got}", remedy)
         return UNSET
 
-
-def _example(kind: Any) -> str:
-    """Give what can stand where a value of this kind is missing; `…` is what only the writer knows."""
-    match kind:
-        case inspect.Metadata():
-            examples = (kind.extra_json_schema or {}).get("examples", ())
-            form = (kind.extra or {}).get("form")
-            if form in _IDS:
-                return "an id"  # an example of ours would only mislead
-            return _example(kind.type) if form is None else str(examples[0])
-        case inspect.UnionType():
-            return _example(next(part for part in kind.types if not isinstance(part, inspect.NoneType)))
-        case inspect.LiteralType():
-            return f"one of {', '.join(map(str, kind.values))}"
-        case inspect.IntType():
-            return "a whole number"
-        case inspect.BoolType():
-            return "true or false"
-        case inspect.ListType():
-            return f"[{_within(kind.item_type)}]"
-        case inspect.DictType():
-            return f"{{…: {_within(kind.value_type)}}}"
-        case inspect.StructType():
-            fields = [field for field in kind.fields if field.required] or kind.fields[:1]
-            return f"{{{', '.join(f'{field.encode_name}: {_within(field.type)}' for field in fields)}}}"
-        case _:
-            return "a value" if isinstance(kind, inspect.AnyType) else "text"
+    def _under_a_placement(self, path: Path) -> str:
+        """Say where a variant's parameter stands: under the first placement that the experiment names."""
+        named = self.tree.node((*path[:2], "placements", 0))
+        placement = named.text if isinstance(named, Scalar) else "PLACEMENT"
+        return f"parameters stand under their placement: parameters: {{{placement}: {{{path[-1]}: …}}}}"
 
 
-def _within(kind: Any) -> str:
-    """Give an example that stands inside another: a word where several could stand is left open."""
-    example = _example(kind)
-    return example if example[0] in "[{" or example[0].isdigit() else "…"
-
-
-_IDS = frozenset({identifier, unit_id})
+ARM_PARAMETER = 6  # the length of experiments.x.variants.y.parameters.z
+# What other tools call the states of an experiment.
+STATUSES = {
+    **dict.fromkeys(("active", "on", "live", "started", "enabled", "true"), "running"),
+    **dict.fromkeys(("stopped", "off", "disabled", "inactive", "false"), "paused"),
+    **dict.fromkeys(("finished", "done", "completed", "complete", "concluded", "archived", "closed"), "ended"),
+    **dict.fromkeys(("new", "planned", "pending", "scheduled"), "draft"),
+}
 
 
 def _as_text(path: Path) -> str:
-    """Say how a number becomes text; in quotes alone it would only be the next mistake."""
+    """Return the remedy for a number that must be text; quotes in one place alone cause the next mistake."""
     if "eligibility" in path:
         return AS_STRING
     return "write it in quotes, as text, in the placement and in every variant"

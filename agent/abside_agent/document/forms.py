@@ -1,4 +1,4 @@
-"""What PMs write in one word, as numbers: percentages, slots, instants, durations, ids. Each raises FormError."""
+"""Readers of values written as one word: percentages, slots, instants, durations, ids. Each raises FormError."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ INSTANT_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}
 WINDOW_PATTERN = r"^[1-9][0-9]{0,3}[hdw]$"
 MAX_WINDOW_SECONDS = (
     90 * 86_400
-)  # an outcome a quarter later has no link to what was shown; the join's cost grows with it
-MAX_UNIT_BYTES = 256  # docs/bucketing.md: a longer id is refused at the door, so forcing it would never match
+)  # after a quarter an outcome is unrelated to what was shown, and the cost of the join grows with the window
+MAX_UNIT_BYTES = 256  # docs/bucketing.md: the sidecar refuses a longer id, so forcing it would never match
 
 ID_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NUMBER = re.compile(r"[-+]?[0-9]{0,9}\.?[0-9]{1,9}")
@@ -33,7 +33,7 @@ _SECONDS = {"h": 3600, "d": 86_400, "w": 604_800}
 
 
 class FormError(ValueError):
-    """A word that does not have the form its field asks for."""
+    """A value that does not have the form of its field."""
 
     def __init__(self, code: str, message: str, remedy: str) -> None:
         super().__init__(message)

@@ -13,7 +13,7 @@ from abside.snapshot import Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MAX_FILE_BYTES = 1_048_576  # what Kubernetes lets one ConfigMap hold: a larger key cannot come from one
+MAX_FILE_BYTES = 1_048_576  # the limit of a ConfigMap in Kubernetes: a larger key cannot come from one
 MAX_FILES = 1000  # of all directories: a person keeps tens
 MAX_TOTAL_BYTES = 16 * 2**20  # sixteen full ConfigMaps: read every half second, and copied to the compiling child
 EVERY_EXPERIMENT = "all"  # the key that pauses everything
@@ -22,7 +22,7 @@ Pauses = dict[str, str]  # experiment id, or `all` → reason
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file: `name` is what problems call it and what records name as their source; `refusal` why it has no data."""
+    """A file. `name` is used in problems and as the source of records; `refusal`: why it has no data."""
 
     name: str
     data: bytes
@@ -32,7 +32,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A directory that gave no file. `prefix` begins the names of its files; `refusal` is empty for an empty one."""
+    """A directory without files. `prefix`: how the names of its files begin; `refusal`: empty for an empty one."""
 
     directory: str
     prefix: str
@@ -43,8 +43,8 @@ class Lost:
 class Reading:
     """Everything read at one moment.
 
-    `paused`: what each paused directory shows, or showed last, by its label. `keeps`: labels of those of which this
-    agent cannot know it, so what the snapshot in force has of them stays paused as well, but for the ids in `lifted`.
+    `paused`: by label, the pauses that each paused directory shows or showed last. `keeps`: labels of directories
+    that this agent cannot see, so that the pauses in the published snapshot stay, except for the ids in `lifted`.
     """
 
     files: tuple[File, ...] = ()
@@ -56,16 +56,16 @@ class Reading:
 
     @property
     def pauses(self) -> Pauses:
-        """What the directories pause together."""
+        """The pauses of all directories together."""
         return together(self.paused)
 
     @property
     def keeps_pauses(self) -> bool:
-        """Whether more may be paused than what is shown."""
+        """Whether more may be paused than the directories show."""
         return bool(self.keeps)
 
     def pack(self) -> bytes:
-        """Give the reading as msgpack."""
+        """Return the reading as msgpack."""
         packed: bytes = msgpack.packb(
             {
                 "files": [[file.name, file.data, file.directory, file.refusal] for file in self.files],
@@ -80,7 +80,7 @@ class Reading:
 
     @classmethod
     def unpack(cls, data: bytes) -> Reading:
-        """Read what `pack` gave."""
+        """Read what `pack` returned."""
         entry = msgpack.unpackb(data)
         return cls(
             tuple(File(*fields) for fields in entry["files"]),
@@ -98,7 +98,7 @@ def is_document(name: str) -> bool:
 
 
 def together(paused: Mapping[str, Pauses]) -> Pauses:
-    """Give the pauses of all directories; a key that stands in several has all their reasons."""
+    """Return the pauses of all directories; a key that is in several has all their reasons."""
     reasons: dict[str, dict[str, None]] = {}
     for found in paused.values():
         for name, reason in found.items():
@@ -107,10 +107,10 @@ def together(paused: Mapping[str, Pauses]) -> Pauses:
 
 
 def digest_of(packed: bytes) -> bytes:
-    """Give the digest by which a reading is told from the one before."""
+    """Return the digest that distinguishes a reading from the one before."""
     return hashlib.sha256(packed).digest()
 
 
 def problem_to_map(problem: Problem) -> dict[str, object]:
-    """Give a problem as the map it is in JSON and msgpack."""
+    """Return a problem as the map that JSON and msgpack contain."""
     return {name: getattr(problem, name) for name in Problem.__slots__}

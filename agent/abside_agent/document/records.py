@@ -1,7 +1,7 @@
 """The document a PM writes, as records: the one place that names its fields, their types and their defaults.
 
 `conform` reads a tree against these records; a JSON Schema can be made from the same. A form (`Percent`) is written as
-one word and read by its reader in forms.py.
+one word and read by its function in forms.py.
 """
 
 from __future__ import annotations

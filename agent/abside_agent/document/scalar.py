@@ -18,7 +18,7 @@ _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
 class NumberError(ValueError):
-    """A number that JSON, or a reader of it, cannot hold. `remedy` says what can."""
+    """A number that JSON, or a reader of it, cannot represent. `remedy`: what to write instead."""
 
     def __init__(self, message: str, remedy: str) -> None:
         super().__init__(message)
@@ -26,7 +26,7 @@ class NumberError(ValueError):
 
 
 def resolve_plain(text: str) -> bool | int | float | str | None:
-    """Give the value of an unquoted scalar. Raises NumberError."""
+    """Return the value of an unquoted scalar. Raises NumberError."""
     first = text[:1]
     if first not in _MAY_BE_SPECIAL:
         return text
@@ -44,7 +44,7 @@ def resolve_plain(text: str) -> bool | int | float | str | None:
     return text
 
 
-_MAY_BE_SPECIAL = frozenset({"", "~", *"nNtTfF", *"0123456789+-."})  # most text is told from its first character
+_MAY_BE_SPECIAL = frozenset({"", "~", *"nNtTfF", *"0123456789+-."})  # most text is recognised by its first character
 
 
 def _bounded(text: str) -> str:

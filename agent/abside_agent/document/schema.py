@@ -1,4 +1,4 @@
-"""The JSON Schema (2020-12) of the document, made from the records of document.py: what an editor can know. Pure.
+"""The JSON Schema (2020-12) of the document, made from the records of records.py, for editors. Pure.
 
 It is wider than `abside check`, never narrower: rules between fields, files and records are left to that command.
 """
@@ -15,7 +15,7 @@ from abside_agent.document.forms import ID_PATTERN
 from abside_agent.document.records import Document
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_AS_WRITTEN = ["string", "integer"]  # an id is read as written: 007 and 42 are ids too
+_AS_WRITTEN = ["string", "integer"]  # an id is text as written: 007 and 42 are ids too
 _ID_FORMS = (ID_PATTERN, "^.{1,256}$")
 
 

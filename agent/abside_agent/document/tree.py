@@ -1,4 +1,4 @@
-"""The tree a file is read as: values with their line and column, and the flaws found at them."""
+"""The tree of a file: values with line and column, and the flaws found at them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Mapping:
 
 @dataclass(slots=True)
 class Bad:
-    """A value that cannot be taken. Its flaw is already noted: who meets it says nothing more."""
+    """A value that cannot be used. Its flaw is noted already, so readers skip it in silence."""
 
     place: Place
 
@@ -57,19 +57,19 @@ Node: TypeAlias = Scalar | Sequence | Mapping | Bad
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """A problem whose path is still in parts: its first two name the entity that cannot be taken as written."""
+    """A problem with its path in parts, of which the first two name the entity that cannot be used as written."""
 
     problem: Problem
     path: Path
 
     @property
     def entity(self) -> Path:
-        """Section and id, or less for what concerns the whole file."""
+        """Section and id; shorter for a flaw of the whole file."""
         return self.path[:2]
 
     @property
     def is_error(self) -> bool:
-        """Whether something is held back for it."""
+        """Whether it keeps something out of force."""
         return self.problem.severity == "error"
 
 
@@ -83,7 +83,7 @@ class Tree:
 
     @property
     def is_usable(self) -> bool:
-        """Whether the flaws found so far leave the file as a whole in place: none is wider than one entity."""
+        """Whether the file can still be used: no flaw so far concerns more than one entity."""
         return not any(flaw.is_error and len(flaw.path) < 2 for flaw in self.flaws)
 
     def note(
@@ -98,9 +98,9 @@ class Tree:
         value: str | None = None,
         at_key: bool = False,
     ) -> None:
-        """Note a flaw at `path`: its place and value are looked up there unless given.
+        """Note a flaw at `path`; its place and value are looked up there if they are not arguments.
 
-        Past MAX_FLAWS one last flaw, wider than any entity, takes the file out of use: what it hides is unknown.
+        Past MAX_FLAWS one last flaw of the whole file makes it unusable: further flaws are unknown.
         """
         if len(self.flaws) >= MAX_FLAWS:
             if len(self.flaws) == MAX_FLAWS:
@@ -121,7 +121,7 @@ class Tree:
         )
 
     def place_of(self, path: Path, *, at_key: bool = False) -> Place:
-        """Give where `path` stands, or the nearest thing around it that stands somewhere."""
+        """Return the place of `path`, or of the nearest container of it that has one."""
         node, place = self.root, NOWHERE if self.root is None else self.root.place
         for part in path:
             if isinstance(node, Mapping) and part in node.items:
@@ -137,12 +137,12 @@ class Tree:
         return place if node is None else node.place
 
     def shown(self, path: Path) -> str:
-        """Give the value at `path` as written and shortened; nothing for what is no scalar."""
+        """Return the value at `path` as written and shortened; empty for what is no scalar."""
         node = self.node(path)
         return short(node.text) if isinstance(node, Scalar) else ""
 
     def node(self, path: Path) -> Node | None:
-        """Give the node at `path`, None when there is none."""
+        """Return the node at `path`, None where there is none."""
         node = self.root
         for part in path:
             if isinstance(node, Mapping):
@@ -165,12 +165,12 @@ def flaw(
     place: Place = NOWHERE,
     value: str = "",
 ) -> Flaw:
-    """Make a flaw of a file, also of one that has no tree."""
+    """Return a flaw of a file, also of one that has no tree."""
     return Flaw(Problem(severity, code, file, *place, written(path), value, message, remedy), path)
 
 
 def written(path: Path) -> str:
-    """Give a path as people write it: `experiments.pdp-reranker.steps[0].traffic`."""
+    """Return a path as people write it: `experiments.pdp-reranker.steps[0].traffic`."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
@@ -184,7 +184,7 @@ def short(text: str) -> str:
 
 
 def plain(node: Node) -> Json:
-    """Give a node as plain values. Raises ValueError where a part is Bad."""
+    """Return a node as plain values. Raises ValueError where a part is Bad."""
     match node:
         case Scalar():
             return node.value

@@ -1,1 +1,1 @@
-"""The rules a document is held to: of one file alone, of an experiment on its ground, between experiments."""
+"""The rules of documents: of one file alone, of an experiment with what it refers to, between experiments."""

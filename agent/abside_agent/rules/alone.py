@@ -1,4 +1,4 @@
-"""The rules that one file can be held to by itself; each mistake is noted on the tree, none hides another."""
+"""The rules that concern one file alone; each mistake is noted on the tree, none hides another."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from abside.assignment.condition import BUILT_IN
 from abside.snapshot import BASIS_POINTS
 from abside_agent.document.reading import EVERY_EXPERIMENT
 from abside_agent.document.records import known
+from abside_agent.document.tree import Mapping
 from abside_agent.document.wording import did_you_mean, shown_percent
 
 if TYPE_CHECKING:
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
     from abside_agent.document.tree import Path, Tree
 
 
-def hold(tree: Tree, document: Document) -> None:
-    """Hold a file to every rule that needs no other file."""
+def check_alone(tree: Tree, document: Document) -> None:
+    """Check a file against every rule that needs no other file."""
     for section in ("attributes", "placements", "layers", "experiments"):
         if getattr(document, section) is UNSET:
-            return  # noted by conform, and wider than any entity: the file is out of use
+            return  # noted by conform as a flaw of the whole file: it is not used
     for name in document.attributes:
         if name in BUILT_IN:
             remedy = "delete it: conditions may use it without a declaration"
@@ -101,16 +102,16 @@ def _placements(tree: Tree, path: Path, experiment: ExperimentEntry) -> None:
         return
     for index, name in enumerate(named):
         if known(name) and name in named[:index]:
-            tree.note("TWICE", (*path, "placements", index), "this placement stands twice", "keep one")
+            tree.note("TWICE", (*path, "placements", index), "this placement is listed twice", "keep one")
     for placement, where in _parameters(path, experiment):
-        if placement not in named and known(*named):
+        if placement not in named and known(*named) and isinstance(tree.node(where), Mapping):  # else said already
             remedy = f"add {placement} to placements, or {did_you_mean(placement, named) or 'delete it here'}"
             message = "this placement is not among the experiment's placements"
             tree.note("NOT_ITS_PLACEMENT", where, message, remedy, at_key=True, value=placement)
 
 
 def _parameters(path: Path, experiment: ExperimentEntry) -> list[tuple[str, Path]]:
-    """List (placement, path) of all parameters that could be read."""
+    """Return (placement, path) of all parameters that could be read."""
     if not known(experiment.variants):
         return []
     return [
@@ -135,7 +136,7 @@ def _force(tree: Tree, path: Path, experiment: ExperimentEntry) -> None:
                 tree.note("FORCE", (*path, "force", arm, index), message, "keep it in one variant")
         for unit, times in Counter(units if known(units) else []).items():
             if known(unit) and times > 1:
-                tree.note("FORCE", (*path, "force", arm), f"{unit} stands {times} times here", "keep it once")
+                tree.note("FORCE", (*path, "force", arm), f"{unit} is listed {times} times here", "keep it once")
 
 
 def _guardrails(tree: Tree, path: Path, experiment: ExperimentEntry) -> None:

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 Code: TypeAlias = Literal["LAYER_UNIT", "SLOTS_OVERLAP", "PARAMETER_CONFLICT"]
 
 LIVE = frozenset({"running", "paused"})
-MOST_OTHERS = 10  # looked for and counted for one experiment: 6,000 on one parameter make 18 million pairs
+MOST_OTHERS = 10  # found and counted for one experiment: 6,000 on one parameter make 18 million pairs
 
 
 class Conflict(NamedTuple):
-    """Two experiments that exclude each other, and over what: a layer, or a placement and its parameter."""
+    """Two experiments that exclude each other. `over`: the layer, or the placement and its parameter."""
 
     code: Code
     first: Experiment
@@ -33,16 +33,16 @@ class Conflict(NamedTuple):
 
     @property
     def giving_way(self) -> tuple[Experiment, ...]:
-        """Who may have to give way: both, but of a draft and a live one the draft, whatever is in force."""
+        """Who may have to give way: both; of a draft and a live one the draft, whatever is in force."""
         both = (self.first, self.second)
-        if self.code != "LAYER_UNIT":  # only there drafts take part
+        if self.code != "LAYER_UNIT":  # the only code under which drafts are compared
             return both
         return tuple(one for one in both if one.status == "draft") or both
 
 
 @dataclass(slots=True)
 class Gathered:
-    """Conflicts by the experiment that may have to give way, and by code: the first, and with how many others."""
+    """By experiment that may have to give way and by code: the first conflict, and how many others there are."""
 
     found: dict[str, dict[Code, tuple[Conflict, set[str]]]] = field(default_factory=dict)
 
@@ -56,24 +56,24 @@ class Gathered:
             others.add(conflict.second.id if name == conflict.first.id else conflict.first.id)
 
     def note(self, name: str, tree: Tree, at: Callable[[str], str]) -> None:
-        """Note one experiment's conflicts on its tree; `at` says where another experiment stands."""
+        """Note one experiment's conflicts on its tree; `at` returns the place of another experiment."""
         for code, (conflict, others) in self.found[name].items():
             one, other = conflict.first, conflict.second
             if name == other.id:
                 one, other = other, one
             more = f" and {len(others) - 1} more" if 1 < len(others) < MOST_OTHERS else ""
             more = " and many more" if len(others) == MOST_OTHERS else more
-            path, what, remedy = _SAYING[code](one, other, conflict.over)
+            path, what, remedy = _MESSAGES[code](one, other, conflict.over)
             tree.note(code, ("experiments", name, *path), f"{what}, with {other.id} ({at(other.id)}){more}", remedy)
 
 
 def conflicts(
     experiments: Iterable[Experiment], settled: Container[str] = (), most: int = MOST_OTHERS
 ) -> Iterator[Conflict]:
-    """Yield conflicts: of each experiment up to `most` of each kind, so that none that has one is left out.
+    """Yield conflicts, up to `most` of each kind for each experiment, so that every experiment with one appears.
 
-    `settled` are the ids that do not give way: whether one conflicts with those, and with others, is found apart.
-    Nothing is said of a conflict before it is chosen.
+    `settled`: ids that do not give way; conflicts with those and with others are counted separately. The messages
+    are made in `Gathered.note`, for the chosen conflicts only.
     """
     ordered = sorted(experiments, key=lambda experiment: experiment.id)
     yield from _units(ordered, settled, most)
@@ -83,7 +83,7 @@ def conflicts(
 
 
 def _units(ordered: list[Experiment], settled: Container[str], most: int) -> Iterator[Conflict]:
-    """One unit per layer, or its slots exclude nobody. An ended experiment is history."""
+    """Yield experiments of one layer with different units: its slots would not exclude anybody."""
     found = FoundPairs(lambda one: (one.status == "draft", one.id in settled), most)
     for layer, members in _by_layer(ordered).items():
         by_unit: dict[str, dict[ConflictKind, list[Experiment]]] = defaultdict(lambda: defaultdict(list))
@@ -107,13 +107,13 @@ def _units(ordered: list[Experiment], settled: Container[str], most: int) -> Ite
 def _slots(live: list[Experiment], settled: Container[str], most: int) -> Iterator[Conflict]:
     found = FoundPairs(lambda one: (one.id in settled,), most)
     for layer, members in _by_layer(live).items():
-        holding = [one for one in members if one.slots is not None]
-        for a, b in overlapping_pairs(holding, SharedSlots, found):
+        with_slots = [one for one in members if one.slots is not None]
+        for a, b in overlapping_pairs(with_slots, SharedSlots, found):
             yield Conflict("SLOTS_OVERLAP", a, b, (layer,))
 
 
 def _parameters(live: list[Experiment], settled: Container[str], most: int) -> Iterator[Conflict]:
-    """Two that set one parameter, unless one layer keeps them apart: then their slots are what is compared."""
+    """Yield experiments that set one parameter, unless one layer separates them: then `_slots` compares them."""
     setting: dict[tuple[str, str], dict[str, Experiment]] = defaultdict(dict)
     for experiment in live:
         for arm in experiment.variants:
@@ -134,27 +134,27 @@ def _by_layer(experiments: Iterable[Experiment]) -> dict[str, list[Experiment]]:
     return members
 
 
-def _say_unit(one: Experiment, other: Experiment, over: tuple[str, ...]) -> tuple[Path, str, str]:
+def _unit_message(one: Experiment, other: Experiment, over: tuple[str, ...]) -> tuple[Path, str, str]:
     what = f"all experiments of layer {over[0]} share one unit, these are {one.unit} and {other.unit}"
     return ("unit",), what, "give them one unit, or another layer"
 
 
-def _say_slots(one: Experiment, other: Experiment, over: tuple[str, ...]) -> tuple[Path, str, str]:
+def _slots_message(one: Experiment, other: Experiment, over: tuple[str, ...]) -> tuple[Path, str, str]:
     what = f"slots overlap in layer {over[0]}: {_range(one)} and {_range(other)}"
     return ("slots",), what, "give each its own slots"
 
 
-def _say_parameter(one: Experiment, _: Experiment, over: tuple[str, ...]) -> tuple[Path, str, str]:
+def _parameter_message(one: Experiment, _: Experiment, over: tuple[str, ...]) -> tuple[Path, str, str]:
     placement, name = over
     arm = next(arm.id for arm in one.variants if name in arm.parameters.get(placement, {}))
     remedy = "give both one layer with disjoint slots, or times from start to end that do not meet"
     return ("variants", arm, "parameters", placement, name), f"both set {name} of {placement}", remedy
 
 
-_SAYING: dict[Code, Callable[[Experiment, Experiment, tuple[str, ...]], tuple[Path, str, str]]] = {
-    "LAYER_UNIT": _say_unit,
-    "SLOTS_OVERLAP": _say_slots,
-    "PARAMETER_CONFLICT": _say_parameter,
+_MESSAGES: dict[Code, Callable[[Experiment, Experiment, tuple[str, ...]], tuple[Path, str, str]]] = {
+    "LAYER_UNIT": _unit_message,
+    "SLOTS_OVERLAP": _slots_message,
+    "PARAMETER_CONFLICT": _parameter_message,
 }
 
 

@@ -1,4 +1,4 @@
-"""Whether an eligibility can hold for anyone: a witness is looked for, and judged by the closures that decide. Pure."""
+"""Whether an eligibility can be true for anyone: a search for a shopper whom the real conditions accept. Pure."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
     from abside.snapshot import Json
 
-MAX_WAYS = 256  # combinations of `any` branches looked at; beyond them nothing is claimed
-_ID = "an-id"  # any usable id: conditions see only whether there is one
+MAX_WAYS = 256  # combinations of `any` branches that are tried; with more the answer is "maybe"
+_ID = "an-id"  # any usable id: conditions only see that there is one
 _FIRST_US, _LAST_US = FIRST_SECOND * 1_000_000, LAST_SECOND * 1_000_000
 
 
 def can_hold(conditions: Iterable[Json], placements: Sequence[str], unit: str) -> bool:
-    """Say whether some shopper at one of the placements may be eligible; True where that cannot be told.
+    """Return whether some shopper at one of the placements may be eligible; True where that is unknown.
 
     `conditions` is a compiled tree, as a snapshot has it.
     """
@@ -30,7 +30,7 @@ def can_hold(conditions: Iterable[Json], placements: Sequence[str], unit: str) -
 
 
 def _ways(node: Any) -> list[list[Any]] | None:
-    """Give the conjunctions of leaves of which one must hold; None where there are too many."""
+    """Return conjunctions of leaves, one of which must be true; None where there are too many."""
     if "any" not in node and "all" not in node:
         return [[node]]
     parts = [_ways(part) for part in node.get("any", node.get("all"))]
@@ -47,7 +47,7 @@ def _ways(node: Any) -> list[list[Any]] | None:
 
 
 def _holds(leaves: list[Any], placements: Sequence[str], unit: str) -> bool:
-    """Attributes are independent of each other: each needs a value of its own that satisfies all its conditions."""
+    """Whether each attribute has a value that satisfies all its conditions; attributes are independent."""
     by_attribute: dict[str, list[Any]] = {}
     for leaf in leaves:
         by_attribute.setdefault(leaf["attribute"], []).append(leaf)
@@ -99,7 +99,7 @@ def _booleans(_: list[Any]) -> list[Any]:
 
 
 def _versions(asked: list[Any]) -> list[Any]:
-    """Give each version asked for, the nearest and some further above it, and the lowest prerelease just below it."""
+    """Return each version in the conditions, some above it, and the lowest prerelease just below it."""
     found = ["0.0.0-0", "999999.0.0"]
     for text in _operands(asked):
         below_or_above = f"{text}.0" if "-" in text else f"{text}-0"

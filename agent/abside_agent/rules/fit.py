@@ -1,4 +1,4 @@
-"""Whether an experiment fits what it stands on: its placements' parameters, its layer, the attributes it asks about.
+"""Whether an experiment fits its ground: its placements' parameters, its layer, the attributes of its conditions.
 
 The same for an experiment as written and for one in force, because either side may have changed. Pure.
 """
@@ -32,7 +32,7 @@ _KINDS: dict[type[Any], str] = {
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What experiments stand on, by id."""
+    """What experiments refer to, by id."""
 
     placements: Mapping[str, Placement]
     layers: Mapping[str, Layer]
@@ -41,7 +41,7 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """One thing that does not fit. `path` begins inside the experiment; `on` names the ground at fault."""
+    """A thing that does not fit. `path` begins inside the experiment; `on` is the placement, layer or attribute."""
 
     path: Path
     code: str
@@ -53,9 +53,9 @@ class Misfit:
 
 
 def fit(experiment: Experiment, ground: Ground, *, in_force: bool) -> tuple[Experiment, list[Misfit]]:
-    """Give the experiment as it runs on this ground (numbers as declared, conditions compiled), and what does not fit.
+    """Return the experiment as it runs on this ground (numbers as declared, conditions compiled) and its misfits.
 
-    `in_force`: its conditions are compiled already, and only have to find their attributes.
+    `in_force`: its conditions are compiled already, and only their attributes are looked up.
     """
     misfits = [*_layer(experiment, ground), *_placements(experiment, ground)]
     variants = []
@@ -123,7 +123,7 @@ class _Parameters:
         fitted: Parameters = {}
         for name, value in values.items():
             if name in declared:
-                is_null = value is None or declared[name] is None  # noted where it stands
+                is_null = value is None or declared[name] is None  # noted at its place
                 fitted[name] = value if is_null else self.value(value, declared[name], (name,))
                 continue
             remedy = did_you_mean(name, declared) or f"declare it in {'.'.join(map(str, self.on))}.parameters"
@@ -131,9 +131,9 @@ class _Parameters:
         return fitted
 
     def value(self, value: Any, declared: Any, path: Path) -> Any:
-        """Give a value as the declared one's type has it; a float stays one where a whole number is written."""
+        """Return the value in the declared type: where a float is declared, a whole number becomes one."""
         if value is UNSET or declared is UNSET:
-            return value  # already noted where it stands
+            return value  # noted at its place already
         if type(declared) is float and type(value) is int:
             return float(value)
         if type(value) is not type(declared):
@@ -162,7 +162,7 @@ class _Parameters:
         }
 
     def sequence(self, value: list[Any], declared: list[Any], path: Path) -> list[Any]:
-        """Fit each entry to the first declared entry it fits; a list declared empty takes any."""
+        """Fit each entry to the first declared entry that it fits; a list declared empty accepts any."""
         return [self.entry(item, declared, (*path, index)) for index, item in enumerate(value)] if declared else value
 
     def entry(self, item: Any, declared: list[Any], path: Path) -> Any:

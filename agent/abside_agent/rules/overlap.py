@@ -1,7 +1,7 @@
-"""Who is in force together with whom: pairs that overlap in time, found without looking at every pair. Pure.
+"""Pairs of experiments that overlap in time, found without comparing every pair. Pure.
 
-A sweep over time keeps who is present. Each member looks for a bounded number of others of each kind, and is itself
-found until it knows as many, so n members cost about n steps, however many of them meet.
+A sweep over time keeps an index of the experiments present. Each experiment looks for a bounded number of others of
+each kind, and can be found until it has as many, so n experiments cost about n steps, however many overlap.
 """
 
 from __future__ import annotations
@@ -16,68 +16,72 @@ if TYPE_CHECKING:
 
     from abside.snapshot import Experiment
 
-ConflictKind: TypeAlias = tuple[bool, ...]  # what of another decides who gives way
+ConflictKind: TypeAlias = tuple[bool, ...]  # what decides who gives way in a pair
 ExperimentPair: TypeAlias = "tuple[Experiment, Experiment]"
 
 SLOT_LEAVES = 1 << 14  # the power of two above the 10,000 buckets of a layer
 
 
 class OverlapIndex(Protocol):
-    """Who is present, found by what keeps two apart besides their times."""
+    """The experiments present, searched by what separates two besides their times."""
 
     def add(self, one: Experiment) -> None:
-        """Take one in."""
+        """Add an experiment."""
 
     def remove(self, one: Experiment) -> None:
-        """Let one go, also when it is not here."""
+        """Remove an experiment, also one that is not in the index."""
 
     def overlapping(self, one: Experiment) -> Iterator[Experiment]:
-        """Yield who shares something with this one."""
+        """Yield the experiments that nothing but time separates from this one."""
 
 
 class OtherLayers:
-    """A crowd in which one layer keeps its members apart; who has no layer meets everybody."""
+    """An index in which one layer separates its members; an experiment without a layer is separate from none."""
 
     def __init__(self) -> None:
         self._layers: dict[str | None, dict[str, Experiment]] = {}
 
     def add(self, one: Experiment) -> None:
-        """Take one in."""
+        """Add an experiment."""
         self._layers.setdefault(one.layer, {})[one.id] = one
 
     def remove(self, one: Experiment) -> None:
-        """Let one go, also when it is not here."""
+        """Remove an experiment, also one that is not in the index."""
         members = self._layers.get(one.layer, {})
         members.pop(one.id, None)
         if not members:
             self._layers.pop(one.layer, None)
 
     def overlapping(self, one: Experiment) -> Iterator[Experiment]:
-        """Yield the members of other layers, and of none."""
+        """Yield the experiments of other layers, and those without a layer."""
         for layer, members in self._layers.items():
             if layer is None or layer != one.layer:
                 yield from members.values()
 
 
 class SharedSlots:
-    """A crowd of one layer, as a segment tree over its buckets: found are those whose slots overlap."""
+    """An index of one layer, as a segment tree over its buckets, that finds overlapping slots."""
 
     def __init__(self) -> None:
-        self._covering: dict[int, dict[str, Experiment]] = defaultdict(dict)  # tree node → whose slots hold all of it
-        self._starting: dict[int, dict[str, Experiment]] = defaultdict(dict)  # tree node → whose slots begin in it
+        self._covering: dict[int, dict[str, Experiment]] = defaultdict(
+            dict
+        )  # tree node → experiments whose slots cover all of it
+        self._starting: dict[int, dict[str, Experiment]] = defaultdict(
+            dict
+        )  # tree node → experiments whose slots begin in it
 
     def add(self, one: Experiment) -> None:
-        """Take one in."""
+        """Add an experiment."""
         for members in self._places(one):
             members[one.id] = one
 
     def remove(self, one: Experiment) -> None:
-        """Let one go, also when it is not here."""
+        """Remove an experiment, also one that is not in the index."""
         for members in self._places(one):
             members.pop(one.id, None)
 
     def overlapping(self, one: Experiment) -> Iterator[Experiment]:
-        """Yield who holds the first bucket of this one, then who begins at a later one of its buckets."""
+        """Yield experiments that cover the first bucket of this one, then those that begin at a later bucket of it."""
         start, stop = one.slots or (0, 0)
         for node in _upward(start):
             yield from self._covering[node].values()
@@ -111,7 +115,7 @@ def _nodes(start: int, stop: int) -> Iterator[int]:
 
 
 class FoundPairs:
-    """The pairs found for one kind of conflict. Each member looks for `most` others of each kind, and no more."""
+    """The pairs found for one kind of conflict, up to `most` of each kind for each experiment."""
 
     def __init__(self, kind_of: Callable[[Experiment], ConflictKind], most: int) -> None:
         self.kind_of = kind_of
@@ -119,7 +123,7 @@ class FoundPairs:
         self._known: dict[tuple[str, ConflictKind], set[str]] = defaultdict(set)
 
     def wants(self, one: Experiment, kind: ConflictKind) -> bool:
-        """Whether this one looks for another of that kind."""
+        """Whether this experiment still looks for others of that kind."""
         return len(self._known[one.id, kind]) < self._most
 
     def is_known(self, one: Experiment, other: Experiment) -> bool:
@@ -127,18 +131,18 @@ class FoundPairs:
         return other.id in self._known[one.id, self.kind_of(other)]
 
     def pair(self, one: Experiment, other: Experiment) -> ExperimentPair:
-        """Note a pair; give it with the smaller id first."""
+        """Add a pair, and return it with the smaller id first."""
         self._known[one.id, self.kind_of(other)].add(other.id)
         self._known[other.id, self.kind_of(one)].add(one.id)
         return (one, other) if one.id < other.id else (other, one)
 
 
 def overlapping_pairs(
-    members: Iterable[Experiment], crowd: Callable[[], OverlapIndex], found: FoundPairs
+    members: Iterable[Experiment], new_index: Callable[[], OverlapIndex], found: FoundPairs
 ) -> list[ExperimentPair]:
-    """Give new pairs that overlap in time and meet in a crowd, by their ids."""
+    """Return new pairs that overlap in time and in an index, sorted by their ids."""
     ordered = sorted(members, key=lambda member: (_begin(member), member.id))
-    sweep = _Sweep(crowd, found, {found.kind_of(one) for one in ordered})
+    sweep = _Sweep(new_index, found, {found.kind_of(one) for one in ordered})
     for one in ordered:
         if _begin(one) < _end(one):
             sweep.arrive(one)
@@ -146,34 +150,34 @@ def overlapping_pairs(
 
 
 class _Sweep:
-    """One pass over time. `present`: who is here, by its kind; `looking`: who still looks, by the kind it wants."""
+    """One pass over time. `present`: experiments by kind; `looking`: those that still look, by kind they look for."""
 
-    def __init__(self, crowd: Callable[[], OverlapIndex], found: FoundPairs, kinds: Iterable[ConflictKind]) -> None:
+    def __init__(self, new_index: Callable[[], OverlapIndex], found: FoundPairs, kinds: Iterable[ConflictKind]) -> None:
         self.found = found
         self.pairs: list[ExperimentPair] = []
-        self.present: dict[ConflictKind, OverlapIndex] = {kind: crowd() for kind in kinds}
-        self.looking: dict[ConflictKind, OverlapIndex] = {kind: crowd() for kind in self.present}
+        self.present: dict[ConflictKind, OverlapIndex] = {kind: new_index() for kind in kinds}
+        self.looking: dict[ConflictKind, OverlapIndex] = {kind: new_index() for kind in self.present}
         self.leaving: list[tuple[float, str, Experiment]] = []
 
     def arrive(self, one: Experiment) -> None:
         self.leave(_begin(one))
         kind = self.found.kind_of(one)
-        for other_kind, crowd in self.present.items():
-            self.meet(one, crowd, other_kind)
+        for other_kind, index in self.present.items():
+            self.compare(one, index, other_kind)
         for other in list(self.looking[kind].overlapping(one)):
             if not self.found.wants(other, kind):
                 self.looking[kind].remove(other)
             elif not self.found.is_known(one, other):
                 self.pairs.append(self.found.pair(one, other))
         self.present[kind].add(one)
-        for crowd in self.looking.values():
-            crowd.add(one)
+        for index in self.looking.values():
+            index.add(one)
         heappush(self.leaving, (_end(one), one.id, one))
 
-    def meet(self, one: Experiment, crowd: OverlapIndex, kind: ConflictKind) -> None:
+    def compare(self, one: Experiment, index: OverlapIndex, kind: ConflictKind) -> None:
         if not self.found.wants(one, kind):
             return
-        for other in crowd.overlapping(one):
+        for other in index.overlapping(one):
             if not self.found.is_known(one, other):
                 self.pairs.append(self.found.pair(one, other))
                 if not self.found.wants(one, kind):
@@ -183,8 +187,8 @@ class _Sweep:
         while self.leaving and self.leaving[0][0] <= now:
             _, _, one = heappop(self.leaving)
             self.present[self.found.kind_of(one)].remove(one)
-            for crowd in self.looking.values():
-                crowd.remove(one)
+            for index in self.looking.values():
+                index.remove(one)
 
 
 def _begin(one: Experiment) -> float:

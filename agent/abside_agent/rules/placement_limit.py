@@ -1,4 +1,4 @@
-"""How many experiments one placement may hold: an exposure lists its assignments, and a receiver bounds them. Pure."""
+"""How many experiments one placement may have: an exposure lists them all, and receivers bound that list. Pure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from abside.snapshot import Experiment
     from abside_agent.document.tree import Tree
 
-# Below the 256 assignments of one exposure that a collector takes (abside.event has that bound, and a test holds this
-# one to it): every batch with a larger exposure would be refused. Drafts count, because one word makes them run.
+# Below the 256 assignments that a collector accepts in one exposure (the bound is in abside.event, and a test compares
+# the two): every batch with a larger exposure would be refused. Drafts count, because a single edit starts them.
 MAX_EXPERIMENTS = 200
 
 
@@ -23,12 +23,12 @@ class TooMany:
 
     experiment: Experiment
     placement: str
-    present: int  # experiments there that are not ended, this one counted
+    present: int  # experiments there that are not ended, including this one
 
     def note(self, tree: Tree) -> None:
-        """Note it where the experiment names the placement."""
+        """Note it on the tree, where the experiment names the placement."""
         message = (
-            f"{self.placement} has {self.present} experiments that are not ended, it can hold {MAX_EXPERIMENTS}: "
+            f"{self.placement} has {self.present} experiments that are not ended, the limit is {MAX_EXPERIMENTS}: "
             "there is no room for this one"
         )
         remedy = f"end or delete one at {self.placement} first, or take {self.placement} out of this one's placements"

@@ -1,4 +1,4 @@
-"""Times and shares under which nobody can be in an experiment, or a step is never seen: warnings of check. Pure."""
+"""Times and shares under which nobody can be in an experiment, or a step has no effect: warnings of check. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def doubts(one: Experiment, *, has_steps: bool) -> Iterator[Doubt]:
-    """Yield what to doubt in when and for how many an experiment runs. `has_steps`: it writes steps, not traffic."""
+    """Yield doubts about the times and the traffic of an experiment. `has_steps`: it has steps, not traffic."""
     steps = one.steps
     if all(known(step.from_us, step.traffic_bp) for step in steps):
         yield from _steps(one, steps) if has_steps else _traffic(steps)

@@ -1,7 +1,7 @@
 """What may not change under an experiment that ever ran, from two snapshots: for `diff` and for admission. Pure.
 
 The agent applies such a change all the same, because it has no history in a new pod and all pods must answer alike;
-so this is where it is caught, before it reaches one.
+so it must be refused here, before it reaches an agent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def transitions(old: Snapshot, new: Snapshot, now_us: int, trees: Iterable[Tree] = ()) -> list[Problem]:
-    """Give what must not change from `old` to `new` (errors) and what the analyst must know of (warnings).
+    """Return changes from `old` to `new` that are forbidden (errors), and those that the analyst must know (warnings).
 
     `trees` are the new document's files, for line and column; without them a problem names its file only.
     """
@@ -38,16 +38,16 @@ def transitions(old: Snapshot, new: Snapshot, now_us: int, trees: Iterable[Tree]
 
 
 def ever_ran(experiment: Experiment, now_us: int) -> bool:
-    """Whether units may have met an experiment, as far as its document can tell.
+    """Whether units may have met an experiment, as far as its document shows.
 
-    A draft has not run, nor has one whose start is still to come. One that is running, paused or ended may have. What
-    an older document said is not known: a draft that ran before it went back to draft looks like one that never did.
+    A draft has not run, nor has an experiment whose start is in the future. A running, paused or ended one may have.
+    Older documents are unknown: an experiment that ran and is a draft again looks like one that never ran.
     """
     return experiment.status != "draft" and (experiment.start_us is None or experiment.start_us <= now_us)
 
 
 class _Pages:
-    """The new document's files, noting problems at their line; a file that has no tree gets an empty one."""
+    """The new document's files, which collect problems at their lines; a file without a tree gets an empty one."""
 
     def __init__(self, trees: Iterable[Tree]) -> None:
         self.trees = {tree.file: Tree(tree.file, tree.root) for tree in trees}
@@ -56,7 +56,7 @@ class _Pages:
         return self.trees.setdefault(source, Tree(source, None))
 
     def with_section(self, section: str, source: str) -> Tree:
-        """Give the first file that has a section, else the one called `source`."""
+        """Return the first file that has a section, else the file named `source`."""
         own = self.of(source)  # first: it may add a tree
         return next((tree for tree in self.trees.values() if tree.node((section,)) is not None), own)
 
@@ -82,12 +82,12 @@ def _changed(pages: _Pages, before: Experiment, after: Experiment, now_us: int) 
         tree.note("NEEDS_PHASE", (*path, *field), message, remedy, at_key=True)
     _parameters(tree, path, before, after)
     if after.status == "draft":
-        message = "an experiment that ran goes back to draft: from there nothing tells that it ever ran"
+        message = "an experiment that ran goes back to draft: from then on nothing shows that it ever ran"
         tree.note("BACK_TO_DRAFT", (*path, "status"), message, "write paused or ended", severity="warning")
 
 
 def _frozen(before: Experiment, after: Experiment) -> Iterator[tuple[Path, str]]:
-    """Yield what changed of the fields that decide who gets what: where it stands, and a clause."""
+    """Yield (path, clause) of each change in the fields that decide which variant a unit gets."""
     was, now = _arms(before), _arms(after)
     if was != now:
         yield ("variants",), _weights(before, after)
@@ -97,7 +97,7 @@ def _frozen(before: Experiment, after: Experiment) -> Iterator[tuple[Path, str]]
             yield (field,), f"{field} change{'' if field in _PLURAL else 's'}{_from_to(one, other)}"
 
 
-# What is compared, in the order a person meets it in the document. By digest: in Python 1 == 1.0 == True.
+# The fields, in the order of the document. They are compared by digest: in Python 1 == 1.0 == True.
 _FROZEN: dict[str, Callable[[Experiment], Json]] = {
     "placements": lambda experiment: [*sorted(experiment.placements)],
     "unit": lambda experiment: experiment.unit,
@@ -132,10 +132,10 @@ def _from_to(one: Json, other: Json) -> str:
         return ""
     if isinstance(other, list) and not all(isinstance(item, str) for item in other):
         return ""
-    return f" from {_said(one)} to {_said(other)}"
+    return f" from {_shown(one)} to {_shown(other)}"
 
 
-def _said(value: Json) -> str:
+def _shown(value: Json) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return "none" if value is None else str(value)
@@ -155,7 +155,7 @@ def _note_parameters(tree: Tree, path: Path, what: str) -> None:
 
 
 def _measured(old: Snapshot, new: Snapshot, now_us: int) -> Iterator[tuple[Experiment, Experiment]]:
-    """Yield the experiments that ran and go on in the same phase, before and after."""
+    """Yield (before, after) of the experiments that ran and continue in the same phase."""
     for name, before in old.experiments.items():
         after = new.experiments.get(name)
         goes_on = after is not None and "ended" not in (before.status, after.status)
@@ -164,7 +164,7 @@ def _measured(old: Snapshot, new: Snapshot, now_us: int) -> Iterator[tuple[Exper
 
 
 def _under(pages: _Pages, was: Placement, now: Placement, measured: list[tuple[Experiment, Experiment]]) -> None:
-    """Warn of a placement's own parameters that change under an experiment of which some variant shows them."""
+    """Warn of a placement's own parameters that change under an experiment with a variant that uses them."""
     tree = pages.of(now.source)
     for name in sorted({*was.parameters, *now.parameters}):
         if name in was.parameters and name in now.parameters and _equal(was.parameters[name], now.parameters[name]):
@@ -180,7 +180,7 @@ def _equal(one: Json, other: Json) -> bool:
 
 
 def _shows(experiment: Experiment, placement: str, parameter: str) -> bool:
-    """Whether some variant leaves the placement's own value in place."""
+    """Whether some variant uses the placement's own value."""
     return any(parameter not in arm.parameters.get(placement, {}) for arm in experiment.variants)
 
 

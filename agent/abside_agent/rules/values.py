@@ -1,4 +1,4 @@
-"""Values of a condition that can never match, or mean something else than they seem to: warnings of check. Pure."""
+"""Values of a condition that never match, or mean something else than they seem to mean: warnings of check. Pure."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from abside_agent.document.tree import Path
 
 WHOLE = frozenset({"eq", "ne", *LIST_OPS})  # ops that compare a whole text; starts_with may end in a blank
-_SEVERAL = re.compile(r"\s*[^\s,;|]+\s*([,;|]\s*[^\s,;|]+\s*)+")  # words with commas between: "Washington, D.C." too
+_SEVERAL = re.compile(
+    r"\s*[^\s,;|]+\s*([,;|]\s*[^\s,;|]+\s*)+"
+)  # words with commas between, also in "Washington, D.C."
+_DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?![\d.])", re.ASCII)
 _MORE_QUOTES = re.compile(r"""(["'`]).*\1|\[.*\]""")
 
 
 class Doubt(NamedTuple):
-    """One value that is hardly meant; `path` begins inside the eligibility."""
+    """One value that is probably a mistake; `path` begins inside the eligibility."""
 
     code: str
     path: Path
@@ -29,7 +32,7 @@ class Doubt(NamedTuple):
 
 
 def doubts(conditions: object, attributes: Mapping[str, Attribute], placements: Sequence[str]) -> Iterator[Doubt]:
-    """Yield what to doubt in an eligibility as written; what is no condition is passed over."""
+    """Yield doubts about an eligibility as written; entries that are no conditions are skipped."""
     for path, leaf in _leaves(conditions, ()):
         name, op, value = leaf.get("attribute"), leaf.get("op"), leaf.get("value")
         if name == "placement":
@@ -62,12 +65,16 @@ def _values(value: Any, op: str, path: Path, kind: AttributeType) -> Iterator[Do
     for where, one in _each(value, path):
         if of == "string" and isinstance(one, str):
             yield from _text(one, op, where)
+        if of == "version" and isinstance(one, str) and (date := _DATE.match(one)):
+            message = "this looks like a date: as a version, what follows the year is a prerelease"
+            remedy = f'write "{int(date[1])}.{int(date[2])}.{int(date[3])}", or declare the attribute as a date'
+            yield Doubt("DATE_AS_VERSION", where, message, remedy)
         try:
             key = normal(one, of)
         except OperandError:
-            continue  # an error, and said as such
+            continue  # an error, which is reported elsewhere
         if key in seen:
-            yield Doubt("TWICE", where, f"this is {seen[key]!r} again: it stands in the list already", "keep one")
+            yield Doubt("TWICE", where, f"this is {seen[key]!r} again: the list has it already", "keep one")
         seen.setdefault(key, one)
 
 

@@ -1,4 +1,4 @@
-"""Pauses ahead of the documents: which reading of them is still to be put over what is in force."""
+"""Pauses ahead of the documents: which reading of them must still be applied to the snapshot in force."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ Shown: TypeAlias = "tuple[dict[str, Pauses], tuple[str, ...], dict[str, tuple[st
 
 
 class PauseFirstError(Exception):
-    """A pause came while documents are compiled, and it takes a child of its own: that one goes first."""
+    """A pause came while documents are compiled, and needs a child of its own, which must run first."""
 
 
 @dataclass(slots=True)
 class EarlyPauses:
-    """What of the pauses was put in force. `read`: reads the paused directories alone."""
+    """The pauses that are in force already. `read`: reads only the paused directories."""
 
     read: Callable[[], Reading]
     _laid: Shown | None = None
-    _doubted: Shown | None = None  # put in force as far as it pauses; whether it resumes is to be seen
+    _doubted: Shown | None = None  # its pauses are in force; what it resumes is uncertain
     _looked: Shown | None = None
 
     def due(self, reading: Reading, *, is_certain: bool) -> Reading | None:
-        """Give the reading that is to be put in force now, None where there is nothing new.
+        """Return the reading to put in force now, None where there is nothing new.
 
-        One that is not certain may be of a moment in mid-write: it pauses and resumes nothing.
+        An uncertain reading may be of half-written files: it pauses and resumes nothing.
         """
         shown = _shown(reading)
         if is_certain:
@@ -43,7 +43,7 @@ class EarlyPauses:
         return only_more(reading)
 
     def look(self) -> Reading | None:
-        """Read, and give what is due: what shows alike in two looks is certain."""
+        """Read, and return what is due; a reading is certain when two in a row are equal."""
         reading = self.read()
         was, self._looked = self._looked, _shown(reading)
         return self.due(reading, is_certain=was == self._looked)

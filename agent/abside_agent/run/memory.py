@@ -1,4 +1,4 @@
-"""Gives freed memory back to the system: an idle agent is counted by what it holds, not by what it once needed."""
+"""Returns freed memory to the system: an idle agent must not keep what a compilation needed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import gc
 
 
 def give_back() -> None:
-    """Collect garbage and have glibc return what lies free on its heap; elsewhere the allocator does as it likes."""
+    """Collect garbage and have glibc return its free heap; other C libraries have no such call."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

@@ -1,1 +1,1 @@
-"""From the documents read and the snapshot in force to the next snapshot. Pure."""
+"""From the documents and the snapshot in force to the next snapshot. Pure."""

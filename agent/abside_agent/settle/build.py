@@ -1,4 +1,4 @@
-"""Builds what is about to be published as a sidecar builds it: what no sidecar can build never reaches one. Pure."""
+"""Builds what is about to be published as a sidecar does, so that only buildable records are published. Pure."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 Key: TypeAlias = tuple[str, str]  # section, id
 
 TOGETHER: Key = ("", "")  # the records can be built one by one, but not as one snapshot
-AT_US = 0  # any instant: it decides which share is in force, never whether a record can be built
-# What writing, reading and building raise for a record of a wrong shape; anything else is a fault of ours.
+AT_US = 0  # any instant: it selects the share in force, and does not decide whether a record can be built
+# Raised by writing, reading and building for a record of a wrong shape; anything else is a bug.
 _REFUSALS = (SnapshotError, TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError)
 
 
 def unbuildable(attributes: Mapping[str, Attribute], records: list[Record]) -> dict[Key, str]:
-    """Name each record that a sidecar cannot build, and why. Nothing is named where the whole can be built."""
+    """Return each record that a sidecar cannot build, and why; empty where the whole can be built."""
     refusal = _refusal(attributes, records)
     if not refusal:
         return {}
@@ -30,14 +30,14 @@ def unbuildable(attributes: Mapping[str, Attribute], records: list[Record]) -> d
 
 
 def key_of(record: Record) -> Key:
-    """Give the section and the id of a record."""
+    """Return the section and the id of a record."""
     if isinstance(record, Experiment):
         return "experiments", record.id
     return ("placements" if isinstance(record, Placement) else "layers"), record.id
 
 
 def _refusal(attributes: Mapping[str, Attribute], records: list[Record]) -> str:
-    """Write, read and build these records; give why that cannot be done, nothing where it can."""
+    """Write, read and build these records; return why that fails, empty where it works."""
     try:
         plans = build_plans(decode(encode(assemble(dict(attributes), records, written_at_us=AT_US))), AT_US)
         for plan in plans.placements.values():

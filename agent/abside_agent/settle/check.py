@@ -1,4 +1,4 @@
-"""Every problem of a set of files, each rule over all that was read: by file first, then between files. Pure."""
+"""Every problem of a set of files: first by file, then between files. Pure."""
 
 from __future__ import annotations
 
@@ -6,62 +6,58 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from abside.metric import BY_NAME
 from abside_agent.document.conform import conform
 from abside_agent.document.parse import parse
 from abside_agent.document.reading import MAX_FILE_BYTES, File
-from abside_agent.document.records import known
 from abside_agent.document.tree import Bad, Flaw, Path, Tree, flaw
-from abside_agent.document.wording import did_you_mean
-from abside_agent.rules.alone import hold
+from abside_agent.rules.alone import check_alone
 from abside_agent.rules.conflicts import Gathered, conflicts
 from abside_agent.rules.fit import Ground, fit
-from abside_agent.rules.metrics import own_metric
 from abside_agent.rules.placement_limit import too_many
 from abside_agent.settle.compile import SECTIONS, Candidate, candidates_of, retired_of
+from abside_agent.settle.metrics import check_currency, check_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from abside.metric import Metric
     from abside.snapshot import Experiment, Snapshot
-    from abside_agent.document.records import Document
 
-WARN_DIRECTORY_BYTES = 200 * 1024  # client-side `kubectl apply` fails above 256 KiB: say so while there is room
-SHOWN_PLACES = 5  # of an id that stands in several: a thousand files may have it
+WARN_DIRECTORY_BYTES = 200 * 1024  # client-side `kubectl apply` fails above 256 KiB: warn before that
+SHOWN_PLACES = 5  # of an id that several files contain: it may be a thousand
 
 
 @dataclass(slots=True)
 class Checked:
-    """What files ask for, and what is wrong with it. `broken`: sources that as a whole cannot be taken."""
+    """What files contain, and what is wrong with it. `broken`: files that cannot be used as a whole."""
 
     trees: list[Tree]
     candidates: list[Candidate[Any]]
     retired: dict[str, str]
     broken: frozenset[str]
-    clashing: frozenset[Path]  # sound by themselves, yet not to be taken: ids that stand twice, or are retired
+    clashing: frozenset[Path]  # without a flaw of their own, but unusable: ids that exist twice, or are retired
     is_empty: bool  # no file has any content
-    kept: dict[str, dict[str, Any]] = field(default_factory=dict)  # by section: what broken sources last contributed
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)  # by section: what broken files contributed last
     more: list[Flaw] = field(default_factory=list)  # flaws of no file
     metrics: dict[str, Metric] = field(default_factory=dict)  # own ones that the report can compute
     currency: str | None = None  # in which the report counts values
 
     def flaws(self) -> list[Flaw]:
-        """Give every flaw, by file and line."""
+        """Return every flaw, by file and line."""
         found = [*(one for tree in self.trees for one in tree.flaws), *self.more]
         return sorted(found, key=lambda one: (one.problem.file, one.problem.line, one.problem.column, one.problem.code))
 
 
 def check(files: Iterable[File], last: Snapshot | None = None, lost: Iterable[str] = ()) -> Checked:
-    """Check files as one document. `last` is what is in force; `lost` are names' beginnings whose files cannot be seen.
+    """Check files as one document. `last`: the snapshot in force; `lost`: prefixes of the files that cannot be seen.
 
-    What a broken file last contributed stays in force, so the others are held to it too.
+    What a broken file contributed last stays in force, so the other files are checked against it too.
     """
     ordered = sorted(files, key=lambda file: file.name)
     trees = [_read(file) for file in ordered]
     documents = [conform(tree) for tree in trees]
     for tree, document in zip(trees, documents, strict=True):
-        hold(tree, document)
+        check_alone(tree, document)
     candidates: list[Candidate[Any]] = []
     retired: dict[str, str] = {}
     for tree, document in zip(trees, documents, strict=True):
@@ -81,8 +77,8 @@ def check(files: Iterable[File], last: Snapshot | None = None, lost: Iterable[st
     )
     _fits(checked)
     _conflicts(checked, in_force(last, "experiments"))
-    checked.metrics.update(_metrics(trees, documents))
-    checked.currency = _currency(trees, documents)
+    checked.metrics.update(check_metrics(trees, documents))
+    checked.currency = check_currency(trees, documents)
     checked.more.extend(_sizes(ordered))
     return checked
 
@@ -96,7 +92,7 @@ def _read(file: File) -> Tree:
 
 
 def _empty(trees: list[Tree], last: Snapshot | None) -> None:
-    """Note files without content; one that contributed before may be half-written, so it counts as broken."""
+    """Note files without content; one that had content before may be half-written, so it counts as broken."""
     contributed = sources_of(last)
     for tree in trees:
         if tree.root is None and tree.file in contributed:
@@ -107,12 +103,12 @@ def _empty(trees: list[Tree], last: Snapshot | None) -> None:
 
 
 def _lost(last: Snapshot | None, lost: tuple[str, ...]) -> frozenset[str]:
-    """Name the sources of what is in force whose directory cannot be seen."""
+    """Return the files behind the snapshot in force whose directory cannot be seen."""
     return frozenset(source for source in sources_of(last) if source.startswith(lost)) if lost else frozenset()
 
 
 def sources_of(last: Snapshot | None) -> frozenset[str]:
-    """Name every file that contributed to a snapshot."""
+    """Return the name of every file that contributed to a snapshot."""
     if last is None:
         return frozenset()
     records = (*last.records(), *last.head.attributes.values())
@@ -129,7 +125,7 @@ def _kept(last: Snapshot | None, broken: frozenset[str]) -> dict[str, dict[str, 
 
 
 def in_force(last: Snapshot | None, section: str) -> dict[str, Any]:
-    """Give the records of one section in a snapshot, by id."""
+    """Return the records of one section in a snapshot, by id."""
     if last is None:
         return {}
     records: dict[str, Any] = last.head.attributes if section == "attributes" else getattr(last, section)
@@ -139,7 +135,7 @@ def in_force(last: Snapshot | None, section: str) -> dict[str, Any]:
 def _clashes(
     candidates: list[Candidate[Any]], retired: dict[str, str], kept: dict[str, dict[str, Any]]
 ) -> Iterator[Path]:
-    """Note ids that stand twice, share the namespace of placements and experiments, or are retired."""
+    """Note ids that exist twice, are both a placement and an experiment, or are retired; yield the unusable ones."""
     by_path: dict[Path, list[Candidate[Any]]] = defaultdict(list)
     for candidate in candidates:
         by_path[candidate.path].append(candidate)
@@ -157,7 +153,7 @@ def _clashes(
                 f" and {len(group) - 1 - len(shown)} more" if len(group) - 1 > len(shown) else ""
             )
             where = where or f"{others[-1]}, which cannot be read: its last good version stays"
-            candidate.tree.note("DUPLICATE_ID", path, f"{name} stands in {where} too", "keep one", at_key=True)
+            candidate.tree.note("DUPLICATE_ID", path, f"{name} is also in {where}", "keep one", at_key=True)
         for candidate in group if section == "experiments" else ():
             other = by_path.get(("placements", name))
             if name in retired:
@@ -180,7 +176,7 @@ def _at(candidate: Candidate[Any], path: Path) -> str:
 
 
 def _fits(checked: Checked) -> None:
-    """Note what experiments ask of placements, layers and attributes that these, as written, do not give."""
+    """Note what experiments need of placements, layers and attributes and do not find there, as written."""
     asked: dict[str, dict[str, Any]] = {section: dict(checked.kept[section]) for section in SECTIONS}
     unsure = set()
     for candidate in checked.candidates:
@@ -200,6 +196,8 @@ def _fits(checked: Checked) -> None:
             if follows or (misfit.path[0] == "eligibility" and path[:3] in noted):
                 continue
             remedy = misfit.remedy
+            if misfit.code == "NOT_A_VERSION":  # 2024.10 as the file has it: read as a number, it is 2024.1
+                remedy = remedy.replace(f'"{misfit.value}"', f'"{tree.shown(path) or misfit.value}"')
             if unread is not None and misfit.code in _UNDECLARED and not remedy.startswith("did you mean"):
                 remedy = f"mend {unread} first, which cannot be read, or declare it"
             tree.note(misfit.code, path, misfit.message, remedy, value=misfit.value, at_key=misfit.at_key)
@@ -228,64 +226,13 @@ def _conflicts(checked: Checked, force: dict[str, Experiment]) -> None:
             one.note(written[one.experiment.id].tree)
 
 
-def _metrics(trees: list[Tree], documents: list[Document]) -> dict[str, Metric]:
-    """Hold own metrics to their rules, and the names experiments give to what there is; give the sound ones.
-
-    The report alone reads them: what is wrong is an error, and stops no experiment, since all were made before.
-    """
-    own: dict[str, str] = {}
-    sound: dict[str, Metric] = {}
-    for tree, document in zip(trees, documents, strict=True):
-        for name, written in document.metrics.items() if known(document.metrics) else ():
-            other = own.setdefault(name, tree.file)
-            if other != tree.file:
-                message = f"{name} stands in {other} too"
-                tree.note("DUPLICATE_ID", ("metrics", name), message, "keep one", at_key=True)
-            elif (metric := own_metric(tree, name, written, len(own))) is not None:
-                sound[name] = metric
-    for tree, document in zip(trees, documents, strict=True):
-        for name, experiment in document.experiments.items() if known(document.experiments) else ():
-            analysis = experiment.analysis if known(experiment) else experiment
-            for path, metric_name in _metrics_named(analysis) if known(analysis) else ():
-                if metric_name not in own and metric_name not in BY_NAME:
-                    remedy = did_you_mean(metric_name, (*BY_NAME, *own)) or "declare it under metrics"
-                    where = ("experiments", name, "analysis", *path)
-                    at_key = path[0] == "guardrails"
-                    message = "the report knows no such metric"
-                    tree.note("UNKNOWN_METRIC", where, message, remedy, at_key=at_key, value=metric_name)
-    return sound
-
-
-def _currency(trees: list[Tree], documents: list[Document]) -> str | None:
-    """Give the one currency of all files."""
-    first: tuple[str, str] | None = None
-    for tree, document in zip(trees, documents, strict=True):
-        if not known(document.currency) or document.currency is None:
-            continue
-        if first is not None and first[0] != document.currency:
-            message = f"{first[1]} says {first[0]}: values are counted in one"
-            tree.note("CURRENCY", ("currency", ""), message, "keep one", value=document.currency)
-        first = first or (document.currency, tree.file)
-    return None if first is None else first[0]
-
-
-def _metrics_named(analysis: Any) -> Iterator[tuple[Path, str]]:
-    if known(analysis.primary):
-        yield ("primary",), analysis.primary
-    for index, metric in enumerate(analysis.secondary if known(analysis.secondary) else []):
-        if known(metric):
-            yield ("secondary", index), metric
-    for metric in analysis.guardrails if known(analysis.guardrails) else ():
-        yield ("guardrails", metric), metric
-
-
 def _sizes(files: list[File]) -> Iterator[Flaw]:
-    """Warn of directories that grow towards what a ConfigMap, or the client that applies it, can take."""
+    """Warn of directories that approach the size limit of a ConfigMap, or of the client that applies it."""
     totals: dict[str, int] = defaultdict(int)
     for file in files:
         totals[file.directory] += len(
             file.data.lstrip(b"\n")
-        )  # a manifest's keys begin with as many lines as stand above
+        )  # a manifest's keys begin with one empty line for each line above them
     for directory, total in totals.items():
         if total >= WARN_DIRECTORY_BYTES:
             message = f"{total // 1024} KiB of documents: a ConfigMap holds {MAX_FILE_BYTES // 1024} KiB"

@@ -1,6 +1,6 @@
 """From a document to the records of the snapshot, as far as the file alone decides them. Pure.
 
-What a record's surroundings decide (floats for integers, the types of conditions) is decided in fit.py.
+What depends on other records (floats for integers, the types of conditions) is decided in fit.py.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ SECTIONS: tuple[Section, ...] = ("attributes", "placements", "layers", "experime
 
 @dataclass(frozen=True, slots=True)
 class Candidate(Generic[R]):
-    """What a file asks for under one id. `sound`: nothing is wrong with it by itself, so it may come into force.
+    """What a file contains under one id. `sound`: it has no flaw of its own, so it may come into force.
 
-    The record of one that is not sound stands as far as it could be read, for the rules that need it; `claims` says
-    whether it shows where, when and for whom it runs.
+    The record of one that is not sound contains what could be read, for the rules that need it. `claims`: whether that
+    includes where, when and for whom it runs.
     """
 
     section: Section
@@ -47,7 +47,7 @@ class Candidate(Generic[R]):
 
 
 def candidates_of(tree: Tree, written: document.Document) -> Iterator[Candidate[Any]]:
-    """Yield what one file asks for. `tree` holds every flaw of the file by itself."""
+    """Yield the candidates of one file. `tree` has every flaw of the file by itself."""
     flawed = {flaw.entity for flaw in tree.flaws if flaw.is_error}
     usable = tree.is_usable
     for section in SECTIONS:
@@ -60,7 +60,7 @@ def candidates_of(tree: Tree, written: document.Document) -> Iterator[Candidate[
 
 
 def retired_of(tree: Tree, written: document.Document) -> dict[str, str]:
-    """Give the ids one file retires, and the file."""
+    """Return the ids that one file retires, with the name of the file."""
     ids = written.retired if known(written.retired) else []
     return {name: tree.file for name in ids if known(name)}
 

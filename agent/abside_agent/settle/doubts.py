@@ -1,6 +1,6 @@
 """What is allowed but rarely meant: the warnings `abside check` adds. Pure; the clock is an argument.
 
-The agent does not look for them: what it publishes must not depend on when it looked.
+The agent does not look for them: what it publishes must not depend on the time of reading.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from abside_agent.settle.check import Checked
     from abside_agent.settle.compile import Candidate
 
-LARGEST_STEP = 3000  # basis points: a fault then meets a third of the shoppers at once
+LARGEST_STEP = 3000  # basis points: a fault in a larger step reaches a third of the shoppers at once
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}")
 
 
@@ -51,9 +51,9 @@ def doubt(checked: Checked, now_us: int) -> None:
 
 
 def free_slots(checked: Checked, now_us: int) -> dict[str, list[tuple[int, int]]]:
-    """Give the free ranges of every layer as half-open basis points.
+    """Return the free ranges of every layer as half-open basis points.
 
-    Taken is what running and paused experiments hold, unless their end is past.
+    Running and paused experiments take their slots until their end.
     """
     taken: dict[str, list[tuple[int, int]]] = {name: [] for name in _records(checked, "layers")}
     for experiment in _records(checked, "experiments").values():
@@ -84,7 +84,7 @@ def _over(candidate: Candidate[Experiment], now_us: int) -> None:
 
 
 def _steep(candidate: Candidate[Experiment]) -> None:
-    """Look at steps only: one `traffic` says nothing of what was before."""
+    """Warn of large steps; a single `traffic` has no step before it to compare with."""
     if not isinstance(candidate.tree.node((*candidate.path, "steps")), Sequence):
         return
     before = 0
@@ -120,15 +120,15 @@ def _times(candidate: Candidate[Experiment]) -> None:
 
 
 def _nobody(candidate: Candidate[Experiment]) -> None:
-    """Look for forced ids that no request can have: those of nobody are taken for none."""
+    """Warn of forced ids that no request can have: the sidecar ignores ids such as guest and 0."""
     for unit, arm in candidate.record.force.items():
         if parse_unit_id(unit) is None or unit != unit.strip():
-            message = "no shopper has this id: it stands for nobody, or has blanks at its ends"
+            message = "no shopper has this id: many share it, or it has blanks at its ends"
             _note(candidate, "FORCE_NOBODY", ("force", arm), message, "write the id your rec service sends", value=unit)
 
 
 def _same(candidate: Candidate[Experiment], placements: Mapping[str, Any]) -> None:
-    """Where no variant sets anything it is an A/A, and meant."""
+    """Warn of variants with equal parameters; where no variant sets any it is an A/A test."""
     variants = candidate.record.variants
     if not any(values for variant in variants for values in variant.parameters.values()):
         return
@@ -153,7 +153,7 @@ def _email(candidate: Candidate[Experiment]) -> None:
         if _EMAIL.fullmatch(unit):
             node: Any = candidate.tree.node((*candidate.path, "force", arm))
             index = next((at for at, item in enumerate(node.items) if getattr(item, "text", None) == unit), 0)
-            message = "this looks like an e-mail address: it would stand in the ConfigMap, the snapshot and every event"
+            message = "this looks like an e-mail address: it would be in the ConfigMap, the snapshot and every event"
             _note(candidate, "EMAIL_ID", ("force", arm, index), message, "write the id your rec service sends")
 
 

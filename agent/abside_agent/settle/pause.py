@@ -1,4 +1,4 @@
-"""Lays pauses over experiments: in the child with the documents, and before it, at once, over what is in force."""
+"""Applies pauses to experiments: in the child together with the documents, and at once to the snapshot in force."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
     from abside_agent.document.reading import Pauses, Reading
 
 NO_REASON = "no reason given"
-MAX_QUICK_BYTES = 4 * 2**20  # some 5,000 experiments, 0.2 s; the agent itself must not need what its child may
+MAX_QUICK_BYTES = 4 * 2**20  # some 5,000 experiments, 0.2 s; the agent itself must stay small
 
 
 def paused(experiments: Iterable[Experiment], pauses: Mapping[str, str]) -> list[Experiment]:
-    """Give the experiments with these pauses and no others. A pause never fails for its form."""
+    """Return the experiments with these pauses and no others. Any text is a valid pause."""
     reasons = {name: reason or NO_REASON for name, reason in pauses.items()}
     every = reasons.get(EVERY_EXPERIMENT)
     return [replace(one, pause=reasons.get(one.id, every)) for one in experiments]
 
 
 def by_directory(reading: Reading, last: Snapshot | None) -> dict[str, Pauses]:
-    """Give what each directory pauses; of one that `keeps`, also what the snapshot in force has from it, and no more.
+    """Return the pauses of each directory; for labels in `keeps` also those in the snapshot in force.
 
-    So an agent that restarts knows of a directory that is away what one that goes on remembers of it.
+    So a restarted agent has the same pauses of a directory that is away as one that kept running.
     """
     if last is None:
         return reading.paused
     remembered = last.head.pauses
-    if remembered is None:  # from before this was written down: all that no directory shows may be from here
+    if remembered is None:  # older snapshots name no directory: a pause that no other one shows may be of this one
         shown = reading.pauses
         known = {name: one.pause for name, one in last.experiments.items() if one.pause and name not in shown}
         remembered = dict.fromkeys(reading.keeps, known)
@@ -50,15 +50,15 @@ def _kept(reading: Reading, remembered: Mapping[str, Pauses]) -> dict[str, Pause
 
 
 def only_more(reading: Reading) -> Reading:
-    """Give a reading that may be of a moment in mid-write: what it shows is paused, and nothing is resumed by it."""
+    """Return a reading for files that may be half-written: its pauses count, and it resumes nothing."""
     return replace(reading, keeps=tuple(reading.paused), lifted={})
 
 
 def over(snapshot: bytes, reading: Reading, now_us: int, max_bytes: int = MAX_QUICK_BYTES) -> tuple[bytes, str]:
-    """Give the snapshot in force with the pauses of a reading, and its revision; nothing where that changes nothing.
+    """Return the snapshot in force with the pauses of a reading, and its revision; empty where nothing changes.
 
-    It is what the child will make of the same documents, so that only one of the two is ever written; the child knows
-    the problems too. A snapshot that cannot be read is the child's, and so is one larger than `max_bytes`.
+    It equals what the child makes of the same documents, so only one of the two is written; the child also reports
+    problems. A snapshot that cannot be read, or is larger than `max_bytes`, is left to the child.
     """
     if not snapshot or len(snapshot) > max_bytes:
         return b"", ""
@@ -87,6 +87,6 @@ def over(snapshot: bytes, reading: Reading, now_us: int, max_bytes: int = MAX_QU
 
 
 def _shows(snapshot: bytes, reading: Reading) -> bool:
-    """Whether a snapshot says by its head alone that these pauses are in it. Raises SnapshotError."""
+    """Whether the head of a snapshot alone shows that it has these pauses. Raises SnapshotError."""
     head = next(read(snapshot))[1]
     return isinstance(head, SnapshotHead) and head.pauses is not None and _kept(reading, head.pauses) == head.pauses

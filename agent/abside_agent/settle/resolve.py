@@ -1,69 +1,31 @@
-"""Last good: from what files ask for and what is in force to what comes into force. Pure, and blind to any order.
+"""Last good: from what files ask for and what is in force to what comes into force. Pure, and independent of order.
 
-Every id has a seat with at most two versions: the new one, from the files, and the one in force. A seat only ever
-steps down (new, in force, out), all seats that must step down in a round do so at once, and rounds follow until none
-must: so it ends, and the order of files and keys cannot matter.
+Every id has a seat with at most two versions: the new one, from the files, and the one in force. A seat only steps
+down (new, in force, out). All seats that must step down in a round do so at once, and rounds follow until none must:
+so it ends, and the order of files and keys has no influence.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from abside.snapshot import Attribute, Experiment, Layer, Placement, digest_of, unpaused
 from abside_agent.document.tree import Flaw, Path, Tree, written
 from abside_agent.rules.conflicts import LIVE, Gathered, conflicts
 from abside_agent.rules.fit import Ground, Misfit, fit
 from abside_agent.rules.placement_limit import too_many
 from abside_agent.settle.build import TOGETHER, Key, key_of, unbuildable
-from abside_agent.settle.check import Checked, in_force
 from abside_agent.settle.compile import SECTIONS
+from abside_agent.settle.seats import Seat, is_same, seats_of
 
 if TYPE_CHECKING:
-    from abside.snapshot import Record, Snapshot
-
-_FLAWED = object()
-
-
-@dataclass(slots=True)
-class Seat:
-    """One id: its version in force, the version it has now, and what was asked for.
-
-    `asked` is the new version, as written; _FLAWED where that cannot be taken; the version in force where a broken file
-    keeps it; None where the files no longer have the id.
-    """
-
-    path: Path
-    asked: Any
-    force: Any
-    chosen: Any
-    source: str
-    tree: Tree | None = None  # where the new version stands
-
-    @property
-    def is_in_force(self) -> bool:
-        """Whether the chosen version says what the one in force says."""
-        return self.chosen is not None and self.force is not None and _same(self.chosen, self.force)
-
-    def step_down(self) -> None:
-        """Take the version in force instead of the new one, or none when that is what it has."""
-        self.chosen = None if self.chosen is self.force else self.force
-
-    def give_way(self) -> None:
-        """Step down; a draft or an ended one leaves, as its version in force may run, which nobody asks for now."""
-        if self.chosen.status in LIVE:
-            self.step_down()
-        else:
-            self.chosen = None
-
-    def hold(self) -> None:
-        """Take the version in force, also where the files no longer have any."""
-        self.chosen = self.force
+    from abside.snapshot import Attribute, Experiment, Layer, Placement, Record, Snapshot
+    from abside_agent.settle.check import Checked
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What comes into force, and what is held back (path → the version served instead: `last good` or `none`)."""
+    """What comes into force. `held`: path → the version served instead, `last good` or `none`."""
 
     attributes: dict[str, Attribute]
     placements: dict[str, Placement]
@@ -72,7 +34,7 @@ class Resolved:
     retired: dict[str, str]
     held: dict[str, str]
     flaws: list[Flaw]
-    refusal: str = ""  # why no sidecar could take all of it together
+    refusal: str = ""  # why no sidecar could build all of it together
 
 
 @dataclass(slots=True)
@@ -81,7 +43,7 @@ class _Table:
 
     seats: dict[str, dict[str, Seat]]
     fitted: dict[str, Experiment] = field(default_factory=dict)
-    built: dict[Key, Record] = field(default_factory=dict)  # what a sidecar could build of the last round
+    built: dict[Key, Record] = field(default_factory=dict)  # the records of the last round that a sidecar could build
     flaws: list[Flaw] = field(default_factory=list)
     refusal: str = ""
 
@@ -91,7 +53,7 @@ class _Table:
 
 def resolve(checked: Checked, last: Snapshot | None) -> Resolved:
     """Choose a version for every id. `last` is the snapshot in force; None: everything is new."""
-    table = _Table({section: _seats(section, checked, last) for section in SECTIONS})
+    table = _Table({section: seats_of(section, checked, last) for section in SECTIONS})
     while _unfit(table) or _unbuilt(table) or _namespace(table) or _conflicting(table) or _crowded(table):
         pass
     kept_retired = {} if last is None else {i: s for i, s in last.head.retired.items() if s in checked.broken}
@@ -105,33 +67,6 @@ def resolve(checked: Checked, last: Snapshot | None) -> Resolved:
         _unique([*checked.flaws(), *table.flaws]),
         table.refusal,
     )
-
-
-def _seats(section: str, checked: Checked, last: Snapshot | None) -> dict[str, Seat]:
-    """Seat everything files ask for, what broken files last contributed, and the ground that may have to be held."""
-    force = in_force(last, section)
-    if section == "experiments":
-        force = {name: unpaused(record) for name, record in force.items()}
-    seats: dict[str, Seat] = {}
-    for candidate in checked.candidates:
-        if candidate.section != section:
-            continue
-        sound = candidate.sound and candidate.path not in checked.clashing
-        old = force.get(candidate.id)
-        asked, chosen = (candidate.record, candidate.record) if sound else (_FLAWED, old)
-        seats[candidate.id] = Seat(candidate.path, asked, old, chosen, candidate.tree.file, candidate.tree)
-    for name in checked.kept[section]:
-        tree = seats[name].tree if name in seats else None
-        seats[name] = Seat((section, name), force[name], force[name], force[name], force[name].source, tree)
-    for name, record in force.items() if section != "experiments" else ():
-        seats.setdefault(name, Seat((section, name), None, record, None, record.source))
-    return seats
-
-
-def _same(one: Record | Attribute, other: Record | Attribute) -> bool:
-    if isinstance(one, Attribute) or isinstance(other, Attribute):
-        return replace(one, source="") == replace(other, source="")
-    return one is other or digest_of(one) == digest_of(other)
 
 
 def _unfit(table: _Table) -> bool:
@@ -153,25 +88,25 @@ def _unfit(table: _Table) -> bool:
                 held.setdefault(ground_seat.path, (ground_seat, seat, misfit))
         else:
             leaving.append(seat)
-            if not from_force:  # else its new version's own flaws say why it is not taken
+            if not from_force:  # else the flaws of its new version report why it is not used
                 table.flaws += [_misfit(table, seat, misfit) for misfit in misfits]
     for seat in leaving:
         seat.give_way()
     for ground_seat, seat, misfit in held.values():
         table.flaws.append(_holding(ground_seat, seat, misfit))
-        ground_seat.hold()
+        ground_seat.keep_in_force()
     return bool(leaving or held)
 
 
 def _can_hold(table: _Table, misfit: Misfit) -> Seat | None:
-    """Give the ground's seat when its version in force is another than the chosen one."""
+    """Return the seat of the ground where its version in force differs from the chosen one, else None."""
     section, name = str(misfit.on[0]), str(misfit.on[1])
     seat = table.seats[section].get(name)
     return seat if seat is not None and seat.force is not None and not seat.is_in_force else None
 
 
 def _unbuilt(table: _Table) -> bool:
-    """Step down what no sidecar could build, also where it is in force: an agent of before may have published it."""
+    """Step down what no sidecar could build, also where it is in force: an older agent may have published it."""
     fitted = [table.fitted[name] for name in table.chosen("experiments")]
     chosen: list[Record] = [*table.chosen("placements").values(), *table.chosen("layers").values(), *fitted]
     new = [one for one in chosen if table.built.get(key_of(one)) != one]
@@ -190,7 +125,7 @@ def _unbuilt(table: _Table) -> bool:
 
 
 def _namespace(table: _Table) -> bool:
-    """Part an experiment and a placement of one id: the one in force stays, and of two new ones the placement."""
+    """Step down an experiment or a placement of the same id: the one in force stays, of two new ones the placement."""
     stepped = False
     for name, seat in table.seats["experiments"].items():
         other = table.seats["placements"].get(name)
@@ -203,7 +138,7 @@ def _namespace(table: _Table) -> bool:
 
 
 def _conflicting(table: _Table) -> bool:
-    """Step down the new side of every conflict; only when there is none left, both sides where both are new."""
+    """Step down the new side of every conflict; once there is none, both sides where both are new."""
     seats = table.seats["experiments"]
     current = {name: table.fitted[name] for name, seat in seats.items() if seat.chosen is not None}
     settled = {name for name in current if _in_force(table, seats[name])}
@@ -229,7 +164,7 @@ def _conflicting(table: _Table) -> bool:
 
 
 def _crowded(table: _Table) -> bool:
-    """Step down those for which a placement has no room."""
+    """Step down experiments for which a placement has no room."""
     seats = table.seats["experiments"]
     force = {name: seat.force for name, seat in seats.items() if seat.force is not None}
     current = [table.fitted[name] for name, seat in seats.items() if seat.chosen is not None]
@@ -245,9 +180,9 @@ def _crowded(table: _Table) -> bool:
 
 
 def _in_force(table: _Table, seat: Seat) -> bool:
-    """Whether the version an experiment has, as it fits its ground now, says what the one in force says."""
+    """Whether the chosen version of an experiment, fitted to its ground, equals the one in force."""
     name = str(seat.path[1])
-    return seat.force is not None and (seat.chosen is seat.force or _same(table.fitted[name], seat.force))
+    return seat.force is not None and (seat.chosen is seat.force or is_same(table.fitted[name], seat.force))
 
 
 def _misfit(table: _Table, seat: Seat, misfit: Misfit) -> Flaw:
@@ -271,7 +206,7 @@ def _holding(ground: Seat, seat: Seat, misfit: Misfit) -> Flaw:
 
 
 def _held(table: _Table) -> dict[str, str]:
-    """Name what is not served as asked for."""
+    """Return every path that is not served as asked for, with what is served instead."""
     return {
         written(seat.path): "none" if seat.chosen is None else "last good"
         for seats in table.seats.values()
@@ -281,7 +216,7 @@ def _held(table: _Table) -> dict[str, str]:
 
 
 def _unique(flaws: list[Flaw]) -> list[Flaw]:
-    """Keep the first of flaws that say one thing of one value; the check's own stand first."""
+    """Keep the first of several flaws with one code at one path; those of the check come first."""
     first: dict[tuple[str, str, Path], Flaw] = {}
     for one in flaws:
         first.setdefault((one.problem.file, one.problem.code, one.path), one)

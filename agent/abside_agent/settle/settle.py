@@ -1,7 +1,7 @@
 """From a reading and the snapshot in force to the next snapshot: check, last good, pauses. Pure.
 
-Nothing here depends on how the agent came to be here: the same files and pauses, with nothing held back, settle the
-same for an agent that just started and for one that has run for a year.
+The history of the agent has no influence: with nothing held back, the same files and pauses have the same result in
+an agent that just started and in one that has run for a year.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from abside.snapshot import Json
     from abside_agent.document.reading import Pauses
 
-MOST_NAMES = 10_000  # compared with a pause's key: whoever pauses is in a hurry, and such keys are few
+MOST_NAMES = 10_000  # compared with a pause's key: there are few keys, and a person who pauses is in a hurry
 MAX_HEAD_PROBLEMS = 100  # a status page and a log show no more; 100 of them keep the head below 50 KB
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The next snapshot (None: nothing may be published), what is wrong, and what is served instead by path."""
+    """The next snapshot (None: nothing may be published), its problems, and by path what is served instead."""
 
     snapshot: Snapshot | None
     problems: tuple[Problem, ...]
@@ -40,12 +40,12 @@ class Settled:
 
     @property
     def is_degraded(self) -> bool:
-        """Whether anything a file asks for is held back."""
+        """Whether anything that a file asks for is not in force."""
         return any(problem.severity == "error" for problem in self.problems)
 
 
 def settle(reading: Reading, last: Snapshot | None, now_us: int, *, unread: Problem | None = None) -> Settled:
-    """Settle what comes into force. `unread`: the files must not be looked at, for this problem with them."""
+    """Return what comes into force. `unread`: the problem because of which the files must not be read."""
     if unread is not None:
         return _refused(reading, last, now_us, [unread], set())
     checked = check(reading.files, last, [lost.prefix for lost in reading.lost])
@@ -77,7 +77,7 @@ def _for_report(checked: Checked) -> dict[str, Json]:
 
 
 def refusal_of(reading: Reading, checked: Checked, resolved: Resolved, last: Snapshot | None) -> Flaw | None:
-    """Say why the files as a whole cannot be taken: missing or empty is never "no experiments"."""
+    """Return why the files cannot be used as a whole, or None: missing or empty is never "no experiments"."""
     placements = any(candidate.section == "placements" for candidate in checked.candidates)
     where, kept = "documents", any(checked.kept.values())
     if not reading.files and not kept:
@@ -96,7 +96,7 @@ def refusal_of(reading: Reading, checked: Checked, resolved: Resolved, last: Sna
 
 
 def _lost(reading: Reading, last: Snapshot | None) -> Iterator[Problem]:
-    """Say which directories gave nothing: one that gave something before keeps it, so that is held back."""
+    """Return a problem for each directory without files; what it contributed before stays in force."""
     for lost in reading.lost:
         contributed = any(source.startswith(lost.prefix) for source in sources_of(last))
         stays = ": what it contributed stays" if contributed else ""
@@ -110,13 +110,13 @@ def _lost(reading: Reading, last: Snapshot | None) -> Iterator[Problem]:
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Sort errors first, then by file, line and column; leave repetitions out."""
+    """Return problems sorted: errors first, then by file, line and column; without repetitions."""
     unique = dict.fromkeys(problems)
     return tuple(sorted(unique, key=lambda p: (p.severity, p.file, p.line, p.column, p.path, p.code, p.message)))
 
 
 def bounded(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
-    """Keep MAX_HEAD_PROBLEMS of them, and say how many more there are."""
+    """Return the first MAX_HEAD_PROBLEMS, with one that counts the rest."""
     if len(problems) <= MAX_HEAD_PROBLEMS:
         return problems
     more = f"{len(problems) - MAX_HEAD_PROBLEMS} more problems are not shown here"
@@ -125,7 +125,7 @@ def bounded(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
 
 
 def _refused(reading: Reading, last: Snapshot | None, now_us: int, found: list[Problem], asked: set[str]) -> Settled:
-    """Change nothing but the pauses, and say so."""
+    """Return the snapshot in force with only its pauses changed, and the problems."""
     if last is None:
         return Settled(None, in_order(found))
     pauses = by_directory(reading, last)
@@ -161,7 +161,7 @@ def _left_out(last: Snapshot, unbuilt: Mapping[tuple[str, str], str]) -> Iterato
 def _paused(
     by_label: Mapping[str, Pauses], experiments: dict[str, Experiment], asked: set[str]
 ) -> tuple[list[Experiment], list[Problem]]:
-    """Give the experiments with their pauses, and what is odd about these."""
+    """Return the experiments with their pauses, and the problems of those pauses."""
     pauses = together(by_label)
     known = {*experiments, *asked, EVERY_EXPERIMENT}
     odd = [

@@ -1,1 +1,1 @@
-"""Where documents come from."""
+"""The sources of documents: files, directories, ConfigMaps as volumes, git."""

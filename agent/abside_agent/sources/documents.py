@@ -1,6 +1,6 @@
-"""Documents from wherever a person has them: a file, a directory, a ConfigMap manifest, or a git revision.
+"""Documents that a person names: a file, a directory, a ConfigMap manifest, or a git revision.
 
-Files of one document bear the same names wherever they stand, so that two states of it can be compared by file.
+Files of one document have the same names in every place, so that two states of it can be compared by file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from abside_agent.document.parse import parse
 from abside_agent.document.reading import MAX_FILE_BYTES, MAX_FILES, File, is_document
-from abside_agent.document.tree import Mapping, Scalar
+from abside_agent.document.tree import Mapping, Scalar, flaw
+from abside_agent.sources.keys import odd_names
 from abside_agent.sources.mounted import read_file
 
 if TYPE_CHECKING:
@@ -23,26 +24,26 @@ if TYPE_CHECKING:
     from abside.snapshot import Problem
     from abside_agent.document.tree import Node, Tree
 
-LONE_FILE = "document.yaml"  # what a file given by itself is called, so that it can be compared with another one
-GIT_SECONDS = 30.0  # a partial clone may fetch what is asked for; longer is a prompt nobody answers
+LONE_FILE = "document.yaml"  # the name of a single file, so that it can be compared with another one
+GIT_SECONDS = 30.0  # a partial clone may fetch objects; if it takes longer, git waits at a prompt that nobody answers
 _CONFIG_MAP = re.compile(rb"""["']?kind["']?[ \t]*:[ \t]*["']?ConfigMap\b""")
 
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """The files of one state. `shown`: file name → where it stands, for people; `problems`: of manifests."""
+    """The files of one state. `shown`: file name → its place for people; `problems`: those of manifests."""
 
     files: tuple[File, ...]
     shown: dict[str, str]
     problems: tuple[Problem, ...] = ()
 
     def place(self, problem: Problem) -> Problem:
-        """Give a problem with its file as a person finds it."""
+        """Return the problem with the place of its file for people."""
         return replace(problem, file=self.shown.get(problem.file, problem.file))
 
 
 class DocumentsError(Exception):
-    """There are no documents where someone said they are."""
+    """There are no documents in the named place."""
 
     def __init__(self, place: str, why: str) -> None:
         super().__init__(place, why)
@@ -54,11 +55,13 @@ class DocumentsError(Exception):
 
 
 def documents(place: str) -> Documents:
-    """Read a directory's *.yaml, a file, or `REV:path` as git has it. Raises DocumentsError."""
+    """Read the *.yaml of a directory, a file, or `REV:path` in git. Raises DocumentsError."""
     path = Path(place)
+    unread: list[Problem] = []
     if path.is_dir():
         names = sorted(one for one in path.iterdir() if is_document(one.name))
         found = [(one.name, str(one), *_read(one)) for one in names[: MAX_FILES + 1]]
+        unread = [_unread(path / name) for name in odd_names(sorted(one.name for one in path.iterdir()))]
     elif path.exists():
         found = [(LONE_FILE, place, *_read(path))]
     elif ":" in place:
@@ -67,7 +70,14 @@ def documents(place: str) -> Documents:
         raise DocumentsError(place, "no such file or directory; a git revision is written REV:path, as HEAD:k8s/config")
     if len(found) > MAX_FILES:
         raise DocumentsError(place, f"more than {MAX_FILES} files")
-    return _gathered(found)
+    gathered = _gathered(found)
+    return replace(gathered, problems=(*gathered.problems, *unread))
+
+
+def _unread(path: Path) -> Problem:
+    """Warn of a file that its writer may take for a document, as the agent does."""
+    remedy = f"rename it to {path.stem}.yaml"
+    return flaw(str(path), "FILE_NAME", (), "only *.yaml is read", remedy, severity="warning").problem
 
 
 def _read(path: Path) -> tuple[bytes, str]:
@@ -76,7 +86,7 @@ def _read(path: Path) -> tuple[bytes, str]:
 
 
 def _gathered(found: Iterable[tuple[str, str, bytes, str]]) -> Documents:
-    """Take manifests apart into their keys; the others are taken as they are."""
+    """Return the files, with each manifest replaced by its keys."""
     files: dict[str, File] = {}
     shown: dict[str, str] = {}
     problems: list[Problem] = []
@@ -92,7 +102,7 @@ def _gathered(found: Iterable[tuple[str, str, bytes, str]]) -> Documents:
 
 
 def _manifest(where: str, data: bytes) -> Tree | None:
-    """Read a ConfigMap manifest; None for every other file."""
+    """Return the tree of a ConfigMap manifest; None for every other file."""
     if not _CONFIG_MAP.search(data):
         return None
     tree = parse(where, data, is_document=False)
@@ -101,7 +111,7 @@ def _manifest(where: str, data: bytes) -> Tree | None:
 
 
 def _keys(manifest: Tree, where: str, data: bytes) -> Iterator[tuple[str, str, bytes]]:
-    """Yield (key, where it stands, its text) of the keys the agent reads."""
+    """Yield (key, its place, its text) of the keys that the agent reads."""
     entries = manifest.node(("data",))
     lines = data.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     for key, node in entries.items.items() if isinstance(entries, Mapping) else ():
@@ -116,9 +126,9 @@ def _text(node: Node) -> str:
 
 
 def _in_place(node: Node, lines: list[str]) -> str | None:
-    """Give a literal block's text at the very lines and columns it has in the manifest; None where it is no such block.
+    """Return a literal block at the lines and columns it has in the manifest; None for any other value.
 
-    Lines before it are blank and its own keep their indent, which YAML allows of a whole document.
+    Empty lines stand for those before it, and its own keep their indent, which YAML allows for a whole document.
     """
     if not isinstance(node, Scalar):
         return None
@@ -127,12 +137,12 @@ def _in_place(node: Node, lines: list[str]) -> str | None:
     block = lines[first : first + len(content)]
     indent = next((len(line) - len(line.lstrip(" ")) for line in block if line.strip()), 0)
     is_literal = [line[indent:] for line in block] == content and all(not line[:indent].strip() for line in block)
-    has_markers = any(line.startswith(("---", "...", "%")) for line in content)  # they count at the first column only
+    has_markers = any(line.startswith(("---", "...", "%")) for line in content)  # only in the first column
     return "\n" * first + "\n".join(block) + "\n" if is_literal and not has_markers else None
 
 
 def _from_git(place: str) -> Iterator[tuple[str, str, bytes]]:
-    """Yield (name, where, data) of a blob, or of the *.yaml of a tree."""
+    """Yield (name, place, data) of a blob, or of the *.yaml of a tree."""
     revision, _, path = place.partition(":")
     if shutil.which("git") is None:
         raise DocumentsError(place, "there is no such file, and git, which could know a revision, is not installed")
@@ -154,7 +164,7 @@ def _from_git(place: str) -> Iterator[tuple[str, str, bytes]]:
 
 def _git(place: str, why: str, *words: str) -> bytes:
     try:
-        done = subprocess.run(["git", *words], capture_output=True, timeout=GIT_SECONDS, check=False)  # noqa: S603, S607 git as the person has it
+        done = subprocess.run(["git", *words], capture_output=True, timeout=GIT_SECONDS, check=False)  # noqa: S603, S607 the git of the user's PATH
     except (OSError, subprocess.TimeoutExpired) as exc:
         raise DocumentsError(place, f"git could not be asked: {exc}") from exc
     if done.returncode != 0:

@@ -1,4 +1,4 @@
-"""The ConfigMaps of one directory of documents, as its volume and a watch of each together know them."""
+"""The ConfigMaps of one directory of documents, known by its volume and by a watch of each."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 class Followed:
     """The ConfigMaps that one directory shows, each by its name, in the order of the projected volume's sources.
 
-    Their words are one word, because the directory does not tell whose its keys are: while one is not watched, none is.
-    One that is gone, or holds no document, counts as not watched: so neither a deletion nor a wrong name empties what
-    is in force.
+    They are judged together, because the directory does not show which ConfigMap a key is of: while one is not watched,
+    none is. A ConfigMap that is gone, or has no document, counts as not watched, so neither a deletion nor a wrong name
+    empties what is in force.
     """
 
     watches: dict[str, Watch[Keys]]
     trust: Trust = field(default_factory=Trust)
-    _told: tuple[float, ...] = ()  # when each said what was last taken together
-    _keys: Keys = field(default_factory=lambda: Keys({}))  # that; its bytes are the watches' own
-    _word: Observation[bytes] | None = None  # its digest
+    _times: tuple[float, ...] = ()  # of the observations that `_keys` merges
+    _keys: Keys = field(default_factory=lambda: Keys({}))  # merged; its bytes are shared with the watches
+    _merged: Observation[bytes] | None = None  # its content is the digest of `_keys`
 
     def judge(self, seen: Keys | None) -> Keys | None:
-        """Give the documents that hold, when the directory shows `seen`; None where nobody knows any."""
+        """Return the valid documents while the directory shows `seen`; None where there are none."""
         observation = self._together()
         own = [watch.report.observation for watch in self.watches.values()]
-        is_watched = all(one is not None and one.is_fresh for one in own)  # also where one is gone
+        is_watched = all(one is not None and one.is_fresh for one in own)  # includes a ConfigMap that is gone
         verdict = self.trust.judge(None if seen is None else seen.digest(), observation, is_watched=is_watched)
         if verdict.doubts:
             for watch, content in zip(self.watches.values(), own, strict=True):
@@ -44,26 +44,26 @@ class Followed:
 
     @property
     def problems(self) -> list[Problem]:
-        """What a person must know of the watches."""
+        """The problems of the watches."""
         found = [watch.report.problem for watch in self.watches.values()]
         return [problem for problem in found if problem is not None] + [
             _without_documents(name) for name, watch in self.watches.items() if _is_void(watch.report.observation)
         ]
 
     def _together(self) -> Observation[bytes] | None:
-        """Give the last word that all had a part in while all were watched; it is as old as its oldest part."""
-        words = [watch.report.observation for watch in self.watches.values()]
-        spoken = [
+        """Return the last merged observation made while all were watched; it is as old as its oldest part."""
+        observations = [watch.report.observation for watch in self.watches.values()]
+        usable = [
             observation
-            for observation in words
+            for observation in observations
             if observation is not None and observation.content.found and observation.is_fresh
         ]
-        is_fresh = len(spoken) == len(words)
-        told = tuple(observation.at for observation in spoken)
-        if is_fresh and told != self._told:
-            self._told, self._keys = told, merged(observation.content for observation in spoken)
-            self._word = Observation(self._keys.digest(), min(told), is_fresh=True)
-        return self._word and replace(self._word, is_fresh=is_fresh)
+        is_fresh = len(usable) == len(observations)
+        times = tuple(observation.at for observation in usable)
+        if is_fresh and times != self._times:
+            self._times, self._keys = times, merged(observation.content for observation in usable)
+            self._merged = Observation(self._keys.digest(), min(times), is_fresh=True)
+        return self._merged and replace(self._merged, is_fresh=is_fresh)
 
 
 def _is_void(observation: Observation[Keys] | None) -> bool:

@@ -1,4 +1,4 @@
-"""The files a person names on a command line, each under the name by which that person finds it again."""
+"""The files named on a command line, each under its place as the user wrote it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Files by the place they were named at. `shown`: file name → the file people open, for keys inside manifests."""
+    """Files by their place. `shown`: file name → the file that people open, for keys inside manifests."""
 
     files: tuple[File, ...]
     shown: dict[str, str]
     problems: tuple[Problem, ...]
 
     def place(self, problem: Problem) -> Problem:
-        """Give a problem with its file as a person finds it."""
+        """Return the problem with the place of its file for people."""
         return replace(problem, file=self.shown.get(problem.file, problem.file))
 
     def lines(self) -> dict[tuple[str, int], str]:
-        """Give every line that has something on it, by (shown file, line from 1)."""
+        """Return every line that is not blank, by (shown file, line from 1)."""
         found = {}
         for file in self.files:
             text = file.data.decode("utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n")

@@ -1,4 +1,4 @@
-"""The documents among a ConfigMap's keys: which are read and which only look so, whichever way they came."""
+"""The documents among the keys of a ConfigMap, from its volume or from the API."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ READ_BYTES = MAX_FILE_BYTES + 1  # of one key: enough to see that it is too larg
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The documents of one directory at one moment: name → (data, why there is none); `odd`: names like theirs."""
+    """The documents of one directory at one moment: name → (data, why there is none); `odd`: similar names."""
 
     found: dict[str, tuple[bytes, str]]
     odd: tuple[str, ...] = ()
 
     def digest(self) -> bytes:
-        """Give the digest by which two of them are told apart; names that are not read do not count."""
+        """Return the digest that distinguishes two of them; names that are not read do not count."""
         digest = hashlib.sha256()
         for name, (data, refusal) in self.found.items():
             for part in (name.encode(), data, refusal.encode()):
@@ -32,7 +32,7 @@ class Keys:
 
 
 def odd_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Give the names whose writer may have meant a document."""
+    """Return the names that were probably meant as documents, as `x.yml`."""
     return tuple(
         name
         for name in names
@@ -41,13 +41,13 @@ def odd_names(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def documents_of(keys: Mapping[str, bytes]) -> Keys:
-    """Give the documents of a ConfigMap as its directory shows them: the same names, order and bound."""
+    """Return the documents of a ConfigMap as its directory shows them: the same names, order and bound."""
     found = {name: (data[:READ_BYTES], "") for name, data in sorted(keys.items()) if is_document(name)}
     return Keys(found, odd_names(sorted(keys)))
 
 
 def merged(parts: Iterable[Keys]) -> Keys:
-    """Give what one projected volume of several ConfigMaps shows: of a key that stands in two, the later's."""
+    """Return what one projected volume of several ConfigMaps shows: of a key in two of them, the later one."""
     found: dict[str, tuple[bytes, str]] = {}
     odd: set[str] = set()
     for part in parts:

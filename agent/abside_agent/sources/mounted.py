@@ -1,7 +1,7 @@
-"""Reads mounted directories with ConfigMap semantics: what stands behind `..data`, all keys of one moment.
+"""Reads mounted directories with the semantics of a ConfigMap volume: behind `..data`, all keys of one moment.
 
-kubelet swaps a ConfigMap by renaming the symlink `..data` to another directory. All keys are therefore read in the
-directory it points at, and again when that was swapped away meanwhile. Plain directories work alike.
+The kubelet swaps a ConfigMap by renaming the symlink `..data` to another directory. All keys are therefore read in the
+directory that it points to, and again when that was replaced meanwhile. Plain directories work as well.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from abside_agent.sources.newest import Watched
 
 DATA = "..data"
-READ_ATTEMPTS = 5  # a swap takes microseconds and comes a minute apart; a key still missing then is a broken link
+READ_ATTEMPTS = 5  # a swap takes microseconds and there is one a minute; a key that is still missing is a broken link
 MAX_REASON_BYTES = 1024  # of a pause's reason: a sentence, not a report
 MOUNTS = Path("/proc/self/mountinfo")
 
 
 @dataclass(slots=True)
 class Mounted:
-    """Reads the config and paused directories. `mounts` are this process's mount points, to tell subPath by.
+    """Reads the config and paused directories. `mounts`: this process's mount points, to recognise subPath.
 
-    `watched` knows the ConfigMap of the first paused directory sooner than the directory does, `followed` those of the
+    `watched`: the ConfigMap of the first paused directory by the API, sooner than the volume; `followed`: those of the
     first config directory.
     """
 
@@ -47,22 +47,22 @@ class Mounted:
     mounts: frozenset[str] = frozenset()
     watched: Watched | None = None
     followed: Followed | None = None
-    _pauses: dict[str, Pauses] = field(default_factory=dict)  # directory → what it last paused
+    _pauses: dict[str, Pauses] = field(default_factory=dict)  # directory → its last pauses
 
     @property
     def is_atomic(self) -> bool:
-        """Whether every directory is swapped as a whole, so that no file can be seen half-written."""
+        """Whether every directory is swapped as a whole, so that no file is ever half-written."""
         return all(Path(directory, DATA).is_symlink() for directory in (*self.config, *self.paused))
 
     def read(self) -> Reading:
-        """Read everything once. Never raises for what is or is not there."""
+        """Read everything once. Never raises for the state of the directories."""
         reader = _DirectoryReader(self.mounts)
         for number, (directory, label) in enumerate(zip(self.config, labels(self.config), strict=True)):
             reader.config(directory, label, self.followed if number == 0 else None)
         return self._with_pauses(reader)
 
     def read_pauses(self) -> Reading:
-        """Read the paused directories alone: a reading without files, for its pauses."""
+        """Read only the paused directories: the reading has no files."""
         return self._with_pauses(_DirectoryReader(self.mounts))
 
     def _with_pauses(self, reader: _DirectoryReader) -> Reading:
@@ -70,7 +70,7 @@ class Mounted:
             seen = reader.paused(directory)
             if seen is not None:
                 self._pauses[directory] = seen
-        called = [label or Path(self.paused[0]).name for label in labels(self.paused)] if self.paused else []
+        called = [label or _shown(Path(self.paused[0]).name) for label in labels(self.paused)] if self.paused else []
         known = {label: self._pauses.get(directory) for directory, label in zip(self.paused, called, strict=True)}
         keeps: list[str] = []
         lifted: dict[str, tuple[str, ...]] = {}
@@ -87,9 +87,10 @@ class Mounted:
 
 
 def labels(directories: tuple[str, ...]) -> list[str]:
-    """Give what each directory's files are called by: nothing for a single one, else its shortest distinct ending."""
+    """Return a prefix for the files of each directory: empty for a single one, else its shortest distinct ending."""
     if len(directories) == 1:
         return [""]
+    directories = tuple(map(_shown, directories))
     parts = [Path(directory).absolute().parts for directory in directories]
     for length in range(1, max(map(len, parts))):
         endings = ["/".join(path[-length:]) for path in parts]
@@ -99,7 +100,7 @@ def labels(directories: tuple[str, ...]) -> list[str]:
 
 
 def mount_points(text: str) -> frozenset[str]:
-    """Read the mount points off a mountinfo (proc(5)): the fifth field, with blanks and the like in octal."""
+    """Return the mount points in a mountinfo (proc(5)): the fifth field, with blanks and the like in octal."""
     points = (line.split(" ")[4] for line in text.splitlines() if line.count(" ") > 4)
     return frozenset(re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point) for point in points)
 
@@ -121,14 +122,14 @@ class _DirectoryReader:
             keys = followed.judge(keys)
             self.problems += followed.problems
         if keys is None or not keys.found:
-            self.lost.append(Lost(directory, prefix, refusal if keys is None else ""))
+            self.lost.append(Lost(_shown(directory), prefix, refusal if keys is None else ""))
         if keys is not None:
             for name, (data, why) in keys.found.items():
-                self.files.append(self.file(prefix + name, data, why, label or directory))
+                self.files.append(self.file(prefix + name, data, why, label or _shown(directory)))
             for name in keys.odd:
                 message, remedy = "only *.yaml is read", f"rename it to {Path(name).stem}.yaml"
-                self.say("FILE_NAME", prefix + name, message, remedy, severity="warning")
-        with suppress(OSError):  # it vanished meanwhile: the next reading says so
+                self.note("FILE_NAME", prefix + name, message, remedy, severity="warning")
+        with suppress(OSError):  # it vanished meanwhile: the next reading reports that
             self.subpaths(directory, prefix)
 
     def file(self, name: str, data: bytes, refusal: str, directory: str) -> File:
@@ -140,37 +141,37 @@ class _DirectoryReader:
         return File(name, data, directory, refusal)
 
     def subpaths(self, directory: str, prefix: str) -> None:
-        """Warn of files that will never be read again."""
+        """Warn of files mounted by subPath: the kubelet never updates them."""
         if Path(directory, DATA).is_symlink():
             return
         for name in _names(Path(directory)):
             if str(Path(directory, name).absolute()) in self.mounts:
                 message = "mounted by subPath: Kubernetes never updates it"
-                self.say("SUBPATH", prefix + name, message, "mount the ConfigMap as a directory", severity="warning")
+                self.note("SUBPATH", prefix + name, message, "mount the ConfigMap as a directory", severity="warning")
 
     def paused(self, directory: str) -> Pauses | None:
-        """Give what a directory pauses; None when it cannot be seen."""
+        """Return the pauses of a directory; None when it cannot be seen."""
         try:
             found = read_keys(directory, lambda _: True, MAX_REASON_BYTES)
         except OSError as exc:
             message = f"the paused directory cannot be read: {exc.strerror}; what was paused stays paused"
-            self.say("PAUSED_DIRECTORY", directory, message, "mount it there", severity="warning")
+            self.note("PAUSED_DIRECTORY", directory, message, "mount it there", severity="warning")
             return None
         return {name: reason_of(data) for name, (data, _) in found.items()}
 
-    def say(self, code: str, file: str, message: str, remedy: str, *, severity: Severity = "error") -> None:
-        self.problems.append(flaw(file, code, (), message, remedy, severity=severity).problem)
+    def note(self, code: str, file: str, message: str, remedy: str, *, severity: Severity = "error") -> None:
+        self.problems.append(flaw(_shown(file), code, (), message, remedy, severity=severity).problem)
 
 
 def documents_in(directory: str) -> tuple[Keys | None, str]:
-    """Give the documents a directory shows; None, and why, when it cannot be read."""
+    """Return the documents of a directory; None, and why, when it cannot be read."""
     try:
         found = read_keys(directory, is_document, READ_BYTES)
     except OSError as exc:
         return None, exc.strerror or str(exc)
     try:
         return Keys(found, odd_names(map(_shown, _names(Path(directory))))), ""
-    except OSError:  # it vanished meanwhile: the next reading says so
+    except OSError:  # it vanished meanwhile: the next reading reports that
         return Keys(found), ""
 
 
@@ -197,7 +198,7 @@ def read_keys(directory: str, wanted: Callable[[str], bool], limit: int) -> dict
 
 
 def reason_of(data: bytes) -> str:
-    """Give a pause's reason as text, whatever was written there."""
+    """Return the reason of a pause as text, for any bytes."""
     return data[:MAX_REASON_BYTES].decode("utf-8", "replace").strip()
 
 
@@ -206,12 +207,12 @@ def _names(directory: Path) -> list[str]:
 
 
 def _shown(name: str) -> str:
-    """Give a file name that can be written as UTF-8, whatever bytes it has."""
-    return os.fsencode(name).decode("utf-8", "replace")
+    """Return a file name as valid UTF-8, for any bytes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _target(directory: str) -> str | None:
-    """Give what `..data` points at, None where there is no such link."""
+    """Return the target of `..data`, None where there is no such link."""
     try:
         return str(Path(directory, DATA).readlink())
     except OSError:
@@ -219,7 +220,7 @@ def _target(directory: str) -> str | None:
 
 
 def read_file(path: Path, limit: int) -> tuple[bytes | None, str]:
-    """Read one key; None for data that vanished. A pipe or a device is refused without waiting for it."""
+    """Read one key; None where it vanished. Refuses a pipe or a device without waiting."""
     try:
         handle, status = open_regular(path, sys.maxsize)
     except FileNotFoundError:
@@ -230,7 +231,7 @@ def read_file(path: Path, limit: int) -> tuple[bytes | None, str]:
         return b"", f"the file cannot be opened: {exc.strerror}"
     try:
         with open(handle, "rb", buffering=0, closefd=False) as file:
-            # A read claims what it is asked for, so ask for no more than there is. Files of the kernel have no size.
+            # A read allocates the number of bytes asked for, so ask for the size. Files of the kernel have none.
             return _whole(file, min(limit, status.st_size)), ""
     except OSError as exc:
         return b"", f"the file cannot be read: {exc.strerror}"

@@ -1,15 +1,15 @@
-"""Which pauses hold: what the Kubernetes API said last, or what the mounted volume shows. Nothing here does I/O.
+"""Which pauses are valid: those of the Kubernetes API or those of the mounted volume. No I/O.
 
-The rule, by what is known. It errs on the paused side: losing the API, or a restart without it, lifts no pause.
+The rule prefers pauses: losing the API, or a restart without it, lifts none.
 
-    the API said nothing yet        the volume's, and of what was paused before a restart what it has not shown since,
-                                    until LATE_SECONDS after its first change, which may be a late one
-    both show the same              that
+    no answer of the API yet        the volume's, and the pauses from before a restart that the volume has not shown
+                                    since, until LATE_SECONDS after its first change, which may be a late one
+    both are equal                  that
     the API is being watched        the API's
-      but the volume changed since  both, and the API is asked again: the volume is late, or the watch is deaf
-    the API is away                 both, until the volume has shown what the API said last; from then on the volume's
+      but the volume changed since  both, and the API is asked again: the volume is late, or the watch misses events
+    the API is away                 both, until the volume has shown the API's last answer; from then on the volume's
 
-A limit: a pause lifted before the volume ever showed it to this agent is lifted so much later without the API.
+A limit: without the API, a pause that ended before the volume showed it to this agent ends as much later.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What holds. `keeps`: what was paused before, too, but not `lifted`. `doubts`: the API is to be asked again."""
+    """The valid pauses. `keeps`: those from before stay too, except `lifted`. `doubts`: the API must be asked again."""
 
     pauses: Pauses
     keeps: bool = False
@@ -41,17 +41,17 @@ class Known:
 
 @dataclass(slots=True)
 class Newest:
-    """Judges each reading of the volume (None: it cannot be seen) against the API's last word."""
+    """Compares each reading of the volume (None: it cannot be seen) with the API's last answer."""
 
     steady: Callable[[], float] = time.monotonic
     _seen: Pauses | None = None  # what the volume shows
     _since: float = -math.inf  # when it was first seen to show this
     _changed_at: float = math.inf  # when it first changed
-    _shown: set[str] = field(default_factory=set)  # what it paused at any time before the first word
-    _shown_at: float | None = None  # of the last word that the volume has shown
+    _shown: set[str] = field(default_factory=set)  # the pauses it showed at any time before the API's first answer
+    _shown_at: float | None = None  # the time of the last answer of the API that the volume has shown
 
     def judge(self, seen: Pauses | None, observation: Observation[Pauses] | None) -> Known:
-        """Give what holds now."""
+        """Return what is valid now."""
         now = self.steady()
         if seen != self._seen:
             if self._seen is not None and seen is not None:
@@ -74,14 +74,14 @@ class Newest:
 
 @dataclass(slots=True)
 class Watched:
-    """The ConfigMap `name`, as its volume and a watch together know it."""
+    """The ConfigMap `name`, known by its volume and by a watch."""
 
     name: str
     watch: Watch[Pauses]
     newest: Newest = field(default_factory=Newest)
 
     def judge(self, seen: Pauses | None) -> Known:
-        """Give what holds, when its volume shows `seen`."""
+        """Return what is valid while the volume shows `seen`; ask the API again where that is in doubt."""
         known = self.newest.judge(seen, self.watch.report.observation)
         if known.doubts:
             self.watch.doubt()
@@ -89,6 +89,6 @@ class Watched:
 
     @property
     def problems(self) -> list[Problem]:
-        """What a person must know of the watch."""
+        """The problem of the watch, if it has one."""
         problem = self.watch.report.problem
         return [] if problem is None else [problem]

@@ -1,4 +1,4 @@
-"""What a watch of a ConfigMap has to tell, whatever that ConfigMap holds."""
+"""What a watch reports of a ConfigMap, for any content."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 if TYPE_CHECKING:
     from abside.snapshot import Problem
 
-Content = TypeVar("Content")  # what is made of a ConfigMap's keys: pauses, or documents
+Content = TypeVar("Content")  # what a ConfigMap's keys are read as: pauses, or documents
 
 
 @dataclass(frozen=True, slots=True)
 class Observation(Generic[Content]):
-    """What the API said last, asked or told at `at` (seconds of a steady clock). `is_fresh`: more would be heard."""
+    """The API's last answer or event, at `at` (seconds of a steady clock). `is_fresh`: the watch is connected."""
 
     content: Content
     at: float
@@ -22,16 +22,16 @@ class Observation(Generic[Content]):
 
 @dataclass(frozen=True, slots=True)
 class WatchReport(Generic[Content]):
-    """What a watch has to tell at one moment: its last word, and what a person must know of it."""
+    """The state of a watch at one moment: its last observation, and the problem that a person must know of."""
 
     observation: Observation[Content] | None
     problem: Problem | None = None
 
 
 class Watch(Protocol[Content]):
-    """Something that hears of a ConfigMap."""
+    """A watch of one ConfigMap."""
 
     report: WatchReport[Content]
 
     def doubt(self) -> None:
-        """Ask again."""
+        """Have the API asked again."""

@@ -1,1 +1,1 @@
-"""Watches of the Kubernetes API and of directories: that something changed, and what."""
+"""Watches of the Kubernetes API and of directories."""

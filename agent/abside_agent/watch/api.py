@@ -1,4 +1,4 @@
-"""Asks the Kubernetes API for one ConfigMap, as the pod's service account, within bounds of time and size."""
+"""Requests one ConfigMap from the Kubernetes API as the pod's service account, with bounds of time and size."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-MAX_CREDENTIAL_BYTES = 2**20  # a token has 1 KiB, a bundle of authorities at most some hundred
-MAX_REFUSAL_BYTES = 4096  # a Status is a sentence and its frame
+MAX_CREDENTIAL_BYTES = 2**20  # a token has 1 KiB, a bundle of authorities a few hundred at most
+MAX_REFUSAL_BYTES = 4096  # a Status is one sentence in a small object
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Where the API is, and the directory with `token`, `ca.crt` and `namespace`, as Kubernetes mounts it."""
+    """The address of the API, and the directory with `token`, `ca.crt` and `namespace` that Kubernetes mounts."""
 
     url: str
     credentials: Path
 
     def read(self, name: str) -> str:
-        """Read one of the three. Raises OSError, ValueError."""
+        """Read one of the three files. Raises OSError, ValueError."""
         return read_regular(self.credentials / name, MAX_CREDENTIAL_BYTES).decode("ascii").strip()
 
     @asynccontextmanager
     async def connect(self, token: str, name: str, *, answer: float, silence: float) -> AsyncIterator[WatchQuery]:
-        """Give what asks for ConfigMap `name`; its connections end with it. Raises OSError, ValueError."""
+        """Yield a query for ConfigMap `name` whose connections end with the context. Raises OSError, ValueError."""
         namespace = self.read("namespace")
         connector = aiohttp.TCPConnector(ssl=self._trust() if self.url.startswith("https:") else True)
         timeout = aiohttp.ClientTimeout(sock_connect=answer, sock_read=silence)
@@ -46,7 +46,7 @@ class Access:
             yield WatchQuery(session, url, name, answer)
 
     def _trust(self) -> ssl.SSLContext:
-        """Trust the cluster's authority and no other; the default context would take the system's for an empty file."""
+        """Return a context that trusts the cluster's authority only; an empty file must not mean the system's."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
             context.load_verify_locations(cadata=self.read("ca.crt"))
@@ -54,8 +54,8 @@ class Access:
             raise ValueError(f"{self.credentials / 'ca.crt'} holds no authority to trust: {exc}") from exc
         except ssl.SSLError as exc:
             raise ValueError(f"{self.credentials / 'ca.crt'} holds no authority to trust: {exc.reason}") from exc
-        # Python 3.13 began to ask of an authority what those of older clusters do not have (a key identifier), and to
-        # take one that another has signed, as the API's own clients do.
+        # Since Python 3.13 an authority needs a key identifier, which older clusters lack, and may be signed by another
+        # one. Kubernetes' own clients do not need the first and accept the second.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         return context
@@ -63,7 +63,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class WatchQuery:
-    """Lists and watches one ConfigMap; `answer` seconds for the head of an answer, and for a whole list."""
+    """Lists and watches one ConfigMap. `answer`: seconds for the head of a response, and for a whole list."""
 
     session: aiohttp.ClientSession
     url: str
@@ -71,7 +71,7 @@ class WatchQuery:
     answer: float
 
     async def list(self) -> bytes:
-        """Give the newest the cluster has agreed on: no resourceVersion is a quorum read."""
+        """Return the newest state: a list without resourceVersion is a quorum read."""
         async with asyncio.timeout(self.answer), self._get({}) as response:
             body = bytearray()
             async for part in response.content.iter_any():
@@ -82,7 +82,7 @@ class WatchQuery:
 
     @asynccontextmanager
     async def watch(self, version: str, seconds: float) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Open a watch from a version on, which the API ends after so many seconds."""
+        """Open a watch that begins after a version and that the API ends after so many seconds."""
         query = {
             "watch": "1",
             "resourceVersion": version,
@@ -94,7 +94,7 @@ class WatchQuery:
 
     @asynccontextmanager
     async def _get(self, query: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Ask for this name alone: the Role allows no more. Raises RefusedError, ExpiredError, aiohttp.ClientError."""
+        """Request this name only, as the Role allows. Raises RefusedError, ExpiredError, aiohttp.ClientError."""
         params = {"fieldSelector": f"metadata.name={self.name}", **query}
         until = asyncio.get_running_loop().time() + self.answer
         async with asyncio.timeout_at(until):
@@ -108,21 +108,21 @@ class WatchQuery:
 
 
 async def lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """Yield whole lines; what a cut connection leaves of one is dropped. Raises GarbageError beyond the bound."""
-    left = bytearray()
+    """Yield complete lines; an incomplete last line is dropped. Raises GarbageError beyond the bound."""
+    rest = bytearray()
     async for part in response.content.iter_any():
-        left += part
+        rest += part
         if b"\n" in part:
-            *whole, left = left.split(b"\n")
+            *whole, rest = rest.split(b"\n")
             for line in whole:
                 if line.strip():
                     yield bytes(line)
-        if len(left) > MAX_ANSWER_BYTES:
+        if len(rest) > MAX_ANSWER_BYTES:
             raise GarbageError(f"a line of more than {MAX_ANSWER_BYTES} bytes")
 
 
 async def _refusal(response: aiohttp.ClientResponse, until: float) -> RefusedError:
-    """Read why; a refusal is one also when its body is late, cut or no Status."""
+    """Return the refusal with its reason; its body may be late, cut or no Status."""
     try:
         async with asyncio.timeout_at(until):
             message = message_of(orjson.loads(await response.content.read(MAX_REFUSAL_BYTES)))

@@ -1,7 +1,7 @@
-"""Watches one ConfigMap by the Kubernetes API, in a thread: what changes there is heard within milliseconds.
+"""Watches one ConfigMap by the Kubernetes API, in a thread: a change is received within milliseconds.
 
-Whatever the API does, the agent goes on: what was heard last is kept, and newest.py (pauses) and trust.py (documents)
-decide what it is worth.
+Whatever the API does, the agent goes on: the last observation is kept, and newest.py (pauses) and trust.py (documents)
+decide whether it is valid.
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """
 
@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -24,6 +24,7 @@ from abside_agent.document.tree import flaw
 from abside_agent.sources.observation import Observation, WatchReport
 from abside_agent.watch.api import lines
 from abside_agent.watch.config_map import ConfigMapState, ExpiredError, GarbageError, RefusedError, event, listed
+from abside_agent.watch.timeouts import WatchTimeouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,27 +37,12 @@ WatchedContent = TypeVar("WatchedContent")
 
 log = Log("abside.agent")
 EXPIRED = "the API no longer knows the version"
-FOR_A_PERSON = frozenset({401, 403})  # a Role that is missing, a token that is not ours
-CLOSE_SECONDS = 2.0  # a thread that does not end by then ends with the process
-
-
-@dataclass(frozen=True, slots=True)
-class WatchTimeouts:
-    """How long to wait, in seconds; 10,000 agents must neither come back in step nor ask too often."""
-
-    watch: tuple[float, float] = (240.0, 300.0)  # after which the API ends a watch; jittered
-    answer: float = 10.0  # for a connection, the head of an answer, a list
-    silence: float = 330.0  # longer than any watch: the connection is dead and nobody said so
-    first: float = 1.0  # the ceiling of the first wait after a cut connection or an error; then it doubles
-    longest: float = 30.0
-    refused: float = 60.0  # after 401 and 403; jittered
-    look: float = 1.0  # how often a new token is looked for while waiting
-    start: float = 5.0  # for a thread to begin: the volume must not wait for it
-    content: float = 60.0  # away for longer than this, log and status say so: an upgrade of the API takes less
+FOR_A_PERSON = frozenset({401, 403})  # a Role is missing, or the token is wrong
+CLOSE_SECONDS = 2.0  # a thread that runs longer ends with the process
 
 
 class Cluster(Generic[WatchedContent]):
-    """Follows the ConfigMap `name`. `changed` is called in its thread whenever there is something new to hear."""
+    """Watches the ConfigMap `name`. `changed` is called in its thread whenever `report` changes."""
 
     def __init__(
         self,
@@ -73,28 +59,27 @@ class Cluster(Generic[WatchedContent]):
         self._patience = patience or WatchTimeouts()
         self._chance = random.Random()
         self._backoff = Backoff(self._patience.first, self._patience.longest, self._chance)
-        self._thread = Thread(target=self._live, name="fast-watch", daemon=True)
+        self._thread = Thread(target=self._run_thread, name="fast-watch", daemon=True)
         self._runs = Event()
         self._answered = Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = asyncio.Event()
-        self._version = ""  # to go on from
+        self._version = ""  # the resourceVersion to watch from
         self._must_list = True
-        self._response: aiohttp.ClientResponse | None = None  # of the watch that stands
-        self._stood_since: float | None = None
+        self._response: aiohttp.ClientResponse | None = None  # of the open watch
+        self._connected_since: float | None = None
         self._away_since: float | None = time.monotonic()
-        self.report: WatchReport[WatchedContent] = WatchReport(
-            None
-        )  # replaced whole, so that another thread may read it
+        # replaced as a whole, so that another thread may read it
+        self.report: WatchReport[WatchedContent] = WatchReport(None)
 
     def start(self) -> None:
-        """Begin to follow; where that takes too long, the volume stands alone for now and a person is told."""
+        """Start the thread; where that takes too long, only the volume is used and a problem is reported."""
         self._thread.start()
         if not self._runs.wait(self._patience.start):
             self._give_up("its thread does not begin")
 
     def await_answer(self, seconds: float) -> None:
-        """Wait until the API has said something for the first time, or is known not to, for so long at most."""
+        """Wait for the first answer of the API or its first failure, at most this long."""
         self._answered.wait(seconds)
 
     def close(self) -> None:
@@ -103,12 +88,12 @@ class Cluster(Generic[WatchedContent]):
         self._thread.join(CLOSE_SECONDS)
 
     def doubt(self) -> None:
-        """Have the API asked again: the volume shows what it has not told."""
+        """Have the API asked again: the volume shows a state that the watch did not report."""
         self._in_thread(self._list_again)
 
     def _in_thread(self, call: Callable[[], object]) -> None:
         if self._loop is not None:
-            with suppress(RuntimeError):  # the loop is closed
+            with suppress(RuntimeError):  # the loop is closed already
                 self._loop.call_soon_threadsafe(call)
 
     def _list_again(self) -> None:
@@ -116,19 +101,19 @@ class Cluster(Generic[WatchedContent]):
         if self._response is not None:
             self._response.close()
 
-    def _live(self) -> None:
+    def _run_thread(self) -> None:
         try:
             asyncio.run(self._run())
-        except Exception as exc:  # noqa: BLE001 a thread's death must be seen, and nobody else would
+        except Exception as exc:  # noqa: BLE001 a dead thread must be reported, and nobody else sees it
             log.crash("fast_watch_died", exc, config_map=self._name)
             self._give_up(str(exc) or type(exc).__name__)
         finally:
             self._runs.set()
 
     def _give_up(self, why: str) -> None:
-        """Go on by the volume: nothing more is heard of the API, and a person is told."""
+        """Go on with the volume only, and report a problem."""
         observation = self.report.observation
-        self._say(WatchReport(observation and replace(observation, is_fresh=False), self._problem(why)))
+        self._report(WatchReport(observation and replace(observation, is_fresh=False), self._problem(why)))
         self._answered.set()
 
     async def _run(self) -> None:
@@ -140,11 +125,11 @@ class Cluster(Generic[WatchedContent]):
         await supervisor.stop()
 
     async def _follow(self) -> None:
-        """Connect for ever; how a connection ended decides how long to wait."""
+        """Connect for ever; the end of a connection decides how long to wait."""
         while True:
             token = ""
             try:
-                token = self._access.read("token")  # each time: Kubernetes renews it
+                token = self._access.read("token")  # read each time: Kubernetes renews it
                 wait = await self._connect(token)
             except ExpiredError:
                 self._must_list = True
@@ -159,7 +144,7 @@ class Cluster(Generic[WatchedContent]):
             await self._wait(wait, token)
 
     async def _connect(self, token: str) -> float:
-        """List where needed, then watch until the API ends it or there is doubt. Give how long to wait then."""
+        """List where needed, then watch until the API ends it or `doubt` is called. Return how long to wait then."""
         patience = self._patience
         connection = self._access.connect(token, self._name, answer=patience.answer, silence=patience.silence)
         async with connection as question:
@@ -168,7 +153,7 @@ class Cluster(Generic[WatchedContent]):
                 asked_at = time.monotonic()
                 self._must_list = False
                 try:
-                    self._tell(listed(await question.list(), self._name), asked_at)
+                    self._receive(listed(await question.list(), self._name), asked_at)
                 except BaseException:
                     self._must_list = True
                     raise
@@ -178,7 +163,7 @@ class Cluster(Generic[WatchedContent]):
             except ExpiredError:
                 if is_listed or time.monotonic() - begun > patience.answer:
                     raise
-                self._must_list = True  # it is the version of before an outage, whose wait is over: list at once
+                self._must_list = True  # the version is from before an outage, whose wait is over: list at once
                 log.debug("fast_watch_expired", why=EXPIRED, then="listed at once")
         brief = time.monotonic() - begun < patience.first
         return self._next_seconds() if brief and not self._must_list else 0.0
@@ -186,35 +171,35 @@ class Cluster(Generic[WatchedContent]):
     async def _watch(self, question: WatchQuery) -> None:
         async with question.watch(self._version, self._chance.uniform(*self._patience.watch)) as response:
             self._response = response
-            self._stands()
+            self._connected()
             try:
                 async for line in lines(response):
                     state = event(line, self._name)
                     if state is not None:
-                        self._tell(state, time.monotonic())
+                        self._receive(state, time.monotonic())
             except aiohttp.ClientError:
-                if not self._must_list:  # else we closed it ourselves, to ask again
+                if not self._must_list:  # else `doubt` closed it, to ask again
                     raise
             finally:
                 self._response = None
 
-    def _tell(self, state: ConfigMapState, at: float) -> None:
+    def _receive(self, state: ConfigMapState, at: float) -> None:
         if state.keys is not None:
-            self._say(WatchReport(Observation(self._topic.read(state.keys), at, is_fresh=True), self.report.problem))
+            self._report(WatchReport(Observation(self._topic.read(state.keys), at, is_fresh=True), self.report.problem))
             self._answered.set()
-        self._version = state.version  # last: what could not be read is told again
+        self._version = state.version  # last: an event that could not be read is sent again
 
-    def _stands(self) -> None:
-        """Note that the watch stands: from here on, no news is good news."""
-        self._stood_since = time.monotonic()
+    def _connected(self) -> None:
+        """Report that the watch is connected: without an event the observation is fresh."""
+        self._connected_since = time.monotonic()
         if self._away_since is not None:
             self._away_since = None
             log.info("fast_watch", config_map=self._name)
         observation = self.report.observation
-        self._say(WatchReport(observation and replace(observation, is_fresh=True)))
+        self._report(WatchReport(observation and replace(observation, is_fresh=True)))
 
     def _away(self, why: str, refusal: RefusedError | None = None) -> float:
-        """Note that the API tells us nothing; give how long to wait before it is asked again."""
+        """Report that the API is away; return how long to wait before it is asked again."""
         now = time.monotonic()
         self._away_since = now if self._away_since is None else self._away_since
         needs_person = refusal is not None and refusal.status in FOR_A_PERSON
@@ -225,7 +210,7 @@ class Cluster(Generic[WatchedContent]):
             log.error("fast_watch_lost", config_map=self._name, why=why, then=then)
         log.debug("fast_watch_away", why=why)
         observation = self.report.observation
-        self._say(WatchReport(observation and replace(observation, is_fresh=False), problem))
+        self._report(WatchReport(observation and replace(observation, is_fresh=False), problem))
         self._answered.set()
         if needs_person:
             return self._chance.uniform(self._patience.refused / 2, self._patience.refused)
@@ -239,20 +224,20 @@ class Cluster(Generic[WatchedContent]):
         remedy = f"see the Role {self._topic.role}, and that the pod can reach the API"
         return flaw(self._name, "FAST_WATCH", (), message, remedy, severity="warning").problem
 
-    def _say(self, report: WatchReport[WatchedContent]) -> None:
+    def _report(self, report: WatchReport[WatchedContent]) -> None:
         if report != self.report:
             self.report = report
             self._changed()
 
     def _next_seconds(self) -> float:
-        """Give the next wait; a watch that stood for long enough begins from the shortest."""
-        stood, self._stood_since = self._stood_since, None
-        if stood is not None and time.monotonic() - stood >= self._patience.longest:
+        """Return the next wait; after a watch that was open for long enough it is the shortest."""
+        since, self._connected_since = self._connected_since, None
+        if since is not None and time.monotonic() - since >= self._patience.longest:
             self._backoff.reset()
         return self._backoff.next_seconds()
 
     async def _wait(self, seconds: float, token: str) -> None:
-        """Wait; a new token ends it, because that is what a refusal may be about."""
+        """Wait; a new token ends the wait, because an old one may be why the API refused."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             await asyncio.sleep(min(left, self._patience.look))

@@ -1,4 +1,4 @@
-"""Reads what the Kubernetes API says of one ConfigMap: lists, watch events, and the keys as its volume shows them."""
+"""Parses responses of the Kubernetes API about one ConfigMap: lists, watch events, keys as in its volume."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 import orjson
 
-MAX_ANSWER_BYTES = 8 * 2**20  # a ConfigMap has 1 MiB; JSON may write a byte as six, and there is metadata
+MAX_ANSWER_BYTES = 8 * 2**20  # a ConfigMap has 1 MiB; JSON may need six bytes for one, and there is metadata
 
 
 class GarbageError(Exception):
-    """The API said something that is not of its protocol."""
+    """The API sent something that is not of its protocol."""
 
     def __init__(self, what: str) -> None:
         super().__init__(what)
@@ -25,7 +25,7 @@ class GarbageError(Exception):
 
 
 class ExpiredError(Exception):
-    """The version to go on from is no longer known to the API: list again."""
+    """The API no longer knows the version to watch from: list again."""
 
 
 class RefusedError(Exception):
@@ -35,7 +35,7 @@ class RefusedError(Exception):
         super().__init__(status, message, retry_seconds)
         self.status = status
         self.message = message
-        self.retry_seconds = retry_seconds  # what Retry-After asks for
+        self.retry_seconds = retry_seconds  # of the Retry-After header
 
     def __str__(self) -> str:
         return f"the API answered {self.status}: {self.message}"
@@ -43,14 +43,14 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ConfigMapState:
-    """The ConfigMap at one version: each key's bytes, in order; None where only the version is told (a bookmark)."""
+    """The ConfigMap at one version: the bytes of each key, in order; None for a bookmark, which has only a version."""
 
     version: str
     keys: dict[str, bytes] | None
 
 
 def listed(body: bytes, name: str) -> ConfigMapState:
-    """Read a list; a ConfigMap that does not exist has no keys, as its volume would show. Raises GarbageError."""
+    """Parse a list; a ConfigMap that does not exist has no keys, as in its volume. Raises GarbageError."""
     entry = _map(body)
     items = entry.get("items") or []
     if entry.get("kind") != "ConfigMapList" or not isinstance(items, list):
@@ -60,7 +60,7 @@ def listed(body: bytes, name: str) -> ConfigMapState:
 
 
 def event(line: bytes, name: str) -> ConfigMapState | None:
-    """Read a watch event; None for another ConfigMap's. Raises GarbageError, ExpiredError, RefusedError."""
+    """Parse a watch event; None for another ConfigMap. Raises GarbageError, ExpiredError, RefusedError."""
     entry = _map(line)
     kind, content = entry.get("type"), entry.get("object")
     if not isinstance(content, dict):
@@ -81,7 +81,7 @@ def event(line: bytes, name: str) -> ConfigMapState | None:
 
 
 def message_of(content: object) -> str:
-    """Give the sentence of a Status."""
+    """Return the message of a Status."""
     message = content.get("message") if isinstance(content, dict) else None
     return message[:300] if isinstance(message, str) else "no reason given"
 
@@ -111,7 +111,7 @@ def _version(content: dict[str, Any]) -> str:
 
 
 def _keys(content: dict[str, Any]) -> dict[str, bytes]:
-    """Give each key and its bytes, as the volume's files would."""
+    """Return the bytes of each key, as the files of the volume have them."""
     found: dict[str, bytes] = {}
     for section in ("data", "binaryData"):
         entries = content.get(section) or {}
@@ -128,4 +128,4 @@ def _keys(content: dict[str, Any]) -> dict[str, bytes]:
 
 
 def _base64(value: str) -> bytes:
-    return base64.b64decode(value, validate=True)  # else what is not of its alphabet is passed over
+    return base64.b64decode(value, validate=True)  # else characters outside the alphabet are skipped

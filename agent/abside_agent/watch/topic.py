@@ -1,4 +1,4 @@
-"""What a watched ConfigMap is about: what is made of its keys, and what a person is told when it cannot be watched."""
+"""The two topics of a watched ConfigMap: how its keys are read, and the words of its problems."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TopicContent = TypeVar("TopicContent")
 
 @dataclass(frozen=True, slots=True)
 class Topic(Generic[TopicContent]):
-    """`read` makes of the keys what holds; `what` comes by the volume instead, `meanwhile`; `role` is the right."""
+    """`read` parses the keys. For problems: `what` comes by the volume, `meanwhile`; `role`: the name of the Role."""
 
     read: Callable[[Mapping[str, bytes]], TopicContent]
     what: str
@@ -27,7 +27,7 @@ class Topic(Generic[TopicContent]):
 
 
 def pauses_of(keys: Mapping[str, bytes]) -> Pauses:
-    """Give each key and its text as the paused directory does."""
+    """Return each key with its text, as the paused directory has them."""
     return {name: reason_of(data) for name, data in keys.items()}
 
 
@@ -35,6 +35,6 @@ PAUSES: Topic[Pauses] = Topic(pauses_of, "pauses", "none is lifted for this", "a
 EXPERIMENTS: Topic[Keys] = Topic(
     documents_of,
     "experiments",
-    "what was said last stays until it has caught up, two minutes at most",
+    "the last answer stays valid until the volume has it, two minutes at most",
     "abside-experiments-reader",
 )

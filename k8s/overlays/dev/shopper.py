@@ -23,7 +23,7 @@ BUY = 0.1  # the share of visits that put something into the cart
 
 def main(gateway: str, visits: str = "", sidecar: str = "http://127.0.0.1:7600", between: str = "1") -> None:
     """Pay visits and say of each what was shown; never who came."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # as process 1 it would otherwise not be heard
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # process 1 ignores SIGTERM without a handler
     client = Client(sidecar)
     for number in range(int(visits)) if visits else count():
         if number:

@@ -35,7 +35,7 @@ Reason = Literal[
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arm:
-    """A variant as it can be given now. One object per (variant, forced) of an evaluator, compared by identity."""
+    """A variant as it can be assigned now. One object per (variant, forced) of an evaluator, compared by identity."""
 
     experiment: str
     variant: Variant
@@ -45,7 +45,7 @@ class Arm:
     kind: UnitKind
 
     def unit_of(self, subject: Subject) -> UnitId | None:
-        """Give whom this arm is logged for: the experiment's own unit; a forced one may be of the other kind."""
+        """Return whom this arm is logged for: the experiment's own unit; a forced one may be of the other kind."""
         unit = choose_unit(self.kind, subject)
         return subject.unit if unit is None and self.forced else unit
 
@@ -64,7 +64,7 @@ class Decision(NamedTuple):
 
     @property
     def variant(self) -> Variant | None:
-        """The variant given, None when the unit is not in."""
+        """The assigned variant, None when the unit is not in."""
         return None if self.arm is None else self.arm.variant
 
 
@@ -92,7 +92,7 @@ class Evaluator:
     forced_arms: dict[str, Arm]  # by variant id
     forced_units: dict[str | None, Arm]  # by unit id as text
     split: Judge  # the verdict on whom nobody forces
-    split_in_slots: Judge  # the same on whom its slots are known to hold
+    split_in_slots: Judge  # the same for a unit that is known to be in its slots
 
     @classmethod
     def build(cls, experiment: Experiment, now_us: int) -> Evaluator:
@@ -143,12 +143,12 @@ class Evaluator:
         )
 
     def is_valid_at(self, now_us: int) -> bool:
-        """Whether the constants taken at build still hold at this instant, also after a clock stepped back."""
+        """Whether the constants taken at build are still right at this instant, also after a clock stepped back."""
         begun = self.valid_from_us is None or self.valid_from_us <= now_us
         return begun and (self.valid_until_us is None or now_us < self.valid_until_us)
 
     def verdict(self, subject: Subject) -> Arm | Reason:
-        """Give the arm of one subject, or why there is none."""
+        """Return the arm of one subject, or why there is none."""
         if self.forced_units or subject.force:
             arm = self._forced(subject)
             if arm is not None:
@@ -156,7 +156,7 @@ class Evaluator:
         return self.split(subject)
 
     def decide(self, subject: Subject) -> Decision:
-        """Tell the verdict with its unit and the bucket that decided, for people and tests."""
+        """Return the verdict with its unit and the bucket that decided, for people and tests."""
         verdict = self.verdict(subject)
         experiment = self.experiment
         unit = choose_unit(experiment.unit, subject)
@@ -229,7 +229,7 @@ def _split(
 
 
 def next_change_us(experiment: Experiment, now_us: int) -> int | None:
-    """Give the next instant after `now_us` at which its start, its end or a step changes an answer, None if none."""
+    """Return the next instant after `now_us` at which its start, its end or a step changes an answer, None if none."""
     return min((at_us for at_us in _changes(experiment) if at_us > now_us), default=None)
 
 
@@ -256,13 +256,13 @@ def _closed(experiment: Experiment, now_us: int) -> Reason | None:
 
 
 def _traffic_bp(experiment: Experiment, now_us: int) -> int:
-    """Give the share of the last step that has begun; before the first, nobody is in."""
+    """Return the share of the last step that has begun; before the first, nobody is in."""
     begun = [step.traffic_bp for step in experiment.steps if step.from_us <= now_us]
     return begun[-1] if begun else 0
 
 
 def _check_ranges(experiment: Experiment) -> None:
-    """Hold what `_split` trusts: ranges that follow each other from 0 to 10000, shares, and slots with their layer."""
+    """Check what `_split` trusts: ranges that follow each other from 0 to 10000, shares, and slots with their layer."""
     if not experiment.variants:
         raise SnapshotError("content", f"experiment {experiment.id}: it has no variants")
     if len({variant.id for variant in experiment.variants}) < len(experiment.variants):

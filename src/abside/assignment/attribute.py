@@ -1,4 +1,4 @@
-"""Attribute values by declared type: each reader gives what can be compared, or None where the value is not known."""
+"""Attribute values by declared type: each reader returns what can be compared, or None where the value is not known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Version = tuple[tuple[int, ...], bool, tuple[tuple[int, int, str], ...]]
 VERSION_PARTS = 6  # numeric ones; Windows and Android builds have four, a calendar version with a build five
 VERSIONS_KEPT = 1024  # texts read before: a shop has some hundred app versions, and reading one anew takes 1.5 µs
 MAX_VERSION_CHARS = 256  # semver.org advises 255; and int() of a few hundred digits is cheap
-FIRST_SECOND = -62_135_596_800  # 0001-01-01T00:00:00Z, the first RFC 3339 instant Python can hold
+FIRST_SECOND = -62_135_596_800  # 0001-01-01T00:00:00Z, the first RFC 3339 instant of Python
 LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z; milliseconds since 1970 lie beyond it and are not mistaken
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -38,24 +38,24 @@ _RFC3339 = re.compile(
 
 
 def string(value: object) -> str | None:
-    """Give a string as it is: no trimming, no folding."""
+    """Return a string as it is: no trimming, no folding."""
     return value if type(value) is str else None
 
 
 def number(value: object) -> float | None:
-    """Give an integer or a finite float; a boolean is not a number."""
+    """Return an integer or a finite float; a boolean is not a number."""
     if type(value) is int or (type(value) is float and value - value == 0.0):  # inf - inf is NaN
         return value
     return None
 
 
 def boolean(value: object) -> bool | None:
-    """Give a boolean; 0, 1 and "true" are not booleans."""
+    """Return a boolean; 0, 1 and "true" are not booleans."""
     return value if type(value) is bool else None
 
 
 def version(value: object) -> Version | None:
-    """Give a key whose order is the precedence of semver 2.0, section 11; build metadata does not count.
+    """Return a key whose order is the precedence of semver 2.0, section 11; build metadata does not count.
 
     Accepted, as apps have them: an optional "v" or "V", one to six numeric parts, with leading zeros or without ("2.1"
     is "2.1.0", "2024.08.01" is "2024.8.1"), a prerelease, build metadata.
@@ -78,7 +78,7 @@ def _version(text: str) -> Version | None:
 
 
 def version_text(key: Version) -> str:
-    """Give the one spelling of a version key: up to the last part that is not 0, three at least; no "v", no build."""
+    """Return the one spelling of a version key: up to the last part that is not 0, three at least; no "v", no build."""
     numbers, _, identifiers = key
     length = max([3, *(place for place, number in enumerate(numbers, 1) if number)])
     suffix = ".".join(text or str(value) for _, value, text in identifiers)
@@ -86,7 +86,7 @@ def version_text(key: Version) -> str:
 
 
 def date(value: object) -> int | None:
-    """Give µs since 1970, UTC, of an RFC 3339 string with a zone, or of epoch seconds (a number)."""
+    """Return µs since 1970, UTC, of an RFC 3339 string with a zone, or of epoch seconds (a number)."""
     if type(value) is str:
         return _from_rfc3339(value)
     seconds = number(value)
@@ -96,12 +96,12 @@ def date(value: object) -> int | None:
 
 
 def date_text(at_us: int) -> str:
-    """Give the RFC 3339 form of µs since 1970, in UTC."""
+    """Return the RFC 3339 form of µs since 1970, in UTC."""
     return (EPOCH + at_us * MICROSECOND).isoformat().replace("+00:00", "Z")
 
 
 def strings(value: object) -> list[str] | None:
-    """Give a list that holds nothing but strings."""
+    """Return a list of strings as it is; None where it contains anything else."""
     if type(value) is list and all(type(item) is str for item in value):
         return value
     return None

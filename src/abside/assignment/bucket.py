@@ -20,17 +20,17 @@ Purpose = Literal["layer", "traffic", "variant"]  # "holdout" is reserved
 
 
 def bucket(salt: str, purpose: Purpose, unit_id: str) -> int:
-    """Give the bucket, 0 … 9999, of a unit. The salt is an experiment's `salt`, or a layer's id."""
+    """Return the bucket, 0 … 9999, of a unit. The salt is an experiment's `salt`, or a layer's id."""
     return bucket_of(prefix(salt, purpose), unit_id.encode())
 
 
 def prefix(salt: str, purpose: Purpose) -> bytes:
-    """Give the part of the key that is the same for every unit, to be made once."""
+    """Return the part of the key that is the same for every unit, to be made once."""
     return f"{salt}|{purpose}|".encode("ascii")
 
 
 def floor_of(bucket: int) -> int:
-    """Give the smallest hash whose bucket is `bucket` or above; 2^32 for 10,000.
+    """Return the smallest hash whose bucket is `bucket` or above; 2^32 for 10,000.
 
     So that a range is compared with the hash itself: (h * 10000) >> 32 >= b exactly where h >= ceil(b * 2^32 / 10000).
     """
@@ -38,5 +38,5 @@ def floor_of(bucket: int) -> int:
 
 
 def bucket_of(prefix: bytes, unit_id_utf8: bytes) -> int:
-    """Give the bucket, 0 … 9999, from a prepared prefix. Bytes only: mmh3 5.x crashes on a str with a surrogate."""
+    """Return the bucket, 0 … 9999, from a prepared prefix. Bytes only: mmh3 5.x crashes on a str with a surrogate."""
     return (murmur3_x86_32(prefix + unit_id_utf8, 0) * BASIS_POINTS) >> 32

@@ -57,7 +57,7 @@ class ConditionError:
 def compile_eligibility(
     tree: object, attributes: Mapping[str, Attribute]
 ) -> tuple[tuple[Json, ...], list[ConditionError]]:
-    """Give the condition tree of a document's eligibility, and every mistake in it.
+    """Return the condition tree of a document's eligibility, and every mistake in it.
 
     `tree` is plain data as parsed. `attributes` are the declared ones; `placement` and `logged_in` are built in. Where
     there is a mistake, the tree lacks what was wrong and must not be used.
@@ -68,7 +68,7 @@ def compile_eligibility(
 
 @dataclass(slots=True)
 class _Compiling:
-    """One pass over a tree: what is right is given back, what is wrong is kept in `errors`, and the pass goes on."""
+    """One pass over a tree: what is right is returned, what is wrong is kept in `errors`, and the pass goes on."""
 
     attributes: Mapping[str, Attribute]
     errors: list[ConditionError] = field(default_factory=list)
@@ -139,7 +139,7 @@ class _Compiling:
                 self.wrong(where, "UNKNOWN_FIELD", key, message, remedy)
 
     def attribute(self, entry: dict[object, object], path: ConditionPath) -> tuple[str, AttributeType | None]:
-        """Give the name and its type, None where it is not known."""
+        """Return the name and its type, None where it is not known."""
         if "attribute" not in entry:
             self.wrong(path, "MISSING_FIELD", _NOTHING, "a condition names its attribute", "add attribute: …")
             return "", None
@@ -183,7 +183,7 @@ class _Compiling:
         return value
 
     def operand(self, value: object, path: ConditionPath, op: str, declared: AttributeType | None) -> Json:
-        """Give the operand in its normal form. Without a known type only its shape can be checked."""
+        """Return the operand in its normal form. Without a known type only its shape can be checked."""
         if op not in LIST_OPS:
             if isinstance(value, list):
                 self.wrong(path, "WRONG_TYPE", value, f"{op} compares with one value", "write one, or use op: in")
@@ -227,7 +227,7 @@ def _listed(declared: AttributeType | None) -> str:
 
 
 def _shown(value: object) -> str:
-    """Give a wrong value as a document would show it, short, and always writable as UTF-8."""
+    """Return a wrong value as a document would show it, short, and always writable as UTF-8."""
     match value:
         case _ if value is _NOTHING:
             return ""

@@ -1,6 +1,6 @@
 """The explanation: the same answer as assign's, and for each experiment the questions that led to it.
 
-Nothing is decided here. What `Evaluator.decide` said is told again step by step, with the buckets and the conditions
+Nothing is decided here. What `Evaluator.decide` decided is shown step by step, with the buckets and the conditions
 it used.
 """
 
@@ -39,7 +39,7 @@ ANSWERED_BY: dict[Reason, StepName] = {
 
 @dataclass(frozen=True, slots=True)
 class ExplainedStep:
-    """One question of one experiment. `reason` stands where this question decided."""
+    """One question of one experiment. `reason` is set where this question decided."""
 
     experiment: str
     step: StepName
@@ -52,7 +52,7 @@ class ExplainedStep:
     note: str = ""  # why what it saw is not known to the condition
 
     def to_map(self) -> dict[str, Json]:
-        """Give the shape of the localhost API: without the fields this question does not have."""
+        """Return the step as the localhost API shows it, without the fields this question does not have."""
         shown: dict[str, Json] = {
             "experiment": self.experiment,
             "step": self.step,

@@ -32,7 +32,7 @@ class OperandError(ValueError):
 
 
 def normal(value: object, declared: AttributeType) -> str | float | bool:
-    """Give the form a snapshot stores, equal for equal values. An element of a `list` attribute is a "string".
+    """Return the form a snapshot stores, equal for equal values. An element of a `list` attribute is a "string".
 
     A version in three parts or more, without "v" and build metadata; a date as µs since 1970; a whole number as an
     integer. Raises OperandError.
@@ -66,7 +66,7 @@ _NOT_ONE: dict[AttributeType, tuple[str, str, str]] = {
 
 
 def _instead(value: object, declared: AttributeType) -> str:
-    """Say what to write for this very value, where that can be seen; following it leads to no other mistake."""
+    """Return what to write for this very value, where that can be seen; following it leads to no other mistake."""
     match declared:
         case "version" if type(value) in (int, float):
             return f'write it in quotes, "{value}": 2.10 and 2.1 are one number and two versions'
@@ -83,7 +83,7 @@ def _instead(value: object, declared: AttributeType) -> str:
 
 
 def _exact(value: float) -> float:
-    """Give a whole number as an integer: 1.0 and 1 are one operand."""
+    """Return a whole number as an integer: 1.0 and 1 are one operand."""
     if int(value) != value:
         return value
     if abs(value) > LARGEST_EXACT:

@@ -27,7 +27,7 @@ _FORCED = attrgetter("forced")
 
 
 class AssignedVariant(NamedTuple):
-    """One variant given, as the answer and the exposure event tell it."""
+    """One assigned variant, as the answer and the exposure event contain it."""
 
     experiment: str
     variant: str
@@ -56,7 +56,7 @@ class Merged:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerHere:
-    """The open experiments of one layer at one placement: one hash finds those whose slots hold a unit."""
+    """The open experiments of one layer at one placement: one hash finds those whose slots contain a unit."""
 
     prefix: bytes
     kind: UnitKind
@@ -64,7 +64,7 @@ class LayerHere:
     between: tuple[tuple[Judge, ...], ...]  # below the first edge, between two, above the last
 
     def judges(self, subject: Subject) -> tuple[Judge, ...]:
-        """Give those who judge this subject."""
+        """Return the judges for this subject."""
         unit = choose_unit(self.kind, subject)
         if unit is None:
             return ()
@@ -98,7 +98,7 @@ class PlacementPlan:
         return cls(placement, own, tuple(judges), tuple(_layer(*key, within) for key, within in layered.items()))
 
     def arms(self, subject: Subject) -> tuple[Arm, ...]:
-        """Give the arms of one subject, by experiment id; pure, never raises."""
+        """Return the arms of one subject, by experiment id; pure, never raises."""
         if subject.force:
             verdicts = [evaluator.verdict(subject) for evaluator in self.evaluators]
             return tuple([verdict for verdict in verdicts if type(verdict) is Arm])
@@ -130,7 +130,7 @@ class PlacementPlan:
         return PlacementDecision(merged.config, merged.config_id, tuple(assigned), subject.unit)
 
     def merged(self, arms: tuple[Arm, ...]) -> Merged:
-        """Give the configuration for these arms, which are sorted by experiment id."""
+        """Return the configuration for these arms, which are sorted by experiment id."""
         known = self._merged.get(arms)
         if known is None:
             if len(self._merged) >= MAX_MERGED_CONFIGS:
@@ -161,7 +161,7 @@ def _layer(prefix: bytes, kind: UnitKind, evaluators: list[Evaluator]) -> LayerH
 
 
 def merge(placement: Placement, arms: tuple[Arm, ...]) -> Merged:
-    """Put the arms' parameters in place of the placement's, whole values."""
+    """Return the placement's parameters with those of the arms laid over them, whole values."""
     config = dict(placement.parameters)
     for arm in _last_wins(arms):
         own = arm.variant.parameters.get(placement.id)
@@ -171,7 +171,7 @@ def merge(placement: Placement, arms: tuple[Arm, ...]) -> Merged:
 
 
 def provenance(placement: Placement, arms: tuple[Arm, ...]) -> dict[str, str]:
-    """Say where each value that `merge` gives is from: parameter → "placement", or "experiment/variant"."""
+    """Return where each value of `merge` is from: parameter → "placement", or "experiment/variant"."""
     origins = dict.fromkeys(placement.parameters, "placement")
     for arm in _last_wins(arms):
         own = arm.variant.parameters.get(placement.id, {})

@@ -1,7 +1,7 @@
 """Targeting: whether a subject is eligible, from a compiled condition tree to closures that never raise.
 
 Unknown is not eligible: a missing, null or wrong-typed attribute makes a condition false, negative ones included,
-unless it says `or_missing`. There is no general NOT, so this holds at every depth.
+unless it has `or_missing`. There is no general NOT, so this is so at every depth.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHOWN_VALUES = 5  # of a long list, in an explanation
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Condition:
-    """One element of an eligibility, leaf or group: its text, whether it holds, and what it looked at.
+    """One element of an eligibility, leaf or group: its text, its check, and what it looked at.
 
     `note`: why what it looked at is not known to it, empty where it is known or missing.
     """
@@ -43,7 +43,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """An eligibility at work. `admits` is what assignment asks; `conditions` are its parts, in order."""
+    """A compiled eligibility. `admits` is what assignment asks; `conditions` are its parts, in order."""
 
     admits: Check
     conditions: tuple[Condition, ...]
@@ -52,14 +52,14 @@ class Target:
 def build(conditions: Iterable[Json]) -> Target:
     """Make the closures of a condition tree (see condition.py). Raises KeyError, TypeError or ValueError.
 
-    What is built never raises: operations and operands are held here to the declared type.
+    What is built never raises: operators and operands are checked here against the declared type.
     """
     built = tuple(_condition(cast("ConditionNode", node)) for node in conditions)
     return Target(_all([condition.check for condition in built]), built)
 
 
 def explain(target: Target, subject: Subject) -> list[tuple[str, Json, bool, str]]:
-    """Give (condition, what it saw, whether it holds, note) of every part, by the very closures `admits` is made of."""
+    """Return (condition, what it saw, whether it is met, note) of every part, by the closures `admits` is made of."""
     return [
         (condition.text, condition.saw(subject), condition.check(subject), condition.note(subject))
         for condition in target.conditions
@@ -77,7 +77,7 @@ def _condition(node: ConditionNode) -> Condition:
 
 def _leaf(node: ConditionNode) -> Condition:
     name, declared, op = node["attribute"], node["type"], node["op"]
-    _hold(node, name, declared, op)
+    _check_leaf(node, name, declared, op)
     saw = _BUILT_IN.get(name) or _attribute(name)
     text = _text(node)
     if op == "missing":
@@ -93,8 +93,8 @@ def _leaf(node: ConditionNode) -> Condition:
     return Condition(text, check, saw, _note(node, saw))
 
 
-def _hold(node: ConditionNode, name: Any, declared: Any, op: Any) -> None:
-    """Hold a leaf to the table of operations: a wrong operand would raise on every request, not only here."""
+def _check_leaf(node: ConditionNode, name: Any, declared: Any, op: Any) -> None:
+    """Check a leaf against the table of operators: a wrong operand would raise on every request, not only here."""
     if declared not in READERS:
         raise ValueError(f"the attribute type {declared!r} is not known")
     if op not in OPERATORS or declared not in OPERATORS[op].types:
@@ -119,7 +119,7 @@ def _fits(declared: AttributeType, operand: Any) -> bool:
 
 
 def _comparable(declared: AttributeType, operand: Any) -> Any:
-    """Give the operand as its reader gives values; dates are stored as such, versions as text."""
+    """Return the operand as its reader returns values; dates are stored as such, versions as text."""
     if declared != "version" or operand is None:
         return operand
     read = READERS["version"]
@@ -198,7 +198,7 @@ _IS_NO: dict[AttributeType, str] = {
 
 
 def _note(node: ConditionNode, saw: Saw) -> Note:
-    """Say where a value is there, but not of the declared type: then the condition does not know it."""
+    """Return a note where a value is present but not of the declared type: the condition then counts it as missing."""
     name, declared = node["attribute"], cast("AttributeType", node["type"])
 
     def note(subject: Subject) -> str:

@@ -21,13 +21,13 @@ SHARED_IDS = frozenset(
 )
 MAX_UNIT_BYTES = 256  # a UUID has 36, an e-mail address at most 254; what is longer is not an id
 SMALLEST_INTEGER = -(2**63)
-LARGEST_INTEGER = 2**64 - 1  # what an exact JSON reader gives back unchanged; beyond, two ids could become one
+LARGEST_INTEGER = 2**64 - 1  # what an exact JSON reader returns unchanged; beyond, two ids could become one
 
 NO_FORCE: Mapping[str, str] = {}  # read, never written
 
 
 class Subject:
-    """Who asks, for one placement. Ids are as `parse_unit_id` gave them; a pinned unit is one of the two.
+    """Who asks, for one placement. Ids are as `parse_unit_id` returns them; a pinned unit is one of the two.
 
     Not a frozen dataclass, as records are elsewhere: one is made for every request, and that would take three times
     as long. `unit` is what `user_or_session` experiments randomise, and `unit_utf8` its id as it is hashed.
@@ -81,7 +81,7 @@ class UnitError(ValueError):
 
 
 def parse_unit_id(value: object, shared_ids: frozenset[str] = SHARED_IDS) -> str | None:
-    """Give the id as text, or None when absent: null, "", blanks only or a shared id. An integer becomes decimal text.
+    """Return the id as text; None when absent: null, "", blanks only or a shared id. An integer becomes decimal text.
 
     `shared_ids` are in lower case (`str.casefold`); an id is one of them in any case. Nothing is trimmed,
     folded, normalised or truncated. Raises UnitError for every other value.
@@ -110,12 +110,12 @@ def parse_unit_id(value: object, shared_ids: frozenset[str] = SHARED_IDS) -> str
 
 
 def nobody(words: Iterable[str]) -> frozenset[str]:
-    """Give more shared ids as people list them, each word one or several with commas between, in lower case."""
+    """Return more shared ids as people list them, each word one or several with commas between, in lower case."""
     return frozenset(one.strip().casefold() for word in words for one in word.split(",")) - {""}
 
 
 def choose_unit(kind: UnitKind, subject: Subject) -> UnitId | None:
-    """Give the unit an experiment of this kind uses for this subject; None when the caller sent none of that kind."""
+    """Return the unit an experiment of this kind uses for this subject; None when the caller sent none of that kind."""
     if kind == "user_or_session":
         return subject.unit
     if kind == "user":

@@ -13,7 +13,7 @@ class ListSettings:
     """What `abside spool ls` can be told."""
 
     spool: Path = setting(MISSING, "the sidecar's directory of accepted events", Path)
-    spool_open: Path | None = setting(None, "where its open segment is, if elsewhere", Path)
+    spool_open: Path | None = setting(None, "directory of its open segment, if it is another", Path)
     json: bool = setting(False, "one JSON document instead of a table", flag=True)
 
 
@@ -23,7 +23,7 @@ class PrintSettings:
 
     spool: Path = setting(MISSING, "the sidecar's directory of accepted events", Path)
     names: tuple[str, ...] = setting((), "files as `ls` names them; without any, all", many=True, words=True)
-    spool_open: Path | None = setting(None, "where its open segment is, if elsewhere", Path)
+    spool_open: Path | None = setting(None, "directory of its open segment, if it is another", Path)
 
 
 @dataclass(frozen=True, slots=True)

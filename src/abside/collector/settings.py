@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 
-from abside.environ import host_name, integer, log_level, seconds, setting, size
+from abside.environ import address, host_name, integer, log_level, positive, seconds, setting, size
 
 
 def days(value: str) -> int:
@@ -21,30 +21,34 @@ class CollectorSettings:
     """All the collector can be told. Sizes are bytes, times seconds."""
 
     store: Path = setting(MISSING, "directory of the Parquet files; one collector owns it", Path)
-    listen: str = setting("0.0.0.0:7700", "where batches are taken")  # sidecars of other pods send to it
+    listen: str = setting("0.0.0.0:7700", "address for batches", address)  # sidecars of other pods send to it
     allow_name: tuple[str, ...] = setting(
         (),
-        "a further name it may be asked by over loopback, as a proxy beside it does; may be given several times",
+        "a further name accepted in Host over loopback, for a proxy on the same machine; may be given several times",
         host_name,
         many=True,
     )
-    group_seconds: float = setting("1", "how long batches are gathered into one file before it is written", seconds)
-    group_bytes: int = setting("64MiB", "a group of this size is written at once", size)
+    group_seconds: float = setting("1", "how long batches are collected before they are written to one file", seconds)
+    group_bytes: int = setting("64MiB", "a group of this size is written at once", positive(size))
     keep_days: int | None = setting(None, "days kept beside the store's newest; without it every day is kept", days)
     known_days: int = setting("7", "days beside the store's newest whose batch ids are known after a restart", days)
-    token_file: Path | None = setting(None, "file with the bearer token senders must show; read again when asked", Path)
+    token_file: Path | None = setting(
+        None, "file with the bearer token that senders must send; read for each request", Path
+    )
     tls_cert: Path | None = setting(None, "certificate chain, PEM; together with --tls-key", Path)
     tls_key: Path | None = setting(None, "private key, PEM", Path)
 
-    max_batch_bytes: int = setting("16MiB", "largest batch, packed or unpacked: a sidecar's largest segment", size)
-    max_pending_bytes: int = setting("256MiB", "most bytes of batches not yet written; beyond it 503", size)
+    max_batch_bytes: int = setting(
+        "16MiB", "largest batch, packed or unpacked: a sidecar's largest segment", positive(size)
+    )
+    max_pending_bytes: int = setting("256MiB", "most bytes of batches not yet written; beyond it 503", positive(size))
     max_connections: int = setting(
         "1024",
-        "connections kept (beyond it the one idle longest gives way) and requests at once: 50 KB each, 300 by TLS",
-        integer,
+        "open connections (beyond it, the longest idle one is closed) and requests at once: 50 KB each, 300 by TLS",
+        positive(integer),
     )
-    header_seconds: float = setting("10", "how long a connection's first headers may take", seconds)
-    body_seconds: float = setting("30", "how long a body may take: 16 MiB at 5 Mbit/s", seconds)
-    keepalive_seconds: float = setting("75", "how long an idle connection is kept", seconds)
+    header_seconds: float = setting("10", "how long a connection's first headers may take", positive(seconds))
+    body_seconds: float = setting("30", "how long a body may take: 16 MiB at 5 Mbit/s", positive(seconds))
+    keepalive_seconds: float = setting("75", "how long an idle connection is kept", positive(seconds))
     drain_seconds: float = setting("20", "from SIGTERM to exit, at most; below the pod's grace period", seconds)
-    log_level: str = setting("info", "how much is logged", log_level)
+    log_level: str = setting("info", "least severe log line written", log_level)

@@ -122,7 +122,7 @@ def scan(directory: Path) -> ds.Dataset:
     Reading it raises FileNotFoundError when a collector merged or dropped a file in between: scan again.
     """
     # Readers only: it weighs 16 MB, and 50 where pandas is installed, that the collector does not need.
-    from pyarrow.dataset import dataset  # noqa: PLC0415
+    from pyarrow.dataset import dataset  # noqa: PLC0415 see above
 
     return dataset([str(path) for path in live_files(directory)], schema=SCHEMA, format="parquet")
 

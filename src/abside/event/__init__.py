@@ -21,11 +21,13 @@ from abside.event.record import (
     decode,
     encode,
 )
+from abside.event.shape import EXPOSURE_SHAPE, carried, wrong_field
 from abside.event.timestamp import MAX_AGE_US, MAX_AHEAD_US
 
 __all__ = [
     "COMMON_FIELDS",
     "CUSTOM_FIELDS",
+    "EXPOSURE_SHAPE",
     "FIELDS",
     "MAX_AGE_US",
     "MAX_AHEAD_US",
@@ -46,6 +48,7 @@ __all__ = [
     "Exposed",
     "also_meant",
     "assignment",
+    "carried",
     "decode",
     "encode",
     "exposure",
@@ -53,4 +56,5 @@ __all__ = [
     "meant_field",
     "own",
     "within_bound",
+    "wrong_field",
 ]

@@ -1,12 +1,14 @@
-"""Events of callers, checked at the door: outcomes that carry no variant, for the join finds it."""
+"""Events of callers, checked at the door. They carry no variant: the join finds it."""
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING, Any
 
 from abside.event.fields import COMMON_FIELDS, CUSTOM_FIELDS, FIELDS, flag, text
-from abside.event.meant import also_meant, meant_field
+from abside.event.fields import kind as kind_of
+from abside.event.meant import MAX_LOOKED_AT, also_meant, meant_field
 from abside.event.record import MAX_SHOWN_CHARS, OWN_TYPES, EventError
 from abside.event.timestamp import timestamp
 
@@ -27,7 +29,7 @@ def from_caller(
     now_us: int,
     callers_us: int | None = None,
 ) -> EventMap:
-    """Check a caller's event and give the map to store. Units are already parsed (assignment's rule).
+    """Check a caller's event and return the map to store. Units are already parsed (assignment's rule).
 
     `now_us` becomes `seen_ts`, and `ts` where the caller gave none or one in the future. `callers_us` is now by the
     clock that callers agree on, where it is known: a time is too old or too far ahead only by both. `event_id` is
@@ -35,9 +37,7 @@ def from_caller(
     """
     kind = fields.get("type")
     if not isinstance(kind, str) or not TYPE_NAME.match(kind):
-        raise EventError(
-            "INVALID_EVENT", "type", "must be a name of lower-case letters, digits and _, for example add_to_cart"
-        )
+        raise EventError("INVALID_EVENT", "type", _no_type(kind, fields))
     if kind in OWN_TYPES:
         raise EventError("INVALID_EVENT", "type", f"{kind} events are written by the sidecar itself")
     known = FIELDS.get(kind, CUSTOM_FIELDS)
@@ -72,3 +72,26 @@ def _unknown(name: str, kind: str, fields: Mapping[str, Any]) -> str:
     if meant is None:
         return f"is not a field of {kind} events; it has {', '.join(known)}"
     return f"is not a field of {kind} events; did you mean {meant}?{also_meant(name, fields, ours)}"
+
+
+def _no_type(given: Any, fields: Mapping[str, Any]) -> str:
+    """Return what is wrong with a type and what to write. A type is a name of the caller's code: it may be shown."""
+    if given is None:
+        named = (one for one in itertools.islice(fields, MAX_LOOKED_AT) if one != "type")
+        other = next((one for one in named if meant_field(one, COMMON_FIELDS) == "type"), None)
+        if other is None:
+            return f"is missing: {_TYPE_FORM}{_TYPE_EXAMPLE}"
+        also = also_meant(other, fields, COMMON_FIELDS)
+        return f"is missing; {other[:MAX_SHOWN_CHARS]} is not a field here, did you mean type?{also}"
+    if not isinstance(given, str):
+        return f"must be {_TYPE_FORM}{_TYPE_EXAMPLE}, not {kind_of(given)}"
+    if len(given) > MAX_SHOWN_CHARS or not given.isprintable():
+        return f"must be {_TYPE_FORM}, {MAX_SHOWN_CHARS} characters at most{_TYPE_EXAMPLE}"
+    snake = _NO_NAME.sub("_", _WORD_START.sub("_", given).lower()).strip("_")
+    return f"{given!r} must be {_TYPE_FORM}" + (f"; write {snake}" if TYPE_NAME.match(snake) else _TYPE_EXAMPLE)
+
+
+_TYPE_FORM = "a name of lower-case letters, digits and _"
+_TYPE_EXAMPLE = ", for example add_to_cart"
+_NO_NAME = re.compile(r"[^a-z0-9]+")
+_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")

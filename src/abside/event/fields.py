@@ -52,7 +52,10 @@ def _duration(path: str, value: Any) -> float | int:
 
 def _whole(path: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise EventError("WRONG_TYPE", path, f"must be a whole number, not {kind(value)}")
+        shown = kind(value)
+        if isinstance(value, float):
+            shown = "a fraction" if value % 1 else "one with a decimal point"
+        raise EventError("WRONG_TYPE", path, f"must be a whole number, not {shown}")
     if not 0 <= value <= MAX_COUNT:
         raise EventError("INVALID_EVENT", path, f"must be between 0 and {MAX_COUNT}")
     return value
@@ -107,7 +110,7 @@ def _scalar(path: str, value: Any) -> Any:
 
 
 def _string(path: str, value: str) -> str:
-    """Take any text that UTF-8 can carry; the event's own bound holds its length."""
+    """Take any text that UTF-8 can carry; the event's own bound limits its length."""
     try:
         value.encode()
     except UnicodeEncodeError as exc:
@@ -116,7 +119,7 @@ def _string(path: str, value: str) -> str:
 
 
 def _too_long(value: Any) -> str:
-    """Say of a number that came as an integer of more than 64 bits what to do with it."""
+    """Return the remedy for a number that came as an integer of more than 64 bits, "" for any other."""
     beyond = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) >= FIRST_INEXACT
     return " beyond 64 bits: send it as a string" if beyond else ""
 

@@ -1,4 +1,4 @@
-"""What analytics tools call our fields: a caller that uses another name is told ours."""
+"""What analytics tools call our fields: the refusal of another name suggests ours."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def meant_field(name: str, known: frozenset[str]) -> str | None:
-    """Return the field of `known` that a caller's name stands for, as other tools write it or mistyped; else None."""
+    """Return the field of `known` that a caller's name means, as other tools write it or mistyped; else None."""
     snake = _WORD_START.sub("_", name[:MAX_SHOWN_CHARS]).lower().replace("-", "_").strip("$_ ")
     elsewhere = next((ours for ours in MEANT.get(snake, ()) if ours in known), None)
     close = get_close_matches(snake, known, n=1)  # of a name cut first: comparing megabytes would stall the loop
@@ -36,7 +36,7 @@ def also_meant(named: str, fields: Mapping[str, Any], known: frozenset[str]) -> 
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 MAX_LOOKED_AT = 100  # fields of a wrong event: more than any has
 MAX_ALSO = 8  # named in one sentence
-# What analytics tools call our fields; where one may stand for several, the first that the event has.
+# What analytics tools call our fields; where one may mean several, the first that the event has.
 MEANT: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(
         ("uid", "user", "customer_id", "customer", "shopper_id", "member_id", "account_id", "distinct_id"), ("user_id",)

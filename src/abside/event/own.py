@@ -40,7 +40,7 @@ def exposure(
     attributes: Mapping[str, Any],
     bot: bool = False,
 ) -> EventMap:
-    """Give the one exposure event of one placement answered; its `exposure_id` is its `event_id`."""
+    """Return the one exposure event of one placement answered; its `exposure_id` is its `event_id`."""
     event: EventMap = {
         "event_id": event_id,
         "type": "exposure",
@@ -62,7 +62,7 @@ def exposure(
 
 
 def assignment(one: Exposed) -> dict[str, Any]:
-    """Give an assignment's place in an exposure event."""
+    """Return an assignment as an exposure event contains it."""
     return {
         "experiment": one.experiment,
         "phase": one.phase,
@@ -75,11 +75,11 @@ def assignment(one: Exposed) -> dict[str, Any]:
 
 
 def within_bound(exposure: EventMap) -> EventMap:
-    """Give an exposure that is too large for an event without its attributes: who was in is what must not be lost."""
+    """Return the exposure, without its attributes where it is too large for an event: assignments must not be lost."""
     return {**exposure, "attributes": {}} if len(encode(exposure)) > MAX_EVENT_BYTES else exposure
 
 
 def own(kind: Literal["config", "account"], *, event_id: str, now_us: int, **fields: Any) -> EventMap:
-    """Give a `config` or `account` event: about the sidecar, of no shopper."""
+    """Return a `config` or `account` event: about the sidecar, of no shopper."""
     head = {"event_id": event_id, "type": kind, "ts": now_us, "seen_ts": now_us, "user_id": None, "session_id": None}
     return {**head, **fields}

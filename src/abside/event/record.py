@@ -19,7 +19,7 @@ MAX_PROPERTIES = 64
 MAX_ASSIGNMENTS = 256  # of one exposure: a receiver repeats its row for each, and refuses more
 MAX_VALUE = 10**14  # decimal(18,4) holds 14 digits before the point
 MAX_COUNT = 2**31 - 1
-MAX_INTEGER = 2**64  # what JSON readers give back unchanged; beyond, two ids could become one
+MAX_INTEGER = 2**64  # what JSON readers return unchanged; beyond, two ids could become one
 MAX_SHOWN_CHARS = 64  # of a name that a caller made up, in a refusal
 OWN_TYPES: Final = frozenset({"exposure", "config", "account"})  # the sidecar's own: 422 when a caller sends them
 
@@ -52,12 +52,12 @@ class EventIds:
     _counter: Iterable[int] = field(default_factory=itertools.count)
 
     def next(self) -> str:
-        """Give `<boot>-<n>`, n in base 16."""
+        """Return `<boot>-<n>`, n in base 16."""
         return f"{self.boot}-{next(self._counter):x}"  # type: ignore[call-overload]
 
 
 def encode(event: EventMap) -> bytes:
-    """Give the frame payload: the event's msgpack map."""
+    """Return the frame payload: the event's msgpack map."""
     return msgpack.packb(event)  # type: ignore[no-any-return]
 
 

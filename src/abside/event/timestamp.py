@@ -46,7 +46,7 @@ def timestamp(value: Any, now_us: int, callers_us: int | None) -> int:
 
 
 def _other_time(what: str, value: int, now_us: int) -> EventError:
-    """Refuse a time, and name the unit that it is in by the look of it."""
+    """Return the refusal of a time, with the unit that it seems to be in."""
     for unit, in_us in _UNITS.items():
         if abs(in_us(value) - now_us) < UNIT_US:
             detail = f"{what}; it looks like {unit}: integer timestamps are microseconds since 1970, UTC"

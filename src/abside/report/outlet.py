@@ -79,7 +79,8 @@ def _is_stream(found: os.stat_result, descriptor: int) -> bool:
 
 def _replace(place: Path, data: bytes) -> None:
     """Write beside, then rename. What is left of a failure is removed."""
-    beside = tempfile.NamedTemporaryFile(dir=place.parent, prefix=f".{place.name[:100]}.", delete=False)  # noqa: SIM115
+    prefix = f".{place.name[:100]}."
+    beside = tempfile.NamedTemporaryFile(dir=place.parent, prefix=prefix, delete=False)  # noqa: SIM115 -- closed below
     try:
         with beside:
             beside.write(data)

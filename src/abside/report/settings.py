@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from abside.environ import integer, setting, size
+from abside.environ import integer, positive, setting, size
 
 
 def moment(value: str) -> datetime:
@@ -43,6 +43,10 @@ class ReportSettings:
     export: Path | None = setting(None, "also write units.parquet and attribution.parquet into this directory", Path)
     show_sql: bool = setting(False, "print the SQL that ran, before the page", flag=True)
     memory: int | None = setting(
-        None, "memory the engine may use before it spills; default 4GiB, or 60 % of what the container has", size
+        None,
+        "memory the engine may use before it spills to disk; default 4GiB, or 60 % of what the container has",
+        positive(size),
     )
-    work: Path | None = setting(None, "where it spills; default the system's directory for temporary files", Path)
+    work: Path | None = setting(
+        None, "directory for what is spilled; default the system's directory for temporary files", Path
+    )

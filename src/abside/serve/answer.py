@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 from aiohttp import hdrs
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from aiohttp import web
 
 JSON = "application/json"
+NO_MEMBERS: Mapping[str, str] = MappingProxyType({})
 PROBLEM = "application/problem+json"
 
 
@@ -55,6 +57,11 @@ class Refusal(Exception):  # noqa: N818 it is an answer, not a fault
 INTERNAL = Refusal(500, "INTERNAL", "the request could not be served; the reason is in the log")
 
 
+UNPACKABLE = Refusal(
+    415, "UNSUPPORTED_ENCODING", "the body's Content-Encoding cannot be undone here; send gzip, deflate or none"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One method of one path. `max_body_bytes` 0 takes no body; `types` empty takes any content type.
@@ -68,9 +75,13 @@ class Route:
     probe: bool = False
 
 
-def problem(refusal: Refusal) -> Response:
-    """Return a refusal's RFC 9457 document: the one place where errors become responses."""
+def problem(refusal: Refusal, members: Mapping[str, str] = NO_MEMBERS) -> Response:
+    """Return a refusal's RFC 9457 document: the one place where errors become responses.
+
+    `members` are those that only one route adds.
+    """
     document: dict[str, Any] = {
+        **members,
         "type": "about:blank",
         "title": HTTPStatus(refusal.status).phrase,
         "status": refusal.status,

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion11, hdrs, web
 
-from abside.serve.answer import Refusal, busy
+from abside.serve.answer import UNPACKABLE, Refusal, busy
 
 if TYPE_CHECKING:
     from abside.serve.bounds import Bounds
     from abside.serve.crowd import Crowd
+
+ENCODINGS = frozenset({"", "identity", "gzip", "deflate", "br", "zstd"})  # aiohttp undoes them, or raises before us
 
 
 class Bodies:
@@ -26,6 +28,8 @@ class Bodies:
         """Return the body of a request. Raises Refusal for one that is too large, too slow or does not decode."""
         if max_bytes == 0:
             return b""
+        if request.headers.get(hdrs.CONTENT_ENCODING, "").strip().lower() not in ENCODINGS:
+            raise UNPACKABLE
         if (request.content_length or 0) > max_bytes:
             raise _too_large(max_bytes)
         await _continue(request)

@@ -6,9 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import ContentEncodingError
 
 from abside.log import Log
-from abside.serve.answer import INTERNAL, Refusal, problem
+from abside.serve.answer import INTERNAL, UNPACKABLE, Refusal, problem
 from abside.serve.crowd import Wait
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ log = Log("abside.serve.connection")
 class ServedConnection(web.RequestHandler):
     """One connection of a listener. `count` is called with each response that aiohttp itself asks for."""
 
-    __slots__ = ("_bounds", "_count", "_crowd", "_deadline", "_request", "_served", "_since", "_unread")
+    __slots__ = ("_bounds", "_count", "_crowd", "_deadline", "_request", "_served", "_since", "_unread", "answered")
 
     def __init__(
         self, server: web.Server, crowd: Crowd, bounds: Bounds, count: Callable[[Response], None], **options: Any
@@ -38,6 +39,7 @@ class ServedConnection(web.RequestHandler):
         self._unread: asyncio.TimerHandle | None = None  # the look at whether an answer is being read
         self._request: web.BaseRequest | None = None  # the one that is being answered
         self._served = False
+        self.answered = False  # a request of this connection was, here or on the fast path
         self._since = loop.time()  # of its beginning; or since the last answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -49,6 +51,11 @@ class ServedConnection(web.RequestHandler):
             return
         loop = asyncio.get_running_loop()
         self._deadline = loop.call_later(self._bounds.header_seconds, self._close_if_silent)
+
+    async def start(self) -> None:
+        """Serve it, unless it was cut before it could begin: aiohttp would end in a failed assertion."""
+        if self.transport is not None:
+            await super().start()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Take it out."""
@@ -67,13 +74,15 @@ class ServedConnection(web.RequestHandler):
     def end(self) -> None:
         """Note that it is answered; from here on the client is waited for, to read and to ask again."""
         self._request = None
+        self.answered = True
         self._since = asyncio.get_running_loop().time()
 
     def waits(self, now: float) -> Wait | None:  # noqa: ARG002 other kinds of connection ask the time seldom
         """Return what it waits for, as the crowd asks."""
-        if self._request is None:
-            return Wait(0, self._since)
-        return None if self._request.content.is_eof() else Wait(1, self._since)
+        request = self._request
+        if request is not None and request.content.is_eof():
+            return None
+        return Wait(self.answered, self._since, head=request is None)
 
     def give_way(self) -> None:
         """End at once: a close would first send what its client does not read."""
@@ -119,6 +128,8 @@ class ServedConnection(web.RequestHandler):
             if not isinstance(exc, ConnectionError):  # a client that went away is no fault of ours
                 log.error("request_failed", status=status, error=type(exc).__name__)
             refusal = Refusal(status, INTERNAL.code, INTERNAL.detail)
+        elif isinstance(exc, ContentEncodingError):
+            refusal = UNPACKABLE
         else:
             refusal = Refusal(status, "MALFORMED", "this is not an HTTP request that can be read")
         answer = problem(refusal)

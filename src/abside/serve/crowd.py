@@ -1,4 +1,4 @@
-"""The open connections of a listener: beyond the bound, the one that has waited longest for its client is cut.
+"""The open connections of a listener: beyond the bound, who never got an answer is cut first, then who waited longest.
 
 A new connection is always let in. So silent connections, or a client that leaks them, keep neither the kubelet from
 its probes nor other clients from their decisions.
@@ -16,17 +16,22 @@ log = Log("abside.serve.crowd")
 # Between two looks at a crowd that is too large; a connection that waits at both is cut. A kubelet sends its request
 # with the connection, so half a second is ample; with less, clients that reconnect at once would cost too much.
 LOOK_SECONDS = 0.5
-SLOW_SECONDS = 1.0  # a body that takes longer may be cut: clients on the same machine need milliseconds
+SLOW_SECONDS = 1.0  # a body may take so long before it gives way to relieve: clients on this machine need milliseconds
 BURST = 2048  # connections beyond the bound between two looks: twice what one turn of the loop accepts
 LOG_SECONDS = 60.0  # between two log lines: a flood of connections must not flood the log
 NEVER = float("-inf")
 
 
 class Wait(NamedTuple):
-    """What a connection waits for: a head (rank 0) or the rest of a body (rank 1), since when in the loop's seconds."""
+    """What a connection waits for, in the order in which they give way.
 
-    rank: int
-    since: float
+    First who never got an answer, whatever it sent: half a body costs a stranger no more than silence. Then who waited
+    longest. Where many are noted at the same moment, half a body goes before a client that is only idle.
+    """
+
+    answered: bool
+    since: float  # the loop's seconds
+    head: bool  # a head is awaited; else the rest of a body
 
 
 class Guest(Protocol):
@@ -73,7 +78,7 @@ class Crowd:
     def relieve(self) -> bool:
         """Cut the connection whose body is the slowest; return False where none is slow."""
         now = asyncio.get_running_loop().time()
-        slow = [one for one in self._waiting(now, now) if one[0].rank]
+        slow = [one for one in self._waiting(now, now - SLOW_SECONDS) if not one[0].head]
         if not slow:
             return False
         self._cut(min(slow, key=_first)[1])
@@ -93,7 +98,7 @@ class Crowd:
         self._look_soon()
 
     def _thin(self, until: float, count: int) -> None:
-        """Cut `count` of the connections that have waited since `until` or longer, the longest first."""
+        """Cut `count` of the connections that have waited since `until` or longer, in the order of Wait."""
         now = asyncio.get_running_loop().time()
         for _, guest in nsmallest(count, self._waiting(now, until), key=_first):
             self._cut(guest)
@@ -105,7 +110,7 @@ class Crowd:
         found = []
         for guest in self._guests:
             wait = guest.waits(now)
-            if wait is not None and wait.since <= (min(until, now - SLOW_SECONDS) if wait.rank else until):
+            if wait is not None and wait.since <= until:
                 found.append((wait, guest))
         return found
 

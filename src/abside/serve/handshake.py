@@ -67,7 +67,7 @@ class Handshake(asyncio.Protocol):
 
     def waits(self, now: float) -> Wait | None:  # noqa: ARG002 other kinds of connection ask the time
         """Return what it waits for, as the crowd asks."""
-        return Wait(0, self._since)
+        return Wait(answered=False, since=self._since, head=True)
 
     def give_way(self) -> None:
         """End at once."""

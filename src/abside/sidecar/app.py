@@ -1,4 +1,4 @@
-"""The sidecar's composition root: what stands on what, how it starts, and how it ends."""
+"""The sidecar's composition root: what is built of what, how it starts, and how it ends."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from abside.spool.errors import SpoolBusy, SpoolFailed, SpoolTaken
 from abside.spool.settings import SpoolSettings
 from abside.spool.write.writer import Spool
 from abside.supervise import Supervisor, stop_on_signal
-from abside.upstream.choose import open_upstream
+from abside.upstream.choose import open_upstream, without_credentials
 from abside.upstream.http import Timeouts
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ log = Log("abside.sidecar")
 GC_YOUNG_OBJECTS = 50_000  # about a thousand requests in flight at once; the usual 700 would look after every few
 TELL_SECONDS = 1.0  # how soon a config event that found no room is tried again
 ADMIN_CONNECTIONS = 64  # the kubelet and a few scrapers; anyone in the cluster may come to this door
+LINGER_SHARE = 0.5  # of a drain at most: the rest is for what was accepted
+SEAL_SECONDS = 1.0  # for the last seal at least, whatever the drain has left: a disk takes milliseconds
 CLOSE_SECONDS = 2.0  # what is in flight at the end of a drain; a decision takes microseconds
 
 
@@ -65,6 +67,7 @@ class Sidecar:
         self.settings = settings
         self.stopping = asyncio.Event()
         self.failed = False
+        self._absence_reported = False
         source = {"pod": settings.pod or platform.node(), "app": settings.app, "version": settings.app_version}
         accounts = Accounts(boot, source)
         journal = Journal(spool, accounts, EventIds(boot), now_us)
@@ -73,7 +76,10 @@ class Sidecar:
         self.supervisor = Supervisor(self._fatal)
         self.spool = spool
         self.upstream = upstream
-        self.shipper = None if upstream is None else Shipper(spool, upstream, ShipperSettings(source["pod"]), now_us)
+        self.shipper = None
+        if upstream is not None and settings.upstream is not None:
+            shipping = ShipperSettings(source["pod"], without_credentials(settings.upstream))
+            self.shipper = Shipper(spool, upstream, shipping, now_us)
         self.context = HandlerContext(cell, journal, configs, _rules(settings), now_us)
         startup_until = time.monotonic() + settings.startup_seconds
         self.health = Health(cell, time.monotonic, startup_until, lambda: spool.trouble)
@@ -81,7 +87,7 @@ class Sidecar:
         self.decisions = Listener(
             routes.decisions(self.context, settings, self.status), Bounds.of(settings), settings.allow_name
         )
-        self.fast = FastDoor(self.decisions, routes.fast(self.context, settings), journal.flush)
+        self.fast = FastDoor(self.decisions, routes.fast(self.context, settings))
         if settings.fast_path == "on":
             self.decisions.factory = self.fast
         self.metrics = Metrics(
@@ -134,8 +140,8 @@ class Sidecar:
         log.info("listening", decisions=self.addresses, admin=self.admin_address, revision=revision)
 
     def status(self) -> Response:
-        """Give `GET /v1/status`."""
-        return status(self.context, self.shipper, self.supervisor, draining=self.health.draining)
+        """Return `GET /v1/status`."""
+        return status(self.context, self.shipper, self.supervisor, self.health, self.settings.snapshot)
 
     async def drain(self) -> None:
         """End in order: stop being ready, serve a little longer, close the doors, seal, ship what time allows."""
@@ -144,18 +150,19 @@ class Sidecar:
         self.decisions.retiring = True
         self.fast.retire()
         log.info("draining", seconds=self.settings.drain_seconds)
-        await asyncio.sleep(min(self.settings.linger_seconds, self.settings.drain_seconds))
+        await asyncio.sleep(min(self.settings.linger_seconds, LINGER_SHARE * self.settings.drain_seconds))
         self.fast.close()
         await self.decisions.close(CLOSE_SECONDS)
         await self.supervisor.stop("follow", "tell", "spool")
         self.context.journal.ending = True
+        seal_seconds = max(SEAL_SECONDS, deadline - time.monotonic())
         try:
-            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+            async with asyncio.timeout(seal_seconds):
                 await self.spool.seal()
         except (SpoolFailed, TimeoutError) as exc:
             log.error(
                 "last_seal_failed",
-                reason=str(exc) or "the disk does not answer",
+                reason=str(exc) or f"the disk did not answer within {seal_seconds:.1f} s",
                 consequence="the open segment is recovered at the next start",
             )
         if self.shipper is not None:
@@ -163,10 +170,10 @@ class Sidecar:
         await self.supervisor.stop()  # before the upstream closes: a delivery that missed the deadline ends here
         if self.upstream is not None:
             await self.upstream.close()
-        waiting = self.spool.waiting
         with suppress(TimeoutError):  # a disk that does not answer: the locks end with the process
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self.spool.close()
+        waiting = self.spool.waiting
         await self.admin.close(0.0)
         log.info("drained", left_segments=waiting.segments, left_bytes=waiting.bytes)
 
@@ -180,7 +187,20 @@ class Sidecar:
     async def _tell(self) -> None:
         while True:
             await asyncio.sleep(TELL_SECONDS)
-            self.context.configs.tell()
+            self.context.configs.write()
+            self._report_absence()
+
+    def _report_absence(self) -> None:
+        """Report once that start-up waited for a snapshot in vain."""
+        if not self._absence_reported and self.health.overdue:
+            self._absence_reported = True
+            log.warning(
+                "no_snapshot",
+                path=str(self.settings.snapshot),
+                after_seconds=self.settings.startup_seconds,
+                consequence="every decision is answered 503 NOT_READY",
+                remedy="start the agent, or give --snapshot the file that the agent's --snapshot names",
+            )
 
     def _fatal(self, name: str) -> None:
         log.error("fatal", task=name)
@@ -245,5 +265,5 @@ def _spool_settings(settings: SidecarSettings) -> SpoolSettings:
         seal_bytes=settings.seal_bytes,
         seal_events=settings.seal_events,
         seal_seconds=settings.seal_seconds,
-        fsync=settings.fsync,  # type: ignore[arg-type]  # one_of held the words
+        fsync=settings.fsync,  # type: ignore[arg-type]  # one_of has checked it
     )

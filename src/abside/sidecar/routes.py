@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,13 @@ import orjson
 from abside.serve.answer import Refusal, Response, Route
 from abside.sidecar.decide import handlers, intake
 from abside.sidecar.decide.batch import SLICED_BYTES
-from abside.sidecar.fast.heads import FastRoute
+from abside.sidecar.fast.heads import FastRoute, FastRoutes
 from abside.sidecar.observe.page.draw import page
 from abside.sidecar.record.journal import RETRY_AFTER_SECONDS
 from abside.spool.errors import SpoolFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator
 
     from aiohttp import web
 
@@ -28,15 +29,39 @@ if TYPE_CHECKING:
 JSON_TYPES = frozenset({"application/json"})
 
 
+class Paths(Mapping[str, Mapping[str, Route]]):
+    """Routes by path. A path that ends in a parameter, as `/v1/flags/{key}`, is found for every value of it.
+
+    Only the written paths are in the table (`in`, iteration): answers are counted by these, never by a caller's value.
+    """
+
+    def __init__(self, routes: Mapping[str, Mapping[str, Route]]) -> None:
+        self._routes = routes
+        self._prefixes = {path.partition("{")[0]: path for path in routes if path.endswith("}")}
+
+    def __getitem__(self, path: str) -> Mapping[str, Route]:
+        if path in self._routes:
+            return self._routes[path]
+        prefix, slash, parameter = path.rpartition("/")
+        return self._routes[self._prefixes[prefix + slash] if parameter else path]
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._routes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._routes)
+
+    def __len__(self) -> int:
+        return len(self._routes)
+
+
 def decisions(
     context: HandlerContext, settings: SidecarSettings, status: Callable[[], Response]
 ) -> Mapping[str, Mapping[str, Route]]:
-    """Give the routes of the localhost API."""
+    """Return the routes of the localhost API."""
 
     def assign(_: web.BaseRequest, body: bytes) -> Response:
-        answer = handlers.assign(context, body)
-        context.journal.flush()
-        return Response(200, answer)
+        return Response(200, handlers.assign(context, body))
 
     def explain(_: web.BaseRequest, body: bytes) -> Response:
         return Response(200, handlers.explain(context, body))
@@ -53,10 +78,10 @@ def decisions(
 
     def people(request: web.BaseRequest, _: bytes) -> Response:
         asked = request.query
-        shown = orjson.loads(status().body)  # what scripts are told, and nothing else
+        shown = orjson.loads(status().body)  # what scripts see, and nothing else
         return page(shown, context.clock(), find=asked.get("find", ""), refresh=asked.get("refresh") != "off")
 
-    return {
+    routes = {
         "/": {"GET": Route(people)},
         "/v1/assign": {"POST": Route(assign, settings.max_assign_bytes, JSON_TYPES)},
         "/v1/explain": {"POST": Route(explain, settings.max_assign_bytes, JSON_TYPES)},
@@ -64,22 +89,24 @@ def decisions(
         "/v1/exposures": {"POST": Route(exposures, settings.max_events_bytes, JSON_TYPES)},
         "/v1/status": {"GET": Route(lambda _request, _body: status())},
     }
+    return Paths(routes)
 
 
-def fast(context: HandlerContext, settings: SidecarSettings) -> Mapping[bytes, FastRoute]:
-    """Give the hot routes, by path: the same functions. What waits for the disk, or is read in slices, is not there."""
-    hot = [FastRoute("/v1/assign", partial(handlers.assign, context), settings.max_assign_bytes, 200)]
+def fast(context: HandlerContext, settings: SidecarSettings) -> FastRoutes:
+    """Return the hot routes: the same functions. What waits for the disk, or is read in slices, is not among them."""
+    batch = context.journal.batch()
+    hot = [FastRoute("/v1/assign", partial(handlers.assign_within, context, batch), settings.max_assign_bytes, 200)]
     if settings.fsync != "always":
         at_once = min(settings.max_events_bytes, SLICED_BYTES)
         hot += [
             FastRoute("/v1/events", partial(intake.events, context), at_once, 202),
             FastRoute("/v1/exposures", partial(intake.exposures, context), at_once, 202),
         ]
-    return {route.path.encode(): route for route in hot}
+    return FastRoutes(tuple(hot), batch.write)
 
 
 def admin(health: Health, metrics: Metrics) -> Mapping[str, Mapping[str, Route]]:
-    """Give the routes of the admin listener: health and metrics, nothing of a shopper."""
+    """Return the routes of the admin listener: health and metrics, nothing of a shopper."""
     return {
         "/livez": {"GET": Route(lambda _request, _body: health.livez(), probe=True)},
         "/startupz": {"GET": Route(lambda _request, _body: health.startupz(), probe=True)},
@@ -89,7 +116,7 @@ def admin(health: Health, metrics: Metrics) -> Mapping[str, Mapping[str, Route]]
 
 
 async def _durable(context: HandlerContext, answer: Response) -> Response:
-    """Hold an acceptance back until it is as durable as the fsync policy promises. Assign never waits for that."""
+    """Return the answer once the events are as durable as the fsync policy promises. Assign never waits for that."""
     try:
         await context.journal.spool.synced()
     except SpoolFailed as exc:

@@ -26,7 +26,7 @@ def assemble(
     pauses: dict[str, dict[str, str]] | None = None,
     report: dict[str, Json] | None = None,
 ) -> Snapshot:
-    """Sort records by id, compute the revision and give the snapshot. Pure; the clock is an argument."""
+    """Sort records by id, compute the revision and return the snapshot. Pure; the clock is an argument."""
     by_kind: dict[type[Record], dict[str, Record]] = {Placement: {}, Layer: {}, Experiment: {}}
     for record in sorted(records, key=lambda record: record.id):
         by_kind[type(record)][record.id] = record
@@ -44,25 +44,25 @@ def assemble(
 
 
 def revision_of(attributes: dict[str, Attribute], records: Iterable[Record]) -> str:
-    """First 12 hex characters of the sha256 over attributes and record digests, sorted: no times, no file names."""
+    """Return 12 hex characters of the sha256 over attributes and sorted record digests: no times, no file names."""
     declared = {name: [attribute.type, attribute.log] for name, attribute in attributes.items()}
     return digest([declared, sorted([type(record).__name__, record.id, digest_of(record)] for record in records)])[:12]
 
 
 def digest_of(record: Record) -> str:
-    """Give the hex sha256 of a record's canonical content, its source file left out."""
+    """Return the hex sha256 of a record's canonical content, its source file left out."""
     body = record_to_map(record)
     body.pop("source")
     return digest(body)
 
 
 def digest(value: Json | list[Any] | dict[str, Any]) -> str:
-    """Give the hex sha256 of `value` as canonical JSON: sorted keys, UTF-8, no spaces."""
+    """Return the hex sha256 of `value` as canonical JSON: sorted keys, UTF-8, no spaces."""
     return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def config_id(config: Parameters) -> str:
-    """Name one merged configuration: the first 12 hex characters of its digest, whatever the order of its keys."""
+    """Return the id of a merged configuration: 12 hex characters of its digest, whatever the order of its keys."""
     return digest(config)[:12]
 
 

@@ -40,7 +40,7 @@ class SnapshotError(Exception):
 
 
 def encode(snapshot: Snapshot) -> bytes:
-    """Give the whole file as bytes."""
+    """Return the whole file as bytes."""
     maps = [_head_to_map(snapshot.head)]
     maps += [
         {"kind": type(record).__name__, "digest": digest_of(record), **record_to_map(record)}
@@ -110,7 +110,7 @@ def read(data: bytes) -> Iterator[tuple[str, SnapshotHead | Record | LeftOut]]:
 
 
 def file_digest(data: bytes) -> bytes:
-    """Give the body digest a file's header claims, without reading the body. Raises SnapshotError."""
+    """Return the body digest a file's header claims, without reading the body. Raises SnapshotError."""
     return cast("bytes", _header(data)[3])
 
 

@@ -38,7 +38,7 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        """Give the one-line form: `file:line:column: severity: path: message (got value) — remedy [CODE]`."""
+        """Return the one-line form: `file:line:column: severity: path: message (got value) — remedy [CODE]`."""
         where = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         got = f" (got {self.value})" if self.value else ""
         path = f"{self.path}: " if self.path else ""
@@ -66,7 +66,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Mutual exclusion: experiments of one layer hold disjoint slots of its buckets. Its salt is its id."""
+    """Mutual exclusion: experiments of one layer have disjoint slots of its buckets. Its salt is its id."""
 
     id: str
     source: str = ""
@@ -112,7 +112,7 @@ class Experiment:
     force: dict[str, str] = field(default_factory=dict)  # unit id as text → variant id
     phase: int = 1
     analysis: dict[str, Json] = field(default_factory=dict)
-    pause: str | None = None  # the reason given in the paused directory; wins over status
+    pause: str | None = None  # the reason from the paused directory; wins over status
     source: str = ""
 
     @property
@@ -135,7 +135,7 @@ class LeftOut:
     record: Experiment | None = None  # where it could be read
 
     def as_problem(self) -> Problem:
-        """Return it in the shape that status and page show."""
+        """Return it as the problem that status and page show."""
         path = f"{self.kind.lower()}s.{self.id}" if self.id else f"{self.kind.lower()}s"
         remedy = "bring sidecar and agent to one version, or change it in the documents"
         return Problem("error", "LEFT_OUT", self.source, 0, 0, path, "", f"left out: {self.reason}", remedy)
@@ -143,17 +143,17 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotHead:
-    """What is said of the whole. Of these only `attributes` are part of the revision.
+    """What is true of the whole snapshot. Only `attributes` are part of the revision.
 
     `pauses`: what each paused directory paused, by its label, for an agent that restarts while one cannot be read;
-    None in a file from before this was written down. A reader takes an experiment's own `pause`.
+    None in a file from before this was stored. A reader takes an experiment's own `pause`.
     """
 
     revision: str
     written_at_us: int
     attributes: dict[str, Attribute]
     retired: dict[str, str]  # experiment id → the file that retired it
-    degraded: bool = False  # something a file asks for is held back; `problems` says what
+    degraded: bool = False  # something a file asks for is not in force; `problems` name it
     problems: tuple[Problem, ...] = ()
     pauses: dict[str, dict[str, str]] | None = None  # directory → experiment id, or `all` → reason
     report: dict[str, Json] = field(default_factory=dict)  # what the report alone reads: own metrics, the currency
@@ -176,5 +176,5 @@ class Snapshot:
 
 
 def unpaused(experiment: Experiment) -> Experiment:
-    """Give the experiment as its document has it, whatever the paused directory says."""
+    """Return the experiment as its document has it, whatever the paused directory says."""
     return replace(experiment, pause=None)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from abside.snapshot.records import Record
 
-MAX_REASON_CHARS = 300  # of why: it stands in the log, and in the status as often as there are such records
+MAX_REASON_CHARS = 300  # of why: the log contains it, and the status as often as there are such records
 _WRONG_SHAPE = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
 
 
@@ -45,13 +45,13 @@ def record_or_why(entry: Any) -> tuple[str, Record | LeftOut]:
 
 
 def _why(exc: Exception) -> str:
-    """Say in words why a record has another shape; the sentence is cut, for it may repeat what the record holds."""
-    said = f"it has no {exc.args[0]}" if isinstance(exc, KeyError) else str(exc)
-    return said[:MAX_REASON_CHARS]
+    """Return why a record has another shape; the sentence is cut, for it may repeat what the record contains."""
+    reason = f"it has no {exc.args[0]}" if isinstance(exc, KeyError) else str(exc)
+    return reason[:MAX_REASON_CHARS]
 
 
 def _record_from_map(entry: dict[str, Any]) -> tuple[str, Record]:
-    """Give (digest, record). Raises one of _WRONG_SHAPE: what is inside is trusted afterwards."""
+    """Return (digest, record). Raises one of _WRONG_SHAPE: what is inside is trusted afterwards."""
     if not isinstance(entry, dict):
         raise TypeError(f"a record is a map, not a {type(entry).__name__}")
     _check(entry, {"kind": str, "digest": str, "id": str, "source": str})
@@ -135,7 +135,7 @@ _FROM_MAP: dict[str, Callable[[dict[str, Any]], Record]] = {
 
 
 def head_from_map(entry: dict[str, Any]) -> tuple[SnapshotHead, list[LeftOut]]:
-    """Give the head, and what of its lists cannot be read. Raises one of _WRONG_SHAPE for the head itself."""
+    """Return the head, and what of its lists cannot be read. Raises one of _WRONG_SHAPE for the head itself."""
     _check(entry, {"revision": str, "written_at_us": int, "attributes": dict, "retired": dict, "degraded": bool})
     _check(entry, {"problems": list})
     attributes: dict[str, Attribute] = {}

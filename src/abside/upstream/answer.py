@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args
 
 import orjson
@@ -28,7 +28,21 @@ COUNT_MISMATCH = "COUNT_MISMATCH"
 # changed, and every batch would meet them alike. NOT_FOUND and METHOD_NOT_ALLOWED are about the address.
 REFUSALS = frozenset({"UNDECODABLE", COUNT_MISMATCH, *get_args(ErrorCode)})
 TRANSIT: Mapping[str, int] = {"MALFORMED": 400, "UNSUPPORTED_TYPE": 415, "UNSUPPORTED_ENCODING": 415}
+BUSY = frozenset({"BUSY", "STOPPING", "STORE_FAILED", "TIMEOUT", "INTERNAL"})  # what our collector may wait for
+# The codes about the way there, by which a passing refusal is known as ours.
+WAY: Mapping[str, int] = {
+    "BUSY": 503,
+    "STORE_FAILED": 503,
+    "STOPPING": 503,
+    "INTERNAL": 500,
+    "TIMEOUT": 408,
+    "UNAUTHORIZED": 401,
+    "FOREIGN_ORIGIN": 403,
+    "FOREIGN_HOST": 403,
+}
+_CODES = {**dict.fromkeys(REFUSALS, 422), **TRANSIT, **WAY, TOO_LARGE: 413}
 _PASSING = frozenset({408, 425, 429, *range(500, 600)})  # nobody's word about a batch: it may pass by itself
+OURS = frozenset({*REFUSALS, *TRANSIT, TOO_LARGE, "METHOD_NOT_ALLOWED"})  # codes of any process of ours
 _PERMISSION = frozenset({401, 403})
 _GUNZIP = 16 + zlib.MAX_WBITS
 
@@ -62,39 +76,54 @@ def believed(answer: Answer, batch: Batch) -> Result:
     """Return what an answer of our collector says about `batch`; a stranger's is a retry, loud and slow."""
     status = answer.status
     if status in _PASSING or status in _PERMISSION:
-        return verdict(status, words(answer, ours=True), answer.after_seconds)
+        return _passing(answer, ours=True)
     if answer.cut:
-        return Retry(f"HTTP {status}: the answer broke off", answer.after_seconds)
+        return Retry(f"HTTP {status}: the answer broke off", answer.after_seconds, unheard=True)
     document = answer.document()
     if status in STORED and not (doubt := _doubt(document, batch)):
         return Acked(duplicate=STORED[status])
-    if answer.content_type == PROBLEM and document.get("status") == status:
+    if answer.content_type == PROBLEM and document.get("status") == status and _names(document, batch):
         code = document.get("code")
         if status == 413 and code == TOO_LARGE:
             return TooLarge()
         reason = f"HTTP {status}: {words(answer, ours=True)}"
         if status == 422 and isinstance(code, str) and code in REFUSALS:
             return _rejected(reason, code, document.get("index"), batch)
-        if isinstance(code, str) and TRANSIT.get(code) == status:
+        if isinstance(code, str) and TRANSIT.get(code) == status and document.get("batch") == batch.id:
             detail = "the batch did not arrive as it was sent: see what stands between here and the collector"
             return Retry(f"{reason}; {detail}", answer.after_seconds, loud=True)
-    what = doubt if status in STORED else "no answer of a collector"
+    what = doubt if status in STORED else _stranger(document)
     reason = f"HTTP {status}: {what}; something else answers at this address: see where --upstream leads"
     return Retry(reason, answer.after_seconds, loud=True)
 
 
 def anyones(answer: Answer) -> Result:
     """Return what the status says, from a receiver of which nothing else is known: its 2xx has to do."""
-    return verdict(answer.status, words(answer, ours=False), answer.after_seconds)
+    return _passing(answer, ours=False)
+
+
+def _passing(answer: Answer, *, ours: bool) -> Result:
+    """Return what the status says; a wait that none of our collector's codes explains is nobody's word."""
+    result = verdict(answer.status, words(answer, ours=ours), answer.after_seconds)
+    if not isinstance(result, Retry) or result.loud:
+        return result
+    known = answer.content_type == PROBLEM and answer.document().get("code") in BUSY
+    return replace(result, unheard=not known)
 
 
 def words(answer: Answer, *, ours: bool) -> str:
-    """Return code, title and index of a problem document, from our collector its detail too: it names fields only.
+    """Return code and index of a problem document, from our collector title and detail too: they name fields only.
 
-    Any other text, a stranger's detail included, may quote a shopper's event: it goes nowhere.
+    The code has to be one of ours, with its status: whoever writes another is a stranger, a proxy in between, and any
+    text of a stranger may quote a shopper's event. It goes nowhere.
     """
     document = answer.document() if answer.content_type == PROBLEM else {}
-    found = [word for name in ("code", "title") if isinstance(word := document.get(name), str)]
+    code = document.get("code")
+    if not isinstance(code, str) or _CODES.get(code) != answer.status or document.get("status") != answer.status:
+        return ""
+    found = [code]
+    if ours and isinstance(title := document.get("title"), str):
+        found.append(title)
     if type(index := document.get("index")) is int:
         found.append(f"at index {index}")
     if ours and isinstance(detail := document.get("detail"), str):
@@ -118,6 +147,21 @@ def _rejected(reason: str, code: str, index: Any, batch: Batch) -> Rejected:
         return Rejected(reason, final=True, some_of_it=True, index=index)
     # Our count is the frames': where it is wrong, one frame contains two events or none, and nothing names it.
     return Rejected(reason, some_of_it=code == COUNT_MISMATCH)
+
+
+def _names(document: dict[str, Any], batch: Batch) -> bool:
+    """Return whether a refusal is of this batch; one that names none, as older collectors write it, is."""
+    return bool(document.get("batch", batch.id) == batch.id)
+
+
+def _stranger(document: dict[str, Any]) -> str:
+    """Return who refuses a batch without naming it, as far as the code of the answer shows."""
+    code = document.get("code")
+    if code == "NOT_FOUND":
+        return "NOT_FOUND: an abside process answers here, but not at this path"
+    if code in OURS:
+        return f"{code}: an abside process answers here that is no collector, or is an older one"
+    return "no answer of a collector"
 
 
 def _doubt(document: dict[str, Any], batch: Batch) -> str:

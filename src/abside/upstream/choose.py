@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from yarl import URL
 
 from abside.files import read_regular
-from abside.upstream.http import CONTENT_TYPES, USUAL, BearerTokenError, HttpUpstream
+from abside.upstream.http import BATCHES_PATH, CONTENT_TYPES, USUAL, BearerTokenError, HttpUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +48,12 @@ def open_upstream(
     any receiver of JSON, its other query parameters kept. `token_file` holds a bearer token and is read before every
     delivery. Raises UpstreamUrlError.
     """
+    target, form = check_url(url)
+    return HttpUpstream(target, form, token_reader(token_file), now_us, encoding=encoding, timeouts=timeouts)
+
+
+def check_url(url: str) -> tuple[URL, Format]:
+    """Return the address that a URL names, and the form of batches it takes. Raises UpstreamUrlError."""
     try:
         parsed = URL(url)
     except ValueError as exc:
@@ -61,8 +67,18 @@ def open_upstream(
     if parsed.user is not None or parsed.password is not None:
         raise UpstreamUrlError(shown, "it holds a name or a password", "put a bearer token into a file")
     form = _format(parsed, shown)
-    target = parsed.without_query_params("format").with_fragment(None)
-    return HttpUpstream(target, form, token_reader(token_file), now_us, encoding=encoding, timeouts=timeouts)
+    if form == "msgpack" and parsed.path.rstrip("/").endswith(f"/{BATCHES_PATH}"):
+        remedy = f"the path is added to it; write {without_credentials(url).removesuffix(BATCHES_PATH).rstrip('/')}"
+        raise UpstreamUrlError(shown, f"it ends in /{BATCHES_PATH}", remedy)
+    return parsed.without_query_params("format").with_fragment(None), form
+
+
+def without_credentials(url: str) -> str:
+    """Return scheme, host, port and path of an upstream's URL, as logs and the status show it.
+
+    A name, a password and the query, which may hold a key, are left out. Raises ValueError.
+    """
+    return str(URL(url).with_user(None).with_query(None).with_fragment(None)).rstrip("/")
 
 
 def token_reader(path: Path | None) -> Callable[[], str | None]:

@@ -24,11 +24,15 @@ class Acked:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Not now. `after_seconds` is the upstream's own wish; `loud`: only a person can mend it, so try slowly."""
+    """Not now. `after_seconds` is the upstream's own wish; `loud`: only a person can mend it, so try slowly.
+
+    `unheard`: no word of an upstream of ours, so it becomes loud where nothing else comes for a while.
+    """
 
     reason: str
     after_seconds: float | None = None
     loud: bool = False
+    unheard: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Literal
@@ -97,9 +98,9 @@ class HttpUpstream:
             )
             return Retry(reason, loud=True)
         except TimeoutError:
-            return Retry(f"no answer within {self._timeouts.answer_seconds:g} s")
+            return Retry(f"no answer within {self._timeouts.answer_seconds:g} s", unheard=True)
         except (aiohttp.ClientError, OSError) as exc:
-            return Retry(_trouble(exc))
+            return Retry(_trouble(exc), unheard=True)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -152,6 +153,10 @@ def _media_type(headers: CIMultiDictProxy[str]) -> str:
 
 def _trouble(error: Exception) -> str:
     """Return what the system or aiohttp says; where that quotes what came back, which may be a shopper's, its kind."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"there is no host {error.host}: {error.strerror or 'its name has no address'}"
+    if isinstance(error, aiohttp.ClientConnectorError) and error.errno == errno.ECONNREFUSED:
+        return f"nobody listens at {error.host}:{error.port}"
     if isinstance(error, OSError | aiohttp.ServerDisconnectedError):
         return f"{type(error).__name__}: {error}"[:MAX_DETAIL_CHARS]
     return f"{type(error).__name__}: what came back is no whole HTTP answer"

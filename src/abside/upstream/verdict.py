@@ -37,6 +37,7 @@ TABLE: tuple[RetryRule, ...] = (
         {401, 403}, "mend", "a token is missing, wrong or expired: the batch is good, a person or a rotation mends it"
     ),
     RetryRule(range(400, 500), "reject", "the receiver read the batch and does not want it"),
+    RetryRule({501}, "mend", "what answers does not take POST; it is no collector: see where --upstream leads"),
     RetryRule(range(500, 600), "later", "the receiver is sick or restarting"),
     RetryRule(range(300, 400), "mend", "a batch is not sent on to an address nobody configured"),
 )

@@ -1,4 +1,4 @@
-"""What `abside explain` reads off its command line is what a sidecar reads off a request, for every type and value."""
+"""`abside explain` reads attributes of its command line as a sidecar reads a request, for every type and value."""
 
 from __future__ import annotations
 

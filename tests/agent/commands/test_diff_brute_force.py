@@ -117,7 +117,7 @@ def told(move: PlacementMove) -> dict[str, float]:
 
 
 def differences(seed: int, units: int) -> list[tuple[float, float]]:
-    """Give (difference, standard error of the brute force) of every figure of one pair."""
+    """Yield (difference, standard error of the brute force) of every figure of one pair."""
     old, new = pair(seed)
     found = []
     for move in by_placement(old, new, NOW):

@@ -77,7 +77,7 @@ def test_a_place_that_is_not_there_is_an_error(place: str) -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, doc: type[Doc]) -> Path:
-    """Make a repository of one commit, and stand in it."""
+    """Make a repository of one commit, and change into it."""
     if shutil.which("git") is None:
         pytest.skip("git is not installed")
     monkeypatch.chdir(tmp_path)

@@ -213,7 +213,7 @@ def test_documents_that_give_nothing_are_problems(tmp_path: Path, capsys: pytest
 
 @pytest.fixture
 def sidecar(config: str, tmp_path: Path) -> Iterator[str]:
-    """Publish the documents and run a real sidecar on them; give its address."""
+    """Publish the documents and run a real sidecar on them; yield its address."""
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     listen, admin = (f"127.0.0.1:{one.getsockname()[1]}" for one in held)
     for one in held:

@@ -142,7 +142,7 @@ def test_what_a_running_experiment_must_not_do_is_refused(tmp_path: Path, capsys
         ("staus=paused", 2, "did you mean status?"),
         ("variants.c.weight=5%", 1, "there is nothing there"),
         ("variants.b.wait=5%", 1, "did you mean weight?"),
-        ("variants=5%", 1, "a mapping stands there; name one of its keys"),
+        ("variants=5%", 1, "there is a mapping; name one of its keys"),
     ],
 )
 def test_a_change_that_says_nothing_is_refused(

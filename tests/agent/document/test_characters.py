@@ -1,4 +1,4 @@
-"""Characters that look like others or like nothing are errors at their place, but in prose and comments."""
+"""Characters that look like others or are invisible are errors at their place, except in prose and comments."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_elsewhere_it_is_an_error_with_its_name_and_code_point_at_its_place(
     found = [one for one in problems if one.value == shown(character)]
     if (
         not found
-    ):  # an apostrophe within a word is part of it, and a letter among digits is no word: their form refuses it
+    ):  # an apostrophe within a word is part of it; a letter among digits is refused by the form of the value
         is_apostrophe = character in "\u2018\u2019\uff07"
         assert is_apostrophe or (character in TWINS and f"({shown(character)})" in problems[0].message)
         return

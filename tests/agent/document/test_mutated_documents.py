@@ -208,7 +208,7 @@ MUTATIONS: list[tuple[Callable[[str, random.Random], str | bytes], int]] = [
 
 
 def mutated(seed: int = 20261123) -> list[tuple[str, bytes]]:
-    """Give (mutation, document) for every one of them, spoiling all samples joined into one file."""
+    """Yield (mutation, document) for each mutation of all samples, joined into one file."""
     rng = random.Random(seed)
     whole = one_document()
     made = []
@@ -262,7 +262,7 @@ def test_every_mutated_document_is_sound_or_has_problems_that_point_into_it(tmp_
 
 
 def comes_into_force(data: bytes, name: str) -> None:
-    """Hold what passes the check to a snapshot of all that it asks for, and that to what a sidecar makes of it."""
+    """Require that a document which passes the check is in the snapshot completely, and that a sidecar can build it."""
     settled = settle(Reading((File("f.yaml", data),)), None, NOW_US)
     assert settled.snapshot is not None, (name, settled.problems)
     assert not settled.held, (name, settled.held)
@@ -270,7 +270,7 @@ def comes_into_force(data: bytes, name: str) -> None:
 
 
 def points_into(found: Findings, read: Given, data: bytes, name: str) -> None:
-    """Hold each problem to a place in the file, a message and a remedy."""
+    """Require of each problem a place in the file, a message and a remedy."""
     last = len(re.split(b"\r\n|\r|\n", data))
     for problem in found.problems:
         assert problem.message, (name, problem)
@@ -313,7 +313,7 @@ def test_the_line_is_right_with_every_line_end_and_byte_order_mark(
 
 
 def test_memory_stays_bounded_whatever_the_file(tmp_path: Path) -> None:
-    """One process of its own per worst file, held to an address space that a blown-up document would burst."""
+    """One process for each worst file, with an address space that an expanded document would exceed."""
     worst = {
         "laughs.yaml": with_a_billion_laughs(one_document(), random.Random(1)).encode(),
         "large.yaml": one_document().encode() + b"# x\n" * 1_310_720,

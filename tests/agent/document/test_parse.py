@@ -5,8 +5,9 @@ from time import process_time
 
 import pytest
 
-from abside_agent.document.parse import MAX_DEPTH, parse
+from abside_agent.document.parse import parse
 from abside_agent.document.reading import MAX_FILE_BYTES
+from abside_agent.document.syntax import MAX_DEPTH
 from abside_agent.document.tree import MAX_FLAWS, plain
 
 LAUGHS = "a: &a [x, x]\n" + "".join(f"k{i}: &k{i} [{', '.join(['*a'] * 9)}]\n" for i in range(9))

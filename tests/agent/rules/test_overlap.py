@@ -1,4 +1,4 @@
-"""Conflicts among many: what is found is what looking at every pair finds, without looking at every pair."""
+"""Conflicts among many experiments: the same as by comparing every pair, in far fewer steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A placement holds so many experiments, whoever comes first in which file."""
+"""A placement has a bounded number of experiments, in any order of files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FULL = [f"e{number:03}" for number in range(MAX_EXPERIMENTS)]
 
 
 def running(doc: type[Doc], names: Iterable[str], **changes: str) -> str:
-    """Write a file of experiments that set nothing, so that they are in nobody's way but by their number."""
+    """Return a file of experiments that set nothing, so that only their number can be a problem."""
     arms = "{control: {weight: 50%}, b: {weight: 50%}}"
     return doc.experiments(*(doc.experiment(name, **{"variants": arms, **changes}) for name in names))
 

@@ -314,8 +314,8 @@ def test_an_id_in_two_files_names_both(
         p for p in problems_of({"a.yaml": text, "b.yaml": text, "g.yaml": doc.GROUND}) if p.code == "DUPLICATE_ID"
     ]
     assert [(p.file, p.line, p.path, p.message) for p in problems] == [
-        ("a.yaml", 2, f"{section}.same", "same stands in b.yaml:2 too"),
-        ("b.yaml", 2, f"{section}.same", "same stands in a.yaml:2 too"),
+        ("a.yaml", 2, f"{section}.same", "same is also in b.yaml:2"),
+        ("b.yaml", 2, f"{section}.same", "same is also in a.yaml:2"),
     ]
 
 
@@ -325,7 +325,7 @@ def test_a_metric_in_two_files_is_noted_at_the_second(
     text = "metrics:\n  scroll: {kind: mean, event: scroll, of: count}\n"
     (problem,) = problems_of({"a.yaml": text, "b.yaml": text, "g.yaml": doc.GROUND})
     assert (problem.code, problem.file, problem.line) == ("DUPLICATE_ID", "b.yaml", 2)
-    assert problem.message == "scroll stands in a.yaml too"
+    assert problem.message == "scroll is also in a.yaml"
 
 
 def test_experiments_and_placements_share_their_ids(doc: type[Doc], problems_of: Callable[..., list[Problem]]) -> None:

@@ -1,4 +1,4 @@
-"""Transition rules: what needs a new phase, what the analyst must be told, what may always change."""
+"""Transition rules: what needs a new phase, what the analyst must know, what may always change."""
 
 from __future__ import annotations
 

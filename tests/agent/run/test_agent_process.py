@@ -38,7 +38,7 @@ def agent(*options: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def await_snapshot(path: Path, holds: Callable[[Snapshot], bool], seconds: float = PATIENCE_SECONDS) -> float:
-    """Wait until the file says so; give how long it took."""
+    """Wait for this state of the file; return how long it took."""
     begun = time.monotonic()
     while time.monotonic() - begun < seconds:
         try:
@@ -199,3 +199,20 @@ def test_an_agent_killed_in_the_middle_leaves_a_whole_snapshot(tmp_path: Path, d
         with agent("--config", str(config), "--snapshot", str(snapshot)):
             await_snapshot(snapshot, traffic_of("x", percent * 100))
     assert [entry.name for entry in snapshot.parent.iterdir()] == ["snapshot"]
+
+
+def test_a_file_whose_name_is_not_utf8_beside_documents_stops_nothing(tmp_path: Path, doc: type[Doc]) -> None:
+    config = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    config.mkdir()
+    snapshot = tmp_path / "snapshot"
+    (config / "g.yaml").write_text(doc.GROUND)
+    (config / "x.yaml").write_text(doc.one("x"))
+    with agent("--config", str(config), "--snapshot", str(snapshot)) as process:
+        await_snapshot(snapshot, lambda found: "x" in found.experiments)
+        Path(os.fsdecode(os.fsencode(config) + b"/.caf\xe9.swp")).touch()
+        for percent in (30, 40):
+            (config / "x.yaml").write_text(doc.one("x", traffic=f"{percent}%"))
+            await_snapshot(snapshot, traffic_of("x", percent * 100))
+        assert process.poll() is None
+    with agent("--config", str(config), "--snapshot", str(snapshot), "--once") as process:
+        assert process.wait(PATIENCE_SECONDS) == 0

@@ -1,4 +1,4 @@
-"""A pause is in force while documents are still read or compiled, whatever they cost; what is lifted stays lifted."""
+"""A pause is in force while documents are still read or compiled; a lifted one stays lifted."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import pytest
 
 from abside.snapshot import Snapshot, SnapshotError, decode
 from abside_agent.document.reading import File, Reading
+from abside_agent.run.agent import Agent
 from abside_agent.run.early_pauses import EarlyPauses
-from abside_agent.run.loop import Agent
 from abside_agent.settings import AgentSettings
 from abside_agent.settle.pause import MAX_QUICK_BYTES
 from abside_agent.sources.mounted import Mounted

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from abside.snapshot import Snapshot, decode
-from abside_agent.run.loop import Agent
+from abside_agent.run.agent import Agent
 from abside_agent.settings import AgentSettings
 from abside_agent.sources.mounted import Mounted
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class World:
-    """A config and a paused directory, a snapshot file, and agents that look at them when told to."""
+    """A config and a paused directory, a snapshot file, and agents that read them when a test asks for it."""
 
     path: Path
     settings: AgentSettings = field(init=False)

@@ -1,4 +1,4 @@
-"""A pause over what is in force, before any child: what it changes, and that it is what the child will say."""
+"""A pause applied to the snapshot in force, before any child: what it changes, and that the child makes the same."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 
 from abside.snapshot import decode
 from abside_agent.document.reading import Reading
-from abside_agent.run.loop import Agent
+from abside_agent.run.agent import Agent
 from abside_agent.settings import AgentSettings
 from abside_agent.settle.pause import MAX_QUICK_BYTES, over
 from abside_agent.sources.mounted import Mounted
-from abside_agent.watch.begin import News, in_cluster
+from abside_agent.watch.begin import WakeUp, in_cluster
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,11 +68,11 @@ def test_a_pause_is_in_force_although_no_child_ever_answers(tmp_path: Path, doc:
 
 
 def test_several_rings_wake_once_and_none_is_lost() -> None:
-    news = News()
-    news.ring()
-    news.ring()
-    news.wait(60.0)
-    news.wait(0.01)
+    wake_up = WakeUp()
+    wake_up.ring()
+    wake_up.ring()
+    wake_up.wait(60.0)
+    wake_up.wait(0.01)
 
 
 def test_the_api_is_where_kubernetes_tells_its_pods() -> None:

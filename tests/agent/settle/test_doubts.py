@@ -62,6 +62,9 @@ def warned(tmp_path: Path) -> Callable[[str], Warned]:
         ("country, op: in, value: [DE, AT, DE]", [("TWICE", "value[2]")]),
         ("age, op: in, value: [1, 1.0]", [("TWICE", "value[1]")]),
         ('version, op: in, value: ["4.2", "V4.2.0"]', [("TWICE", "value[1]")]),
+        ('version, op: gte, value: "2026-12-01"', [("DATE_AS_VERSION", "value")]),
+        ('version, op: gte, value: "2026.12.1"', []),
+        ('version, op: gte, value: "2026-rc.1"', []),
         ("""country, op: eq, value: "'DE'" """, [("QUOTES_IN_TEXT", "value")]),
         ('country, op: in, value: ["[DE]"]', [("QUOTES_IN_TEXT", "value[0]")]),
         ("placement, op: in, value: [pdp, hmoe]", [("NEVER_MATCHES", "value[1]")]),
@@ -141,3 +144,44 @@ def test_a_version_in_quotes_is_not_told_to_be_put_in_quotes(value: str, tmp_pat
     (problem,) = findings(given([str(file)]), NOW).problems
     assert problem.code == "NOT_A_VERSION"
     assert ("in quotes" in problem.remedy) == ('"' not in value)
+
+
+def remedies(tmp_path: Path, text: str) -> list[tuple[str, str]]:
+    file = tmp_path / "x.yaml"
+    file.write_text(text)
+    return [(one.code, one.remedy) for one in findings(given([str(file)]), NOW).problems]
+
+
+@pytest.mark.parametrize("written", ["2024.10", "2.10", "1e3", "10"])
+def test_a_version_without_quotes_is_quoted_as_the_file_has_it(tmp_path: Path, written: str) -> None:
+    found = remedies(tmp_path, experiment(f"eligibility: [{{attribute: version, op: gte, value: {written}}}]"))
+    [remedy] = [remedy for code, remedy in found if code == "NOT_A_VERSION"]
+    assert f'write it in quotes, "{written}": ' in remedy
+
+
+def test_a_parameter_without_its_placement_has_one_error_that_says_where_it_stands(tmp_path: Path) -> None:
+    variants = "{control: {weight: 50%}, b: {weight: 50%, parameters: {model: v2}}}"
+    assert remedies(tmp_path, experiment("owner: me", variants))[:1] == [
+        ("WRONG_TYPE", "parameters stand under their placement: parameters: {pdp: {model: …}}")
+    ]
+    assert "NOT_ITS_PLACEMENT" not in [code for code, _ in remedies(tmp_path, experiment("owner: me", variants))]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("active", "running"), ("on", "running"), ("Stopped", "paused"), ("finished", "ended"), ("runing", "running")],
+)
+def test_a_status_as_other_tools_have_it_says_which_is_meant(tmp_path: Path, written: str, meant: str) -> None:
+    text = experiment("owner: me").replace("status: running", f"status: {written}")
+    assert ("UNKNOWN_VALUE", f"did you mean {meant}?") in remedies(tmp_path, text)
+
+
+def test_a_directory_with_a_file_that_the_agent_does_not_read_has_its_warning(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(experiment("owner: me"))
+    (tmp_path / "y.yml").write_text(experiment("owner: me"))
+    (tmp_path / "notes.txt").write_text("")
+    found = findings(given([str(tmp_path)]), NOW).problems
+    assert ("FILE_NAME", str(tmp_path / "y.yml"), "rename it to y.yaml", "warning") in [
+        (one.code, one.file, one.remedy, one.severity) for one in found
+    ]
+    assert sum(one.code == "FILE_NAME" for one in found) == 1

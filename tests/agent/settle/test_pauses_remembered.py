@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from abside.snapshot import Snapshot, decode, encode
-from abside_agent.run.loop import Agent
+from abside_agent.run.agent import Agent
 from abside_agent.settings import AgentSettings
 from abside_agent.sources.mounted import Mounted
 
@@ -45,7 +45,7 @@ class Node:
             (self.path / "config" / f"{name}.yaml").write_text(text)
 
     def turn(self) -> dict[str, str | None]:
-        """Let every agent look; give what is paused, on which all of them must agree."""
+        """Let every agent read; return what is paused, on which all of them must agree."""
         for agent in self.agents.values():
             agent.turn()
         first, *others = [self.published(name) for name in self.agents]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from abside.snapshot import Snapshot
 
 Section = dict[str, dict[str, Any]]
-World = list[tuple[str, str, Any, int]]  # section, id, entry, the file it stands in
+World = list[tuple[str, str, Any, int]]  # section, id, entry, the file that contains it
 
 KNOBS = ("a", "b", "c")
 IDS = ("e1", "e2", "e3", "e4")
@@ -179,7 +179,7 @@ def test_check_finds_no_error_exactly_when_a_fresh_agent_holds_nothing_back(worl
 @thorough
 @given(st.lists(worlds(), min_size=1, max_size=3), worlds())
 def test_a_running_experiment_never_vanishes_while_the_files_still_have_it(history: list[World], world: World) -> None:
-    world = unique(world)  # what a file does not say cannot ask for anything
+    world = unique(world)  # a file without the entry asks for nothing
     _, before = run(history)
     _, after = run([*history, world])
     if before is None:

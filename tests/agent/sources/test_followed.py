@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Ear:
-    """A watch that hears what a test says."""
+class FakeWatch:
+    """A watch whose report a test sets."""
 
     report: WatchReport[Keys] = field(default_factory=lambda: WatchReport(None))
     doubts: int = 0
@@ -36,24 +36,24 @@ class Ear:
 
 @dataclass
 class World:
-    """A projected volume of ConfigMaps, an ear for each, and a clock that ticks with everything that happens."""
+    """A projected volume of ConfigMaps, a watch for each, and a clock that ticks with every step."""
 
     volume: ConfigMapVolume
-    ears: dict[str, Ear]
+    watches: dict[str, FakeWatch]
     now: float = 0.0
     source: Mounted = field(init=False)
 
     def __post_init__(self) -> None:
-        followed = Followed({**self.ears}, Trust(lambda: self.now))
+        followed = Followed({**self.watches}, Trust(lambda: self.now))
         self.source = Mounted((str(self.volume.path),), followed=followed)
 
     def says(self, name: str, keys: dict[str, bytes]) -> None:
         self.now += 1.0
-        self.ears[name].report = WatchReport(Observation(documents_of(keys), self.now, is_fresh=True))
+        self.watches[name].report = WatchReport(Observation(documents_of(keys), self.now, is_fresh=True))
 
     def away(self, name: str) -> None:
-        report = self.ears[name].report
-        self.ears[name].report = replace(
+        report = self.watches[name].report
+        self.watches[name].report = replace(
             report, observation=report.observation and replace(report.observation, is_fresh=False)
         )
 
@@ -70,7 +70,7 @@ class World:
 @pytest.fixture
 def world(configmap_volume: Callable[[str], ConfigMapVolume]) -> Callable[..., World]:
     def make(*names: str) -> World:
-        return World(configmap_volume("config"), {name: Ear() for name in names})
+        return World(configmap_volume("config"), {name: FakeWatch() for name in names})
 
     return make
 
@@ -151,7 +151,7 @@ def test_a_word_of_one_does_not_bring_back_what_the_volume_has_left_behind_of_th
     both = world("one", "two")
     both.volume.swap({"a.yaml": "1", "b.yaml": "1"})
     both.says("one", {"a.yaml": b"1"})
-    both.says("two", {"b.yaml": b"1"})  # and goes deaf
+    both.says("two", {"b.yaml": b"1"})  # and misses events from now on
     both.files()
     both.volume.swap({"a.yaml": "1", "b.yaml": "2"})
     assert both.files() == {"a.yaml": b"1", "b.yaml": b"2"}
@@ -180,7 +180,7 @@ def test_one_that_is_gone_or_holds_no_document_empties_nothing(
     one.says("experiments", {"a.yaml": b"3"})
     assert one.files() == {"a.yaml": b"3"}
     assert one.codes() == set()
-    assert one.ears["experiments"].doubts == 0
+    assert one.watches["experiments"].doubts == 0
 
 
 def test_a_name_that_is_wrong_takes_nothing_out_of_force(world: Callable[..., World]) -> None:
@@ -221,16 +221,16 @@ def test_a_doubt_is_told_to_each_and_their_problems_are_read(world: Callable[...
     both.files()
     both.volume.swap({"a.yaml": "2"})
     both.files()
-    assert [ear.doubts for ear in both.ears.values()] == [1, 1]
+    assert [watch.doubts for watch in both.watches.values()] == [1, 1]
     both.says("one", {"a.yaml": b"2"})
     for _ in range(5):
         both.files()
-    assert [ear.doubts for ear in both.ears.values()] == [1, 6], "who has answered is not asked again"
+    assert [watch.doubts for watch in both.watches.values()] == [1, 6], "who has answered is not asked again"
     both.says("two", {"b.yaml": b"1"})
     both.files()
-    assert [ear.doubts for ear in both.ears.values()] == [1, 6]
+    assert [watch.doubts for watch in both.watches.values()] == [1, 6]
     problem = flaw("two", "FAST_WATCH", (), "away", "wait", severity="warning").problem
-    both.ears["two"].report = replace(both.ears["two"].report, problem=problem)
+    both.watches["two"].report = replace(both.watches["two"].report, problem=problem)
     assert problem in both.source.read().problems
 
 

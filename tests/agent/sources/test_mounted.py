@@ -148,10 +148,34 @@ def test_every_key_of_the_paused_directory_pauses_whatever_its_form(
     assert not reading.keeps_pauses
 
 
-def test_a_name_that_is_not_utf8_is_read_too(tmp_path: Path) -> None:
-    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.yaml")).write_text("a")
+def test_names_that_are_not_utf8_are_read_too_and_stay_apart(tmp_path: Path) -> None:
+    for name, content in ((b"/\xff.yaml", "a"), (b"/\xfe.yaml", "b")):
+        Path(os.fsdecode(os.fsencode(tmp_path) + name)).write_text(content)
     reading = Mounted((str(tmp_path),), (str(tmp_path),)).read()
-    assert contents(Reading.unpack(reading.pack())) == {"�.yaml": b"a"}
+    assert contents(Reading.unpack(reading.pack())) == {"\\xff.yaml": b"a", "\\xfe.yaml": b"b"}
+
+
+def test_directories_whose_names_are_not_utf8_are_shown_in_ascii(tmp_path: Path) -> None:
+    odd = [os.fsdecode(os.fsencode(tmp_path) + name) for name in (b"/\xff", b"/\xfe")]
+    for directory in odd:
+        Path(directory).mkdir()
+    for config, paused in (((odd[0],), (odd[1],)), (tuple(odd), tuple(odd))):
+        reading = Reading.unpack(Mounted(config, paused).read().pack())
+        assert [lost.directory for lost in reading.lost] == [f"{tmp_path}/\\xff", f"{tmp_path}/\\xfe"][: len(config)]
+        assert list(reading.paused) == ["\\xff", "\\xfe"][-len(paused) :]
+
+
+def test_a_watch_that_breaks_ends_and_waiting_goes_on_without_events(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stop = Event()
+    hints = Hints((str(tmp_path),), stop)
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/.caf\xe9.swp")).touch()
+    for _ in range(3):
+        hints.wait(0.2)
+    assert [record.message.split()[0] for record in caplog.records] == ["events_unavailable"]
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")).mkdir()
+    Hints((os.fsdecode(os.fsencode(tmp_path) + b"/\xff"),), stop).wait(0.01)
 
 
 def test_pauses_stay_while_their_directory_is_gone_and_go_when_it_is_empty(tmp_path: Path) -> None:

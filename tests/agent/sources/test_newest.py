@@ -1,4 +1,4 @@
-"""What holds when the API and the mounted volume are not of one mind; the safe side is the paused one."""
+"""Which pauses are valid when the API and the mounted volume differ; the safe side is to pause."""
 
 from __future__ import annotations
 
@@ -147,8 +147,8 @@ def test_losing_the_api_lifts_no_pause_but_what_the_volume_itself_has_lifted_sin
 
 
 @dataclass
-class Ear:
-    """A watch that hears what a test says."""
+class FakeWatch:
+    """A watch whose report a test sets."""
 
     report: WatchReport[Pauses] = field(default_factory=lambda: WatchReport(None))
     doubts: int = 0
@@ -162,21 +162,21 @@ def test_the_watch_stands_for_the_first_paused_directory_and_the_others_count_as
     tmp_path: Path, *, mounts: bool
 ) -> None:
     first, second = tmp_path / "paused", tmp_path / "more"
-    ear = Ear()
+    watch = FakeWatch()
     for directory in (first, second):
         directory.mkdir()
     (first / "x").write_text("by the volume")
     (second / "z").write_text("elsewhere")
     paused = (str(first), str(second)) if mounts else ()
-    source = Mounted((str(tmp_path),), paused, watched=Watched("abside-paused", ear))
+    source = Mounted((str(tmp_path),), paused, watched=Watched("abside-paused", watch))
     assert source.read().keeps_pauses
     problem = flaw("abside-paused", "FAST_WATCH", (), "away", "wait", severity="warning").problem
-    ear.report = WatchReport(Observation({"y": "by the API"}, float("inf"), is_fresh=True), problem)
+    watch.report = WatchReport(Observation({"y": "by the API"}, float("inf"), is_fresh=True), problem)
     reading = source.read()
     assert reading.pauses == {"y": "by the API"} | ({"z": "elsewhere"} if mounts else {})
     assert reading.paused["paused" if mounts else "abside-paused"] == {"y": "by the API"}
     assert not reading.keeps_pauses
     assert problem in reading.problems
-    ear.report = WatchReport(Observation({}, 0.0, is_fresh=True))
+    watch.report = WatchReport(Observation({}, 0.0, is_fresh=True))
     source.read()
-    assert ear.doubts == int(mounts)
+    assert watch.doubts == int(mounts)

@@ -1,4 +1,4 @@
-"""What somebody may put in the place of a file, a FIFO or a link into the kernel, holds no command up."""
+"""No command waits for a FIFO or a link into the kernel in the place of a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose documents hold when the API and the mounted volume are not of one mind: the newer."""
+"""Whose documents are valid when the API and the mounted volume differ: the newer ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class World:
         return self
 
     def back(self) -> World:
-        """Watch again from the version that was known: nothing is told anew."""
+        """Watch again from the known version: the API sends nothing new."""
         self.observation = self.observation and replace(self.observation, is_fresh=True)
         return self
 
@@ -190,7 +190,7 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=1000)  # few histories bring an old word back
+@settings(deadline=None, max_examples=1000)  # few histories repeat an old answer
 @given(STEPS)
 @example([("list", 0), ("lose", 0), ("edit", 0), ("sync", 1), ("resume", 0)])
 @example([("list", 0), ("edit", 0), ("edit", 0), ("lose", 0), ("sync", 1), ("wait", 7)])

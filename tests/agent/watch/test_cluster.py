@@ -15,8 +15,9 @@ import pytest
 import watchers
 from abside_agent.document.reading import Pauses
 from abside_agent.watch.api import Access
-from abside_agent.watch.cluster import Cluster, WatchTimeouts
+from abside_agent.watch.cluster import Cluster
 from abside_agent.watch.config_map import MAX_ANSWER_BYTES
+from abside_agent.watch.timeouts import WatchTimeouts
 from abside_agent.watch.topic import PAUSES
 from fake_api import FakeApi
 

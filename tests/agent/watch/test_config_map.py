@@ -1,4 +1,4 @@
-"""What the API says of one ConfigMap, read as its volume would show it."""
+"""Responses of the API about one ConfigMap, read as its volume shows it."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from abside_agent.sources.followed import Followed
 from abside_agent.sources.mounted import Mounted
 from abside_agent.sources.trust import LATE_SECONDS, Trust
 from abside_agent.watch.api import Access
-from abside_agent.watch.cluster import Cluster, WatchTimeouts
+from abside_agent.watch.cluster import Cluster
+from abside_agent.watch.timeouts import WatchTimeouts
 from abside_agent.watch.topic import EXPERIMENTS
 from fake_api import FakeApi
 
@@ -70,7 +71,7 @@ class World:
             time.sleep(0.01)
 
     def edited_unheard(self, keys: dict[str, str]) -> None:
-        """Change the ConfigMap so long ago that no watch can be told of it any more."""
+        """Change the ConfigMap so long ago that no watch can report it any more."""
         self.api.set(MAP, keys)
         self.api.version += 7
         self.api.forgotten = self.api.version - 1
@@ -164,7 +165,7 @@ def test_an_api_that_is_back_without_news_does_not_bring_back_what_the_volume_ha
     world.api.stop()
     world.volume.swap(TWO)
     world.stays(TWO)
-    world.api.is_deaf = True  # the watch goes on from the known version, and is told nothing
+    world.api.is_deaf = True  # the watch goes on from the known version, and gets no event
     world.api.start()
     world.api.put(TWO)
     while not world.api.watching:

@@ -103,8 +103,8 @@ async def test_what_cannot_be_built_is_left_out_by_name_and_a_pause_in_the_same_
     page = (await running.get("/")).text
     assert "left out" in page
     assert "Shoppers get what its placements have without it" in page
-    told = [one for event in running.spooled("config") for one in event.get("experiments", ())]
-    assert [one["status"] for one in told if one["experiment"] == BAD][-1] == "left_out"
+    reported = [one for event in running.spooled("config") for one in event.get("experiments", ())]
+    assert [one["status"] for one in reported if one["experiment"] == BAD][-1] == "left_out"
 
 
 async def test_it_is_whole_again_with_the_next_good_file(start: Start, world: World) -> None:

@@ -46,7 +46,7 @@ class Case:
 
 
 def nested(levels: int) -> bytes:
-    """Give a body whose JSON is so many levels deep."""
+    """Return a body whose JSON is so many levels deep."""
     inside = levels - 2
     head = b'{"placement":"pdp","user_id":"u1","attributes":{"a":'
     return head + b"[" * inside + b"1" + b"]" * inside + b"}}"
@@ -206,7 +206,31 @@ EVENTS: list[Case] = [
         (b"\xef\xbb\xbf[]", 400, "MALFORMED", {}, "byte order mark"),
         ([EVENT, {"type": "click", "user_id": "guest"}], 400, "NO_UNIT", {"index": 1}, ""),
         ({"user_id": MARKER}, 422, "INVALID_EVENT", at("type"), ""),
-        ([EVENT, EVENT, {**EVENT, "type": MARKER}], 422, "INVALID_EVENT", {"path": "type", "index": 2}, ""),
+        (
+            [EVENT, EVENT, {**EVENT, "type": "Product Added"}],
+            *(422, "INVALID_EVENT", {"path": "type", "index": 2}, "'Product Added' must be a name"),
+        ),
+        ({**EVENT, "type": "Product Added"}, 422, "INVALID_EVENT", at("type"), "digits and _; write product_added"),
+        ({**EVENT, "type": "addToCart"}, 422, "INVALID_EVENT", at("type"), "write add_to_cart"),
+        ({**EVENT, "type": "!"}, 422, "INVALID_EVENT", at("type"), "for example add_to_cart"),
+        ({**EVENT, "type": 5}, 422, "INVALID_EVENT", at("type"), "not a number"),
+        (
+            {"event": "click", "user_id": MARKER, "sku": MARKER},
+            *(422, "INVALID_EVENT", at("type"), "is missing; event is not a field here, did you mean type?"),
+        ),
+        ({"user_id": "u1", "eventName": "click"}, 422, "INVALID_EVENT", at("type"), "eventName is not a field here"),
+        (
+            {"client_id": MARKER, "user_id": MARKER, "events": [{"name": "purchase"}]},
+            *(422, "UNKNOWN_FIELD", at("events"), "send the list itself"),
+        ),
+        ({**EVENT, "type": "add_to_cart", "quantity": 1.5}, 422, "WRONG_TYPE", at("quantity"), "not a fraction"),
+        ({**EVENT, "type": "add_to_cart", "quantity": 2.0}, 422, "WRONG_TYPE", at("quantity"), "decimal point"),
+        ('{“type”: "click"}'.encode(), 400, "MALFORMED", {}, "column 2: a curly quote (U+201C)"),
+        ('{"é": “click”}'.encode(), 400, "MALFORMED", {}, "a curly quote (U+201C)"),
+        (b"{'type': 'click'}", 400, "MALFORMED", {}, "a single quote"),
+        (b'{"type": "click", }', 400, "MALFORMED", {}, "a comma before the closing bracket"),
+        (b'[{"type": "click"},\n]', 400, "MALFORMED", {}, "a comma before the closing bracket"),
+        (b'{"type": "click"}\n{"type": "click"}', 400, "MALFORMED", {}, "send one, of several events a list"),
         ({**EVENT, "type": "exposure"}, 422, "INVALID_EVENT", at("type"), "written by the sidecar itself"),
         ({**EVENT, "user_id": 1.5}, 422, "INVALID_UNIT", at("user_id"), ""),
         ([EVENT, {**EVENT, "session_id": MARKER * 25}], 422, "INVALID_UNIT", {"path": "session_id", "index": 1}, ""),
@@ -294,7 +318,7 @@ ROUTES: list[Case] = [
 
 
 def check_problem(status: int, headers: Any, body: bytes, case: Case) -> None:
-    """Hold a problem document against its shape, and against what it must not hold."""
+    """Check the shape of a problem document, and that it does not contain what it must not."""
     assert status == case.status, body
     assert headers["Content-Type"] == "application/problem+json"
     problem = orjson.loads(body)

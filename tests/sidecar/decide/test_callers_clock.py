@@ -102,7 +102,7 @@ async def test_while_one_caller_agrees_with_the_sidecar_another_ones_wrong_clock
         world.passed_us += SECOND_US
 
 
-async def test_a_time_of_another_unit_is_refused_whatever_the_clocks_say(world: World) -> None:
+async def test_a_time_of_another_unit_is_refused_whatever_the_clocks_answer(world: World) -> None:
     world.ahead_us = 8 * DAY_US
     for _ in range(6):
         world.live()

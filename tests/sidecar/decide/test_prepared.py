@@ -1,5 +1,6 @@
 """Prepared bytes are what the encoders write, for every number of arms, kind of unit and length of id."""
 
+import msgpack
 import orjson
 import pytest
 from hypothesis import given
@@ -56,25 +57,25 @@ def test_an_exposure_from_prepared_bytes_is_the_encoded_event(
     if not answer.assignments:
         return
     prepared = AnswerCache("9f1c2d03ab77", plan, pinnable=True).prepared(plan.arms(subject), Accounts("b", {}))
-    packed = prepared.exposure(b"b00t-1f", NOW_US, subject, attributes, bot=bot)
-    assert packed == event.encode(
-        event.exposure(
-            event_id="b00t-1f",
-            now_us=NOW_US,
-            user_id=user_id,
-            session_id=session_id,
-            placement="pdp",
-            revision="9f1c2d03ab77",
-            config_id=answer.config_id,
-            algo=ALGO,
-            assignments=[
-                event.Exposed(one.experiment, one.phase, one.variant, *one.unit, one.forced, one.traffic_bp)
-                for one in answer.assignments
-            ],
-            attributes=attributes,
-            bot=bot,
-        )
+    encoded = event.exposure(
+        event_id="b00t-1f",
+        now_us=NOW_US,
+        user_id=user_id,
+        session_id=session_id,
+        placement="pdp",
+        revision="9f1c2d03ab77",
+        config_id=answer.config_id,
+        algo=ALGO,
+        assignments=[
+            event.Exposed(one.experiment, one.phase, one.variant, *one.unit, one.forced, one.traffic_bp)
+            for one in answer.assignments
+        ],
+        attributes=attributes,
+        bot=bot,
     )
+    assert prepared.exposure(b"b00t-1f", NOW_US, subject, attributes, bot=bot) == event.encode(encoded)
+    assert prepared.carried(b"b00t-1f", subject, attributes, bot=bot) == msgpack.packb(event.carried(encoded))
+    assert event.wrong_field(encoded) is None
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 15, 16, 20])

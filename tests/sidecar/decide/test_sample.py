@@ -1,4 +1,4 @@
-"""The sample of requests that missing attributes are told from."""
+"""The sample of requests that shows missing attributes."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from abside import event
 from abside.sidecar.decide import token
 from abside.sidecar.decide.token import ExposureTokenError
+from abside.snapshot import Attribute, Experiment, Placement, Variant, assemble
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
     Start = Callable[..., Awaitable[Running]]
 
 NOW_US = 1_795_424_400_000_000
+
+
+def seal(exposure: event.EventMap) -> str:
+    """Return the token of an exposure event."""
+    return token.seal(msgpack.packb(event.carried(exposure))).decode()
+
+
 LATER_US = NOW_US + 60_000_000
 EXPOSURE = event.exposure(
     event_id="b00t-1",
@@ -106,34 +114,39 @@ async def test_tokens_are_taken_without_a_snapshot_and_by_another_sidecar(start:
 
 
 def test_a_token_gives_back_its_exposure_at_the_time_it_was_used() -> None:
-    assert token.unseal(token.seal(EXPOSURE), LATER_US) == {**EXPOSURE, "ts": LATER_US, "seen_ts": LATER_US}
+    assert token.unseal(seal(EXPOSURE), LATER_US) == {**EXPOSURE, "ts": LATER_US, "seen_ts": LATER_US}
     bot = {**EXPOSURE, "bot": True}
-    assert token.unseal(token.seal(bot), LATER_US)["bot"] is True
+    assert token.unseal(seal(bot), LATER_US)["bot"] is True
 
 
-def test_the_largest_exposure_has_a_token_that_is_taken_back() -> None:
-    arms = [
-        event.Exposed("e" * 64, 1, "v" * 64, "session", "i" * 256, forced=False, traffic_bp=10_000) for _ in range(100)
+async def test_the_largest_exposure_has_a_token_that_is_taken_back_without_its_attributes(start: Start) -> None:
+    declared = {f"a{number}": Attribute("string", log=True) for number in range(64)}
+    experiments = [
+        Experiment(
+            f"e{number}".ljust(64, "x"),
+            "name",
+            "Lifts.",
+            "running",
+            ("pdp",),
+            (Variant("v" * 64, 0, 10_000),),
+            "v" * 64,
+        )
+        for number in range(110)
     ]
-    whole = event.exposure(
-        event_id="b-1",
-        now_us=NOW_US,
-        user_id="u" * 256,
-        session_id="i" * 256,
-        placement="p" * 64,
-        revision="0" * 12,
-        config_id="0" * 12,
-        algo=1,
-        assignments=arms,
-        attributes={f"a{number}": "x" * 256 for number in range(64)},
-    )
-    back = token.unseal(token.seal(whole), LATER_US)
-    assert back["assignments"] == whole["assignments"]
-    assert len(event.encode(back)) <= event.MAX_EVENT_BYTES
+    running = await start(assemble(declared, [Placement("pdp", {"model": "v1"}), *experiments], written_at_us=1))
+    body = {"placement": "pdp", "user_id": "u" * 256, "attributes": dict.fromkeys(declared, "x" * 256)}
+    answer = await running.assign(**body, expose=False)
+    assert (await running.post("/v1/exposures", {"exposure_token": answer["exposure_token"]})).status == 202
+    await running.assign(**body)
+    posted, direct = running.spooled("exposure")
+    assert posted["assignments"] == direct["assignments"]
+    assert len(posted["assignments"]) == 110
+    assert posted["attributes"] == direct["attributes"] == {}
+    assert len(event.encode(posted)) <= event.MAX_EVENT_BYTES
 
 
 def test_any_character_changed_and_any_cut_is_noticed() -> None:
-    text = token.seal(EXPOSURE)
+    text = seal(EXPOSURE)
     right = token.unseal(text, LATER_US)
     unnoticed = 0
     for position in range(len(text)):

@@ -21,7 +21,7 @@ DEADLINE_SECONDS = 20.0
 ABROAD = "Sec-Fetch-Site: cross-site"
 
 
-async def told(path: Path | tuple[str, int], line: str, *lines: str, body: bytes = b"") -> tuple[int, str]:
+async def answered(path: Path | tuple[str, int], line: str, *lines: str, body: bytes = b"") -> tuple[int, str]:
     """Send a request as it is; give the status, and the code of a problem document."""
     opened = asyncio.open_connection(*path) if isinstance(path, tuple) else asyncio.open_unix_connection(path)
     reader, writer = await opened
@@ -48,7 +48,7 @@ POSTS = {
 async def test_a_page_of_another_site_posts_nothing(start: Start, lines: tuple[str, ...]) -> None:
     running = await start()
     for path in ("/v1/events", "/v1/assign", "/v1/exposures", "/v1/explain", "/nothing"):
-        asked = await told(running.address, f"POST {path} HTTP/1.1", "Host: localhost:7600", *lines, body=CLICK)
+        asked = await answered(running.address, f"POST {path} HTTP/1.1", "Host: localhost:7600", *lines, body=CLICK)
         assert asked == (403, "FOREIGN_ORIGIN")
     assert running.spooled("click") == []
     status = (await running.status())["events"]["accepted"]
@@ -61,10 +61,10 @@ async def test_a_name_that_was_pointed_here_reads_and_posts_nothing(start: Start
     running = await start()
     same = ("Host: rebind.a.example:7600", "Origin: http://rebind.a.example:7600", "Sec-Fetch-Site: same-origin")
     for path in ("/", "/v1/status", "/nothing"):
-        assert await told(running.address, f"GET {path} HTTP/1.1", same[0], same[2]) == (403, "FOREIGN_HOST")
-    assert await told(running.address, "POST /v1/events HTTP/1.1", *same, body=CLICK) == (403, "FOREIGN_HOST")
+        assert await answered(running.address, f"GET {path} HTTP/1.1", same[0], same[2]) == (403, "FOREIGN_HOST")
+    assert await answered(running.address, "POST /v1/events HTTP/1.1", *same, body=CLICK) == (403, "FOREIGN_HOST")
     host, _, port = running.sidecar.admin_address.rpartition(":")
-    assert await told((host, int(port)), "GET /metrics HTTP/1.1", same[0]) == (403, "FOREIGN_HOST")
+    assert await answered((host, int(port)), "GET /metrics HTTP/1.1", same[0]) == (403, "FOREIGN_HOST")
     assert running.spooled("click") == []
 
 
@@ -72,26 +72,26 @@ async def test_the_status_page_opens_from_the_address_bar_and_its_own_form_and_f
     running = await start()
     for host in ("localhost:7600", "127.0.0.1:7600", "[::1]:7600"):  # also what kubectl port-forward brings
         for site, expected in (("none", 200), ("same-origin", 200), ("same-site", 403), ("cross-site", 403)):
-            asked = await told(running.address, "GET /?find=a HTTP/1.1", f"Host: {host}", f"Sec-Fetch-Site: {site}")
+            asked = await answered(running.address, "GET /?find=a HTTP/1.1", f"Host: {host}", f"Sec-Fetch-Site: {site}")
             assert asked[0] == expected
 
 
 async def test_who_sends_neither_is_asked_for_nothing(start: Start) -> None:
     running = await start()
     for host in ("localhost", "rec-service", "experiment-gateway.recs.svc.cluster.local", "10.1.2.3:7600"):
-        asked = await told(running.address, "POST /v1/events HTTP/1.1", f"Host: {host}", body=CLICK)
+        asked = await answered(running.address, "POST /v1/events HTTP/1.1", f"Host: {host}", body=CLICK)
         assert asked == (202, "")
-    assert await told(running.address, "POST /v1/events HTTP/1.0", body=CLICK) == (202, "")
+    assert await answered(running.address, "POST /v1/events HTTP/1.0", body=CLICK) == (202, "")
 
 
 @pytest.mark.parametrize("fast_path", ["on", "off"])
 async def test_a_listed_name_may_ask_and_be_asked_by(start: Start) -> None:
     running = await start(allow_name=("shop.example",))
     post = "POST /v1/events HTTP/1.1"
-    assert await told(running.address, post, "Host: shop.example", body=CLICK) == (202, "")
+    assert await answered(running.address, post, "Host: shop.example", body=CLICK) == (202, "")
     of_page = ("Host: localhost:7600", "Origin: https://shop.example", ABROAD)
-    assert await told(running.address, post, *of_page, body=CLICK) == (202, "")
-    assert await told(running.address, post, "Host: www.shop.example", body=CLICK) == (403, "FOREIGN_HOST")
+    assert await answered(running.address, post, *of_page, body=CLICK) == (202, "")
+    assert await answered(running.address, post, "Host: www.shop.example", body=CLICK) == (403, "FOREIGN_HOST")
 
 
 @pytest.mark.parametrize("fast_path", ["on", "off"])
@@ -99,8 +99,8 @@ async def test_a_unix_socket_takes_any_host(start: Start, tmp_path: Path) -> Non
     path = tmp_path / "abside.sock"
     await start(listen=(f"unix:{path}",))
     for _ in range(3):
-        assert await told(path, "POST /v1/events HTTP/1.1", "Host: a.example", body=CLICK) == (202, "")
-    assert await told(path, "POST /v1/events HTTP/1.1", "Host: a", ABROAD, body=CLICK) == (403, "FOREIGN_ORIGIN")
+        assert await answered(path, "POST /v1/events HTTP/1.1", "Host: a.example", body=CLICK) == (202, "")
+    assert await answered(path, "POST /v1/events HTTP/1.1", "Host: a", ABROAD, body=CLICK) == (403, "FOREIGN_ORIGIN")
 
 
 async def test_a_refusal_shows_the_name_and_the_remedy_and_no_endless_or_odd_one(start: Start) -> None:

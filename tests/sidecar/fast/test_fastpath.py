@@ -18,7 +18,7 @@ from abside.serve.bounds import Bounds
 from abside.serve.listener import Listener, split_address
 from abside.sidecar.app import _new_loop
 from abside.sidecar.fast.fastpath import DIRECT_ANSWERS, FastDoor
-from abside.sidecar.fast.heads import FastRoute
+from abside.sidecar.fast.heads import FastRoute, FastRoutes
 from abside.snapshot import Placement, encode
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ async def test_what_comes_together_is_settled_together_and_what_comes_alone_is_a
         handled.append(body)
         return b"{}"
 
-    door = FastDoor(listener, {b"/x": FastRoute("/x", handle, 100, 200)}, lambda: settled.append(len(handled)))
+    door = FastDoor(listener, FastRoutes((FastRoute("/x", handle, 100, 200),), lambda: settled.append(len(handled))))
     pairs = [socket.socketpair() for _ in range(3)]
     sent = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
     loop = asyncio.get_running_loop()
@@ -223,7 +223,7 @@ def test_a_connection_that_comes_as_a_drain_closes_the_door_is_closed_with_it(
 ) -> None:
     async def drain() -> None:
         listener = Listener({"/x": {}}, Bounds())
-        door = FastDoor(listener, {}, lambda: None)
+        door = FastDoor(listener, FastRoutes((), lambda: None))
         listener.factory = door
         _, port = split_address(await listener.open("127.0.0.1:0"))
         listener.retiring = True
@@ -315,7 +315,7 @@ async def test_broken_clients_are_let_go_and_nobody_else_feels_them(
         return int((place / "status").read_text().partition("VmRSS:")[2].split()[0])
 
     async def broken(sent: bytes, number: int) -> None:
-        """Say something, perhaps byte by byte, and end by a close, a reset, or silence."""
+        """Send something, perhaps byte by byte, and end by a close, a reset, or silence."""
         _, writer = await asyncio.open_connection(host, int(port))
         try:
             for byte in sent[:20] if number % 4 == 0 else b"":
@@ -348,3 +348,32 @@ async def test_broken_clients_are_let_go_and_nobody_else_feels_them(
         await round_of_them()
     await until(lambda: descriptors() <= before)
     assert resident_kib() - warm_kib < 4096  # a round sends 12 MB, and brings 280 connections
+
+
+async def test_half_sent_bodies_of_strangers_push_no_client_out_and_log_nothing(start: Start, until: Until) -> None:
+    running = await start(max_connections=64)
+    crowd = running.sidecar.decisions.crowd
+    crowd.burst, failures = 32, list[str]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context["message"]))
+    kept = [await asyncio.open_connection(*running.address) for _ in range(8)]
+    for reader, writer in kept:
+        assert await asked(reader, writer, GOOD) == 200
+    strangers: list[socket.socket] = []
+    for wave in range(3):
+        for _ in range(200):
+            strangers.append(socket.create_connection(running.address))
+            strangers[-1].sendall(GOOD.partition(b"Content-Length")[0] + b"Content-Length: 10000\r\n\r\n{")
+            await asyncio.sleep(0)
+        await until(lambda: len(crowd) <= crowd.most + crowd.burst)
+        reader, writer = kept[wave]
+        assert await asked(reader, writer, GOOD) == 200
+    for connection in list(running.sidecar.fast.connections):
+        connection.sweep(asyncio.get_running_loop().time() + 5.0)  # all of them are handed over in one turn
+    await until(lambda: len(crowd) <= crowd.most)
+    for reader, writer in kept:
+        assert await asked(reader, writer, GOOD) == 200
+        writer.close()
+    for stranger in strangers:
+        stranger.close()
+    assert failures == []
+    assert crowd.gave_way >= 500

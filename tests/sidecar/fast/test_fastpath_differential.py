@@ -61,10 +61,10 @@ class Pair:
         self.compared += 1
         for pause_seconds in PAUSES_SECONDS:
             got = self._exchange(segments, pause_seconds)
-            told = [answers(raw) for raw in got]
-            garbage = [one[-1:] for one in told if one and UNREADABLE in str(one[-1])]
-            if told[0] == told[1] or (len(garbage) == 2 and garbage[0] == garbage[1]):
-                return told[0]
+            both = [answers(raw) for raw in got]
+            garbage = [one[-1:] for one in both if one and UNREADABLE in str(one[-1])]
+            if both[0] == both[1] or (len(garbage) == 2 and garbage[0] == garbage[1]):
+                return both[0]
         raise AssertionError(f"{segments!r}: fast {got[0]!r}, aiohttp {got[1]!r}")
 
     def _exchange(self, segments: tuple[bytes, ...], pause_seconds: float) -> list[bytes]:
@@ -83,13 +83,13 @@ def send(connection: socket.socket, segment: bytes, pause_seconds: float) -> Non
     try:
         connection.sendall(segment)
     except (BrokenPipeError, ConnectionResetError):
-        return  # it was answered and closed before all was sent: what it said is still to be read
+        return  # it was answered and closed before all was sent: its answer is still to be read
     if len(segment) < 20_000:
         time.sleep(pause_seconds)
 
 
 def listen(connections: list[socket.socket]) -> list[bytes]:
-    """Read both until both are silent, or closed, after having said equally many answers."""
+    """Read both until both are silent, or closed, after equally many answers."""
     got = [b"", b""]
     closed = [False, False]
     begun = time.monotonic()
@@ -107,11 +107,11 @@ def listen(connections: list[socket.socket]) -> list[bytes]:
             got[place] += data
             last = time.monotonic()
         quiet = time.monotonic() - last
-        told = [answers(raw) for raw in got]
-        same = len(told[0]) == len(told[1]) and closed[0] == closed[1]
+        both = [answers(raw) for raw in got]
+        same = len(both[0]) == len(both[1]) and closed[0] == closed[1]
         if quiet > (SILENT_SECONDS if same else PATIENCE_SECONDS):
             break
-        if same and told[0] and quiet > 0.02 and all(complete(raw) for raw in got):
+        if same and both[0] and quiet > 0.02 and all(complete(raw) for raw in got):
             break
     return [raw + (b"" if not done else b"\x00closed") for raw, done in zip(got, closed, strict=True)]
 
@@ -135,7 +135,7 @@ def split(raw: bytes) -> list[tuple[bytes, dict[str, str], bytes]]:
 
 
 def answers(raw: bytes) -> list[tuple[object, ...]]:
-    """Give what must be the same: status, the headers that matter, the body but for its counters."""
+    """Return what must be the same: status, the headers that matter, the body but for its counters."""
     return [
         (
             line.split(b" ")[1:2],

@@ -100,6 +100,7 @@ def status_of(experiments: dict[str, Any] | None = None, **changes: Any) -> dict
         "degraded": False,
         "draining": False,
         "snapshot": {
+            "path": "/snapshot/abside.snapshot",
             "published_us": NOW_US,
             "published_age_seconds": 200.0,
             "applied_us": NOW_US,
@@ -121,11 +122,13 @@ def status_of(experiments: dict[str, Any] | None = None, **changes: Any) -> dict
             "waiting_bytes": 5000,
             "oldest_age_seconds": 4.0,
             "trouble": None,
+            "dead_files": 0,
             "clock_ahead_seconds": 0,
             "full_events": 0,
             "last_failure": "",
         },
         "upstream": {
+            "address": "http://collector:7700",
             "acked_events": 995,
             "acked_bytes": 90_000,
             "retries": 0,
@@ -168,17 +171,17 @@ def test_it_tells_revision_age_status_traffic_weights_and_shares() -> None:
 
 
 @pytest.mark.parametrize(
-    ("following", "said"),
+    ("following", "sentence"),
     [
         ({"what": "traffic", "traffic_bp": 5000}, "traffic becomes 50% on"),
         ({"what": "start", "traffic_bp": 50}, "starts with 0.5% on"),
         ({"what": "end", "traffic_bp": 0}, "ends on"),
     ],
 )
-def test_it_tells_what_comes_next_and_when(following: dict[str, Any], said: str) -> None:
+def test_it_tells_what_comes_next_and_when(following: dict[str, Any], sentence: str) -> None:
     at_us = NOW_US + 2 * DAY_US
     shown = one(next={"at_us": at_us, **following})
-    assert f"Next {said} 20 Nov 2026, 11:06 UTC (in 2 days) Where" in read(status_of({"a": shown})).text
+    assert f"Next {sentence} 20 Nov 2026, 11:06 UTC (in 2 days) Where" in read(status_of({"a": shown})).text
     assert "if it is resumed by then" in read(status_of({"a": {**shown, "status": "paused"}})).text
 
 
@@ -274,7 +277,7 @@ async def test_before_the_first_snapshot_there_is_a_page_and_it_says_so(start: S
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "sentence"),
     [
         ({"draining": True}, "Draining."),
         ({"events": {"boot": "b", "accepted": {}, "lost": {"exposure": 3}}}, "3 events lost."),
@@ -283,19 +286,20 @@ async def test_before_the_first_snapshot_there_is_a_page_and_it_says_so(start: S
         ({"snapshot": {"missing": True}}, "The snapshot file is gone."),
         ({"snapshot": {"refusal": "snapshot refused (short)"}}, "cannot be used; the one before stays. snapshot"),
         ({"spool": {"used_bytes": 260_000_000}}, "The spool is nearly full."),
+        ({"spool": {"dead_files": 1}}, "1 file in dead/. Events that could not be shipped: abside spool ls"),
         ({"spool": {"trouble": "could not seal"}}, "The spool is in trouble. could not seal"),
         ({"spool": {"clock_ahead_seconds": 700_000}}, "The clock of this machine jumped."),
-        ({"upstream": {"loud": "401"}}, "The upstream needs a person. 401"),
+        ({"upstream": {"loud": "401"}}, "The upstream needs a person. http://collector:7700 : 401"),
         ({"upstream": {"failing_since_us": NOW_US - 61_000_000}}, "The upstream has been away for 1 minute."),
     ],
 )
-def test_what_needs_a_person_stands_on_top(changes: dict[str, Any], said: str) -> None:
+def test_what_needs_a_person_stands_on_top(changes: dict[str, Any], sentence: str) -> None:
     status = status_of()
     for name, change in changes.items():
         nested = name in {"snapshot", "spool", "upstream"}
         status[name] = {**status[name], **change} if nested else change
     text = read(status).text
-    assert said in text
+    assert sentence in text
     assert "All is well." not in text
 
 
@@ -343,15 +347,15 @@ def test_it_reloads_unless_told_not_to_and_keeps_what_was_looked_for() -> None:
 
 
 def test_a_missing_attribute_is_marked_where_it_keeps_many_out() -> None:
-    def told(missing: int, wrong: int = 0) -> Read:
+    def sampled(missing: int, wrong: int = 0) -> Read:
         counts = {"missing": missing, "wrong_type": wrong}
         seen = {"requests": 100, "no_unit": 5, "not_eligible": missing, "attributes": {"country": counts}}
         return read(status_of({"a": one(sample=seen, unit="session")}))
 
-    assert "5.0% came without a session id country was missing in 50.0%" in told(50).text
-    assert told(50).elements.count(("li", {"class": "marked"})) == 2
-    assert told(49).elements.count(("li", {"class": "marked"})) == 1
-    assert "country was never missing, and of another type than declared in 60.0%" in told(0, 60).text
+    assert "5.0% came without a session id country was missing in 50.0%" in sampled(50).text
+    assert sampled(50).elements.count(("li", {"class": "marked"})) == 2
+    assert sampled(49).elements.count(("li", {"class": "marked"})) == 1
+    assert "country was never missing, and of another type than declared in 60.0%" in sampled(0, 60).text
     untouched = {"requests": 0, "no_unit": 0, "not_eligible": 0, "attributes": {"country": {}}}
     assert "Targets country ; no request was sampled yet." in read(status_of({"a": one(sample=untouched)})).text
 

@@ -65,11 +65,11 @@ class Browser:
         self.call("POST", f"{self.session}/url", {"url": url})
 
     def run(self, script: str) -> Any:
-        """Give what a script returns; the driver's own scripts are not bound by the page's policy."""
+        """Return what a script returns; the driver's own scripts are not bound by the page's policy."""
         return self.call("POST", f"{self.session}/execute/sync", {"script": script, "args": []})
 
     def complaints(self) -> list[str]:
-        """Give what the console has said since it was last asked: errors, warnings, violations of the policy."""
+        """Return what the console logged since it was last read: errors, warnings, violations of the policy."""
         return [entry["message"] for entry in self.call("POST", f"{self.session}/se/log", {"type": "browser"})]
 
     def shoot(self, name: str) -> None:
@@ -197,7 +197,7 @@ async def test_a_screen_reader_finds_a_title_headings_and_named_tables(
     look = asyncio.to_thread
     await look(browser.open, f"{running.url}/?refresh=off", 1280)
     tree = (await look(browser.cdp, "Accessibility.getFullAXTree"))["nodes"]
-    told = {(node["role"]["value"], node.get("name", {}).get("value", "")) for node in tree if "role" in node}
+    spoken = {(node["role"]["value"], node.get("name", {}).get("value", "")) for node in tree if "role" in node}
     assert {
         ("RootWebArea", "abside: 2 running, 3 problems"),
         ("heading", "Experiments"),
@@ -210,7 +210,7 @@ async def test_a_screen_reader_finds_a_title_headings_and_named_tables(
         ("searchbox", "Find by name or id"),
         ("meter", "Spool in use"),
         ("main", ""),
-    } <= told
+    } <= spoken
     levels = await look(browser.run, "return [...document.querySelectorAll('h1,h2,h3')].map(one => one.tagName[1])")
     assert levels[0] == "1"
     assert levels.count("1") == 1

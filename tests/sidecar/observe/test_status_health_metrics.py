@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -14,6 +15,7 @@ from abside import __version__
 from abside.sidecar.active.current import Cell
 from abside.sidecar.observe.health import Health
 from abside.sidecar.observe.metrics import RENDER_SECONDS, SLICE_SERIES
+from abside.sidecar.observe.status import status as status_of
 from abside.sidecar.record.accounts import ArmCount
 from abside.snapshot import BASIS_POINTS, Experiment, Placement, Step, Variant, assemble
 from abside.spool.errors import SpoolFailed
@@ -53,7 +55,7 @@ async def test_status_says_what_is_in_force_how_old_it_is_and_where_the_events_a
     )
     assert status["snapshot"].keys() == {
         *("published_us", "published_age_seconds", "applied_us", "applied_age_seconds"),
-        *("next_change_us", "swaps", "refused", "refusal", "missing", "agent_heartbeat_age_seconds"),
+        *("next_change_us", "swaps", "refused", "refusal", "missing", "path", "agent_heartbeat_age_seconds"),
     }
     assert status["snapshot"]["published_us"] == published.head.written_at_us
     assert status["snapshot"]["applied_age_seconds"] < 60 < status["snapshot"]["published_age_seconds"]
@@ -87,8 +89,20 @@ async def test_status_says_what_is_in_force_how_old_it_is_and_where_the_events_a
     assert "qa-user-1" not in str(status)
 
 
+async def test_the_age_of_the_oldest_batch_that_waits_is_in_the_status(start: Start) -> None:
+    running = await start()
+    sidecar = running.sidecar
+    assert (await running.status())["spool"]["oldest_age_seconds"] is None
+    await running.assign(placement="pdp", user_id="u1")
+    await sidecar.spool.seal()
+    written_us = sidecar.spool.sealed()[0].written_us
+    later = replace(sidecar.context, clock=lambda: written_us + 90_000_000)
+    shown = orjson.loads(status_of(later, None, sidecar.supervisor, sidecar.health, sidecar.settings.snapshot).body)
+    assert shown["spool"]["oldest_age_seconds"] == 90.0
+
+
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "effective"),
     [
         ({"status": "draft"}, "draft"),
         ({"status": "ended"}, "ended"),
@@ -101,11 +115,11 @@ async def test_status_says_what_is_in_force_how_old_it_is_and_where_the_events_a
     ],
 )
 async def test_the_effective_status_takes_pause_schedule_and_status_together(
-    start: Start, world: World, changes: dict[str, Any], said: str
+    start: Start, world: World, changes: dict[str, Any], effective: str
 ) -> None:
     running = await start(world.snapshot(pdp_rank_2026_11=changes))
     shown = (await running.status())["experiments"]["pdp-rank-2026-11"]
-    assert (shown["status"], shown["pause"]) == (said, changes.get("pause"))
+    assert (shown["status"], shown["pause"]) == (effective, changes.get("pause"))
 
 
 @pytest.mark.parametrize(
@@ -141,8 +155,12 @@ async def test_before_the_first_snapshot_status_is_whole_and_says_there_is_none(
     assert status["snapshot"]["published_us"] is None
 
 
-async def test_status_shows_an_upstream_that_is_away(start: Start, until: Callable[..., Awaitable[None]]) -> None:
-    running = await start(upstream="http://127.0.0.1:1", seal_seconds=0.05, drain_seconds=0.3)
+async def test_status_shows_an_upstream_that_is_away_and_its_address(
+    start: Start, until: Callable[..., Awaitable[None]], caplog: pytest.LogCaptureFixture
+) -> None:
+    running = await start(
+        upstream="http://127.0.0.1:1/events?format=json_array&key=geheim", seal_seconds=0.05, drain_seconds=0.3
+    )
     await running.post("/v1/events", CLICK)
 
     async def failing() -> bool:
@@ -151,9 +169,46 @@ async def test_status_shows_an_upstream_that_is_away(start: Start, until: Callab
     await until(failing)
     upstream = (await running.status())["upstream"]
     assert upstream["last_success_age_seconds"] is None
-    assert "Connect" in upstream["last_error"]
+    assert upstream["last_error"] == "nobody listens at 127.0.0.1:1"
+    assert upstream["address"] == "http://127.0.0.1:1/events"
+    assert "upstream_failing" in caplog.text
+    assert "address=http://127.0.0.1:1/events" in caplog.text
+    assert "<dt>Address</dt><dd>http://127.0.0.1:1/events</dd>" in (await running.get("/")).text
+    assert "geheim" not in caplog.text
     assert (await running.metrics())["abside_upstream_failing"] == 1.0
     assert (await running.metrics())["abside_upstream_needs_a_person"] == 0.0
+
+
+async def test_a_snapshot_that_never_came_is_said_with_its_path(
+    start: Start, until: Callable[..., Awaitable[None]], caplog: pytest.LogCaptureFixture
+) -> None:
+    running = await start(published=None, startup_seconds=0.0)
+    await until(lambda: "no_snapshot" in caplog.text)
+    status = await running.status()
+    assert status["degraded"] is True
+    path = status["snapshot"]["path"]
+    assert path == str(running.sidecar.settings.snapshot)
+    assert f"no_snapshot path={path}" in caplog.text
+    assert "give --snapshot the file" in caplog.text
+    assert path in (await running.get("/")).text
+
+
+async def test_a_snapshot_that_may_still_come_degrades_nothing(start: Start) -> None:
+    running = await start(published=None, startup_seconds=3600.0)
+    assert (await running.status())["degraded"] is False
+
+
+async def test_what_lies_in_dead_now_shows(start: Start) -> None:
+    running = await start()
+    assert (await running.metrics())["abside_spool_dead_files"] == 0
+    running.sidecar.spool.backlog.dead.keep("00001700000000000001-boot1.seg", b"x", "HTTP 422: x", 1)
+    running.sidecar.metrics.fresh_until = 0.0
+    spool = (await running.status())["spool"]
+    assert (spool["dead_files"], spool["dead_bytes"]) == (1, 4096)
+    assert (await running.metrics())["abside_spool_dead_files"] == 1
+    page = (await running.get("/")).text
+    assert "1 file in dead/." in page
+    assert "All is well." not in page
 
 
 def test_start_up_fails_open_when_no_snapshot_came_in_time() -> None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgpack
 import pytest
 
 from abside import event
@@ -41,7 +42,7 @@ def made_up(number: int) -> str:
         assignments=[one],
         attributes={},
     )
-    return token.seal(exposure)
+    return token.seal(msgpack.packb(event.carried(exposure))).decode()
 
 
 async def test_made_up_names_in_tokens_neither_lose_the_accounts_nor_become_labels(start: Start) -> None:
@@ -52,8 +53,8 @@ async def test_made_up_names_in_tokens_neither_lose_the_accounts_nor_become_labe
     await running.sidecar.spool.seal()
     (account,) = running.spooled("account")
     assert account["accepted"]["exposure"] == MAX_ARMS + 1
-    told = {(one["experiment"], one["variant"]): one["accepted"] for one in account["exposures"]}
-    assert told == {("pdp-rank-2026-11", "treatment"): 1, OTHER_ARM: MAX_ARMS}
+    reported = {(one["experiment"], one["variant"]): one["accepted"] for one in account["exposures"]}
+    assert reported == {("pdp-rank-2026-11", "treatment"): 1, OTHER_ARM: MAX_ARMS}
     metrics = await running.metrics()
     assert {name for name in metrics if name.startswith("abside_exposures_total")} == {
         'abside_exposures_total{experiment="pdp-rank-2026-11",variant="treatment"}',
@@ -89,8 +90,8 @@ async def test_an_experiment_too_large_for_an_event_costs_no_other_its_config_ev
     arms = tuple(Variant(f"{number:05d}" + "v" * 50, number, number + 1) for number in range(9999))
     huge = (*arms, Variant("control", 9999, 10_000))
     running = await start(world.snapshot(search_de={"variants": huge}))
-    told = [one["experiment"] for config in running.spooled("config") for one in config.get("experiments", ())]
-    assert sorted(told) == ["feed-ramp", "pdp-badge", "pdp-rank-2026-11"]
+    reported = [one["experiment"] for config in running.spooled("config") for one in config.get("experiments", ())]
+    assert sorted(reported) == ["feed-ramp", "pdp-badge", "pdp-rank-2026-11"]
     assert len([line for line in caplog.messages if "config_not_told" in line]) == 1
 
 
@@ -100,8 +101,8 @@ async def test_experiments_of_long_names_are_told_in_as_many_parts_as_they_need(
     many = [replace(base, id=f"{number:02d}" + "x" * 62, variants=arms, pause="é" * 200) for number in range(60)]
     running = await start(replace(world, records=(*world.records, *many)).snapshot())
     parts = running.spooled("config")
-    told = [one["experiment"] for config in parts for one in config["experiments"]]
-    assert len(told) == len(set(told)) == 64
+    reported = [one["experiment"] for config in parts for one in config["experiments"]]
+    assert len(reported) == len(set(reported)) == 64
     assert [one["part"] for one in parts] == list(range(1, parts[0]["parts"] + 1))
 
 
@@ -146,8 +147,9 @@ class BrokenSpool:
 def test_exposures_that_an_unexpected_error_swallowed_are_counted_as_lost() -> None:
     accounts = Accounts("b00t", {})
     journal = Journal(BrokenSpool(), accounts, event.EventIds("b00t"), lambda: NOW_US)  # type: ignore[arg-type]
-    journal.expose(b"x", (accounts.arm("exp", "treatment"),))
+    batch = journal.batch()
+    batch.add(b"x", (accounts.arm("exp", "treatment"),))
     with pytest.raises(RuntimeError):
-        journal.flush()
-    journal.flush()
+        batch.write()
+    batch.write()
     assert (accounts.lost["exposure"], accounts.arm("exp", "treatment").lost) == (1, 1)

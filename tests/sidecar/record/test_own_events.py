@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abside import event, snapshot
+from abside.sidecar import routes
+from abside.sidecar.decide import handlers
 from abside.sidecar.record.accounts import MAX_ARMS, MAX_KEPT_ARMS, MAX_TYPES, OTHER_TYPES, Accounts, ArmCount
 from abside.snapshot import Experiment, Placement, Variant, assemble
 from abside.spool.frame import good_frames
@@ -33,13 +35,14 @@ async def test_a_revision_that_comes_into_force_is_told_with_what_each_experimen
         pdp_rank_2026_11={"steps": (snapshot.Step(0, 2000),)}, feed_ramp={"pause": "carts broken"}
     )
     running = await start(published)
-    (told,) = running.spooled("config")
-    assert told.keys() == {
+    (written,) = running.spooled("config")
+    assert written.keys() == {
         *("event_id", "type", "ts", "seen_ts", "user_id", "session_id"),
         *("revision", "source", "part", "parts", "experiments"),
     }
-    assert (told["revision"], told["source"], told["part"], told["parts"]) == (published.head.revision, SOURCE, 1, 1)
-    by_id = {one["experiment"]: one for one in told["experiments"]}
+    head = (written["revision"], written["source"], written["part"], written["parts"])
+    assert head == (published.head.revision, SOURCE, 1, 1)
+    by_id = {one["experiment"]: one for one in written["experiments"]}
     assert by_id["pdp-rank-2026-11"] == {
         "experiment": "pdp-rank-2026-11",
         "status": "running",
@@ -59,8 +62,8 @@ async def test_each_new_revision_and_each_scheduled_change_is_told(start: Start,
     running.publish(other)
     await running.sidecar.follower.look()
     await running.sidecar.follower.look()
-    told = [one["revision"] for one in running.spooled("config")]
-    assert told == [world.snapshot().head.revision, other.head.revision]
+    written = [one["revision"] for one in running.spooled("config")]
+    assert written == [world.snapshot().head.revision, other.head.revision]
 
 
 async def test_a_merged_configuration_is_told_once_by_its_id_whatever_the_revision(start: Start, world: World) -> None:
@@ -83,18 +86,18 @@ async def test_a_merged_configuration_is_told_once_by_its_id_whatever_the_revisi
     running.publish(world.snapshot(pdp_badge={"name": "A third name"}))
     await running.sidecar.follower.look()
     await running.assign(placement="pdp", user_id="u7603")
-    told = [one for one in running.spooled("config") if "placements" in one]
-    assert len(told) == 4
-    assert told[-1]["revision"] != told[0]["revision"]
-    assert told[-1]["placements"] == told[0]["placements"]
+    written = [one for one in running.spooled("config") if "placements" in one]
+    assert len(written) == 4
+    assert written[-1]["revision"] != written[0]["revision"]
+    assert written[-1]["placements"] == written[0]["placements"]
 
 
 async def test_a_configuration_that_no_event_can_hold_is_told_without_its_values(start: Start) -> None:
     large = assemble({}, [Placement("pdp", {"text": "x" * 70_000})], written_at_us=NOW_US)
     running = await start(large)
     answer = await running.assign(placement="pdp", user_id="u1")
-    (told,) = [one for one in running.spooled("config") if "placements" in one]
-    assert told["placements"] == [
+    (written,) = [one for one in running.spooled("config") if "placements" in one]
+    assert written["placements"] == [
         {"placement": "pdp", "config_id": answer["config_id"], "config": None, "oversize": True}
     ]
 
@@ -116,10 +119,10 @@ async def test_many_experiments_are_told_in_parts_that_a_receiver_takes(start: S
         for number in range(100)
     ]
     running = await start(assemble({}, [Placement("pdp", {}), *many], written_at_us=NOW_US))
-    told = running.spooled("config")
-    assert [(one["part"], one["parts"]) for one in told] == [(number, 5) for number in range(1, 6)]
-    assert [one["experiment"] for part in told for one in part["experiments"]] == [one.id for one in many]
-    assert max(len(event.encode(one)) for one in told) <= event.MAX_EVENT_BYTES
+    written = running.spooled("config")
+    assert [(one["part"], one["parts"]) for one in written] == [(number, 5) for number in range(1, 6)]
+    assert [one["experiment"] for part in written for one in part["experiments"]] == [one.id for one in many]
+    assert max(len(event.encode(one)) for one in written) <= event.MAX_EVENT_BYTES
 
 
 async def test_an_account_stands_at_the_end_of_each_segment_cumulative_and_with_the_arms_that_changed(
@@ -172,10 +175,10 @@ async def test_at_the_end_all_arms_are_told_however_many_there_are(start: Start)
     for number in range(2 * MAX_ARMS + 7):
         accounts.accept_exposure([accounts.arm(f"e{number}", "control")])
     await running.sidecar.drain()
-    told = running.spooled("account")
-    assert [len(one["exposures"]) for one in told] == [MAX_ARMS, MAX_ARMS, 7]
-    assert [one.get("clean_end") for one in told] == [None, None, True]
-    assert len({one["experiment"] for part in told for one in part["exposures"]}) == 2 * MAX_ARMS + 7
+    written = running.spooled("account")
+    assert [len(one["exposures"]) for one in written] == [MAX_ARMS, MAX_ARMS, 7]
+    assert [one.get("clean_end") for one in written] == [None, None, True]
+    assert len({one["experiment"] for part in written for one in part["exposures"]}) == 2 * MAX_ARMS + 7
 
 
 async def test_with_a_full_spool_assign_answers_events_are_refused_and_losses_are_counted_and_told_when_there_is_room(
@@ -183,7 +186,7 @@ async def test_with_a_full_spool_assign_answers_events_are_refused_and_losses_ar
 ) -> None:
     running = await start(spool_limit=6_000, seal_seconds=0.1)
     spool, accounts = running.sidecar.spool, running.sidecar.context.journal.accounts
-    while not accounts.total_lost:
+    while not accounts.lost["exposure"]:
         assert (await running.assign(placement="pdp", user_id="u7343"))["config"]["model"] == "ranker-v2"
     await running.assign(placement="pdp", user_id="u7603")
     before = running.spooled("click")
@@ -197,18 +200,18 @@ async def test_with_a_full_spool_assign_answers_events_are_refused_and_losses_ar
     assert lost["pdp-rank-2026-11", "treatment"] >= 1
     assert lost["pdp-rank-2026-11", "control"] == 1
     status, metrics = await running.status(), await running.metrics()
-    assert status["events"]["lost"] == {"exposure": accounts.total_lost}
-    assert metrics['abside_events_lost_total{type="exposure"}'] == accounts.total_lost
+    assert status["events"]["lost"] == {"exposure": accounts.lost["exposure"]}
+    assert metrics['abside_events_lost_total{type="exposure"}'] == accounts.lost["exposure"]
     await running.assign(placement="pdp", user_id="u7343")
     assert (await running.status())["spool"]["full_events"] == status["spool"]["full_events"] + 1  # counted once
     lost["pdp-rank-2026-11", "treatment"] += 1
 
-    def told() -> bool:
+    def written() -> bool:
         statements = running.spooled("account")
         arms = {(one["experiment"], one["variant"]): one["lost"] for part in statements for one in part["exposures"]}
-        return arms == lost and statements[-1]["lost"] == dict(accounts.lost)
+        return arms == lost and statements[-1]["lost"] == {"exposure": accounts.lost["exposure"]}
 
-    await until(told)
+    await until(written)
     await spool.seal()
     for segment in spool.sealed():
         await spool.backlog.acknowledge(segment)
@@ -274,23 +277,23 @@ steps = st.lists(
 @given(steps)
 def test_the_last_word_on_each_arm_is_its_count(story: list[tuple[str, list[tuple[str, str]]]]) -> None:
     accounts = Accounts("b", {})
-    heard: dict[tuple[str, str], tuple[int, int]] = {}
+    reported: dict[tuple[str, str], tuple[int, int]] = {}
     totals: tuple[Any, Any] = ({}, {})
     for what, touched in [*story, ("tell", [])]:
         if what == "accept":
             accounts.accept_exposure([accounts.arm(*arm) for arm in touched])
         elif what == "lose":
             accounts.lose_exposure([accounts.arm(*arm) for arm in touched])
-        elif accounts.untold():
+        elif accounts.has_changed():
             statement = accounts.statement(event_id="b-1", now_us=NOW_US)
-            accounts.told(statement)
+            accounts.mark_stated(statement)
             for one in statement["exposures"]:
                 arm = (one["experiment"], one["variant"])
-                assert heard.get(arm) != (one["accepted"], one["lost"])  # only those that changed
-                heard[arm] = (one["accepted"], one["lost"])
+                assert reported.get(arm) != (one["accepted"], one["lost"])  # only those that changed
+                reported[arm] = (one["accepted"], one["lost"])
             totals = (statement["accepted"], statement["lost"])
-    assert not accounts.untold()
-    assert heard == {arm: (count.accepted, count.lost) for arm, count in accounts.arms.items()}
+    assert not accounts.has_changed()
+    assert reported == {arm: (count.accepted, count.lost) for arm, count in accounts.arms.items()}
     assert totals == (dict(accounts.accepted), dict(accounts.lost))
 
 
@@ -329,3 +332,24 @@ async def test_a_clock_that_went_back_does_not_silence_the_log(start: Start, cap
     now_us -= 86_400_000_000
     await running.post("/v1/events", [{"type": "click", "user_id": "u1", "item_id": "a"}])
     assert caplog.text.count("spool_refuses") == 2
+
+
+async def test_whoever_calls_assign_finds_its_exposures_in_the_spool_when_it_returns(start: Start) -> None:
+    running = await start()
+    context = running.sidecar.context
+    handlers.assign(context, b'{"placement":"pdp","user_id":"u7343"}')
+    assert [one["placement"] for one in running.spooled("exposure")] == ["pdp"]
+    both = b'{"placements":["pdp","newsfeed"],"user_id":"u7343","session_id":"s1","expose":true}'
+    handlers.assign(context, both)
+    assert [one["placement"] for one in running.spooled("exposure")] == ["pdp", "pdp", "newsfeed"]
+
+
+async def test_the_hot_routes_come_with_what_writes_the_exposures_of_all_that_came_together(start: Start) -> None:
+    running = await start()
+    hot = routes.fast(running.sidecar.context, running.sidecar.settings)
+    assign = next(route for route in hot.routes if route.path == "/v1/assign")
+    for user in (b"u1", b"u2"):
+        assign.handle(b'{"placement":"pdp","user_id":"%b"}' % user)
+    assert running.spooled("exposure") == []
+    hot.settle()
+    assert [one["user_id"] for one in running.spooled("exposure")] == ["u1", "u2"]

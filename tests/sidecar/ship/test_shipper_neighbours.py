@@ -101,7 +101,7 @@ async def test_segments_that_cannot_be_read_wait_alone(
     assert len(spool.sealed()) == 2
     assert shipper.stats.unreadable >= 2
     assert "is a directory" in shipper.stats.last_error
-    assert caplog.text.count("segment_waits_alone") == 2, "said once for each"
+    assert caplog.text.count("segment_waits_alone") == 2, "logged once for each"
 
 
 async def test_a_segment_that_somebody_removed_is_counted_with_its_events(spool: Spool, until: Any) -> None:

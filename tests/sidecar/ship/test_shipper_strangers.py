@@ -270,6 +270,34 @@ async def test_what_fails_is_logged_when_it_changes_and_once_a_minute(
         assert "upstream_recovered" in (await lines(1, 1.0))[0]
 
 
+async def test_what_nobody_of_ours_explains_becomes_loud_after_a_minute(
+    spool: Spool, caplog: pytest.LogCaptureFixture
+) -> None:
+    await filled(spool, 1)
+    clock = Clock()
+    upstream = Scripted(Retry("HTTP 503: a page", unheard=True))
+    shipper = Shipper(spool, upstream, ShipperSettings("pod-1"), clock)
+
+    async def tries(count: int) -> str:
+        for _ in range(count):
+            clock.us += 10_000_000
+            await shipper._step()
+        return shipper.stats.loud
+
+    with caplog.at_level(logging.ERROR):
+        assert await tries(6) == ""
+        assert not caplog.records
+        assert await tries(1) == "HTTP 503: a page"
+        assert "upstream_needs_a_person" in caplog.text
+        upstream.answer = Retry("HTTP 503: BUSY")  # our collector's word: it is there
+        assert await tries(20) == ""
+        upstream.answer = Retry("HTTP 503: a page", unheard=True)
+        assert await tries(6) == ""
+        assert await tries(1) == "HTTP 503: a page"
+        upstream.answer = Acked()
+        assert await tries(1) == ""
+
+
 async def test_a_stranger_shows_in_status_and_metrics(
     start: Callable[..., Awaitable[Any]], until: Callable[..., Awaitable[None]]
 ) -> None:

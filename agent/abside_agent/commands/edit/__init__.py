@@ -1,1 +1,1 @@
-"""Changes of documents in place: only the bytes of a changed value change."""
+"""Changes documents in place: only the bytes of a changed value change."""

@@ -1,4 +1,4 @@
-"""The documents of directories as texts that can be changed, held to every rule, shown as a diff and put in place."""
+"""Documents of directories as texts: changed, checked by every rule, shown as a diff and written."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Editing:
-    """Files as they stand (`before`) and as they are to be (`texts`: place → text)."""
+    """Files as they are (`before`) and as they will be (`texts`), each place → text."""
 
     read: Given
     before: dict[str, str]
     texts: dict[str, str]
 
     def source(self, section: str, name: str) -> tuple[str, tree.Tree]:
-        """Give the file an entity stands in, and its tree. Raises EditError."""
+        """Return the file that contains an entity, and its tree. Raises EditError."""
         known = {one.id: one for one in check(self.read.files).candidates if one.section == section}
         if name not in known:
             remedy = did_you_mean(name, known) or f"known are {', '.join(sorted(known)) or 'none'}"
@@ -43,18 +43,18 @@ class Editing:
         return known[name].tree.file, known[name].tree
 
     def changed(self, path: tree.Path, value: str) -> Editing:
-        """Give the files with one value changed. Raises EditError, also where anything else would change."""
+        """Return the files with one value changed. Raises EditError, also where anything else would change."""
         name, old = self.source(str(path[0]), str(path[1]))
         if name not in self.texts:
             what = "a ConfigMap manifest" if self.read.shown.get(name, name) in self.texts else "no plain file"
-            raise EditError(path, f"it stands in {what}, which is not changed in place")
+            raise EditError(path, f"it is in {what}, which is not changed in place")
         texts = {**self.texts, name: change(self.texts[name], path, value)}
         edited = Editing(_with(self.read, texts), self.before, texts)
         _nothing_else(old, edited.source(str(path[0]), str(path[1]))[1], path)
         return edited
 
     def problems(self, at_us: int) -> list[Problem]:
-        """Give what `check` would say of the files, and what a change must not do to an experiment that ran."""
+        """Return the problems of `check`, and the forbidden changes of experiments that ran."""
         found = findings(self.read, at_us).problems
         if any(problem.severity == "error" for problem in found):
             return found
@@ -109,13 +109,13 @@ def editing(paths: Iterable[str]) -> Editing:
 
 
 def _with(read: Given, texts: dict[str, str]) -> Given:
-    """Give files with the plain ones as these texts say."""
+    """Return the files with these texts in place of their data."""
     files = (replace(one, data=texts[one.name].encode()) if one.name in texts else one for one in read.files)
     return Given(tuple(files), read.shown, read.problems)
 
 
 def _nothing_else(old: tree.Tree, new: tree.Tree, path: tree.Path) -> None:
-    """Hold an edit to its path: all other values are what they were."""
+    """Raise EditError where an edit changed a value outside its path."""
     for one in (old, new):
         if one.root is None or isinstance(one.root, Bad):
             raise EditError(path, "the file cannot be read", "run abside check")

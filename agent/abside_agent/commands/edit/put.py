@@ -1,4 +1,4 @@
-"""The last steps of `set` and `ship`: the diff, the rules, the question, the files."""
+"""The last steps of `set` and `ship`: show the diff, check, ask, write."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
 def put(edited: Editing, at_us: int, *, yes: bool) -> int:
-    """Show the change; put it in place where it is sound and wanted. Give 0 when the files are as asked, else 1."""
+    """Show the change; write it where it passes and is confirmed. Return 0 when the files are as asked, else 1."""
     lines = list(edited.diff())
     if not lines:
-        click.echo("Nothing to change: it stands so already.")
+        click.echo("Nothing to change: the files are so already.")
         return ExitCode.DONE
     click.echo("".join(click.style(line, fg=_COLOURS.get(line[0])) for line in lines), nl=False)
     problems = edited.problems(at_us)
@@ -47,6 +47,6 @@ def put(edited: Editing, at_us: int, *, yes: bool) -> int:
 def _wanted() -> bool:
     try:
         return click.confirm("Write it?")
-    except click.Abort:  # there is nobody to ask
+    except click.Abort:  # there is no terminal to ask
         click.echo()
         return False

@@ -1,7 +1,7 @@
-"""Where each value of a YAML text begins and ends, and the text with one of them changed. Pure.
+"""Finds where a value of a YAML text begins and ends, and replaces it. Pure.
 
-ruamel.yaml's composer gives the marks; nothing is dumped, so that comments, quotes and spaces stay byte for byte. The
-agent does not load this room.
+The marks are those of ruamel.yaml's composer; nothing is dumped, so comments, quotes and spaces stay byte for byte.
+The agent does not load this module.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 
 
 class EditError(Exception):
-    """A change that cannot be made in place; `remedy` says how it can."""
+    """A change that cannot be made in place; `remedy`: how to make it."""
 
     def __init__(self, path: Path, why: str, remedy: str = "edit the file by hand") -> None:
         super().__init__(path, why, remedy)
@@ -38,7 +38,7 @@ class EditError(Exception):
 
 
 def word(value: str) -> str:
-    """Give a value from the command line as YAML, in quotes only where it must be. Raises EditError."""
+    """Return a value of the command line as YAML, in quotes only where needed. Raises EditError."""
     for form in (value, orjson.dumps(value).decode()):
         tree = parse("value", f"{{value: {form}}}".encode())
         node = None if tree.flaws else tree.node(("value",))
@@ -49,16 +49,16 @@ def word(value: str) -> str:
 
 
 def as_json(value: object) -> str:
-    """Write a value as JSON, which is YAML, also an integer of any size: the check says what is wrong with it."""
+    """Return a value as JSON, which is YAML; integers of any size are left to the check."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def change(text: str, path: Path, value: str) -> str:
-    """Give a text with the value at `path` replaced by YAML on one line, or added to its mapping. Raises EditError."""
+    """Return the text with the value at `path` replaced by one line of YAML, or added. Raises EditError."""
     lines = _LINE.findall(text)
     try:
         root = YAML(pure=True).compose(readable(text.removeprefix("\ufeff")))
-    except YAMLError as exc:  # what the parser of the agent reads and this one does not
+    except YAMLError as exc:  # the parser of the agent reads this, ruamel.yaml does not
         raise EditError(path, "this file cannot be changed in place") from exc
     parent, node, key = None, root, None
     for index, part in enumerate(path):
@@ -73,7 +73,7 @@ def change(text: str, path: Path, value: str) -> str:
 
 
 def _below(node: Any, part: str | int) -> tuple[Any, Any]:
-    """Give the value under a key or index, and its key's node."""
+    """Return the value under a key or index, and the node of its key."""
     if isinstance(node, MappingNode):
         return next(((value, key) for key, value in node.value if key.value == str(part)), (None, None))
     if isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
@@ -83,12 +83,12 @@ def _below(node: Any, part: str | int) -> tuple[Any, Any]:
 
 def _replaced(text: str, lines: list[str], path: Path, node: Any, key: Any, value: str) -> str:
     if isinstance(node, ScalarNode) and node.style in ("|", ">"):
-        raise EditError(path, "a block of text stands there")
+        raise EditError(path, "there is a block of text")
     start = _at(lines, node.start_mark)
     if isinstance(node, SequenceNode) and not node.flow_style:
         return _block(text, lines, path, node, key, value)
     stop = _at(lines, node.end_mark)
-    if start == stop:  # nothing stands behind the colon, and the mark may lie on a later line
+    if start == stop:  # the value is empty, and its mark may be on a later line
         at = _at(lines, key.end_mark)
         at += len(text[at:]) - len(text[at:].removeprefix(":"))
         return f"{text[:at]} {value}{text[at:]}"
@@ -96,19 +96,19 @@ def _replaced(text: str, lines: list[str], path: Path, node: Any, key: Any, valu
 
 
 def _block(text: str, lines: list[str], path: Path, node: Any, key: Any, value: str) -> str:
-    """Put a value on the line of its key, instead of the list below it."""
+    """Write a value on the line of its key, in place of the list below it."""
     start, stop = _at(lines, key.end_mark) + 1, _at(lines, _last(node).end_mark)
     if text[start - 1] != ":" or "#" in text[start:stop]:
-        raise EditError(path, "a list with comments stands there, which would be lost")
+        raise EditError(path, "there is a list with comments, which would be lost")
     return f"{text[:start]} {value}{text[stop:]}"
 
 
 def _each(text: str, path: Path, value: str) -> str:
-    """Change the keys of a mapping one by one, so that its layout stays."""
+    """Change the keys of a mapping one by one, to keep its layout."""
     root = parse("value", f"{{value: {value}}}".encode()).node(("value",))
     wanted = None if root is None or isinstance(root, Bad) else plain(root)
     if not isinstance(wanted, dict):
-        raise EditError(path, "a mapping stands there", "name one of its keys")
+        raise EditError(path, "there is a mapping", "name one of its keys")
     for name, item in wanted.items():
         text = change(text, (*path, name), as_json(item))
     return text
@@ -139,6 +139,6 @@ def _last(node: Any) -> Any:
 
 
 def _at(lines: list[str], mark: Any) -> int:
-    """Give the index of a mark in the text; a byte order mark is none of its columns."""
+    """Return the index of a mark in the text; a byte order mark has no column."""
     column = mark.column + (mark.line == 0 and bool(lines) and lines[0].startswith("\ufeff"))
     return sum(len(line) for line in lines[: mark.line]) + int(column)

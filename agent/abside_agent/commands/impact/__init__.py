@@ -1,1 +1,1 @@
-"""What a change of the documents does to shoppers: who moves, and in which words."""
+"""What a change of the documents does to shoppers: sentences, and how many units move."""

@@ -1,4 +1,4 @@
-"""One change between two snapshots, and the values it puts in place of others."""
+"""A change between two snapshots, and its old and new parameters in words."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ChangeKind: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change: of which experiment, placement or other id, and the sentence."""
+    """One change: its kind, the id of its experiment, placement or other entity, and a sentence."""
 
     kind: ChangeKind
     id: str
@@ -54,7 +54,7 @@ class Change:
 
 
 def values(was: dict[str, Json], now: dict[str, Json]) -> Iterator[str]:
-    """Say of each parameter that differs what is given, and instead of what."""
+    """Yield a clause for each parameter that differs: the new value and the old one."""
     for name in sorted(was.keys() | now.keys()):
         if name not in was:
             yield f"{name} {_json(now[name])}, which is new"

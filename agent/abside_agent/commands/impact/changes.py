@@ -21,7 +21,7 @@ LifeStage: TypeAlias = Literal["DRAFT", "NOT_STARTED", "RUNNING", "PAUSED", "END
 
 
 def changes(old: Snapshot, new: Snapshot, now_us: int) -> list[Change]:
-    """Give every change as it stands at `now_us`, experiments first, each by id."""
+    """Return every change at `now_us`, experiments first, each by id."""
     found: list[Change] = []
     for name in sorted(old.experiments.keys() | new.experiments.keys()):
         found += _experiment(old.experiments.get(name), new.experiments.get(name), now_us)
@@ -34,7 +34,7 @@ def _experiment(before: Experiment | None, after: Experiment | None, now_us: int
     elif before is not None and after is None:
         state = _state_of(before, now_us)
         rest = ": its units get the placements' parameters" if state == "RUNNING" else ""
-        yield Change("removed", before.id, f"{before.id}, {_SAID[state]}, is removed{rest}.")
+        yield Change("removed", before.id, f"{before.id}, {_STATE_NAMES[state]}, is removed{rest}.")
     elif before is not None and after is not None:
         was, now = _state_of(before, now_us), _state_of(after, now_us)
         if was != now:
@@ -55,7 +55,7 @@ def _state_of(experiment: Experiment, now_us: int) -> LifeStage:
     return states.get(closed, "ENDED")
 
 
-_SAID: dict[LifeStage, str] = {
+_STATE_NAMES: dict[LifeStage, str] = {
     "DRAFT": "a draft",
     "NOT_STARTED": "scheduled",
     "RUNNING": "running",
@@ -67,7 +67,7 @@ _SAID: dict[LifeStage, str] = {
 def _state(
     after: Experiment, was: LifeStage | None, now: LifeStage, now_us: int, *, is_same_draw: bool = False
 ) -> Change:
-    """Say how an experiment comes into another state; `was` is None for a new one."""
+    """Return the change of an experiment's state; `was` is None for a new experiment."""
     name, is_new = after.id, was is None
     match now:
         case "RUNNING":
@@ -155,7 +155,7 @@ def _to_come(experiment: Experiment, now_us: int) -> list[str]:
 
 
 def _forced(before: Experiment, after: Experiment) -> Iterator[Change]:
-    """Count forced units; their ids are for nobody's eyes."""
+    """Yield the number of forced units that changed; their ids are private."""
     units = before.force.keys() | after.force.keys()
     moved = [unit for unit in units if before.force.get(unit) != after.force.get(unit)]
     if moved:

@@ -1,4 +1,4 @@
-"""What changes of the ground that experiments stand on: placements, layers, attributes, retired ids. Pure."""
+"""Changes of what experiments refer to: placements, layers, attributes, retired ids. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def ground_changes(old: Snapshot, new: Snapshot) -> list[Change]:
-    """Give every change of the ground, each kind by id."""
+    """Return every change of the ground, each kind by id."""
     found: list[Change] = []
     for name in sorted(old.placements.keys() | new.placements.keys()):
         found += _placement(old.placements.get(name), new.placements.get(name))

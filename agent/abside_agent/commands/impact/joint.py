@@ -27,14 +27,14 @@ JointTable: TypeAlias = dict[JointCell, float]
 
 @dataclass(frozen=True, slots=True)
 class EvaluatorPair:
-    """One experiment before and after; None where it gives nobody anything at that time."""
+    """One experiment before and after; None where it assigns nobody at that time."""
 
     id: str
     old: Evaluator | None
     new: Evaluator | None
 
     def versions(self) -> Iterator[Evaluator]:
-        """Yield the versions that give something."""
+        """Yield the versions that assign units."""
         if self.old is not None:
             yield self.old
         if self.new is not None:
@@ -42,11 +42,11 @@ class EvaluatorPair:
 
 
 class TooManyCellsError(Exception):
-    """The combinations are more than is worth enumerating."""
+    """There are too many combinations to enumerate."""
 
 
 def table(old: Placement, new: Placement, pairs: list[EvaluatorPair], max_cells: int) -> JointTable:
-    """Give the probability of each cell for one placement. Raises TooManyCellsError beyond `max_cells` combinations."""
+    """Return the probability of each cell for one placement. Raises TooManyCellsError beyond `max_cells`."""
     total: JointTable = {(True, True, True): 1.0}
     touched: set[str] = set()
     for group in _linked(pairs, old.id):
@@ -91,7 +91,7 @@ def outcomes(pairs: list[EvaluatorPair], max_cells: int) -> Iterator[tuple[float
 
 
 def _component(old: Placement, new: Placement, pairs: list[EvaluatorPair], max_cells: int) -> JointTable:
-    """Tabulate experiments that share layers or parameters; the placements hold these parameters only."""
+    """Return the table of experiments that share layers or parameters; the placements have only these parameters."""
     configs: dict[tuple[int, tuple[Arm, ...]], str] = {}
 
     def config(side: int, placement: Placement, arms: tuple[Arm, ...]) -> str:
@@ -113,12 +113,12 @@ def same_variants(before: tuple[Arm, ...], after: tuple[Arm, ...]) -> bool:
 
 
 def _outcomes(old: Evaluator | None, new: Evaluator | None) -> Iterator[JointRow]:
-    """Yield what one experiment gives before and after, inside its slots."""
+    """Yield what one experiment assigns before and after, inside its slots."""
     if old is None or new is None or _axis(old, old.variant_prefix) != _axis(new, new.variant_prefix):
         for (share, arm), (other_share, other) in product(_alone(old), _alone(new)):
             yield share * other_share, arm, other
         return
-    # One salt, so one traffic bucket and one variant bucket for both.
+    # One salt: the traffic bucket and the variant bucket are the same in both.
     both, either = sorted((old.traffic_bp, new.traffic_bp))
     for arm_of_one, start, stop in _split(old, new):
         width = (stop - start) / BASIS_POINTS
@@ -165,7 +165,7 @@ def _linked(pairs: list[EvaluatorPair], placement: str) -> list[list[EvaluatorPa
 
 
 def _layers(pairs: Iterable[EvaluatorPair]) -> dict[Axis, set[int]]:
-    """Give the layers' hashes with the edges of all slots in them."""
+    """Return the hashes of the layers with the edges of all slots in them."""
     axes: dict[Axis, set[int]] = {}
     for pair in pairs:
         for evaluator in pair.versions():

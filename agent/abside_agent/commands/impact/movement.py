@@ -1,6 +1,6 @@
-"""How many units change variant or configuration, by placement and by experiment: exact, or a sample where too big.
+"""How many units change variant or configuration, by placement and by experiment: exact, or by a sample.
 
-Assumed, and said wherever the figures are: every unit is eligible, has a user id and a session id, and is not forced.
+Assumed, and printed with the figures: every unit is eligible, has a user id and a session id, and is not forced.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ SAMPLE_UNITS = 100_000  # a standard error of at most 0.16 points
 class PlacementMove:
     """Shares, 0 to 1, of the units at one placement. `sample_units` is 0 where they are exact.
 
-    `variant`, `configuration`, `either`: who changes it, of all units. `enrolled`: who was in an experiment here
-    before; `enrolled_…`: who changes, of those; None where there are none.
+    `variant`, `configuration`, `either`: those that change, of all units. `enrolled`: those in an experiment here
+    before; `enrolled_…`: those of them that change; None where there are none.
     """
 
     placement: str
@@ -51,13 +51,13 @@ class PlacementMove:
     sample_units: int = 0
 
     def standard_error(self, share: float) -> float:
-        """Give the standard error of a share of all units; 0 where it is exact."""
+        """Return the standard error of a share of all units; 0 where it is exact."""
         return sqrt(share * (1 - share) / self.sample_units) if self.sample_units else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class ExperimentMove:
-    """Shares, 0 to 1, of all units: in an experiment before and after, and who joins, leaves or switches variant."""
+    """Shares, 0 to 1, of all units: in an experiment before and after; joining, leaving, switching variant."""
 
     experiment: str
     before: float
@@ -70,7 +70,7 @@ class ExperimentMove:
 def by_placement(
     old: Snapshot, new: Snapshot, now_us: int, *, max_cells: int = MAX_CELLS, sample_units: int = SAMPLE_UNITS
 ) -> list[PlacementMove]:
-    """Give the moves at each placement that both have."""
+    """Return the moves at each placement that both snapshots have."""
     was, now = _evaluators(old, now_us), _evaluators(new, now_us)
     moves = []
     for name in sorted(old.placements.keys() & new.placements.keys()):
@@ -85,7 +85,7 @@ def by_placement(
 
 
 def by_experiment(old: Snapshot, new: Snapshot, now_us: int) -> dict[str, ExperimentMove]:
-    """Give the moves of each experiment that either has."""
+    """Return the moves of each experiment that either snapshot has."""
     was, now = _evaluators(old, now_us), _evaluators(new, now_us)
     moves = {}
     for name in sorted(was.keys() | now.keys()):
@@ -116,7 +116,7 @@ def sample(old: PlacementPlan, new: PlacementPlan, units: int) -> JointTable:
 
 
 def _evaluators(snapshot: Snapshot, now_us: int) -> dict[str, Evaluator]:
-    """Compile every experiment for eligible units that nobody forces."""
+    """Return an evaluator for every experiment, without eligibility and forced units."""
     return {
         name: Evaluator.build(replace(experiment, eligibility=(), force={}), now_us)
         for name, experiment in snapshot.experiments.items()
@@ -132,7 +132,7 @@ def _pairs(was: dict[str, Evaluator], now: dict[str, Evaluator], placement: str)
 
 
 def _open(evaluator: Evaluator | None, placement: str | None = None) -> Evaluator | None:
-    """Give the evaluator where it gives somebody something, at this placement if one is named."""
+    """Return the evaluator where it assigns units, at this placement if one is named; else None."""
     if evaluator is None or evaluator.closed is not None:
         return None
     here = placement is None or placement in evaluator.experiment.placements

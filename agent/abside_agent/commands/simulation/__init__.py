@@ -1,1 +1,1 @@
-"""Many units through the documents, by the code that assigns: what shares, overlaps and layers come of it."""
+"""Assigns many units by the documents: shares, overlaps and layers."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PRECISION = 1e-15  # of a term against the sum: all a float can hold
+PRECISION = 1e-15  # of a term relative to the sum: the precision of a float
 MAX_TERMS = 10_000  # both forms need about the root of a, plus 30; 20 variants make a at most 9.5
 TINY = 1e-300  # Lentz's guard against a zero denominator
 
@@ -38,7 +38,7 @@ def fit(counts: Sequence[int], weights: Sequence[int]) -> Fit | None:
 
 
 def survival(statistic: float, df: int) -> float:
-    """Give the chance that a chi-square variable of `df` ≥ 1 degrees of freedom is larger. `statistic` ≥ 0."""
+    """Return the probability that a chi-square variable of `df` ≥ 1 degrees of freedom is larger. `statistic` ≥ 0."""
     a, x = df / 2, statistic / 2
     if x <= 0:
         return 1.0

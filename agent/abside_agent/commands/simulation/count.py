@@ -1,4 +1,4 @@
-"""Counts what every unit gets, by the evaluators that assign. Pure."""
+"""Counts the variants of many units, by the evaluators of the sidecar. Pure."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from abside.assignment.assign import Evaluator
     from abside.snapshot import Json
 
-MAX_OVERLAPPING = 50  # experiments whose overlap is counted: with more, pairs cost more than all the rest
+MAX_OVERLAPPING = 50  # experiments whose overlap is counted: with more, the pairs cost more than all else
 
 
 @dataclass(frozen=True, slots=True)
 class ExperimentCounts:
-    """What the units of a simulation met in one experiment: how many got each variant, and why others got none."""
+    """The units of a simulation in one experiment: how many got each variant, and why others got none."""
 
     evaluator: Evaluator
     verdicts: Mapping[Arm | Reason, int]
@@ -57,7 +57,7 @@ class ExperimentCounts:
 
 @dataclass(slots=True)
 class Simulation:
-    """What came of all units. `overlaps` is None where there are too many experiments to count it."""
+    """The counts of all units. `overlaps` is None where there are too many experiments to count it."""
 
     units: int = 0
     experiments: list[ExperimentCounts] = field(default_factory=list)
@@ -65,9 +65,9 @@ class Simulation:
 
 
 def count(evaluators: Sequence[Evaluator], ids: Iterable[str], attributes: Mapping[str, Json]) -> Simulation:
-    """Ask every experiment about every id, which stands for a user and a session alike.
+    """Evaluate every experiment for every id, used as both user id and session id.
 
-    The placement asked at is the first of the experiment's; only a condition on the placement itself looks at it.
+    The placement is the first of each experiment; only a condition on the placement uses it.
     """
     asked = [
         (evaluator.verdict, evaluator.experiment.placements[0], Counter[Arm | Reason]()) for evaluator in evaluators

@@ -1,4 +1,4 @@
-"""Whom a simulation is run for: made-up ids, or those of a file, each once."""
+"""The units of a simulation: made-up ids, or those of a file, each once."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from abside_agent.commands.in_force import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-MAX_IDS = 10_000_000  # each is remembered, so that one that stands twice counts once; a gigabyte
-MAX_LINE_BYTES = 4096  # an id has at most 256: what is longer is another kind of file
+MAX_IDS = 10_000_000  # each is kept in memory, so that a repeated one counts once; a gigabyte
+MAX_LINE_BYTES = 4096  # an id has at most 256: a longer line is another kind of file
 TICK_UNITS = 5_000  # between two signs of progress: 20 ms
 
 
 @dataclass(slots=True)
 class Skipped:
-    """Lines that gave no unit: ids that many share (and blank ones), and ids that stood there before."""
+    """Lines that are no unit: ids that many share (and blank lines), and repeated ids."""
 
     shared: int = 0
     repeated: int = 0
 
 
 def synthetic(number: int, tick: Callable[[int], None]) -> Iterator[str]:
-    """Yield made-up ids, always the same; `tick` is told how many more were taken."""
+    """Yield made-up ids, always the same; `tick` gets the number of further ids."""
     for index in range(number):
         if index % TICK_UNITS == TICK_UNITS - 1:
             tick(TICK_UNITS)
@@ -34,7 +34,7 @@ def synthetic(number: int, tick: Callable[[int], None]) -> Iterator[str]:
 
 
 def from_lines(name: str, lines: Iterable[bytes], skipped: Skipped, tick: Callable[[int], None]) -> Iterator[str]:
-    """Yield the id of each line, each once; `tick` is told how many more bytes were read. Raises UsageError."""
+    """Yield the id of each line, each once; `tick` gets the number of further bytes. Raises UsageError."""
     seen: set[str] = set()
     taken = 0
     for number, line in enumerate(lines, 1):

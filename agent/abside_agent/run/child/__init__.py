@@ -1,1 +1,1 @@
-"""The compiling child: a short-lived process with limits, and how the agent talks to it."""
+"""The compiling child: a short-lived process with limits, and the messages between it and the agent."""

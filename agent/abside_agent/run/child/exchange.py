@@ -1,4 +1,4 @@
-"""What the agent and its compiling child say to each other over a pipe."""
+"""The messages between the agent and its compiling child, over a pipe."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ EXIT_MEMORY = 3  # of a child out of memory; a bug ends with 1 and a traceback
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to compile. `last`: the snapshot file in force, empty for none. `unread`: see settle.py.
+    """What to compile. `last`: the published snapshot file, empty for none. `unread`: see settle.py.
 
-    `only_pauses`: put the reading's pauses over `last`, and look at nothing else.
+    `only_pauses`: apply the reading's pauses to `last`, and read nothing else.
     """
 
     reading: bytes
@@ -28,14 +28,14 @@ class Order:
     only_pauses: bool = False
 
     def pack(self) -> bytes:
-        """Give the order as msgpack."""
+        """Return the order as msgpack."""
         unread = None if self.unread is None else problem_to_map(self.unread)
         fields = [self.reading, self.last, self.now_us, self.cpu_seconds, self.memory_bytes, unread, self.only_pauses]
         return bytes(msgpack.packb(fields))
 
     @classmethod
     def unpack(cls, data: bytes) -> Order:
-        """Read what `pack` gave."""
+        """Read what `pack` returned."""
         reading, last, now_us, cpu_seconds, memory_bytes, unread, only_pauses = msgpack.unpackb(data)
         problem = None if unread is None else Problem(**unread)
         return cls(reading, last, now_us, cpu_seconds, memory_bytes, problem, only_pauses)
@@ -43,9 +43,9 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class ChildReply:
-    """What came of it. `snapshot`: the file to publish, empty when nothing is to be published.
+    """The result of an order. `snapshot`: the file to publish, empty when there is nothing to publish.
 
-    `revision` is what is in force then, empty for nothing. `last_refused`: why the snapshot in force cannot be read.
+    `revision`: what is in force then, empty for nothing. `last_refused`: why the published snapshot cannot be read.
     """
 
     snapshot: bytes
@@ -57,18 +57,18 @@ class ChildReply:
 
     @property
     def is_degraded(self) -> bool:
-        """Whether anything a file asks for is held back."""
+        """Whether anything that a file asks for is not in force."""
         return any(problem.severity == "error" for problem in self.problems)
 
     def pack(self) -> bytes:
-        """Give the outcome as msgpack."""
+        """Return the reply as msgpack."""
         problems = [problem_to_map(problem) for problem in self.problems]
         fields = [self.snapshot, self.revision, self.counts, problems, self.held, self.last_refused]
         return bytes(msgpack.packb(fields))
 
     @classmethod
     def unpack(cls, data: bytes) -> ChildReply:
-        """Read what `pack` gave. Raises ValueError where it is something else."""
+        """Read what `pack` returned. Raises ValueError for anything else."""
         fields = msgpack.unpackb(data)
         snapshot, revision, counts, problems, held, last_refused = fields
         known = tuple(Problem(**problem) for problem in problems)

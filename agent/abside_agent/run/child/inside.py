@@ -1,6 +1,6 @@
-"""The compiling child: reads one order from stdin, settles it within limits, writes one outcome to stdout, ends.
+"""The compiling child: reads one order from stdin, settles it within limits, writes one reply to stdout, exits.
 
-A hostile document costs this process and nothing else, and what it imports and allocates goes with it.
+A hostile document can only end this process, whose imports and memory end with it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> int:
 
 
 def answer(order: Order) -> ChildReply:
-    """Settle an order. The snapshot is given only when it says something else than the one in force."""
+    """Return the reply to an order. It has a snapshot only where that differs from the published one."""
     if order.only_pauses:
         return ChildReply(
             *over(order.last, Reading.unpack(order.reading), order.now_us, HEADER.size + MAX_SNAPSHOT_BYTES)
@@ -41,7 +41,7 @@ def answer(order: Order) -> ChildReply:
     if snapshot is None:
         return ChildReply(b"", "", {}, bounded(settled.problems), settled.held, last_refused)
     return ChildReply(
-        b"" if last is not None and _says_the_same(snapshot, last) else encode(snapshot),
+        b"" if last is not None and _is_same(snapshot, last) else encode(snapshot),
         snapshot.head.revision,
         {kind: len(getattr(snapshot, kind)) for kind in ("placements", "layers", "experiments")},
         bounded(settled.problems),
@@ -51,12 +51,12 @@ def answer(order: Order) -> ChildReply:
 
 
 def limit(order: Order) -> None:
-    """Bound CPU and address space for the rest of this process; the parent bounds the time."""
+    """Limit CPU time and address space of this process; the parent limits the duration."""
     for kind, amount in (
         (resource.RLIMIT_CPU, order.cpu_seconds),
         (resource.RLIMIT_AS, order.memory_bytes),
     ):
-        with suppress(ValueError, OSError):  # macOS knows no RLIMIT_AS, and a lower limit may be set already
+        with suppress(ValueError, OSError):  # macOS has no RLIMIT_AS, and a lower limit may be set already
             resource.setrlimit(kind, (amount, amount))
 
 
@@ -69,8 +69,8 @@ def _last(data: bytes) -> tuple[Snapshot | None, str]:
         return None, str(exc)
 
 
-def _says_the_same(one: Snapshot, other: Snapshot) -> bool:
-    """Compare all but the time of writing: also sources, by which a broken file finds what it contributed."""
+def _is_same(one: Snapshot, other: Snapshot) -> bool:
+    """Compare all but the time of writing; sources count, because they show what a broken file contributed."""
     return replace(one, head=replace(one.head, written_at_us=other.head.written_at_us)) == other
 
 

@@ -1,4 +1,4 @@
-"""Runs the compiling child: a process of its own, so that the agent stays small and outlives any document."""
+"""Runs the compiling child: a process of its own, so that the agent stays small and no document can end it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ COMMAND = (
     "-P",
     "-m",
     "abside_agent.run.child.inside",
-)  # -P: the working directory is no place to import
-LOOK_SECONDS = 0.2  # how soon a stop, or a pause, is noticed while a child runs
+)  # -P: nothing is imported from the working directory
+LOOK_SECONDS = 0.2  # how soon a stop or a pause is noticed while a child runs
 
 
 class ChildError(Exception):
@@ -37,7 +37,7 @@ class ChildError(Exception):
 
 
 class ChildLateError(ChildError):
-    """The child took longer than it was given."""
+    """The child exceeded its time limit."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"it took longer than {seconds:g} s")
@@ -50,16 +50,16 @@ def run(
     command: Sequence[str] = COMMAND,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> ChildReply:
-    """Have an order answered within `seconds`, or until stopped. Raises ChildLateError, ChildError.
+    """Return the reply to an order within `seconds`, unless stopped. Raises ChildLateError, ChildError.
 
-    `meanwhile` is called every LOOK_SECONDS; what it raises ends the child.
+    `meanwhile` is called every LOOK_SECONDS; an exception of it ends the child.
     """
     try:
-        # A session of its own: Ctrl-C in a terminal is the agent's to handle.
+        # A session of its own: Ctrl-C in a terminal must reach the agent only.
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)  # noqa: S603 our own command
     except OSError as exc:
         raise ChildError(f"no process could be started: {exc}") from exc
-    # A thread asks, because `communicate` forgets what is left of its input when it is called again after a timeout.
+    # In a thread, because `communicate` loses the rest of its input when it is called again after a timeout.
     question, child.stdin = child.stdin, None
     asking = Thread(target=_ask, args=(question, order.pack()), name="ask-child")
     asking.start()
@@ -78,7 +78,7 @@ def run(
 
 
 def _ask(question: IO[bytes], order: bytes) -> None:
-    with suppress(BrokenPipeError), question:  # a child that died says so by its exit code
+    with suppress(BrokenPipeError), question:  # the exit code of a child that died is reported below
         question.write(order)
 
 

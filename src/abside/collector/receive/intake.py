@@ -161,11 +161,11 @@ class Intake:
             self.counts.refused[refusal.code] += 1
             if refusal.code != "TIMEOUT":
                 await self._discard(request)
-            return _refused(refusal)
+            return _refused(refusal, request)
         except StoreFailed as exc:
             self.counts.refused["STORE_FAILED"] += 1
             detail = f"the batch could not be stored: {exc.reason}"
-            return problem(Refusal(503, "STORE_FAILED", detail, retry_after_seconds=FAILED_SECONDS))
+            return _refused(Refusal(503, "STORE_FAILED", detail, retry_after_seconds=FAILED_SECONDS), request)
         return self._acknowledge(heading, stored)
 
     def _check_running(self) -> None:
@@ -250,8 +250,10 @@ def _heading(request: web.BaseRequest) -> Heading:
     return Heading(batch_id, int(count), encoding)
 
 
-def _refused(refusal: Refusal) -> Response:
-    answer = problem(refusal)
+def _refused(refusal: Refusal, request: web.BaseRequest) -> Response:
+    """Return the problem document with the id of the batch: by it a sidecar knows that a collector refuses."""
+    batch_id = request.headers.get("Idempotency-Key", "")
+    answer = problem(refusal, {"batch": batch_id} if BATCH_ID.match(batch_id) else {})
     if refusal.status == 401:
         challenge = (hdrs.WWW_AUTHENTICATE, "Bearer")
         return Response(answer.status, answer.body, answer.content_type, (*answer.headers, challenge))

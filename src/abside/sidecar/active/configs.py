@@ -1,7 +1,7 @@
-"""Says what came into force: `config` events, so that the report knows what ran when and what each config_id was.
+"""Writes `config` events, so that the report knows what ran when and what each config_id was.
 
 One event (in parts where it is long) for the experiments at every swap, and one for each merged configuration when it
-is first served: only what shoppers really got is told, however many combinations there could be.
+is first served: only what shoppers really got is logged, however many combinations there could be.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 log = Log("abside.configs")
 EXPERIMENTS_A_PART = 20  # of 20 variants with 64-byte names each: 40 KB
-MAX_PART_BYTES = 60 * 1024  # of experiments: below an event's 64 KiB, with room for who says so
-MAX_TOLD = 20_000  # configurations remembered as told; beyond it they are told again
-MAX_TOLD_BYTES = 4 * 2**20  # of configurations told under one revision: a hundredth of the spool's quota
+MAX_PART_BYTES = 60 * 1024  # of experiments: below an event's 64 KiB, with room for the source
+MAX_LOGGED = 20_000  # configurations remembered as logged; beyond it they are logged again
+MAX_LOGGED_BYTES = 4 * 2**20  # of configurations logged under one revision: a hundredth of the spool's quota
 DAY_US = 86_400_000_000
 AGAIN_US = 1_000_000  # after a refusal: no request pays for a full spool
 MAX_PAUSE_CHARS = 200  # of a reason: whoever wrote a page finds it in the paused directory
@@ -37,21 +37,21 @@ class Configs:
     def __init__(self, journal: Journal, source: Mapping[str, str]) -> None:
         self._journal = journal
         self._source = dict(source)
-        self._untold: Current | None = None
-        self._told: set[tuple[str, str]] = set()  # (placement, config_id)
-        self._room_bytes = MAX_TOLD_BYTES
+        self._unlogged: Current | None = None
+        self._logged: set[tuple[str, str]] = set()  # (placement, config_id)
+        self._room_bytes = MAX_LOGGED_BYTES
         self._again_us = 0
         self._day = 0
 
     def applied(self, current: Current) -> None:
-        """Tell what is in force now; kept for later where the spool has no room."""
-        self._untold = current
-        self._room_bytes = MAX_TOLD_BYTES
-        self.tell()
+        """Log what is in force now; keep it for later where the spool has no room."""
+        self._unlogged = current
+        self._room_bytes = MAX_LOGGED_BYTES
+        self.write()
 
-    def tell(self) -> None:
-        """Tell what was not yet told."""
-        current = self._untold
+    def write(self) -> None:
+        """Log what found no room before."""
+        current = self._unlogged
         if current is None:
             return
         now_us = self._journal.clock()
@@ -61,12 +61,12 @@ class Configs:
             for number, part in enumerate(parts)
         ]
         if self._journal.note(events):
-            self._untold = None
+            self._unlogged = None
 
     def served(self, cache: AnswerCache, prepared: PreparedAnswer) -> None:
-        """Tell a configuration the first time it is served on a day (UTC): its id is its digest, whatever the revision.
+        """Log a configuration the first time it is served on a day (UTC): its id is its digest, whatever the revision.
 
-        With many experiments nearly every shopper has a configuration of their own: what one revision may tell is
+        With many experiments nearly every shopper has a configuration of their own: what one revision may log is
         bounded, so that it never crowds shoppers' events out of the spool. A full spool is asked again after a while.
         """
         placement = cache.plan.placement.id
@@ -74,9 +74,9 @@ class Configs:
         now_us = self._journal.clock()
         if now_us // DAY_US != self._day:
             self._day = now_us // DAY_US
-            self._told.clear()
-        if key in self._told or self._room_bytes <= 0:
-            prepared.told = True
+            self._logged.clear()
+        if key in self._logged or self._room_bytes <= 0:
+            prepared.config_logged = True
             return
         if now_us < self._again_us:
             return
@@ -90,10 +90,10 @@ class Configs:
             self._again_us = now_us + AGAIN_US
             return
         self._room_bytes -= min(size, event.MAX_EVENT_BYTES)
-        if len(self._told) >= MAX_TOLD:
-            self._told.clear()
-        self._told.add(key)
-        prepared.told = True
+        if len(self._logged) >= MAX_LOGGED:
+            self._logged.clear()
+        self._logged.add(key)
+        prepared.config_logged = True
 
     def _event(self, revision: str, now_us: int, **fields: Any) -> event.EventMap:
         head = {"revision": revision, "source": self._source}
@@ -101,7 +101,7 @@ class Configs:
 
 
 def _experiments(current: Current) -> Iterator[dict[str, Any]]:
-    """Yield what each experiment does; one that is left out, that nobody is in it."""
+    """Yield what each experiment does; nobody is in one that is left out."""
     for one in current.plans.evaluators.values():
         yield _experiment(one.experiment, effective_status(one.experiment, one.closed), one.traffic_bp)
     for name, left in current.left_out_experiments.items():
@@ -124,7 +124,7 @@ def _experiment(one: Experiment, status: str, traffic_bp: int) -> dict[str, Any]
 
 
 def _parts(experiments: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Divide them so that each part fits an event, and leave out one that fits none: it costs the others nothing."""
+    """Divide experiments into parts that fit an event each; one that fits none is left out, and the others are not."""
     parts: list[list[dict[str, Any]]] = [[]]
     room = MAX_PART_BYTES
     for one in experiments:

@@ -1,4 +1,4 @@
-"""What is in force: one reference that a request reads once, and that changes only as a whole."""
+"""The active snapshot: one reference that a request reads once, and that changes only as a whole."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Fits: TypeAlias = Callable[[Any], bool]  # whether a value has the declared type
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Current:
-    """One snapshot at work from `applied_us` on."""
+    """One active snapshot, from `applied_us` on."""
 
     snapshot: Snapshot
     plans: Plans
@@ -32,7 +32,7 @@ class Current:
 
     @property
     def degraded(self) -> bool:
-        """Whether something that the documents ask for is held back."""
+        """Whether something that the documents ask for is not active."""
         return self.snapshot.head.degraded or bool(self.left_out)
 
     @property
@@ -84,18 +84,18 @@ def unknown_attributes(head: SnapshotHead) -> list[LeftOut]:
 
 
 def caches(revision: str, plans: Plans) -> dict[str, AnswerCache]:
-    """Make an empty shelf for each placement; its unit is shown where an open experiment uses `user_or_session`."""
+    """Make an empty answer cache for each placement. Answers show the unit where an open experiment needs it pinned."""
     visits = [one.experiment for one in plans.evaluators.values() if one.closed is None]
     pinnable = {name for one in visits if one.unit == "user_or_session" for name in one.placements}
     return {name: AnswerCache(revision, plan, pinnable=name in pinnable) for name, plan in plans.placements.items()}
 
 
 def effective_status(experiment: Experiment, closed: str | None) -> str:
-    """Say in one word what an experiment does now, its pause, schedule and status taken together."""
+    """Return what an experiment does now, its pause, schedule and status taken together."""
     return closed.lower() if closed is not None else experiment.status
 
 
-MAX_LOGGED_CHARS = 256  # an attribute is a word, not a text
+MAX_LOGGED_CHARS = 256  # an attribute is a short value, not a text
 MAX_LOGGED_ITEMS = 32
 
 

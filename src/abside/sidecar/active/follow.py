@@ -38,7 +38,7 @@ Signature = tuple[int, int, int]  # inode, mtime in ns, size: a rename changes t
 
 
 class Follower:
-    """Keeps `cell.current` true to the snapshot file and the clock (`clock` gives µs UTC).
+    """Keeps `cell.current` true to the snapshot file and the clock (`clock` returns µs UTC).
 
     `applied` is called after every swap, whether a new file or a scheduled change brought it.
     """
@@ -70,7 +70,7 @@ class Follower:
             if not self._is_touch(before, signature):
                 await self._take()
         current = self._cell.current
-        if current is not None and not _holds(current, self._clock()):
+        if current is not None and not _is_right_at(current, self._clock()):
             self._put_in_force(await self._build(current.snapshot, current.plans.digests, current.left_out))
 
     def _is_touch(self, before: Signature | None, after: Signature) -> bool:
@@ -115,7 +115,7 @@ class Follower:
             self._put_in_force(current)
 
     def _signature(self) -> Signature | None:
-        """Look what lies there; None for no file. One that cannot be looked at is said, as one that cannot be read."""
+        """Return the file's signature; None for no file, or for one whose status cannot be read, which is refused."""
         try:
             status = self._path.stat()
         except FileNotFoundError:
@@ -126,7 +126,7 @@ class Follower:
         return (status.st_ino, status.st_mtime_ns, status.st_size)
 
     def _unreadable(self, exc: OSError) -> None:
-        """Refuse what lies there, once, however often it is looked at again."""
+        """Refuse an unreadable file once, however often it is looked at again."""
         reason = f"{self._path} {exc.strerror}" if isinstance(exc, FileRefusedError) else str(exc)
         if self._cell.refusal != reason:
             self._refuse(reason)
@@ -138,7 +138,7 @@ class Follower:
         log.error("snapshot_refused", reason=reason, kept=kept)
 
     async def _build(self, snapshot: Snapshot, digests: Mapping[str, str], unread: Sequence[LeftOut]) -> Current:
-        """Build what can be built; what cannot is left out, so that it costs none of the others, and no pause."""
+        """Build what can be built. A record that cannot is left out; the others, and every pause, take effect."""
         old = self._cell.current
         now_us = self._clock()
         left_out = list(unread)
@@ -146,8 +146,8 @@ class Follower:
         building = build_in_slices(snapshot, now_us, reuse=reuse, digests=digests, left_out=left_out)
         plans: Plans = await in_slices(building)
         usable = replace(snapshot, experiments={name: one.experiment for name, one in plans.evaluators.items()})
-        shelved = caches(snapshot.head.revision, plans)
-        return Current(usable, plans, now_us, logged_attributes(snapshot), shelved, tuple(left_out))
+        answers = caches(snapshot.head.revision, plans)
+        return Current(usable, plans, now_us, logged_attributes(snapshot), answers, tuple(left_out))
 
     def _put_in_force(self, current: Current) -> None:
         """Swap the one reference, and report it."""
@@ -177,8 +177,8 @@ class Follower:
             log.error("records_left_out", more=len(new) - MAX_LOGGED_LEFT_OUT, see="/v1/status")
 
 
-def _holds(current: Current, now_us: int) -> bool:
-    """Whether what was decided when it was applied still holds; a clock that stepped back counts too."""
+def _is_right_at(current: Current, now_us: int) -> bool:
+    """Whether the plans are still right at this instant; a clock that stepped back makes them wrong too."""
     due = current.plans.next_change_us
     if due is not None and now_us >= due:
         return False

@@ -1,14 +1,14 @@
-"""Prepared bytes: what the arms and the revision fix of an answer and of its exposure is encoded once, not per request.
+"""Prepared bytes: the parts of an answer and its exposure that arms and revision fix are encoded once, not per request.
 
-A placement with a few experiments has few distinct outcomes, one for each combination of arms; an outcome's bytes are
-put together when its combination is first met. They are cut from what the encoders themselves write, with marks in the
+A placement with a few experiments has few distinct answers, one for each combination of arms; an answer's bytes are
+put together when its combination is first met. They are cut from the output of the encoders, with marks in the
 places that a request fills, so they cannot differ from it.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgpack
 import orjson
@@ -28,12 +28,25 @@ MAX_PREPARED = 1024  # of a placement, as many as it keeps merged configurations
 MAX_PREPARED_BYTES = 4 * 2**20  # of their answers: large configurations must not grow with the combinations
 NULL = b"null"
 # What is fixed of an exposure, up to each place that a request fills: event id, ts, seen_ts, user id, session id,
-# exposure id; then around the units, one for each arm; then what stands behind the attributes.
+# exposure id; then around the units, one for each arm; then what follows the attributes.
 Filled: TypeAlias = tuple[bytes, bytes, bytes, bytes, bytes, bytes, list[bytes], bytes]
 
 
+FilledToken: TypeAlias = tuple[bytes, bytes, bytes, list[bytes], bytes]  # the same of what a token carries
+
+
+class ExposureTemplate(NamedTuple):
+    """What is fixed of a placement's exposures, between the places that a request or its arms fill."""
+
+    event: list[bytes]
+    token: list[bytes]
+
+
+ExposureTemplates: TypeAlias = tuple[ExposureTemplate, ExposureTemplate]  # of shoppers, of bots
+
+
 class AnswerCache:
-    """One placement under one revision, and the outcomes met so far. `pinnable`: an answer shows its unit."""
+    """One placement under one revision, and the answers prepared so far. `pinnable`: an answer shows its unit."""
 
     __slots__ = ("_arms", "_prepared", "_prepared_bytes", "_templates", "pinnable", "plan", "revision")
 
@@ -43,11 +56,11 @@ class AnswerCache:
         self.pinnable = pinnable
         self._prepared: dict[tuple[Arm, ...], PreparedAnswer] = {}
         self._arms: dict[Arm, EncodedArm] = {}
-        self._templates: tuple[list[bytes], list[bytes]] | None = None
+        self._templates: ExposureTemplates | None = None
         self._prepared_bytes = 0
 
     def prepared(self, arms: tuple[Arm, ...], accounts: Accounts) -> PreparedAnswer:
-        """Give the prepared bytes for these arms, made when they are first met."""
+        """Return the prepared bytes for these arms; they are made when the arms are first met."""
         known = self._prepared.get(arms)
         if known is None:
             known = self._made(arms, accounts)
@@ -83,21 +96,22 @@ class EncodedArm:
 
 
 class PreparedAnswer:
-    """One combination of arms at one placement under one revision. `told`: its configuration stands in an event."""
+    """One combination of arms at one placement under one revision. `config_logged`: an event contains its config."""
 
     __slots__ = (
         "_encoded",
         "_filled",
+        "_filled_tokens",
         "_same_kind",
         "_templates",
         "arms",
         "config",
         "config_id",
+        "config_logged",
         "counts",
         "lone",
         "part",
         "rest",
-        "told",
     )
 
     def __init__(
@@ -106,14 +120,14 @@ class PreparedAnswer:
         plan: PlacementPlan,
         arms: tuple[Arm, ...],
         encoded: list[EncodedArm],
-        templates: tuple[list[bytes], list[bytes]],
+        templates: ExposureTemplates,
     ) -> None:
         merged = plan.merged(arms)
         self.arms = arms
         self.config = merged.config
         self.config_id = merged.config_id
         self.counts = tuple(one.count for one in encoded)
-        self.told = False
+        self.config_logged = False
         head = {"placement": plan.placement.id}
         self.lone = orjson.dumps({**head, "revision": revision, "config_id": merged.config_id})[:-1]
         self.part = orjson.dumps({**head, "config_id": merged.config_id})[:-1]
@@ -122,12 +136,14 @@ class PreparedAnswer:
         self._same_kind = all(arm.kind == "user_or_session" for arm in arms)
         self._encoded = encoded
         self._templates = templates
-        self._filled: list[Filled | None] = [None, None]  # of shoppers, of bots: made when first exposed
+        # Of shoppers, of bots: made when first exposed, and when the first token is made.
+        self._filled: list[Filled | None] = [None, None]
+        self._filled_tokens: list[FilledToken | None] = [None, None]
 
     def exposure(
         self, event_id: bytes, now_us: int, subject: Subject, attributes: Mapping[str, Any] | None, *, bot: bool
     ) -> bytes:
-        """Give the packed exposure event; `event_id` has fewer than 32 bytes. There is at least one arm."""
+        """Return the packed exposure event; `event_id` has fewer than 32 bytes. There is at least one arm."""
         filled = self._filled[bot] or self._fill(bot)
         start, to_ts, to_seen, to_user, to_session, to_again, arms, end = filled
         own_id = _FIXSTR[len(event_id)] + event_id
@@ -137,15 +153,40 @@ class PreparedAnswer:
             kind = subject.unit[0]
             units = (_UNIT_TYPE[kind] + (user if kind == "user" else session)).join(arms)
         else:
-            units = arms[0] + b"".join(
-                [_unit(arm.unit_of(subject)) + after for arm, after in zip(self.arms, arms[1:], strict=True)]
-            )
+            units = self._units(arms, subject)
         logged = _pack(attributes) if attributes else _NO_ATTRIBUTES
         ids = (to_user, user, to_session, session, to_again, own_id)
         return b"".join((start, own_id, to_ts, ts, to_seen, ts, *ids, units, logged, end))
 
+    def carried(self, event_id: bytes, subject: Subject, attributes: Mapping[str, Any] | None, *, bot: bool) -> bytes:
+        """Return msgpack of `event.carried` of the same exposure: what a token carries."""
+        filled = self._filled_tokens[bot] or self._fill_token(bot)
+        start, to_user, to_session, arms, end = filled
+        user, session = _text(subject.user_id), _text(subject.session_id)
+        if self._same_kind and subject.unit is not None:
+            kind = subject.unit[0]
+            units = (_UNIT_TYPE[kind] + (user if kind == "user" else session)).join(arms)
+        else:
+            units = self._units(arms, subject)
+        logged = _pack(attributes) if attributes else _NO_ATTRIBUTES
+        own_id = _FIXSTR[len(event_id)] + event_id
+        return b"".join((start, own_id, to_user, user, to_session, session, units, logged, end))
+
+    def _units(self, arms: list[bytes], subject: Subject) -> bytes:
+        """Put the unit of each arm, which may be of two kinds, between the arms."""
+        return arms[0] + b"".join(
+            [_unit(arm.unit_of(subject)) + after for arm, after in zip(self.arms, arms[1:], strict=True)]
+        )
+
     def _fill(self, bot: bool) -> Filled:
-        filled = self._filled[bot] = _filled(self._templates[bot], self.config_id, self._encoded)
+        before, arms, end = _filled(self._templates[bot].event, self.config_id, self._encoded)
+        start, to_ts, to_seen, to_user, to_session, to_again = before
+        filled = self._filled[bot] = start, to_ts, to_seen, to_user, to_session, to_again, arms, end
+        return filled
+
+    def _fill_token(self, bot: bool) -> FilledToken:
+        (start, to_user, to_session), arms, end = _filled(self._templates[bot].token, self.config_id, self._encoded)
+        filled = self._filled_tokens[bot] = start, to_user, to_session, arms, end
         return filled
 
 
@@ -162,7 +203,7 @@ _FIXSTR: list[bytes] = [bytes([0xA0 | size]) for size in range(32)]
 
 
 def _text(text: str | None) -> bytes:
-    """Give msgpack of a text or null; for what ids are, quicker than the library's call."""
+    """Return msgpack of a text or null; for texts as short as ids, faster than the library's call."""
     if text is None:
         return _NONE
     raw = text.encode()
@@ -173,15 +214,12 @@ def _text(text: str | None) -> bytes:
 
 
 def _unit(unit: UnitId | None) -> bytes:
-    kind, unit_id = unit or ("user", "")  # an arm was given, so there is a unit
+    kind, unit_id = unit or ("user", "")  # there is an arm, so there is a unit
     return _UNIT_TYPE[kind] + _text(unit_id)
 
 
-def _template(revision: str, plan: PlacementPlan, *, bot: bool) -> list[bytes]:
-    """Cut a whole event at its marks: what is fixed at even places, the marks at odd ones.
-
-    In order: event id, ts, seen_ts, user id, session id, exposure id, config id, assignments, attributes.
-    """
+def _template(revision: str, plan: PlacementPlan, *, bot: bool) -> ExposureTemplate:
+    """Cut a whole event, and what a token carries of it, at the marks in both."""
     marked = event.exposure(
         event_id=_EVENT_ID,
         now_us=_TS,
@@ -196,18 +234,26 @@ def _template(revision: str, plan: PlacementPlan, *, bot: bool) -> list[bytes]:
         bot=bot,
     )
     marked["assignments"] = _ASSIGNMENTS
+    return ExposureTemplate(_cut(event.encode(marked)), _cut(msgpack.packb(event.carried(marked))))
+
+
+def _cut(packed: bytes) -> list[bytes]:
+    """Return what is fixed between the marks.
+
+    In order: event id, ts, seen_ts, user id, session id, exposure id, config id, assignments, attributes; a token has
+    no times and the id once.
+    """
     marks = (_EVENT_ID, _TS, _USER_ID, _SESSION_ID, _CONFIG_ID, _ASSIGNMENTS, _ATTRIBUTES)
-    found = b"|".join(re.escape(msgpack.packb(mark)) for mark in marks)
-    return re.split(b"(" + found + b")", event.encode(marked))
+    return re.split(b"|".join(re.escape(msgpack.packb(mark)) for mark in marks), packed)
 
 
-def _filled(template: list[bytes], config_id: str, encoded: list[EncodedArm]) -> Filled:
-    """Put configuration and arms into a mould."""
+def _filled(fixed: list[bytes], config_id: str, encoded: list[EncodedArm]) -> tuple[list[bytes], list[bytes], bytes]:
+    """Put configuration and arms into a template: what comes before them, what is around the units, the end."""
+    *before, to_config, to_assignments, to_attributes, end = fixed
     array: bytes = msgpack.Packer().pack_array_header(len(encoded))
-    left = template[12] + msgpack.packb(config_id) + template[14] + array
+    left = to_config + msgpack.packb(config_id) + to_assignments + array
     arms = []
     for one in encoded:
         arms.append(left + one.before)
         left = one.after
-    start, to_ts, to_seen, to_user, to_session, to_again = template[0:12:2]
-    return start, to_ts, to_seen, to_user, to_session, to_again, [*arms, left + template[16]], template[18]
+    return before, [*arms, left + to_attributes], end

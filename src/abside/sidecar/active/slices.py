@@ -1,4 +1,4 @@
-"""Long work on the loop, in slices: whoever waits for an answer meanwhile gets it between two of them."""
+"""Long work on the loop, in slices: requests are answered between two of them."""
 
 from __future__ import annotations
 

@@ -13,10 +13,10 @@ from abside.sidecar.decide.request import kind_of, not_text, parse_json
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-SLICED_BYTES = 64 * 1024  # what is smaller takes the loop a few milliseconds at worst, whatever it holds
+SLICED_BYTES = 64 * 1024  # what is smaller takes the loop a few milliseconds at worst, whatever it contains
 MAX_COUNTED = 10_000  # events of a list that is too long; how many more there are helps nobody
-MAX_EVENT_VALUES = 100_000  # of one event: 64 KiB of packed values hold fewer; read at once they take some 10 ms
-SHOWN_BYTES = 64 * 1024  # from a mistake on, to say what it is
+MAX_EVENT_VALUES = 100_000  # of one event: 64 KiB of packed values are fewer; read at once they take some 10 ms
+SHOWN_BYTES = 64 * 1024  # from a mistake on, to name it
 Span = tuple[int, int]
 
 # JSON by the letter where it is flat, and an object of such parts: deeper ones are no events, and are looked at apart.
@@ -65,7 +65,7 @@ def too_many(count: str) -> Refusal:
 
 
 def read_one(body: bytes, span: Span, index: int | None, max_nesting: int) -> Any:
-    """Read one of them. Raises Refusal 400 MALFORMED, 413 for more values than an event has."""
+    """Read one object of the list. Raises Refusal 400 MALFORMED, 413 for more values than an event has."""
     text = body[span[0] : span[1]]
     if len(text) > SLICED_BYTES and text.count(b",") > MAX_EVENT_VALUES:
         detail = f"it holds more than {MAX_EVENT_VALUES:,} values; an event has at most {event.MAX_EVENT_BYTES:,} bytes"
@@ -78,7 +78,7 @@ def read_one(body: bytes, span: Span, index: int | None, max_nesting: int) -> An
 
 
 def _refuse_element(body: bytes, position: int, index: int) -> NoReturn:
-    """Say what is wrong with an element that is no flat object. Its beginning is enough for that."""
+    """Raise the Refusal of an element that is no flat object; its first bytes are enough to name the mistake."""
     shown = body[position : position + SHOWN_BYTES]
     try:
         value, _ = json.JSONDecoder().raw_decode(shown.decode("utf-8", "surrogateescape").lstrip())

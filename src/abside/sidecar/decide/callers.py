@@ -33,7 +33,7 @@ class CallersClock:
         self._candidate: tuple[int, int] | None = None  # a refused time, and when it came
 
     def now_us(self) -> int | None:
-        """Return now by the callers' clock, µs UTC; None while nothing is known of it."""
+        """Return now by the callers' clock, µs UTC; None while it is not known."""
         return None if self._offset_us is None else self._monotonic_ns() // 1000 + self._offset_us
 
     def agree(self, now_us: int) -> None:
@@ -43,7 +43,7 @@ class CallersClock:
         self.agreed_us = now_us
 
     def disagree(self, ts_us: int, now_us: int) -> bool:
-        """Note a time that is refused; return whether it shows a clock, by which it is judged anew."""
+        """Note a time that is refused; return whether it shows the callers' clock, which then judges it."""
         came_us = self._monotonic_ns() // 1000
         if self._candidate is None:
             self._candidate = (ts_us, came_us)

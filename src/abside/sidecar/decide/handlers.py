@@ -1,4 +1,4 @@
-"""The decisions: plain functions from (desk, body) to the answer's body. They know no socket: any door can call them.
+"""The decisions: plain functions from (context, body) to the answer's body. They know no socket.
 
 A request reads the current snapshot once. Exposures are in the spool before the answer leaves; no room for them never
 costs the shopper an answer.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -24,20 +24,21 @@ from abside.sidecar.decide.request import MAX_SHOWN_CHARS, parse_assign
 from abside.sidecar.decide.sample import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from abside.assignment.plan import PlacementPlan
     from abside.sidecar.active.configs import Configs
     from abside.sidecar.active.current import Cell, Current
     from abside.sidecar.decide.request import AssignRequest, Rules
-    from abside.sidecar.record.journal import Journal
+    from abside.sidecar.record.journal import ExposureBatch, Journal
 
+NEARLY_TOO_LARGE_BYTES = event.MAX_EVENT_BYTES - 1024  # an event has the names of its fields and two times more
 NOT_READY_RETRY_SECONDS = 1  # the agent publishes within a second of its start
 
 
 @dataclass(frozen=True, slots=True)
 class HandlerContext:
-    """What the handlers work with; one per process. `clock` gives µs UTC."""
+    """What the handlers work with; one per process. `clock` returns µs UTC."""
 
     cell: Cell
     journal: Journal
@@ -51,10 +52,13 @@ class HandlerContext:
 
 
 def assign(context: HandlerContext, body: bytes) -> bytes:
-    """Give the body of `POST /v1/assign`'s 200: configuration and variants at one placement or several. Raises Refusal.
+    """Return the body of `POST /v1/assign`'s 200; its exposures are in the spool. Raises Refusal."""
+    with context.journal.batch() as batch:
+        return assign_within(context, batch, body)
 
-    Whoever calls this calls `desk.journal.flush()` before the answer leaves.
-    """
+
+def assign_within(context: HandlerContext, batch: ExposureBatch, body: bytes) -> bytes:
+    """Return the same body; the owner of `batch` writes its exposures, with those of other requests. Raises Refusal."""
     request = parse_assign(body, context.rules)
     current = context.cell.current
     if current is None:
@@ -62,20 +66,20 @@ def assign(context: HandlerContext, body: bytes) -> bytes:
     if not request.several:
         cache = current.caches.get(request.placement)
         if cache is None or request.force:
-            (cache,) = _shelves(current, request)
-        return _lone(cache, *_part(context, current, request, cache, request))
-    caches = _shelves(current, request)
-    parts = [_part(context, current, request, cache, request.at(cache.plan.placement.id)) for cache in caches]
+            (cache,) = _caches_of(current, request)
+        return _lone(cache, *_part(context, batch, current, cache, request, request))
+    caches = _caches_of(current, request)
+    parts = [_part(context, batch, current, cache, request, request.at(cache.plan.placement.id)) for cache in caches]
     return _several(current, caches, parts)
 
 
 def explain(context: HandlerContext, body: bytes) -> bytes:
-    """Give the body of `POST /v1/explain`'s 200: assign's, the steps that led to it, and where each value is from."""
+    """Return the body of `POST /v1/explain`'s 200: assign's, the steps that led to it, and where each value is from."""
     request = parse_assign(body, context.rules)
     current = context.cell.current
     if current is None:
         raise _not_ready()
-    caches = _shelves(current, request)
+    caches = _caches_of(current, request)
     parts = [_unlogged(context, request, cache) for cache in caches]
     whole = _several(current, caches, parts) if request.several else _lone(caches[0], *parts[0])
     shown = orjson.loads(whole)
@@ -87,11 +91,16 @@ def explain(context: HandlerContext, body: bytes) -> bytes:
     return orjson.dumps(shown)
 
 
-Part = tuple[PreparedAnswer, bytes, Subject]  # what was given, the exposure's field as JSON, and to whom
+Part = tuple[PreparedAnswer, bytes, Subject]  # what is answered, the exposure's field as JSON, and to whom
 
 
 def _part(
-    context: HandlerContext, current: Current, request: AssignRequest, cache: AnswerCache, subject: Subject
+    context: HandlerContext,
+    batch: ExposureBatch,
+    current: Current,
+    cache: AnswerCache,
+    request: AssignRequest,
+    subject: Subject,
 ) -> Part:
     """Decide at one placement, and log it or make its token."""
     journal = context.journal
@@ -100,17 +109,29 @@ def _part(
     if sample.left <= 0:
         sample.look(cache.revision, cache.plan, subject)
     prepared = cache.prepared(cache.plan.arms(subject), journal.accounts)
-    if not prepared.told:
+    if not prepared.config_logged:
         context.configs.served(cache, prepared)
     if not prepared.arms:
         return prepared, NOT_EXPOSED if request.expose else NO_TOKEN, subject
     event_id = journal.ids.next().encode()
     logged = current.attributes_to_log(subject.attributes) if current.logged else None
-    exposure = prepared.exposure(event_id, context.clock(), subject, logged, bot=request.bot)
     if request.expose:
-        journal.expose(exposure, prepared.counts)
+        batch.add(prepared.exposure(event_id, context.clock(), subject, logged, bot=request.bot), prepared.counts)
         return prepared, b',"exposure_id":"' + event_id + b'"', subject
-    return prepared, b',"exposure_token":"%b"' % token.seal(event.decode(exposure)).encode(), subject
+    sealed = _token(prepared, event_id, subject, logged, bot=request.bot)
+    return prepared, b',"exposure_token":"' + sealed + b'"', subject
+
+
+def _token(
+    prepared: PreparedAnswer, event_id: bytes, subject: Subject, logged: Mapping[str, Any] | None, *, bot: bool
+) -> bytes:
+    """Return the token of an exposure, without its attributes where they make the event too large."""
+    carried = prepared.carried(event_id, subject, logged, bot=bot)
+    if len(carried) > NEARLY_TOO_LARGE_BYTES and (
+        len(prepared.exposure(event_id, 0, subject, logged, bot=bot)) > event.MAX_EVENT_BYTES
+    ):
+        carried = prepared.carried(event_id, subject, None, bot=bot)
+    return token.seal(carried)
 
 
 def _unlogged(context: HandlerContext, request: AssignRequest, cache: AnswerCache) -> Part:
@@ -145,7 +166,7 @@ def _not_ready() -> Refusal:
     return Refusal(503, "NOT_READY", detail, retry_after_seconds=NOT_READY_RETRY_SECONDS)
 
 
-def _shelves(current: Current, request: AssignRequest) -> list[AnswerCache]:
+def _caches_of(current: Current, request: AssignRequest) -> list[AnswerCache]:
     """Find the placements asked for. Raises Refusal 404, or 422 for a force that names nothing here."""
     known = current.caches
     for name in request.placements:

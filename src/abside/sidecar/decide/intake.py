@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from abside.sidecar.decide.handlers import HandlerContext
 
 MAX_EVENT_NESTING = 8
-MAX_TOKEN_COMMAS = 4 * event.MAX_EVENTS_A_REQUEST  # of a body; tokens hold none, so it has fewer however it is written
+MAX_TOKEN_COMMAS = 4 * event.MAX_EVENTS_A_REQUEST  # of a body; tokens contain none, so it never has more
 _TOKEN_FIELD = frozenset({"exposure_token"})
 _SEND_TOKENS = 'send {"exposure_token": …}, or a list of them'
 
 
 def events(context: HandlerContext, body: bytes) -> bytes:
-    """Take `POST /v1/events`, one event or a list, and give the body of its 202.
+    """Take `POST /v1/events`, one event or a list, and return the body of its 202.
 
     Raises Refusal with the index of the first bad one.
     """
@@ -45,7 +45,7 @@ def events(context: HandlerContext, body: bytes) -> bytes:
 
 
 def exposures(context: HandlerContext, body: bytes) -> bytes:
-    """Take `POST /v1/exposures`, the tokens of prefetched answers now used: as above."""
+    """Take `POST /v1/exposures`, the tokens of prefetched answers now used, and return the body of its 202."""
     reading = _exposures(context, body)
     while True:
         try:
@@ -81,13 +81,13 @@ def _exposures(context: HandlerContext, body: bytes) -> Generator[None, None, by
 
 
 async def large_events(context: HandlerContext, body: bytes) -> bytes:
-    """Take the same of a body beyond `SLICED_BYTES`, event by event, with the loop's other work in between."""
+    """Take a body of `POST /v1/events` beyond `SLICED_BYTES`, event by event, with the loop's other work in between."""
     async with context.large:
         return await in_slices(_large_events(context, body))
 
 
 async def large_exposures(context: HandlerContext, body: bytes) -> bytes:
-    """Take tokens in the same way."""
+    """Take a large body of `POST /v1/exposures` in the same way."""
     if body.count(b",") > MAX_TOKEN_COMMAS:
         raise too_many(f"more than {event.MAX_EVENTS_A_REQUEST:,}")
     async with context.large:
@@ -139,6 +139,9 @@ def _event(context: HandlerContext, fields: dict[str, Any], index: int | None) -
             callers_us=None if given is None else callers.now_us(),
         )
     except event.EventError as exc:
+        around = wrapped(fields, index)  # an object around a list has no type, and fields of its own
+        if around is not None:
+            raise around from exc
         if exc.ts_us is None or not callers.disagree(exc.ts_us, now_us):
             raise Refusal(422, exc.code, str(exc), path=exc.path, index=index) from exc
         return _event(context, fields, index)  # by the clock that is known now
@@ -155,7 +158,7 @@ def _fits(given: Any, taken_us: int, now_us: int) -> bool:
 
 
 def _no_unit(fields: dict[str, Any], index: int | None) -> Refusal:
-    """Refuse an event of nobody, and name what is why: an id by another name, or an object around a list."""
+    """Return the refusal of an event without a unit, with the cause: an id by another name, an object around a list."""
     around = wrapped(fields, index)
     if around is not None:
         return around
@@ -169,14 +172,17 @@ def _no_unit(fields: dict[str, Any], index: int | None) -> Refusal:
 
 def wrapped(fields: dict[str, Any], index: int | None) -> Refusal | None:
     """Return the refusal of a list with an object around it, as other collectors want it; None for anything else."""
+    if not fields.keys().isdisjoint(_NAMES_ONE_EVENT):
+        return None
     name = next((name for name in fields if name in _WRAPPERS and type(fields[name]) is list), None)
-    if name is None or "type" in fields:
+    if name is None:
         return None
     detail = f"{name} is not a field here; send the list itself, [{{…}}, …], without an object around it"
     return Refusal(422, "UNKNOWN_FIELD", detail, path=name, index=index)
 
 
 _IDS = frozenset({"user_id", "session_id"})
+_NAMES_ONE_EVENT = frozenset({"type", "event", "event_name", "event_type"})
 _WRAPPERS = frozenset({"events", "batch", "data", "items", "records", "exposures", "messages"})
 
 

@@ -1,4 +1,4 @@
-"""What a request says, parsed at the door: JSON within bounds, known fields, usable units."""
+"""Requests, parsed at the door: JSON within bounds, known fields, usable units."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_SHOWN_CHARS = 64  # of a name that a caller made up, in a refusal
 NO_UNIT_DETAIL = (
     "neither user_id nor session_id is usable; send at least one (an id that many share, as guest or 0, is none)"
 )
-EXPLAINED_BYTES = 64 * 1024  # how much unreadable JSON is read a second time to say why it is refused
+EXPLAINED_BYTES = 64 * 1024  # how much unreadable JSON is read a second time to find why it is refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Rules:
     max_placements: int = 32
     shared_ids: frozenset[str] = SHARED_IDS  # in lower case
     allow_force: bool = False
-    shared_lengths: frozenset[int] = field(init=False)  # in characters: most ids are told from nobody's by theirs
+    shared_lengths: frozenset[int] = field(init=False)  # in characters: most ids differ from every shared id by theirs
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shared_lengths", frozenset(map(len, self.shared_ids)))
@@ -54,12 +54,12 @@ class AssignRequest(Subject):
         return (self.placement,)
 
     def at(self, placement: str) -> Subject:
-        """Give the subject at one of them."""
+        """Return the subject at one of them."""
         return Subject(self.user_id, self.session_id, self.attributes, placement, self.pinned, self.force)
 
 
 class ParticularRequest(AssignRequest):
-    """One that says more: several placements, a pinned unit, a wish, a bot, or that it is a prefetch."""
+    """One with more fields: several placements, a pinned unit, a forced variant, a bot, or a prefetch."""
 
     __slots__ = ("bot", "expose", "placements", "several")
 
@@ -152,7 +152,7 @@ def unknown_field(
     within: str = "",
     beside: Mapping[str, Any] | None = None,
 ) -> Refusal:
-    """Give the refusal of a field nobody declared, with the name that was perhaps meant. `within` is its object.
+    """Return the refusal of a field nobody declared, with the name that was perhaps meant. `within` is its object.
 
     `beside` are all fields of that object: others that have another name here are named too.
     """
@@ -277,7 +277,7 @@ def _deeper_than(value: Any, levels: int) -> bool:
 
 
 def _refuse_unreadable(body: bytes, exc: orjson.JSONDecodeError) -> NoReturn:
-    """Say why a body is not JSON. A lone surrogate is JSON by the letter: in an id, the id is refused."""
+    """Raise the Refusal of a body that is not JSON. A lone surrogate is JSON by the letter; in an id it is named."""
     if b"\\u" in body and len(body) <= EXPLAINED_BYTES:
         try:
             value = json.loads(body, parse_constant=_no_constant)
@@ -305,11 +305,27 @@ def _why_unreadable(body: bytes, exc: orjson.JSONDecodeError) -> str:
         return f"{where}: numbers must be finite; send a long id as a string"
     if _CONSTANT.match(body.decode(), exc.pos):
         return f"{where}: NaN and Infinity are no JSON, numbers must be finite; send null, or leave it out"
-    return where
+    cause = _cause(body.decode(), exc)
+    return f"{where}: {cause}" if cause else where
+
+
+def _cause(text: str, exc: orjson.JSONDecodeError) -> str:
+    """Name what a person or a template writes where JSON has something else; empty where it is none of these."""
+    found, before = text[exc.pos : exc.pos + 1], text[max(0, exc.pos - SEEN_AROUND) : exc.pos].rstrip()
+    if found and found in CURLY_QUOTES:
+        return f'a curly quote (U+{ord(found):04X}); write a straight one, "'
+    if found == "'":
+        return 'a single quote; names and text stand in double ones, "'
+    rest = text[exc.pos + 1 : exc.pos + SEEN_AROUND].lstrip()
+    if (found in {"]", "}"} and before.endswith(",")) or (found == "," and rest[:1] in {"]", "}"}):
+        return "a comma before the closing bracket; leave it out"
+    if before.endswith(("}", "]")) and found and found in "{[":
+        return "a second document; send one, of several events a list: [{…}, …]"
+    return ""
 
 
 def not_text(body: bytes) -> str | None:
-    """Say why a body is not UTF-8 as JSON has it; None where it is."""
+    """Return why a body is not UTF-8 as JSON has it; None where it is."""
     if body.startswith(b"\xef\xbb\xbf"):
         return "it begins with a byte order mark; send UTF-8 without one"
     if body.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in body[:4]:
@@ -321,6 +337,8 @@ def not_text(body: bytes) -> str | None:
     return None
 
 
+SEEN_AROUND = 100  # characters before and behind a mistake: blanks, and what they follow
+CURLY_QUOTES = "\u2018\u2019\u201a\u201c\u201d\u201e"
 _CONSTANT = re.compile(r"-?(NaN|nan|Inf)")
 
 

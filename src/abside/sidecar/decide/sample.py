@@ -29,7 +29,7 @@ MAX_WATCHED = 2_000  # experiments; those that come and go over months must not 
 
 @dataclass(slots=True)
 class ExperimentSample:
-    """What the sample holds of one running experiment since its eligibility last changed."""
+    """What the sample saw of one running experiment since its eligibility last changed."""
 
     eligibility: tuple[Json, ...]
     targeted: tuple[tuple[str, AttributeType], ...]
@@ -40,7 +40,7 @@ class ExperimentSample:
     wrong_type: dict[str, int] = field(default_factory=dict)  # attribute → requests where it cannot be read as declared
 
     def to_map(self) -> dict[str, Any]:
-        """Give the shape of the status: every targeted attribute stands in it, also where it was never missing."""
+        """Return the sample as the status shows it, with every targeted attribute, also one that was never missing."""
         return {
             "requests": self.requests,
             "no_unit": self.no_unit,
@@ -53,7 +53,7 @@ class ExperimentSample:
 
 
 class Sample:
-    """The sample of one process. Whoever decides takes one off `left` and calls `look` when none is left."""
+    """The sample of one process. Each decision takes one off `left` and calls `look` when none is left."""
 
     __slots__ = ("_chance", "_looks", "_revision", "_seen", "left")
 
@@ -75,7 +75,7 @@ class Sample:
                 self._count(evaluator, subject)
 
     def of(self, evaluator: Evaluator) -> ExperimentSample:
-        """Give what was seen of an experiment; nothing where its eligibility is not the one that was looked at."""
+        """Return what was seen of an experiment; nothing where its eligibility is not the one that was looked at."""
         seen = self._seen.get(evaluator.experiment.id)
         eligibility = evaluator.experiment.eligibility
         if seen is None or (seen.eligibility is not eligibility and seen.eligibility != eligibility):
@@ -104,7 +104,7 @@ class Sample:
 
 
 def _needed(nodes: Iterable[Any]) -> Iterator[tuple[str, AttributeType]]:
-    """Yield the attributes that keep a shopper out by being absent: neither wanted missing nor allowed to be."""
+    """Yield the attributes without which a shopper is out: not those of `missing`, nor with `or_missing`."""
     for node in nodes:
         if "attribute" in node:
             if node["attribute"] not in BUILT_IN and node["op"] != "missing" and not node.get("or_missing"):

@@ -1,4 +1,4 @@
-"""The fast path: plain requests to the hot routes answered in `data_received`, every other connection given to aiohttp.
+"""The fast path: plain requests to the hot routes answered in `data_received`, other connections handed to aiohttp.
 
 A connection starts here. While each request is complete, plain and alone, it stays; the first one that is anything
 else (another route, odd framing, pipelining, chunked, Expect, Upgrade, HTTP/1.0, Connection: close) takes the
@@ -19,13 +19,12 @@ from abside.serve.strangers import is_loopback
 from abside.sidecar.fast.heads import MAX_HEAD_BYTES, HeadCache, end_of_head, head_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
+    from abside.serve.answer import Response
     from abside.serve.listener import Listener
-    from abside.sidecar.fast.heads import FastRoute, RequestHead
+    from abside.sidecar.fast.heads import FastRoutes, RequestHead
 
 log = Log("abside.fastpath")
-MAX_AWAITED_BYTES = 16 * 1024  # of a body in several segments: a page's events; 1,024 connections hold 16 MB of them
+MAX_AWAITED_BYTES = 16 * 1024  # of a body in several segments: a page's events; 1,024 connections keep 16 MB of them
 WAIT_SECONDS = 1.0  # for the rest of a body; clients that send head and body apart do so within a millisecond
 SWEEP_SECONDS = 1.0
 # A turn of the loop that brought one request: so many more are answered at once, without waiting for a turn's end.
@@ -37,29 +36,29 @@ class FastDoor:
 
     `settle` is called before answers leave. Under load it is called once for all that one turn of the loop brought:
     exposures of requests that arrived together are written to the spool together. Where turns bring one request each,
-    waiting for its end is time lost: most are answered at once, and one in sixteen looks whether that still holds.
+    waiting for its end is time lost: most are answered at once, and one in sixteen looks whether that is still so.
     """
 
-    def __init__(self, listener: Listener, routes: Mapping[bytes, FastRoute], settle: Callable[[], None]) -> None:
+    def __init__(self, listener: Listener, fast: FastRoutes) -> None:
         self.listener = listener
-        self.routes = routes
+        self.routes = fast.routes
         self.answered = 0
         self.handed_over = 0
         self.connections: set[FastConnection] = set()
-        self.heads = HeadCache(routes)
-        self.loopback_heads = HeadCache(routes, listener.hosts)  # where a browser may have been misled by a name
+        self.heads = HeadCache(fast.routes)
+        self.loopback_heads = HeadCache(fast.routes, listener.hosts)  # where a browser may have been misled by a name
         self.end_of_head = end_of_head()
         self.keepalive_seconds = listener.bounds.keepalive_seconds
-        self._settle = settle
+        self._settle = fast.settle
         self._leaving: list[tuple[FastConnection, bytes]] = []
         self._direct = 0  # answers that may leave at once
 
     def __call__(self) -> FastConnection:
-        """Give the protocol of one new connection (asyncio's factory)."""
+        """Return the protocol of one new connection (asyncio's factory)."""
         return FastConnection(self)
 
     def leave(self, connection: FastConnection, answer: bytes) -> None:
-        """Let an answer leave: at once, or at the end of this turn of the loop."""
+        """Send an answer: at once, or at the end of this turn of the loop."""
         if self._direct:
             self._direct -= 1
             self._settled()
@@ -84,7 +83,7 @@ class FastDoor:
             await asyncio.sleep(SWEEP_SECONDS)
 
     def retire(self) -> None:
-        """Hand over every request that is half here. What begins while the listener retires is aiohttp's anyway."""
+        """Hand over every request that has arrived in part. Later ones are aiohttp's anyway."""
         for connection in list(self.connections):
             connection.retire()
 
@@ -113,6 +112,7 @@ class FastConnection(asyncio.Protocol):
     """One connection for as long as it is plain."""
 
     __slots__ = (
+        "_answered",
         "_clogged",
         "_door",
         "_end",
@@ -122,7 +122,6 @@ class FastConnection(asyncio.Protocol):
         "_known",
         "_left",
         "_missing",
-        "_patience_seconds",
         "_paused",
         "_segments",
         "_since",
@@ -138,16 +137,17 @@ class FastConnection(asyncio.Protocol):
         self._clogged = False  # what it did not take waits in the transport
         self._paused = False  # so much waits there that nothing is read
         self._left = 0  # bytes that waited there at the last sweep
-        self._segments: list[bytes] = []  # of a request that is half here, as they came
+        self._segments: list[bytes] = []  # of a request that has arrived in part, as they came
         self._head: RequestHead | None = None  # of the request whose body is awaited
         self._end = 0  # where that head ends
         self._missing = 0  # bytes of that body
-        # Of what is waited for, in the loop's seconds; 0: something was answered since the last sweep.
+        # Of what is waited for, in the loop's seconds; 0: something was answered since the last sweep. Until the first
+        # answer it is the beginning: a stranger that sends half a body is no younger for it.
         self._since = asyncio.get_running_loop().time()
-        self._patience_seconds = door.listener.bounds.header_seconds  # until the first request; then keep-alive's
+        self._answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Let the connection in; a late one is aiohttp's to close with the listener."""
+        """Count the connection in; a late one is aiohttp's to close with the listener."""
         self._transport = transport
         self._handle = transport.get_extra_info("socket").fileno()
         if not is_loopback(transport.get_extra_info("sockname")):
@@ -174,16 +174,18 @@ class FastConnection(asyncio.Protocol):
         door, head = self._door, None
         if end > 3:
             head = self._known.get(data[:end]) or self._heads.read(data[:end])
-        if head is None or door.listener.retiring:  # who retires says so in the answer, as aiohttp does
+        if head is None or door.listener.retiring:  # aiohttp's answer then closes the connection
             self._hand_over(data)
             return
         missing = end + head.body_bytes - len(data)
         if not missing:
             self._answer(head, data[end:])
         elif missing > 0 and head.body_bytes <= MAX_AWAITED_BYTES:
-            self._head, self._end, self._missing, self._segments, self._since = head, end, missing, [data], 0.0
+            self._head, self._end, self._missing, self._segments = head, end, missing, [data]
+            if self._answered:
+                self._since = 0.0
         else:
-            self._hand_over(data)  # pipelined, or a large body: aiohttp bounds what all of them hold
+            self._hand_over(data)  # pipelined, or a large body: aiohttp bounds what all of them keep
 
     def write(self, answer: bytes) -> None:
         """Send an answer: into the socket itself, for the transport's queue takes as long as the system call.
@@ -221,18 +223,18 @@ class FastConnection(asyncio.Protocol):
         elif self._head is not None:
             if now - self._since >= WAIT_SECONDS:
                 self._hand_over()
-        elif now - self._since >= self._patience_seconds:
+        elif now - self._since >= self._patience_seconds():
             left = self._transport.get_write_buffer_size()
             if not left:
-                self._transport.close()  # what the kernel still holds reaches a slow reader
+                self._transport.close()  # what the kernel still has reaches a slow reader
             elif left == self._left:
                 self._transport.abort()
             self._since, self._left = now, left
 
     def waits(self, now: float) -> Wait:
-        """Say what it waits for, as the crowd asks. Who answered lately is noted as waiting from now on."""
+        """Return what it waits for. A connection that was answered lately counts as waiting from now on."""
         self._since = self._since or now
-        return Wait(0 if self._head is None else 1, self._since)
+        return Wait(self._answered, self._since, head=self._head is None)
 
     def give_way(self) -> None:
         """End at once: a close would first send what its client does not read."""
@@ -246,6 +248,11 @@ class FastConnection(asyncio.Protocol):
     def close(self) -> None:
         """Close: nothing is awaited here."""
         self._transport.close()
+
+    def _patience_seconds(self) -> float:
+        """Return how long it may be silent: little until its first request, then as long as keep-alive."""
+        door = self._door
+        return door.keepalive_seconds if self._answered else door.listener.bounds.header_seconds
 
     def drop(self) -> None:
         """Cut the connection and count it out: nothing more can be done with it."""
@@ -262,42 +269,48 @@ class FastConnection(asyncio.Protocol):
         stop = self._end + head.body_bytes
         self._head, self._segments = None, []
         self._answer(head, whole[self._end : stop])
-        if self._missing < 0:  # what stands behind the body is aiohttp's; the answer leaves before it is read
+        if self._missing < 0:  # what follows the body is aiohttp's; the answer leaves before it is read
             self._hand_over(whole[stop:])
 
     def _answer(self, head: RequestHead, body: bytes) -> None:
         door = self._door
         start = head.good
         try:
-            body = head.route.handle(body)
-            head.route.good += 1
+            answer = head.handle(body)
+            if isinstance(answer, bytes):
+                head.route.good += 1
+            else:
+                answer, start = self._other(head, answer)
         except Refusal as refusal:
-            body, start = self._refused(head, refusal)
+            answer, start = self._other(head, problem(refusal))
         except Exception as exc:  # noqa: BLE001 as on the other path: a bug is a 500, never a traceback or a hang
             log.crash("handler_failed", exc)
-            body, start = self._refused(head, INTERNAL)
+            answer, start = self._other(head, problem(INTERNAL))
         door.answered += 1
         self._since = 0.0
-        self._patience_seconds = door.keepalive_seconds
-        door.leave(self, b"%b%d%b%b" % (start, len(body), door.end_of_head, body))
+        self._answered = True
+        door.leave(self, b"%b%d%b%b" % (start, len(answer), door.end_of_head, answer))
 
-    def _refused(self, head: RequestHead, refusal: Refusal) -> tuple[bytes, bytes]:
-        answer = problem(refusal)
+    def _other(self, head: RequestHead, answer: Response) -> tuple[bytes, bytes]:
+        """Count an answer that is not the route's good one; return its body and its head."""
         self._door.listener.count(head.route.path, answer.status)
         return answer.body, head_of(answer)
 
     def _hand_over(self, *segments: bytes) -> None:
-        """Give the connection and all its bytes, cut as they came, to aiohttp, for good."""
+        """Hand the connection and all its bytes, cut as they came, to aiohttp for good."""
         door, transport = self._door, self._transport
-        held, self._segments, self._head = self._segments, [], None
-        door.handed_over += 1
+        kept, self._segments, self._head = self._segments, [], None
         door.connections.discard(self)
         door.listener.crowd.leave(self)
+        if transport.is_closing():  # it gave way in this very turn: nobody reads what it sent
+            return
         handler = door.listener()
+        handler.answered = self._answered
+        door.handed_over += 1
         transport.set_protocol(handler)
         handler.connection_made(transport)
-        if self._paused:  # aiohttp reads on, and holds its answers back until the client has read ours
+        if self._paused:  # aiohttp reads on, and keeps its answers until the client has read ours
             handler.pause_writing()
             transport.resume_reading()
-        for data in (*held, *segments):
+        for data in (*kept, *segments):
             handler.data_received(data)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import formatdate
+from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 from abside.serve.answer import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable
 
     from abside.serve.strangers import Hosts
 
@@ -21,18 +22,30 @@ MAX_KNOWN = 512  # heads, and header lines: at most 2 MB of each
 _Known = TypeVar("_Known")
 
 
+FastAnswer: TypeAlias = "bytes | Response"  # the body of the route's good answer, or a whole answer of another kind
+
+
 @dataclass(slots=True)
 class FastRoute:
-    """A hot route: a function from body to the body of its good answer, the largest body it takes, the good status.
+    """A hot route: a function from body to answer, the largest body it takes, the status of its good answer.
 
-    `good` counts those answers: a plain integer, since it is raised for every request.
+    A path that ends in a parameter, as `/v1/flags/{key}`, is written so; `handle` then takes the parameter before the
+    body. `good` counts the good answers: a plain integer, since it is raised for every request.
     """
 
     path: str
-    handle: Callable[[bytes], bytes]
+    handle: Callable[..., FastAnswer]
     max_body_bytes: int
     status: int
     good: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FastRoutes:
+    """The hot routes, and what must be called after their handlers and before their answers leave."""
+
+    routes: tuple[FastRoute, ...]
+    settle: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +53,10 @@ class RequestHead:
     """A request head that was read strictly and understood wholly, and the head of its good answer."""
 
     route: FastRoute
+    parameter: str  # of the path; "" for a route without one
     body_bytes: int
     good: bytes
+    handle: Callable[[bytes], FastAnswer] = field(compare=False)  # the route's, with that parameter
 
 
 class Field(NamedTuple):
@@ -59,43 +74,53 @@ class HeadCache:
     remembered too, and a head only when none of its lines was new. What is not understood leaves nothing behind.
     """
 
-    def __init__(self, routes: Mapping[bytes, FastRoute], hosts: Hosts | None = None) -> None:
+    def __init__(self, routes: Iterable[FastRoute], hosts: Hosts | None = None) -> None:
         self._hosts = hosts  # whom a Host line may name; None: anyone
         self.known: dict[bytes, RequestHead] = {}
-        self._routes = {
-            b"POST %b HTTP/1.1" % path: (route, head_of(Response(route.status, b""))) for path, route in routes.items()
-        }
+        self._routes: dict[bytes, tuple[FastRoute, bytes]] = {}  # by request line
+        self._prefixes: dict[bytes, tuple[FastRoute, bytes]] = {}  # by request line up to the parameter
+        for route in routes:
+            prefix, parameter, _ = route.path.partition("{")
+            table, line = (self._prefixes, prefix) if parameter else (self._routes, f"{prefix} HTTP/1.1")
+            table[f"POST {line}".encode()] = (route, head_of(Response(route.status, b"")))
         self._fields: dict[bytes, Field] = {}
 
     def read(self, head: bytes) -> RequestHead | None:
         """Read a head, blank line included; None for anything not plainly understood."""
         line, *lines = head[:-4].split(b"\r\n")
-        found = self._routes.get(line)
+        found, parameter = self._routes.get(line), ""
+        if found is None:
+            found, parameter = self._with_parameter(line)
         if found is None or len(lines) > MAX_LINES:
             return None
         fields = self._fields
         new: list[tuple[bytes, Field]] = []
         seen: dict[bytes, int] = {}
         for one in lines:
-            field = fields.get(one)
-            if field is None:
-                field = read_field(one)
-                if field is None or (field.name == b"host" and not self._may_name(one)):
+            known = fields.get(one)
+            if known is None:
+                known = read_field(one)
+                if known is None or (known.name == b"host" and not self._may_name(one)):
                     return None
-                new.append((one, field))
-            if field.name:
-                if field.name in seen:
+                new.append((one, known))
+            if known.name:
+                if known.name in seen:
                     return None
-                seen[field.name] = field.body_bytes
+                seen[known.name] = known.body_bytes
         route, good = found
         if b"host" not in seen or not 0 <= seen.get(b"content-length", -1) <= route.max_body_bytes:
             return None
-        read = RequestHead(route, seen[b"content-length"], good)
-        for one, field in new:
-            _remember(fields, one, field)
+        handle = partial(route.handle, parameter) if parameter else route.handle
+        read = RequestHead(route, parameter, seen[b"content-length"], good, handle)
+        for one, known in new:
+            _remember(fields, one, known)
         if not new:
             _remember(self.known, head, read)
         return read
+
+    def _with_parameter(self, line: bytes) -> tuple[tuple[FastRoute, bytes] | None, str]:
+        path = _PARAMETER.match(line)
+        return (None, "") if path is None else (self._prefixes.get(path[1]), path[2].decode())
 
     def _may_name(self, line: bytes) -> bool:
         return self._hosts is None or self._hosts.knows(line.partition(b":")[2].decode())
@@ -130,9 +155,11 @@ def end_of_head() -> bytes:
 
 
 _OTHER = Field(b"")
+# A parameter as ids of documents are; one that is escaped, or that a URL library might normalise, is aiohttp's.
+_PARAMETER = re.compile(rb"(POST /(?:[^ ?#/]+/)+)([0-9A-Za-z][0-9A-Za-z._~-]{0,63}) HTTP/1\.1\Z")
 _LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e]*\Z")
 _ANY = re.compile(rb"")
-# Those that may stand once (aiohttp's list, and connection), with what may stand in them.
+# Those that may occur once (aiohttp's list, and connection), with the values they may have.
 _ONLY = {
     **dict.fromkeys((b"host", b"user-agent", b"server", b"etag", b"max-forwards"), _ANY),
     **dict.fromkeys((b"content-location", b"content-range"), _ANY),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Health:
-    """Start-up fails open: a PM's typo must not block a rollout. `monotonic` gives seconds."""
+    """Start-up fails open: a PM's typo must not block a rollout. `monotonic` returns seconds."""
 
     cell: Cell
     monotonic: Callable[[], float]
@@ -25,17 +25,22 @@ class Health:
     trouble: Callable[[], str] = str  # why the spool does not get its events on, empty while it does
     draining: bool = False
 
+    @property
+    def overdue(self) -> bool:
+        """Whether start-up is over and no snapshot was ever in force."""
+        return self.cell.current is None and self.monotonic() >= self.startup_until
+
     def livez(self) -> Response:
         """Answer 200: whoever reads this was answered by the loop."""
-        return _say(200, "alive")
+        return _answer(200, "alive")
 
     def startupz(self) -> Response:
         """Answer 200 once a snapshot is in force or the wait for one is over."""
         if self.cell.current is not None:
-            return _say(200, "started")
-        if self.monotonic() >= self.startup_until:
-            return _say(200, "started without a snapshot: assign answers 503 NOT_READY until one is published")
-        return _say(503, "waiting for the first snapshot")
+            return _answer(200, "started")
+        if self.overdue:
+            return _answer(200, "started without a snapshot: assign answers 503 NOT_READY until one is published")
+        return _answer(503, "waiting for the first snapshot")
 
     def readyz(self) -> Response:
         """Answer 200 while a snapshot is in force, the process is not draining and its spool takes events.
@@ -43,13 +48,13 @@ class Health:
         A full spool is no trouble: decisions go on, and only the upstream can make room.
         """
         if self.draining:
-            return _say(503, "draining")
+            return _answer(503, "draining")
         if self.cell.current is None:
-            return _say(503, "no snapshot yet")
+            return _answer(503, "no snapshot yet")
         if self.trouble():
-            return _say(503, "the spool is in trouble: see /v1/status or the log")
-        return _say(200, "ready")
+            return _answer(503, "the spool is in trouble: see /v1/status or the log")
+        return _answer(200, "ready")
 
 
-def _say(status: int, word: str) -> Response:
-    return Response(status, orjson.dumps({"status": word}))
+def _answer(status: int, state: str) -> Response:
+    return Response(status, orjson.dumps({"status": state}))

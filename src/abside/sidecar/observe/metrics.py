@@ -58,7 +58,7 @@ class Metrics:
         self.fresh_until = float("-inf")  # monotonic seconds
 
     async def render(self) -> Response:
-        """Give one scrape, at most RENDER_SECONDS old: all who ask in that time share it."""
+        """Return one scrape, at most RENDER_SECONDS old: all who ask in that time share it."""
         async with self._rendering:
             if self._monotonic() >= self.fresh_until:
                 self._rendered = Response(200, await self._render(), CONTENT_TYPE)
@@ -82,7 +82,7 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric family, as prometheus-client asks for them."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily  # noqa: PLC0415
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily  # noqa: PLC0415 above
 
         def gauge(name: str, text: str, value: float) -> Metric:
             return GaugeMetricFamily(f"abside_{name}", text, value=value)
@@ -95,25 +95,25 @@ class Metrics:
         accounts, spool = context.journal.accounts, context.journal.spool
         revision = current.revision if current else ""
         yield InfoMetricFamily("abside", "What runs here.", value={"version": __version__, "revision": revision})
-        yield gauge("snapshot_in_force", "1 when a configuration is in force.", 1 if current else 0)
+        yield gauge("snapshot_in_force", "1 when a snapshot is active.", 1 if current else 0)
         if current is not None:
             head = current.snapshot.head
             age = max(0, now_us - head.written_at_us) / 1e6
-            yield gauge("snapshot_age_seconds", "Since the agent wrote what is in force.", age)
-            yield gauge("snapshot_degraded", "1 when something the documents ask for is held back.", current.degraded)
-            yield gauge("snapshot_problems", "Problems of the documents in force.", len(current.problems))
-            yield gauge("snapshot_left_out", "Records of the file that cannot be used.", len(current.left_out))
+            yield gauge("snapshot_age_seconds", "Seconds since the agent published the active snapshot.", age)
+            yield gauge("snapshot_degraded", "1 when something the documents ask for is not active.", current.degraded)
+            yield gauge("snapshot_problems", "Problems of the active documents.", len(current.problems))
+            yield gauge("snapshot_left_out", "Records of the snapshot file that cannot be used.", len(current.left_out))
         yield gauge("snapshot_missing", "1 when there is no snapshot file on disk.", cell.missing)
         if cell.beat_us is not None:
             age = max(0, now_us - cell.beat_us) / 1e6
-            yield gauge("agent_heartbeat_age_seconds", "Since the agent last looked, in steps of 10 s.", age)
+            yield gauge("agent_heartbeat_age_seconds", "Seconds since the agent last looked, in steps of 10 s.", age)
         callers_us = context.callers.now_us()
         behind = 0.0 if callers_us is None else (now_us - callers_us) / 1e6
-        yield gauge("callers_clock_behind_seconds", "How far callers' times are behind this clock.", round(behind))
-        yield counter("snapshot_swaps", "Configurations put in force.", cell.swaps)
+        yield gauge("callers_clock_behind_seconds", "Seconds callers' clocks are behind this one.", round(behind))
+        yield counter("snapshot_swaps", "Snapshots made active.", cell.swaps)
         yield counter("snapshot_refused", "Snapshot files that could not be used.", cell.refused)
         for name, text, counts in (
-            ("events_accepted", "Events that are in the spool, by type.", accounts.accepted),
+            ("events_accepted", "Events written to the spool, by type.", accounts.accepted),
             # A rate needs the zero before the first loss.
             ("events_lost", "Exposures that found no room in the spool, by type.", {"exposure": 0, **accounts.lost}),
         ):
@@ -129,27 +129,32 @@ class Metrics:
                     by_arm.add_metric(list(arm), exposures)
                 yield by_arm
         waiting = spool.waiting
-        yield gauge("spool_used_bytes", "Bytes that count against the quota.", spool.used_bytes)
+        yield gauge("spool_used_bytes", "Bytes of the spool that count against its quota.", spool.used_bytes)
         yield gauge("spool_limit_bytes", "The spool's quota.", spool.settings.limit_bytes)
         yield gauge(
-            "spool_in_trouble", "1 when events do not get into the spool, or not on from it.", bool(spool.trouble)
+            "spool_in_trouble", "1 when events cannot be written to the spool, or sealed in it.", bool(spool.trouble)
         )
         yield gauge(
-            "spool_clock_ahead_seconds", "By how much a clock that jumped is ahead.", spool.calendar.jump_seconds
+            "spool_clock_ahead_seconds", "Seconds by which a clock that jumped is ahead.", spool.calendar.jump_seconds
         )
         yield gauge(
-            "spool_undeleted_bytes", "Of batches that arrived and cannot be unlinked.", spool.backlog.undeleted_bytes
+            "spool_undeleted_bytes",
+            "Bytes acknowledged that cannot be unlinked.",
+            spool.backlog.undeleted_bytes,
         )
-        yield gauge("spool_waiting_segments", "Sealed batches not yet shipped.", waiting.segments)
+        yield gauge("spool_dead_files", "Files in dead/ now, for a person to look at.", spool.backlog.dead.files)
+        yield gauge("spool_waiting_segments", "Sealed batches that wait to be shipped.", waiting.segments)
         oldest = 0 if waiting.oldest_us is None else max(0, now_us - waiting.oldest_us) / 1e6
-        yield gauge("spool_oldest_age_seconds", "Age of the oldest batch that waits.", oldest)
+        yield gauge("spool_oldest_age_seconds", "Seconds since the oldest waiting batch was written.", oldest)
         yield from _counters("spool", asdict(spool.stats), counter)
         if self._shipper is not None:
             stats = self._shipper.stats
             yield from _counters("upstream", asdict(stats), counter)
-            yield gauge("upstream_failing", "1 while tries go unanswered or are put off.", bool(stats.failing_since_us))
+            yield gauge("upstream_failing", "1 while deliveries fail.", bool(stats.failing_since_us))
             yield gauge(
-                "upstream_needs_a_person", "1 when only a person can mend it: a token, an address.", bool(stats.loud)
+                "upstream_needs_a_person",
+                "1 when only a person can repair it: token, address.",
+                bool(stats.loud),
             )
         answers = CounterMetricFamily("abside_requests", "Answers, by route and status.", labels=["route", "status"])
         for (route, status), count in sorted(self._answers().items()):
@@ -157,19 +162,19 @@ class Metrics:
         yield answers
         yield gauge("connections", "Open connections of the decision listener.", self._listener.open_connections)
         yield counter(
-            "connections_gave_way", "Idle ones closed to make room beyond the bound.", self._listener.crowd.gave_way
+            "connections_gave_way", "Idle connections closed to make room for new ones.", self._listener.crowd.gave_way
         )
         yield counter(
-            "requests_refused", "Requests beyond the bound on those at once.", self._listener.refused_requests
+            "requests_refused", "Requests refused because too many were in flight.", self._listener.refused_requests
         )
-        yield counter("fast_answers", "Requests answered ahead of aiohttp.", self._fast.answered)
+        yield counter("fast_answers", "Requests answered on the fast path.", self._fast.answered)
         yield counter(
             "fast_hand_overs",
-            "Connections given to aiohttp for good: chunked, pipelined or other requests.",
+            "Connections handed to aiohttp for good: chunked, pipelined or other requests.",
             self._fast.handed_over,
         )
         deaths = CounterMetricFamily(
-            "abside_task_deaths", "Background tasks that died and started anew.", labels=["task"]
+            "abside_task_deaths", "Background tasks that died and were restarted.", labels=["task"]
         )
         for task, count in self._supervisor.deaths.items():
             deaths.add_metric([task], count)
@@ -178,7 +183,7 @@ class Metrics:
     def _answers(self) -> dict[tuple[str, int], int]:
         """Put together what the two paths counted."""
         found = dict(self._listener.answers)
-        for route in self._fast.routes.values():
+        for route in self._fast.routes:
             key = (route.path, route.status)
             found[key] = found.get(key, 0) + route.good
         return found
@@ -221,41 +226,41 @@ def _counters(part: str, stats: dict[str, Any], counter: Any) -> Iterator[Metric
     """Yield one counter for each whole number of a stats record."""
     for name, value in stats.items():
         if type(value) is int and not name.endswith("_us"):
-            yield counter(f"{part}_{name}", TOLD[f"{part}_{name}"], value)
+            yield counter(f"{part}_{name}", HELP[f"{part}_{name}"], value)
 
 
-TOLD = {
+HELP = {
     "spool_appended_events": "Events written to the spool, its own accounts among them.",
     "spool_appended_bytes": "Bytes written to the spool.",
-    "spool_full_events": "Events refused for want of room.",
+    "spool_full_events": "Events refused because the spool was full.",
     "spool_failed_events": "Events refused because the disk failed.",
     "spool_oversize_events": "Events refused together with one that is too large.",
-    "spool_failures": "Disk operations that failed, whatever came of it.",
-    "spool_sealed_segments": "Batches made ready to ship.",
-    "spool_recovered_segments": "Unfinished batches found at start and made ready.",
-    "spool_recovered_events": "Events in them.",
-    "spool_cut_bytes": "Bytes cut off them: events that were being written when the process died.",
-    "spool_stranger_files": "Files named like batches that are none, found at start and left alone.",
-    "spool_acknowledged_segments": "Batches the upstream has, and the spool no longer.",
-    "spool_buried_segments": "Files put into dead/.",
-    "spool_buried_events": "Events in them, as far as they could be counted.",
-    "spool_uncounted_segments": "Of those files, how many could not be counted.",
-    "spool_failed_seals": "Tries to make a batch ready to ship that failed.",
+    "spool_failures": "Disk operations that failed.",
+    "spool_sealed_segments": "Batches sealed.",
+    "spool_recovered_segments": "Unsealed batches found at start and sealed.",
+    "spool_recovered_events": "Events in those batches.",
+    "spool_cut_bytes": "Bytes cut off unsealed batches: events half written when the process died.",
+    "spool_stranger_files": "Files with a batch's name that are no batches, found at start and ignored.",
+    "spool_acknowledged_segments": "Batches acknowledged by the upstream and removed from the spool.",
+    "spool_buried_segments": "Files moved to dead/.",
+    "spool_buried_events": "Events in dead batches, as far as they could be counted.",
+    "spool_uncounted_segments": "Files in dead/ whose events could not be counted.",
+    "spool_failed_seals": "Seals of a batch that failed.",
     "spool_rescued_segments": "Batches whose file was removed while it was written, copied from its descriptor.",
     "spool_lost_events": "Events of files that somebody removed, as far as they could be counted.",
-    "spool_lost_segments": "Those files.",
-    "spool_returned_segments": "Files brought back from dead/ by hand.",
-    "spool_pruned_files": "Files removed from dead/ for its quota or their age.",
+    "spool_lost_segments": "Files that somebody removed.",
+    "spool_returned_segments": "Files returned from dead/ by hand.",
+    "spool_pruned_files": "Files removed from dead/ because of its quota or their age.",
     "upstream_acked_batches": "Batches the upstream acknowledged.",
-    "upstream_acked_events": "Events in them.",
-    "upstream_acked_bytes": "Their bytes before compression.",
-    "upstream_duplicates": "Of those batches, how many it already had.",
-    "upstream_retries": "Tries that failed and are made again.",
-    "upstream_halved": "Batches that were too large and are sent in halves.",
-    "upstream_rejected": "Answers that refuse a batch, tries included.",
-    "upstream_dead_batches": "Batches given up and put into dead/.",
-    "upstream_dead_events": "Events in them, as far as they could be counted.",
-    "upstream_uncounted_segments": "Batches given up without knowing how many events they held.",
-    "upstream_damaged_segments": "Batches whose end on disk was damaged; what stood before it was sent.",
-    "upstream_unreadable": "Tries to read a batch from disk that failed.",
+    "upstream_acked_events": "Events in those batches.",
+    "upstream_acked_bytes": "Bytes of acknowledged batches, before compression.",
+    "upstream_duplicates": "Acknowledged batches that the upstream already had.",
+    "upstream_retries": "Deliveries that failed and are retried.",
+    "upstream_halved": "Batches that were too large and were halved.",
+    "upstream_rejected": "Rejections of batches, retries included.",
+    "upstream_dead_batches": "Batches given up and moved to dead/.",
+    "upstream_dead_events": "Events in dead batches, as far as they could be counted.",
+    "upstream_uncounted_segments": "Batches given up whose events could not be counted.",
+    "upstream_damaged_segments": "Batches damaged on disk; the events before the damage were sent.",
+    "upstream_unreadable": "Reads of a batch from disk that failed.",
 }

@@ -1,4 +1,4 @@
-"""`GET /v1/status`: what is in force here, how old it is, what is held back, and where the events are."""
+"""`GET /v1/status`: the active snapshot, its age, the problems of the documents, and where the events are."""
 
 from __future__ import annotations
 
@@ -13,16 +13,21 @@ from abside.sidecar.active.current import LEFT_OUT, effective_status
 from abside.sidecar.decide.sample import ExperimentSample
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from abside.assignment.assign import Evaluator
     from abside.sidecar.active.current import Current
     from abside.sidecar.decide.handlers import HandlerContext
+    from abside.sidecar.observe.health import Health
     from abside.sidecar.ship.shipper import Shipper
     from abside.snapshot import LeftOut
     from abside.supervise import Supervisor
 
 
-def status(context: HandlerContext, shipper: Shipper | None, supervisor: Supervisor, *, draining: bool) -> Response:
-    """Give the whole status. Times are µs UTC, ages seconds, traffic and weights basis points."""
+def status(
+    context: HandlerContext, shipper: Shipper | None, supervisor: Supervisor, health: Health, path: Path
+) -> Response:
+    """Return the whole status; `path` is the snapshot's. Times are µs UTC, ages seconds, traffic and weights bp."""
     now_us = context.clock()
     cell = context.cell
     current = cell.current
@@ -32,10 +37,12 @@ def status(context: HandlerContext, shipper: Shipper | None, supervisor: Supervi
         "revision": current.revision if current else None,
         "degraded": bool(current and current.degraded)
         or bool(cell.refusal)
+        or health.overdue
         or bool(shipper and shipper.stats.loud)
         or bool(context.journal.spool.trouble or context.journal.spool.calendar.jump_seconds),
-        "draining": draining,
+        "draining": health.draining,
         "snapshot": {
+            "path": str(path),
             "published_us": current.snapshot.head.written_at_us if current else None,
             "published_age_seconds": _age(current.snapshot.head.written_at_us, now_us) if current else None,
             "applied_us": current.applied_us if current else None,
@@ -68,7 +75,7 @@ def _experiments(current: Current, context: HandlerContext) -> dict[str, Any]:
 
 
 def _left_out(name: str, one: LeftOut) -> dict[str, Any]:
-    """Say of an experiment that cannot be built why; every unit has its placements' own parameters."""
+    """Return the status of an experiment that cannot be built: every unit gets its placements' own parameters."""
     record = one.record
     return {
         "name": record.name if record else name,
@@ -117,7 +124,7 @@ def _experiment(evaluator: Evaluator, context: HandlerContext) -> dict[str, Any]
 
 
 def _next(evaluator: Evaluator) -> dict[str, Any] | None:
-    """Say when and what the schedule changes next: its start, its end, or the traffic from a step on.
+    """Return when and what the schedule changes next: its start, its end, or the traffic from a step on.
 
     A draft and what has ended wait for nobody's clock. Before the start, steps change nothing that anyone sees.
     """
@@ -142,6 +149,8 @@ def _spool(context: HandlerContext) -> dict[str, Any]:
         "trouble": spool.trouble or None,
         "clock_ahead_seconds": spool.calendar.jump_seconds,
         "undeleted_bytes": spool.backlog.undeleted_bytes,
+        "dead_files": spool.backlog.dead.files,
+        "dead_bytes": spool.backlog.dead.bytes,
         "waiting_segments": waiting.segments,
         "waiting_bytes": waiting.bytes,
         "oldest_age_seconds": None if waiting.oldest_us is None else _age(waiting.oldest_us, context.clock()),
@@ -154,4 +163,4 @@ def _upstream(shipper: Shipper | None, now_us: int) -> dict[str, Any] | None:
         return None
     stats = asdict(shipper.stats)
     last = stats.get("last_success_us")
-    return {**stats, "last_success_age_seconds": _age(last, now_us) if last else None}
+    return {"address": shipper.address, **stats, "last_success_age_seconds": _age(last, now_us) if last else None}

@@ -25,7 +25,7 @@ class ArmCount:
 
 
 class Accounts:
-    """Plain integers on the hot path; the difference to what was last told is taken when a segment is sealed."""
+    """Plain integers on the hot path; the difference to the last account is taken when a segment is sealed."""
 
     def __init__(self, boot: str, source: Mapping[str, str]) -> None:
         self.boot = boot
@@ -33,13 +33,8 @@ class Accounts:
         self.accepted: defaultdict[str, int] = defaultdict(int)  # event type → accepted since boot
         self.lost: defaultdict[str, int] = defaultdict(int)  # event type → lost since boot
         self.arms: dict[ArmKey, ArmCount] = {}
-        self._told: dict[ArmKey, tuple[int, int]] = {}
-        self._told_totals: tuple[int, int] = (0, 0)
-
-    @property
-    def total_lost(self) -> int:
-        """How many events were lost since boot."""
-        return sum(self.lost.values())
+        self._stated: dict[ArmKey, tuple[int, int]] = {}
+        self._stated_totals: tuple[int, int] = (0, 0)
 
     def accept(self, kind: str) -> None:
         """Count one event that is in the spool. Callers make up types: beyond a bound they are counted together."""
@@ -48,7 +43,7 @@ class Accounts:
         self.accepted[kind] += 1
 
     def arm(self, experiment: str, variant: str) -> ArmCount:
-        """Give the count of one arm, to be raised without looking it up again."""
+        """Return the count of one arm, to be raised without looking it up again."""
         count = self.arms.get((experiment, variant))
         if count is None:
             known = len(self.arms) < MAX_KEPT_ARMS and bool(ID.match(experiment) and ID.match(variant))
@@ -67,16 +62,16 @@ class Accounts:
         for count in counts:
             count.lost += 1
 
-    def untold(self) -> bool:
+    def has_changed(self) -> bool:
         """Whether anything was accepted or lost since the last statement."""
-        return self._totals() != self._told_totals
+        return self._totals() != self._stated_totals
 
     def statement(self, *, event_id: str, now_us: int) -> event.EventMap:
-        """Give the `account` event: cumulative by type, and by arm for the arms that changed, MAX_ARMS at most."""
+        """Return the `account` event: cumulative by type, and by arm for the arms that changed, MAX_ARMS at most."""
         changed = (
             (arm, count)
             for arm, count in self.arms.items()
-            if (count.accepted, count.lost) != self._told.get(arm, (0, 0))
+            if (count.accepted, count.lost) != self._stated.get(arm, (0, 0))
         )
         fields: dict[str, Any] = {
             "boot": self.boot,
@@ -90,12 +85,12 @@ class Accounts:
         }
         return event.own("account", event_id=event_id, now_us=now_us, **fields)
 
-    def told(self, statement: event.EventMap) -> None:
-        """Mark a statement as written; `untold` stays true while arms are left for the next."""
+    def mark_stated(self, statement: event.EventMap) -> None:
+        """Mark a statement as written; `has_changed` stays true while arms are left for the next."""
         for entry in statement["exposures"]:
-            self._told[entry["experiment"], entry["variant"]] = (entry["accepted"], entry["lost"])
+            self._stated[entry["experiment"], entry["variant"]] = (entry["accepted"], entry["lost"])
         if len(statement["exposures"]) < MAX_ARMS:
-            self._told_totals = (sum(statement["accepted"].values()), sum(statement["lost"].values()))
+            self._stated_totals = (sum(statement["accepted"].values()), sum(statement["lost"].values()))
 
     def _totals(self) -> tuple[int, int]:
         return (sum(self.accepted.values()), sum(self.lost.values()))
@@ -103,7 +98,7 @@ class Accounts:
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")  # of the documents; another name is made up, by a token
 MAX_ARMS = 200  # of one statement: at 200 bytes each they leave room for the types in an event's 64 KiB
-MAX_TYPES = 100  # told apart; a caller that makes up a name for each event must not grow memory, accounts and metrics
+MAX_TYPES = 100  # counted by name; a caller that makes up a name for each event must not grow memory and metrics
 NAMED_TYPES = event.OWN_TYPES | event.FIELDS.keys()  # these always
 OTHER_TYPES = "other_types"
 MAX_KEPT_ARMS = 20_000  # 1,000 experiments of 20 arms; only tokens with made-up names go beyond

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from abside import event
 from abside.event import MAX_EVENT_BYTES
@@ -25,16 +25,14 @@ RETRY_AFTER_SECONDS = 5  # about a seal interval: by then the shipper may have m
 
 
 class Journal:
-    """The one way into the spool. `clock` gives µs UTC."""
+    """The one way into the spool. `clock` returns µs UTC."""
 
     def __init__(self, spool: Spool, accounts: Accounts, ids: EventIds, clock: Callable[[], int]) -> None:
         self.spool = spool
         self.accounts = accounts
         self.ids = ids
         self.clock = clock
-        self._payloads: list[bytes] = []  # exposures of answers that have not left yet
-        self._counts: list[tuple[ArmCount, ...]] = []
-        self._told_us: int | None = None  # when the log was told of a refusal
+        self._logged_us: int | None = None  # when a refusal was last logged
         self.ending = False  # set once, when the last seal of a drain is next
         spool.before_seal = self.account
 
@@ -54,7 +52,7 @@ class Journal:
         return payload
 
     def accept_packed(self, payloads: Sequence[bytes], events: Sequence[EventMap]) -> None:
-        """Append packed events, all or none; `events` say what is counted. Raises Refusal 503 SPOOL_FULL."""
+        """Append packed events, all or none; `events` are what is counted. Raises Refusal 503 SPOOL_FULL."""
         try:
             self.spool.append(payloads)
         except SpoolRefused as exc:
@@ -69,40 +67,28 @@ class Journal:
             else:
                 self.accounts.accept(one["type"])
 
-    def expose(self, payload: bytes, counts: tuple[ArmCount, ...]) -> None:
-        """Take the packed exposure of an answer. `flush`, before the answer leaves, puts it into the spool."""
-        if len(payload) > MAX_EVENT_BYTES:
-            payload = event.encode(event.within_bound(event.decode(payload)))
-            if len(payload) > MAX_EVENT_BYTES:  # hundreds of arms: no frame takes it, and it must not cost the others
-                self.accounts.lose_exposure(counts)
-                return
-        self._payloads.append(payload)
-        self._counts.append(counts)
-        if len(self._payloads) >= MAX_TOGETHER:
-            self.flush()
+    def batch(self) -> ExposureBatch:
+        """Return a batch for the exposures of answers that leave together."""
+        return ExposureBatch(self)
 
-    def flush(self) -> None:
-        """Append the exposures taken. Never fails: what has no room is counted lost, by arm."""
-        if not self._payloads:
-            return
-        payloads, self._payloads = self._payloads, []
-        taken, self._counts = self._counts, []
+    def append_exposures(self, payloads: list[bytes], exposed: list[tuple[ArmCount, ...]]) -> None:
+        """Append packed exposures, each with the counts of its arms. What has no room is counted as lost, by arm."""
         try:
             refused = self.spool.append_each(payloads)
         except Exception:
-            for counts in taken:  # whatever went wrong there: what is not known to be written is counted as lost
+            for counts in exposed:  # whatever went wrong there: what is not known to be written is counted as lost
                 self.accounts.lose_exposure(counts)
             raise
         if refused is None:
-            for counts in taken:
+            for counts in exposed:
                 self.accounts.accept_exposure(counts)
             return
-        for is_in, counts in zip(refused[0], taken, strict=True):
+        for is_in, counts in zip(refused[0], exposed, strict=True):
             (self.accounts.accept_exposure if is_in else self.accounts.lose_exposure)(counts)
         self._refused(refused[1])
 
     def note(self, events: Sequence[EventMap]) -> bool:
-        """Append events of the sidecar's own (config); say whether there was room."""
+        """Append events of the sidecar's own (config); return whether there was room."""
         try:
             self.spool.append([event.encode(one) for one in events])
         except SpoolRefused:
@@ -112,20 +98,61 @@ class Journal:
         return True
 
     def _refused(self, reason: SpoolRefused) -> None:
-        """Say in the log that the spool refuses, and why; once a minute, however many requests meet it."""
+        """Log that the spool refuses, and why: once a minute, however many requests meet it."""
         now_us = self.clock()
-        if self._told_us is None or abs(now_us - self._told_us) >= QUIET_US:  # a clock that went back silences nothing
-            self._told_us = now_us
+        if self._logged_us is None or abs(now_us - self._logged_us) >= QUIET_US:  # also after a clock stepped back
+            self._logged_us = now_us
             log.warning("spool_refuses", reason=str(reason), lost_exposures=self.accounts.lost["exposure"])
 
     def account(self) -> list[bytes]:
-        """Give the accounts of what changed, which the spool appends at each seal; the last of all says `clean_end`."""
+        """Return the accounts of what changed; the spool appends them at each seal. The last has `clean_end`."""
         statements: list[bytes] = []
-        while self.ending or (self.accounts.untold() and len(statements) < MAX_STATEMENTS):
+        while self.ending or (self.accounts.has_changed() and len(statements) < MAX_STATEMENTS):
             statement = self.accounts.statement(event_id=self.ids.next(), now_us=self.clock())
-            self.accounts.told(statement)
-            if self.ending and not self.accounts.untold():
+            self.accounts.mark_stated(statement)
+            if self.ending and not self.accounts.has_changed():
                 statement["clean_end"] = True
                 self.ending = False
             statements.append(event.encode(statement))
         return statements
+
+
+class ExposureBatch:
+    """Exposures of answers that leave together: one call of the spool takes them all.
+
+    Whoever owns a batch calls `write` before the first of those answers leaves. As a context manager it writes at the
+    end of its block.
+    """
+
+    __slots__ = ("_counts", "_journal", "_payloads")
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._payloads: list[bytes] = []
+        self._counts: list[tuple[ArmCount, ...]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.write()
+
+    def add(self, payload: bytes, counts: tuple[ArmCount, ...]) -> None:
+        """Take the packed exposure of an answer."""
+        if len(payload) > MAX_EVENT_BYTES:
+            payload = event.encode(event.within_bound(event.decode(payload)))
+            if len(payload) > MAX_EVENT_BYTES:  # hundreds of arms: no frame takes it, and it must not cost the others
+                self._journal.accounts.lose_exposure(counts)
+                return
+        self._payloads.append(payload)
+        self._counts.append(counts)
+        if len(self._payloads) >= MAX_TOGETHER:
+            self.write()
+
+    def write(self) -> None:
+        """Append what was taken to the spool."""
+        if not self._payloads:
+            return
+        payloads, self._payloads = self._payloads, []
+        exposed, self._counts = self._counts, []
+        self._journal.append_exposures(payloads, exposed)

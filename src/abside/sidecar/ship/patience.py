@@ -1,4 +1,4 @@
-"""How long shipping waits and what for: the upstream, or one segment that waits alone; and how the log hears of it."""
+"""How long shipping waits and what for: the upstream, or one segment that waits alone; and what is logged of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Patience:
         self._settings = settings
         self._stats = stats
         self._now_us = now_us
-        self._said_us = 0  # when the log was last told that something fails
+        self._unheard_since_us = 0  # since when nothing but strangers or nobody answered; 0: not so
+        self._logged_us = 0  # when a failure was last logged
         self._own: dict[str, Backoff] = {}  # of segments in trouble of their own
         self._due: dict[str, float] = {}  # the loop's time at which each of them has its turn
 
@@ -43,15 +44,17 @@ class Patience:
         if stats.failing_since_us:
             log.info("upstream_recovered", after_seconds=(stats.last_success_us - stats.failing_since_us) // 1_000_000)
         stats.failing_since_us, stats.loud, stats.wait_seconds = 0, "", 0.0
+        self._unheard_since_us = 0
         self.backoff.reset()
 
     def later(self, retry: Retry) -> float:
         """Count a failed try, and return the wait before the next."""
         stats = self._stats
         stats.retries += 1
-        self._say(retry)
+        loud = retry.loud or self._lasts_unheard(retry)
+        self._log_failure(retry, loud=loud)
         stats.last_error = retry.reason
-        stats.loud = retry.reason if retry.loud else ""
+        stats.loud = retry.reason if loud else ""
         stats.wait_seconds = wait_after(retry, self.backoff, self._settings)
         return stats.wait_seconds
 
@@ -61,7 +64,7 @@ class Patience:
         return self._stats.wait_seconds
 
     def alone(self, name: str, reason: str) -> float:
-        """Let a segment wait by itself, longer each time, for what is its own trouble; its neighbours need not wait."""
+        """Make a segment wait by itself, longer each time, for a problem of its own; its neighbours need not wait."""
         self._stats.retries += 1
         self._stats.last_error = reason
         if name not in self._own:
@@ -87,29 +90,38 @@ class Patience:
         return min([MAX_SLEEP_SECONDS, *(max(0.0, due - now) for due in self._due.values())])
 
     def forget(self, name: str) -> None:
-        """Let go of a segment whose trouble is over, or that is gone."""
+        """Forget a segment whose problem is over, or that is gone."""
         self._own.pop(name, None)
         self._due.pop(name, None)
 
-    def _say(self, retry: Retry) -> None:
-        """Log what fails: when it begins, when it becomes a person's matter or another one, and while it lasts."""
-        stats, now_us = self._stats, self._now_us()
-        lasts = now_us - self._said_us >= self._settings.remind_seconds * 1_000_000
+    def _lasts_unheard(self, retry: Retry) -> bool:
+        """Whether no upstream of ours has answered for so long that a person must look."""
+        if not retry.unheard:
+            self._unheard_since_us = 0
+            return False
+        now_us = self._now_us()
+        self._unheard_since_us = self._unheard_since_us or now_us
+        return now_us - self._unheard_since_us >= self._settings.loud_after_seconds * 1_000_000
+
+    def _log_failure(self, retry: Retry, *, loud: bool) -> None:
+        """Log a failure: when it begins, when its kind changes, and every REMIND_SECONDS while it lasts."""
+        stats, now_us, address = self._stats, self._now_us(), self._settings.address
+        lasts = now_us - self._logged_us >= self._settings.remind_seconds * 1_000_000
         begins = not stats.failing_since_us
         if begins:
             stats.failing_since_us = now_us
         for_seconds = (now_us - stats.failing_since_us) // 1_000_000
-        if retry.loud and (retry.reason != stats.loud or lasts):
-            log.error("upstream_needs_a_person", reason=retry.reason, for_seconds=for_seconds)
+        if loud and (retry.reason != stats.loud or lasts):
+            log.error("upstream_needs_a_person", reason=retry.reason, address=address, for_seconds=for_seconds)
         elif begins or lasts:
-            log.warning("upstream_failing", reason=retry.reason, for_seconds=for_seconds)
+            log.warning("upstream_failing", reason=retry.reason, address=address, for_seconds=for_seconds)
         else:
             return
-        self._said_us = now_us
+        self._logged_us = now_us
 
 
 def wait_after(retry: Retry, backoff: Backoff, settings: ShipperSettings) -> float:
-    """Give the seconds to wait: full jitter; above what the upstream asked for, within bounds; slowly where loud."""
+    """Return the seconds to wait: full jitter; above what the upstream asked for, within bounds; slowly where loud."""
     jitter = backoff.next_seconds()
     least = 0.0
     if retry.loud:

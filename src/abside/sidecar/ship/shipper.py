@@ -45,12 +45,12 @@ class Shipper:
 
     def __init__(self, spool: Spool, upstream: Upstream, settings: ShipperSettings, now_us: Callable[[], int]) -> None:
         self.stats = ShipperStats()
+        self.address = settings.address
         self._backlog = spool.backlog
         if not upstream.takes_large:
             self._backlog.growth = 1
         self._upstream = upstream
         self._settings = settings
-        self._now_us = now_us
         self._host = host_in_ids(settings.host)
         self._patience = Patience(settings, self.stats, now_us)
         self._rejected: tuple[str, int] = ("", 0)  # the batch at hand, and how often it was rejected
@@ -58,12 +58,6 @@ class Shipper:
         self._unread: dict[str, int] = {}  # segments, and how often in a row each could not be read
         self._turn = asyncio.Lock()
         self._draining = asyncio.Event()
-
-    @property
-    def oldest_seconds(self) -> float:
-        """The age of the oldest segment that waits, 0 when none does."""
-        oldest = self._backlog.oldest()
-        return 0.0 if oldest is None else max(0.0, (self._now_us() - oldest.written_us) / 1_000_000)
 
     async def run(self) -> None:
         """Ship until the drain begins."""
@@ -122,7 +116,7 @@ class Shipper:
             return self._broken(segment, exc)
 
     def _broken(self, segment: Segment, problem: Exception) -> float:
-        """Leave a segment as it is whose delivery met a bug of ours: it waits alone, and all others longer too."""
+        """Leave a segment as it is whose delivery met a bug: it waits alone, and all others longer too."""
         log.crash("delivery_broke", problem, segment=segment.name)
         self._patience.later(Retry(f"the delivery broke: {type(problem).__name__}, see the log", loud=True))
         self._patience.sleep(segment.name)
@@ -162,7 +156,7 @@ class Shipper:
     async def _take(
         self, result: Result, batch: Batch, segment: Segment, contents: Contents, payloads: list[bytes]
     ) -> float:
-        """Do what the upstream's answer asks for; give the seconds to wait."""
+        """Do what the upstream's answer asks for; return the seconds to wait."""
         if isinstance(result, TooLarge) or (isinstance(result, Rejected) and not result.some_of_it):
             self._backlog.growth = 1  # its size may be why: what is begun from now on is small again
         match result:
@@ -273,5 +267,5 @@ class Shipper:
 
 
 def host_in_ids(host: str) -> str:
-    """Give the host as it stands in batch ids: within `[A-Za-z0-9._-]`, begun by a letter or digit, bounded."""
+    """Return the host as batch ids contain it: `[A-Za-z0-9._-]`, a letter or digit first, MAX_HOST_CHARS at most."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", host).lstrip("._-")[:MAX_HOST_CHARS] or "host"

@@ -1,4 +1,4 @@
-"""What shipping is told and what it counts: the shipper's settings and its figures."""
+"""The shipper's settings and its figures."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from abside.backoff import FIRST_SECONDS, LONGEST_SECONDS
 
-REJECTED_TRIES = 3  # a proxy that answers 404 while a receiver restarts is not the receiver's word
+REJECTED_TRIES = 3  # a proxy that answers 404 while a receiver restarts is not the receiver's answer
 REJECTED_SECONDS = 5.0  # between those tries: the three span longer than such a restart
 SLOW_SECONDS = 30.0  # 401 and 403, and strangers' answers: only a person or a token's rotation mends it
+LOUD_AFTER_SECONDS = 60.0  # without a word of an upstream of ours: longer than a collector takes to restart
 REMIND_SECONDS = 60.0  # what lasts is logged so often: a line lost in a day's log helps nobody
 MAX_RETRY_AFTER_SECONDS = 300.0  # longer is a mistake, and would fill the spool
 DRAIN_LONGEST_SECONDS = 2.0  # a process that is going has no time for the usual longest wait
@@ -16,14 +17,16 @@ DRAIN_LONGEST_SECONDS = 2.0  # a process that is going has no time for the usual
 
 @dataclass(frozen=True, slots=True)
 class ShipperSettings:
-    """Who ships (`host` begins every batch id) and how long it waits between tries."""
+    """Who ships (`host` begins every batch id), where to as people see it, and how long it waits between tries."""
 
     host: str
+    address: str = ""
     first_seconds: float = FIRST_SECONDS
     longest_seconds: float = LONGEST_SECONDS
     rejected_seconds: float = REJECTED_SECONDS
     rejected_tries: int = REJECTED_TRIES
     slow_seconds: float = SLOW_SECONDS
+    loud_after_seconds: float = LOUD_AFTER_SECONDS
     remind_seconds: float = REMIND_SECONDS
     max_retry_after_seconds: float = MAX_RETRY_AFTER_SECONDS
     drain_longest_seconds: float = DRAIN_LONGEST_SECONDS
@@ -31,7 +34,7 @@ class ShipperSettings:
 
 @dataclass(slots=True)
 class ShipperStats:
-    """What happened since start. `loud`: why only a person can mend it (empty: nothing of the kind)."""
+    """Figures since start. `loud`: why only a person can repair it (empty: no such reason)."""
 
     acked_batches: int = 0
     acked_events: int = 0

@@ -30,7 +30,7 @@ TABLE: tuple[UnreadableCount, ...] = (
     UnreadableCount(
         {errno.EIO, errno.ESTALE},
         MEDIUM_TRIES,
-        "the medium does not give it back: what waits behind it must not wait for ever",
+        "the medium does not return it: what waits behind it must not wait for ever",
     ),
 )
 _OTHER = UnreadableCount(
@@ -39,5 +39,5 @@ _OTHER = UnreadableCount(
 
 
 def row_of(problem: OSError) -> UnreadableCount:
-    """Give the row an error stands in."""
+    """Return the row of an error."""
     return next((row for row in TABLE if problem.errno in row.errors), _OTHER)

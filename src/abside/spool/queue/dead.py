@@ -98,6 +98,19 @@ class Dead:
         """Remove the oldest files until quota and age are kept; what cannot be removed still counts, until it can."""
         with self._turn:
             self._prune()
+            self._notice_removed()
+
+    def _notice_removed(self) -> None:
+        """Let go of files that a person removed by hand: what is reported lies here."""
+        if not self._files:
+            return
+        try:
+            names = {path.name for path in self.directory.iterdir()}
+        except OSError as exc:
+            self._stats.failed(exc)
+            return
+        self._files = deque(file for file in self._files if file.path.name in names)
+        self.bytes = sum(file.charged_bytes for file in self._files)
 
     def _prune(self) -> None:
         oldest_us = self._now_us() - self._age_us

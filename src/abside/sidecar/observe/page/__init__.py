@@ -1,1 +1,1 @@
-"""The status for people: one HTML page, drawn from what `/v1/status` says and nothing else."""
+"""The status for people: one HTML page, drawn from `/v1/status` and nothing else."""

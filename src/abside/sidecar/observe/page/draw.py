@@ -59,7 +59,7 @@ def page(status: Mapping[str, Any], now_us: int, *, find: str = "", refresh: boo
 
 @cache
 def _style() -> tuple[Html, str]:
-    """Give the style sheet, and the policy that allows it and nothing else."""
+    """Return the style sheet, and the policy that allows it and nothing else."""
     text = files("abside.sidecar.observe.page").joinpath("page.css").read_text(encoding="utf-8")
     digest = b64encode(sha256(text.encode()).digest()).decode()
     policy = (
@@ -115,7 +115,7 @@ def _problem(one: Mapping[str, Any], in_force: Mapping[str, Any]) -> Html:
 
 
 def _held(one: Mapping[str, Any], in_force: Mapping[str, Any]) -> str:
-    """Say what an error in an experiment does to it: its last good version is served, or it stays out."""
+    """Return what an error does to its experiment: its last good version is served, or it stays out."""
     section, _, rest = one["path"].partition(".")
     if one["severity"] != "error" or section != "experiments" or not rest:
         return ""
@@ -127,13 +127,13 @@ def _held(one: Mapping[str, Any], in_force: Mapping[str, Any]) -> str:
 
 def _footer(status: Mapping[str, Any], find: str, *, refresh: bool) -> Html:
     query = {**({"find": find} if find else {}), **({"refresh": "off"} if refresh else {})}
-    told = f"Reloads every {REFRESH_SECONDS} seconds." if refresh else "Does not reload by itself."
+    reloading = f"Reloads every {REFRESH_SECONDS} seconds." if refresh else "Does not reload by itself."
     return html(
         '<footer><p>{} <a href="/{}">{}</a></p><p>Counts are exposures of this pod since its sidecar started, not '
-        "shoppers; the mark in a bar is the weight. Targeting is told from a sample: the first hundred "
+        "shoppers; the mark in a bar is the weight. Targeting is measured on a sample: the first hundred "
         "requests after each change, then ever fewer, down to one in a thousand.</p>"
         '<p><a href="/v1/status">The same as JSON</a> · abside {}</p></footer>',
-        told,
+        reloading,
         f"?{urlencode(query)}" if query else "",
         "Stop reloading" if refresh else "Start reloading",
         status["version"],

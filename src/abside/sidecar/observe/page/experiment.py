@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 MAX_SHOWN = 100  # cards of a page; each is about 2 KB and 40 µs, and nobody reads more
 ORDER = ("left_out", "running", "not_started", "paused", "draft", "ended")  # what shoppers meet comes first
-MANY_MISSING = 0.5  # of the sample: from here on a missing attribute is marked, not only told
+MANY_MISSING = 0.5  # of the sample: from here on a missing attribute is marked
 UNITS = {"user_or_session": "users or sessions", "user": "users", "session": "sessions"}
 NO_ID = {"user_or_session": "any id", "user": "a user id", "session": "a session id"}
 
 
 def experiments(found: Mapping[str, Any], find: str, now_us: int) -> Html:
-    """Draw those whose id or name holds `find`: running ones first, MAX_SHOWN at most, and how many more there are."""
+    """Draw those with `find` in id or name: running ones first, MAX_SHOWN at most, and how many more there are."""
     wanted = find.casefold()
     chosen = [name for name in found if wanted in name.casefold() or wanted in found[name]["name"].casefold()]
     chosen.sort(key=lambda name: (_rank(found[name]["status"]), name))
@@ -41,12 +41,12 @@ def _summary(found: Mapping[str, Any], chosen: list[str], find: str) -> Html:
     if not found:
         return html("<p>None is in force.</p>")
     counts = Counter(one["status"] for one in found.values())
-    told = ", ".join(f"{counts[status]:,} {words(status)}" for status in sorted(counts, key=_rank))
+    in_words = ", ".join(f"{counts[status]:,} {words(status)}" for status in sorted(counts, key=_rank))
     if find:
         return html(
             '<p>{} of {} hold “<bdi>{}</bdi>”. <a href="/">Show all</a></p>', f"{len(chosen):,}", len(found), find
         )
-    return html("<p>{}.</p>", told)
+    return html("<p>{}.</p>", in_words)
 
 
 def _search(find: str) -> Html:
@@ -78,7 +78,7 @@ def _card(name: str, one: Mapping[str, Any], now_us: int) -> Html:
 
 
 def words(status: str) -> str:
-    """Write a status as people say it."""
+    """Write a status in words."""
     return status.replace("_", " ")
 
 
@@ -121,7 +121,7 @@ def _variants(name: str, one: Mapping[str, Any]) -> Html:
     whole = sum(arm["exposures"] for arm in one["variants"].values())
     rows = joined(_variant(variant, arm, one["control"], whole) for variant, arm in one["variants"].items())
     return html(
-        '<table><caption class="heard">Variants of {}: weight, and share of this pod</caption><thead><tr>'
+        '<table><caption class="spoken">Variants of {}: weight, and share of this pod</caption><thead><tr>'
         '<th scope="col">Variant</th><th scope="col">Weight</th><th scope="col">Share</th>'
         '<th scope="col">Exposures</th></tr></thead>'
         "<tbody>{}</tbody></table>",
@@ -145,7 +145,7 @@ def _variant(variant: str, arm: Mapping[str, Any], control: str, whole: int) -> 
 
 
 def _sample(one: Mapping[str, Any]) -> Html:
-    """Tell the sample where it can explain missing traffic: something is targeted, or ids were missing."""
+    """Draw the sample where it can explain missing traffic: something is targeted, or ids were missing."""
     seen = one["sample"]
     requests = seen["requests"]
     if one["status"] != "running" or not (seen["attributes"] or seen["no_unit"]):
@@ -156,10 +156,10 @@ def _sample(one: Mapping[str, Any]) -> Html:
     lines = [(f"{share(seen['not_eligible'], requests)} were not eligible", False)] if seen["attributes"] else []
     if seen["no_unit"]:
         lines.append((f"{share(seen['no_unit'], requests)} came without {NO_ID.get(one['unit'], 'an id')}", True))
-    told = [html('<li class="{}">{}</li>', "marked" if marked else "", text) for text, marked in lines]
-    told += [_attribute(name, counts, requests) for name, counts in seen["attributes"].items()]
+    items = [html('<li class="{}">{}</li>', "marked" if marked else "", text) for text, marked in lines]
+    items += [_attribute(name, counts, requests) for name, counts in seen["attributes"].items()]
     heading = f"Of {counted(requests, 'sampled request')} at its placements"
-    return html('<div class="sample"><p>{}:</p><ul>{}</ul></div>', heading, joined(told))
+    return html('<div class="sample"><p>{}:</p><ul>{}</ul></div>', heading, joined(items))
 
 
 def _attribute(name: str, counts: Mapping[str, int], requests: int) -> Html:

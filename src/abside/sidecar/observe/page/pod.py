@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 NEARLY_FULL = 0.8  # of the spool's quota: from here on it is worth a look before events are refused
 FAILING_SECONDS = 60  # an upstream that restarts is away for less
 
+DEAD_REMEDY = "Events that could not be shipped: abside spool ls says why, abside spool retry sends them again."
+
 
 def alerts(status: Mapping[str, Any], now_us: int) -> Html:
     """Draw what needs a person, or that nothing does."""
@@ -30,7 +32,8 @@ def _alerts(status: Mapping[str, Any], now_us: int) -> Iterator[tuple[str, str, 
     lost = sum(status["events"]["lost"].values())
     errors = sum(one["severity"] == "error" for one in status["problems"])
     if status["revision"] is None:
-        yield "bad", "No configuration yet.", "The agent has published nothing; the rec service uses its own defaults."
+        what = html("Nothing usable at <code>{}</code>; the rec service uses its own defaults.", snapshot["path"])
+        yield "bad", "No configuration yet.", what
     if snapshot["refusal"]:
         yield "bad", "The last snapshot file cannot be used; the one before stays.", snapshot["refusal"]
     elif status["revision"] is not None and snapshot["missing"]:
@@ -39,7 +42,7 @@ def _alerts(status: Mapping[str, Any], now_us: int) -> Iterator[tuple[str, str, 
         what = html('<a href="#held-back">{}</a> in the documents', counted(errors, "problem"))
         yield "bad", "Held back:", html("{}; the last good version is served where there is one.", what)
     if upstream is not None and upstream["loud"]:
-        yield "bad", "The upstream needs a person.", upstream["loud"]
+        yield "bad", "The upstream needs a person.", html("<code>{}</code>: {}", upstream["address"], upstream["loud"])
     elif upstream is not None and upstream["failing_since_us"]:
         seconds = (now_us - upstream["failing_since_us"]) / 1e6
         weight = "bad" if seconds >= FAILING_SECONDS else "warn"
@@ -50,6 +53,8 @@ def _alerts(status: Mapping[str, Any], now_us: int) -> Iterator[tuple[str, str, 
         yield "bad", "The spool is nearly full.", "Exposures that find no room are counted as lost."
     if spool["trouble"]:
         yield "bad", "The spool is in trouble.", spool["trouble"]
+    if spool["dead_files"]:
+        yield "bad", f"{counted(spool['dead_files'], 'file')} in dead/.", DEAD_REMEDY
     if spool["clock_ahead_seconds"]:
         yield "warn", "The clock of this machine jumped.", "Nothing in dead/ is removed for its age by it."
     for task, died_of in status["degraded_tasks"].items():
@@ -77,7 +82,7 @@ def _events(events: Mapping[str, Any]) -> Html:
         html(row, kind, f"{events['accepted'].get(kind, 0):,}", f"{events['lost'].get(kind, 0):,}") for kind in kinds
     )
     table = html(
-        '<table><caption class="heard">Events since the sidecar of this pod started</caption><thead><tr>'
+        '<table><caption class="spoken">Events since the sidecar of this pod started</caption><thead><tr>'
         '<th scope="col">Type</th><th scope="col">Accepted</th><th scope="col">Lost</th></tr></thead>'
         "<tbody>{}</tbody></table>",
         rows,
@@ -108,6 +113,7 @@ def _upstream(upstream: Mapping[str, Any] | None) -> Html:
         return _facts("upstream", "Upstream", [("Address", "none is set")], NOTHING)
     last = upstream["last_success_age_seconds"]
     facts = [
+        ("Address", upstream["address"]),
         ("Last delivery", f"{duration(last)} ago" if last is not None else "none yet"),
         ("Delivered", f"{counted(upstream['acked_events'], 'event')}, {size(upstream['acked_bytes'])}"),
         *([("Tried again", counted(upstream["retries"], "time"))] if upstream["retries"] else []),
@@ -118,6 +124,6 @@ def _upstream(upstream: Mapping[str, Any] | None) -> Html:
 
 
 def _facts(anchor: str, title: str, facts: list[tuple[str, str]], after: Html) -> Html:
-    told = joined(html("<div><dt>{}</dt><dd>{}</dd></div>", *fact) for fact in facts)
+    drawn = joined(html("<div><dt>{}</dt><dd>{}</dd></div>", *fact) for fact in facts)
     text = '<article aria-labelledby="{}"><h3 id="{}">{}</h3><dl>{}</dl>{}</article>'
-    return html(text, anchor, anchor, title, told, after)
+    return html(text, anchor, anchor, title, drawn, after)
