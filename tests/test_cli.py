@@ -221,3 +221,54 @@ def test_a_real_process_that_was_told_wrongly_exits_2_without_a_traceback() -> N
     assert result.returncode == 2
     assert "'-1' is not a whole number, for example 4000" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+ODD = os.fsdecode(b"\xff")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("explain", "--attribute", f"country={ODD}", "--placement", "pdp"),
+        ("explain", "--placement", ODD),
+        ("explain", "--placement", "pdp", "--user-id", ODD),
+        ("set", "x", f"name={ODD}"),
+        ("set", ODD, "status=paused"),
+        ("ship", "x", ODD),
+        ("new", "y", ODD),
+        ("simulate", "--attribute", f"country={ODD}"),
+    ],
+)
+def test_a_word_that_is_not_utf8_is_refused_as_that(words: tuple[str, ...], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "abside", *words, "--config", str(tmp_path)], capture_output=True, check=False, text=True
+    )
+    assert done.returncode == 2
+    assert "is not UTF-8 text" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["check", "check --json", "diff", "explain --json --placement pdp --config", "simulate --config"]
+)
+def test_a_file_whose_name_is_not_utf8_is_read_and_named(command: str, tmp_path: Path) -> None:
+    for name in ("a", f"b{ODD}"):
+        (tmp_path / f"{name}.yaml").write_text("placements: {pdp: {parameters: {model: v1}}}")
+    places = [str(tmp_path)] * (2 if command == "diff" else 1)
+    done = subprocess.run(
+        [sys.executable, "-m", "abside", *command.split(), *places], capture_output=True, check=False, text=True
+    )
+    assert done.returncode in {1, 2}
+    assert "is also in" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_quotes_around_a_variable_are_no_part_of_its_value(quote: str, tmp_path: Path) -> None:
+    variables = {"ABSIDE_CONFIG": f"{quote}{tmp_path}{quote}", "ABSIDE_LOG_LEVEL": f"{quote}debug{quote}"}
+    done = CliRunner().invoke(main, ["agent", "--once", "--snapshot", str(tmp_path / "s"), "--help"], env=variables)
+    assert done.exit_code == 0
+    variables["ABSIDE_POLL_SECONDS"] = f"{quote}x{quote}"
+    refused = CliRunner().invoke(main, ["agent", "--once", "--snapshot", str(tmp_path / "s")], env=variables)
+    assert "ABSIDE_POLL_SECONDS" in refused.output
+    assert "'x'" in refused.output

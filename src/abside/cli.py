@@ -224,7 +224,7 @@ class _Option(click.Option):
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         """Return the variable's text; None for an empty or blank one."""
         value = super().resolve_envvar_value(ctx)
-        return None if value is None else value.strip() or None
+        return None if value is None else _unquoted(value.strip()) or None
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
         """Return the place that the value came from."""
@@ -252,7 +252,24 @@ class _Kind(click.ParamType):  # type: ignore[type-arg]  # generic only in the n
         """Return one value as read; the message of a ValueError is shown to the person."""
         if not isinstance(value, str):
             return value
+        if not _is_text(value) and not os.path.lexists(value):  # a file may have such a name, and nothing else
+            self.fail(f"{value!a} is not UTF-8 text; the terminal or the script sends another encoding", param, ctx)
         try:
             return self.read(value)
         except ValueError as exc:
             self.fail(str(exc), param, ctx)
+
+
+def _is_text(value: str) -> bool:
+    """Whether it is UTF-8 as it came: other bytes of a command line are lone surrogates in Python."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _unquoted(value: str) -> str:
+    """Cut the quotes around a whole value: `docker run --env-file` keeps them as they stand in the file."""
+    is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+    return value[1:-1].strip() if is_quoted else value

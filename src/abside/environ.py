@@ -59,11 +59,14 @@ def integer(value: str) -> int:
 
 
 SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+SECONDS |= {"sec": 1.0, "second": 1.0, "seconds": 1.0}
 
 
 def seconds(value: str) -> float:
     """Return seconds ≥ 0, for example `0.25`, or with a unit, `250ms`, `5s`, `2m`, `1h`. Raises ValueError."""
-    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(ms|s|m|min|h|)", value.strip().lower())
+    match = re.fullmatch(
+        r"\+?([0-9]{1,9}(?:\.[0-9]{1,6})?|\.[0-9]{1,6})\s*(ms|s|sec|seconds?|m|min|h|)", value.strip().lower()
+    )
     if not match:
         raise ValueError(f"{value!r} is not a number of seconds, for example 0.25 or 30, or 250ms, 5s, 2m")
     return float(match[1]) * SECONDS[match[2]]
@@ -84,7 +87,7 @@ def size(value: str) -> int:
 
 
 def positive(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Give a reader as `read` that takes no zero, where it would mean that nothing works. It raises ValueError."""
+    """Return a reader as `read` that takes no zero, where it would mean that nothing works. It raises ValueError."""
 
     def reader(value: str) -> Any:
         number = read(value)
@@ -133,7 +136,8 @@ def one_of(*allowed: str, also: Mapping[str, str] | None = None) -> Callable[[st
     return choice
 
 
-LEVELS = {"warn": "warning", "err": "error", "information": "info", "trace": "debug", "critical": "error"}
+LEVELS = {"warn": "warning", "err": "error", "information": "info", "trace": "debug"}
+LEVELS |= {"critical": "error", "fatal": "error", "notice": "info"}
 SWITCHES = {
     **dict.fromkeys(("true", "yes", "1", "enabled"), "on"),
     **dict.fromkeys(("false", "no", "0", "disabled"), "off"),

@@ -164,7 +164,7 @@ def store(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def start(store: Path) -> AsyncIterator[Start]:
-    """Give a function that runs a collector over `store` and yields a sender to it, which outlives the collector."""
+    """Return a function that runs a collector over `store` and yields a sender to it, which outlives the collector."""
     async with AsyncExitStack() as sessions:
 
         @asynccontextmanager
@@ -179,7 +179,7 @@ async def start(store: Path) -> AsyncIterator[Start]:
 
 @pytest.fixture
 def views() -> Views:
-    """Give a function that makes page views: `views("a", 3)` has the event ids a-0, a-1, a-2."""
+    """Return a function that makes page views: `views("a", 3)` has the event ids a-0, a-1, a-2."""
 
     def make(name: str, count: int = 1) -> list[EventMap]:
         return [

@@ -131,7 +131,7 @@ def test_killed_while_it_merges_a_day_nothing_is_lost_or_doubled(
 
 @contextmanager
 def no_room_beyond(process: Collector, size: int) -> Iterator[None]:
-    """Let the process write no file larger than `size` bytes, as a disk does that fills up in the middle of one."""
+    """Allow the process no file larger than `size` bytes, as a disk does that fills up in the middle of one."""
     before = resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, (size, before[1]))
     try:

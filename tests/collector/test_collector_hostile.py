@@ -43,7 +43,7 @@ def refused(work: Callable[[], Any]) -> Refusal:
 
 
 def outcome(data: bytes) -> int:
-    """Give the status of a refusal, 0 where there is none."""
+    """Return the status of a refusal, 0 where there is none."""
     try:
         pieces(data, 2)
     except Refusal as refusal:

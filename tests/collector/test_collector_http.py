@@ -57,7 +57,7 @@ async def test_a_sidecar_believes_what_this_collector_answers(start: Start, view
         assert await upstream.send(Batch("pod-1.18-ab", 30, payload * 10)) == TooLarge()
         for refused in (Batch("pod-1.19-ab", 4, payload), Batch("pod-1.19-ab", 3, b"\xc1")):
             assert isinstance(await upstream.send(refused), Rejected)
-        nameless = await upstream.send(Batch("", 3, payload))  # the request is at fault, and costs no event
+        nameless = await upstream.send(Batch("", 3, payload))  # as after a proxy that strips headers
         assert isinstance(nameless, Retry)
         assert nameless.loud
         await upstream.close()
@@ -252,7 +252,7 @@ async def test_livez_does_not_wait_for_a_large_batch(start: Start, views: Views)
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """Give a certificate of 127.0.0.1 and its key."""
+    """Make a certificate of 127.0.0.1 and its key."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("no openssl to make a certificate with")

@@ -30,7 +30,7 @@ def refused(work: Callable[[], Any]) -> Refusal:
 
 
 def claiming_window(log: int) -> bytes:
-    """Give a zstd frame that asks its reader to hold 2^log bytes."""
+    """Return a zstd frame that asks its reader for a window of 2^log bytes."""
     frame = zstandard.ZstdCompressor(
         compression_params=zstandard.ZstdCompressionParameters(window_log=log)
     ).compressobj()

@@ -51,7 +51,7 @@ def names(day: Path) -> list[str]:
 
 @pytest.fixture
 def day(store: Path) -> Path:
-    """Give a day of three small files."""
+    """Make a day of three small files."""
     with opened(store) as writer:
         for name in NAMES:
             writer.write([batch(name)])

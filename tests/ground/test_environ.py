@@ -150,3 +150,15 @@ def test_no_text_breaks_a_reader(text: str) -> None:
 
 def test_the_clock_gives_microseconds() -> None:
     assert abs(now_us() / 1e6 - time.time()) < 60  # noqa: TID251 the other clock to compare with
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [(".5", 0.5), ("+5", 5.0), ("5 seconds", 5.0), ("5sec", 5.0), ("1 second", 1.0)]
+)
+def test_seconds_are_read_as_people_write_them(written: str, meant: float) -> None:
+    assert environ.seconds(written) == meant
+
+
+@pytest.mark.parametrize(("written", "meant"), [("FATAL", "error"), ("notice", "info")])
+def test_levels_of_other_programs_are_taken(written: str, meant: str) -> None:
+    assert environ.log_level(written) == meant

@@ -105,5 +105,5 @@ def starved() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def no_descriptors() -> Callable[[], AbstractContextManager[None]]:
-    """Give what leaves the process without descriptors for the length of a with block."""
+    """Return a context manager that leaves the process without descriptors."""
     return starved

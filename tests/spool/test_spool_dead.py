@@ -8,6 +8,7 @@ import pytest
 from abside.spool.errors import SpoolFailed
 from abside.spool.frame import MAGIC, frame, good_frames
 from abside.spool.queue.dead import BLOCK_BYTES
+from abside.spool.queue.returning import MAX_LOOKED_AT, requested
 from abside.spool.write.calendar import Calendar
 
 if TYPE_CHECKING:
@@ -188,3 +189,14 @@ async def test_a_file_that_a_person_removed_from_dead_counts_no_more(open_spool:
     kept.unlink()
     dead.prune()
     assert (dead.files, dead.bytes) == (0, 0)
+
+
+def test_requests_that_wait_for_room_keep_none_behind_them_from_its_turn(tmp_path: Path) -> None:
+    for number in range(150):
+        (tmp_path / f"{number:03}").touch()
+    seen: list[str] = []
+    for _ in range(3):
+        names = requested(tmp_path, seen[-1] if seen else "")
+        assert len(names) == MAX_LOOKED_AT
+        seen += names
+    assert len(set(seen)) == 150

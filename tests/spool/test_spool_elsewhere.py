@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def memory(tmp_path: Path) -> Iterator[Path]:
-    """Give a directory on another file system, where there is one."""
+    """Make a directory on another file system, where there is one."""
     other = Path("/dev/shm")  # noqa: S108 a file system in memory is what is tested
     if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("there is no second file system at /dev/shm")

@@ -249,7 +249,7 @@ async def test_whoever_waits_for_a_sync_that_failed_is_told(open_spool: Any) -> 
 
 
 class Broken:
-    """Let a spool's open file stand on a device that is full."""
+    """Replace a spool's open file by a device that is full."""
 
     def __init__(self, spool: Spool) -> None:
         assert spool._open is not None

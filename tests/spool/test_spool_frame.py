@@ -78,6 +78,16 @@ def test_the_search_behind_damage_gives_way_and_has_a_bound() -> None:
     assert 100 < found.count(b"") <= MAX_SEARCH_BYTES // SEARCH_BYTES + 1
 
 
+@pytest.mark.parametrize("behind", [b"", frame(b"after"), frame(b"after") * 3])
+def test_an_event_that_contains_frames_brings_none_of_them_in_when_it_is_damaged(behind: bytes) -> None:
+    inside = b"text " + frame(b"forged") + frame(b"forged too")
+    segment = bytearray(MAGIC + frame(b"before") + frame(inside) + behind)
+    segment[len(MAGIC + frame(b"before")) + 9] ^= 4
+    found = good_frames(bytes(segment))
+    assert found.payloads == [b"before", *[b"after"] * (len(behind) // len(frame(b"after")))]
+    assert [one.problem for one in found.damage] == ["a frame whose checksum is wrong"]
+
+
 def test_cut_at_any_byte_the_whole_frames_before_it_are_kept() -> None:
     for length in range(len(SEGMENT)):
         found = good_frames(SEGMENT[:length])

@@ -110,6 +110,32 @@ class Receiver:
 
         self.commands.append(command)
 
+    @property
+    def nobody(self) -> str:
+        """A URL where nothing listens."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            return f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+    def be_busy(self, after_seconds: float | None = None) -> None:
+        """Put the next delivery off, for a time if one is given."""
+        self.answer(503, **({} if after_seconds is None else {"Retry_After": f"{after_seconds:g}"}))
+
+    def forbid(self) -> None:
+        """Answer the next delivery as one whose token is wrong."""
+        self.answer(401)
+
+    def find_too_large(self) -> None:
+        """Refuse the next delivery for its size."""
+        self.refuse(413, "TOO_LARGE")
+
+    def reject(self) -> None:
+        """Refuse the next delivery for what it contains."""
+        self.refuse(422, "UNDECODABLE")
+
+    def break_off(self) -> None:
+        """Begin to answer the next delivery, and cut the connection."""
+        self.write(b"HTTP/1.1 200 OK\r\nContent-Le")
+
     def keep_silent(self, after: bytes = b"") -> None:
         """Leave the next delivery without an answer, or with the beginning of one."""
 

@@ -10,16 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abside.upstream.answer import MAX_DETAIL_CHARS
-from abside.upstream.choose import UpstreamUrlError, open_upstream
-from abside.upstream.contract import Acked, Batch, Rejected, Retry, TooLarge
+from abside.upstream.choose import open_upstream
+from abside.upstream.contract import Acked, Batch, Rejected, Retry, Timeouts, TooLarge, UpstreamUrlError
 from abside.upstream.encode import best_encoding, compress, json_array
-from abside.upstream.http import Timeouts
 from abside.upstream.verdict import TABLE, retry_after, verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from abside.upstream.encode import Encoding
+    from abside.upstream.contract import Encoding
 
 
 @pytest.mark.parametrize("encoding", ["zstd", "gzip", "identity"])

@@ -18,14 +18,12 @@ from abside.serve.bounds import Bounds
 from abside.serve.listener import Listener
 from abside.upstream.answer import MAX_ANSWER_BYTES, REFUSALS, TRANSIT, WAY
 from abside.upstream.choose import open_upstream
-from abside.upstream.contract import Acked, Batch, Rejected, Retry, TooLarge
-from abside.upstream.http import Timeouts
+from abside.upstream.contract import Acked, Batch, Rejected, Retry, Timeouts, TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from abside.upstream.contract import Upstream
-    from abside.upstream.encode import Encoding
+    from abside.upstream.contract import Encoding, Upstream
 
 COLLECTOR = Path(__file__).resolve().parents[2] / "src" / "abside" / "collector"
 OTHERS = {

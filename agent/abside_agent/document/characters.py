@@ -17,15 +17,25 @@ _INVISIBLE = (
     "\xad\u034f\u061c\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     "\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-_QUOTES = "\u2018-\u201f\u2032-\u2037\u2039\u203a\xab\xbb\u301d-\u301f\uff02\uff07\xb4"
-_APOSTROPHES = "\u2018\u2019\u2032\xb4\uff07"  # between two letters, as in a name
-_FOREIGN = "\u0370-\u03ff\u0400-\u052f\uff21-\uff3a\uff41-\uff5a"  # Greek, Cyrillic, full width: some look Latin
+_QUOTES = "\u2018-\u201f\u2032-\u2037\u2039\u203a\xab\xbb\u301d-\u301f\uff02\uff07\xb4\u02bc\u02dd\u275b-\u275e"
+_APOSTROPHES = "\u2018\u2019\u2032\xb4\uff07\u02bc"  # between two letters, as in a name
+# Greek, Cyrillic, Armenian, Hebrew marks, Cherokee, Lisu, full width and two signs: some look Latin.
+_FOREIGN = (
+    "\u0370-\u052f\u0531-\u0587\u05f3\u05f4\u13a0-\u13fd\uab70-\uabbf\ua4d0-\ua4ff"
+    "\uff21-\uff3a\uff41-\uff5a\u212e\u0261"
+)
+_DASHES = "\u2010-\u2015\u2212\ufe58\ufe63\uff0d"  # beside a Latin letter or a digit; alone they may be meant
+_NO_TEXT = "\ufffc\ufffd\ue000-\uf8ff\U000f0000-\U000ffffd\U00100000-\U0010fffd"  # what another program could not write
+_WIDE = {"\u3001": ",", "\u3002": "."}  # punctuation that Unicode does not fold to what it stands for
 _ODD = re.compile(
     f"[{_BLANKS}{_INVISIBLE}{LINE_SEPARATORS}{_QUOTES}]|(?<=[A-Za-z])[{_FOREIGN}]|[{_FOREIGN}](?=[A-Za-z])"
+    f"|[{_NO_TEXT}]|(?<=[A-Za-z0-9])[{_DASHES}]|[{_DASHES}](?=[A-Za-z0-9])"
 )
 _BLANK = re.compile(f"[{_BLANKS}{LINE_SEPARATORS}]")
 _QUOTE = re.compile(f"[{_QUOTES}]")
 _NOT_LETTER = re.compile(f"[{_BLANKS}{LINE_SEPARATORS}{_QUOTES}{_INVISIBLE}]")
+_LOST = re.compile(f"[{_NO_TEXT}]")
+_DASH = re.compile(f"[{_DASHES}]")
 _LINE_END = re.compile("\r\n|\r|\n")
 _JOINERS = "\u200c\u200d"  # within emoji, Persian and Indic words they are part of the writing
 _LAST_LATIN = "\u02ff"
@@ -126,15 +136,29 @@ def as_meant(text: str) -> str:
     kept, last = [], 0
     for at in _offsets(text):
         character = text[at]
-        twin = " " if _BLANK.match(character) else "" if _NOT_LETTER.match(character) else character.translate(_TWINS)
+        twin = " " if _BLANK.match(character) else "" if _NOT_LETTER.match(character) else _twin(character)
         kept += [text[last:at], twin]
         last = at + 1
     return "".join([*kept, text[last:]]).strip()
 
 
+def _twin(character: str) -> str:
+    return "-" if _DASH.match(character) else _folded(character) or character.translate(_TWINS)
+
+
 def _offsets(text: str) -> Iterator[int]:
     if not text.isascii():
-        yield from (found.start() for found in _ODD.finditer(text) if not _belongs(text, found.start(), found[0]))
+        folding = "".join(sorted(one for one in set(text) if _folded(one)))
+        odd = re.compile(f"{_ODD.pattern}|[{re.escape(folding)}]") if folding else _ODD
+        yield from (found.start() for found in odd.finditer(text) if not _belongs(text, found.start(), found[0]))
+
+
+def _folded(character: str) -> str:
+    """Return what Unicode folds a character to (NFKC) where that is ASCII, as of full-width text; else nothing."""
+    if character.isascii():
+        return ""
+    meant = _WIDE.get(character) or unicodedata.normalize("NFKC", character).strip()
+    return meant if meant.isascii() else ""
 
 
 def _belongs(text: str, at: int, character: str) -> bool:
@@ -160,5 +184,9 @@ def _odd(text: str, at: int) -> Odd:
         return Odd(at, character, "ODD_QUOTE", f"{name} is no quote of YAML", f"type \" or ' instead, or {meant}")
     if _NOT_LETTER.match(character):
         return Odd(at, character, "INVISIBLE_CHARACTER", f"{name} cannot be seen", f"delete it, or {meant}")
+    if _LOST.match(character):
+        return Odd(at, character, "NO_CHARACTER", f"{name} stands where a character was lost", f"type it, or {meant}")
+    if ascii_ := "-" if _DASH.match(character) else _folded(character):
+        return Odd(at, character, "LOOK_ALIKE", f"{name} looks like {ascii_} and is not", f"type {ascii_}, or {meant}")
     message = f"{name} is beside a Latin letter and looks like one"
     return Odd(at, character, "FOREIGN_LETTER", message, f"type the Latin letter, or {meant}")

@@ -208,7 +208,7 @@ class _Walk:
         return UNSET
 
     def _under_a_placement(self, path: Path) -> str:
-        """Say where a variant's parameter stands: under the first placement that the experiment names."""
+        """Report where a variant's parameter stands: under the first placement that the experiment names."""
         named = self.tree.node((*path[:2], "placements", 0))
         placement = named.text if isinstance(named, Scalar) else "PLACEMENT"
         return f"parameters stand under their placement: parameters: {{{placement}: {{{path[-1]}: …}}}}"

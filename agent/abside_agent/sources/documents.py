@@ -16,7 +16,7 @@ from abside_agent.document.parse import parse
 from abside_agent.document.reading import MAX_FILE_BYTES, MAX_FILES, File, is_document
 from abside_agent.document.tree import Mapping, Scalar, flaw
 from abside_agent.sources.keys import odd_names
-from abside_agent.sources.mounted import read_file
+from abside_agent.sources.mounted import read_file, shown_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,7 +39,7 @@ class Documents:
 
     def place(self, problem: Problem) -> Problem:
         """Return the problem with the place of its file for people."""
-        return replace(problem, file=self.shown.get(problem.file, problem.file))
+        return replace(problem, file=shown_name(self.shown.get(problem.file, problem.file)))
 
 
 class DocumentsError(Exception):
@@ -60,7 +60,7 @@ def documents(place: str) -> Documents:
     unread: list[Problem] = []
     if path.is_dir():
         names = sorted(one for one in path.iterdir() if is_document(one.name))
-        found = [(one.name, str(one), *_read(one)) for one in names[: MAX_FILES + 1]]
+        found = [(shown_name(one.name), str(one), *_read(one)) for one in names[: MAX_FILES + 1]]
         unread = [_unread(path / name) for name in odd_names(sorted(one.name for one in path.iterdir()))]
     elif path.exists():
         found = [(LONE_FILE, place, *_read(path))]

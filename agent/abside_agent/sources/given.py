@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from abside_agent.sources.documents import documents
+from abside_agent.sources.mounted import shown_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,14 +25,14 @@ class Given:
 
     def place(self, problem: Problem) -> Problem:
         """Return the problem with the place of its file for people."""
-        return replace(problem, file=self.shown.get(problem.file, problem.file))
+        return replace(problem, file=shown_name(self.shown.get(problem.file, problem.file)))
 
     def lines(self) -> dict[tuple[str, int], str]:
         """Return every line that is not blank, by (shown file, line from 1)."""
         found = {}
         for file in self.files:
             text = file.data.decode("utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n")
-            place = self.shown[file.name]
+            place = shown_name(self.shown[file.name])
             found.update({(place, number): line for number, line in enumerate(text.split("\n"), 1) if line.strip()})
         return found
 
@@ -47,7 +48,7 @@ def given(paths: Iterable[str]) -> Given:
         manifests = [place for place in found.shown.values() if list(found.shown.values()).count(place) > 1]
         for file in found.files:
             place = found.shown[file.name]
-            name = f"{place}#{file.name}" if place in manifests else place
+            name = shown_name(f"{place}#{file.name}" if place in manifests else place)
             shown[name] = place
             files[name] = replace(file, name=name, directory=path)
     return Given(tuple(files.values()), shown, tuple(problems))

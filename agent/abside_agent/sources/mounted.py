@@ -70,7 +70,9 @@ class Mounted:
             seen = reader.paused(directory)
             if seen is not None:
                 self._pauses[directory] = seen
-        called = [label or _shown(Path(self.paused[0]).name) for label in labels(self.paused)] if self.paused else []
+        called = (
+            [label or shown_name(Path(self.paused[0]).name) for label in labels(self.paused)] if self.paused else []
+        )
         known = {label: self._pauses.get(directory) for directory, label in zip(self.paused, called, strict=True)}
         keeps: list[str] = []
         lifted: dict[str, tuple[str, ...]] = {}
@@ -90,7 +92,7 @@ def labels(directories: tuple[str, ...]) -> list[str]:
     """Return a prefix for the files of each directory: empty for a single one, else its shortest distinct ending."""
     if len(directories) == 1:
         return [""]
-    directories = tuple(map(_shown, directories))
+    directories = tuple(map(shown_name, directories))
     parts = [Path(directory).absolute().parts for directory in directories]
     for length in range(1, max(map(len, parts))):
         endings = ["/".join(path[-length:]) for path in parts]
@@ -122,10 +124,10 @@ class _DirectoryReader:
             keys = followed.judge(keys)
             self.problems += followed.problems
         if keys is None or not keys.found:
-            self.lost.append(Lost(_shown(directory), prefix, refusal if keys is None else ""))
+            self.lost.append(Lost(shown_name(directory), prefix, refusal if keys is None else ""))
         if keys is not None:
             for name, (data, why) in keys.found.items():
-                self.files.append(self.file(prefix + name, data, why, label or _shown(directory)))
+                self.files.append(self.file(prefix + name, data, why, label or shown_name(directory)))
             for name in keys.odd:
                 message, remedy = "only *.yaml is read", f"rename it to {Path(name).stem}.yaml"
                 self.note("FILE_NAME", prefix + name, message, remedy, severity="warning")
@@ -160,7 +162,7 @@ class _DirectoryReader:
         return {name: reason_of(data) for name, (data, _) in found.items()}
 
     def note(self, code: str, file: str, message: str, remedy: str, *, severity: Severity = "error") -> None:
-        self.problems.append(flaw(_shown(file), code, (), message, remedy, severity=severity).problem)
+        self.problems.append(flaw(shown_name(file), code, (), message, remedy, severity=severity).problem)
 
 
 def documents_in(directory: str) -> tuple[Keys | None, str]:
@@ -170,7 +172,7 @@ def documents_in(directory: str) -> tuple[Keys | None, str]:
     except OSError as exc:
         return None, exc.strerror or str(exc)
     try:
-        return Keys(found, odd_names(map(_shown, _names(Path(directory))))), ""
+        return Keys(found, odd_names(map(shown_name, _names(Path(directory))))), ""
     except OSError:  # it vanished meanwhile: the next reading reports that
         return Keys(found), ""
 
@@ -194,7 +196,7 @@ def read_keys(directory: str, wanted: Callable[[str], bool], limit: int) -> dict
         found = {name: read_file(base / name, limit) for name in names}
         vanished = any(data is None for data, _ in found.values())
         if attempt == READ_ATTEMPTS or (not vanished and _target(directory) == before):
-            return {_shown(name): (data or b"", refusal) for name, (data, refusal) in found.items()}
+            return {shown_name(name): (data or b"", refusal) for name, (data, refusal) in found.items()}
 
 
 def reason_of(data: bytes) -> str:
@@ -206,7 +208,7 @@ def _names(directory: Path) -> list[str]:
     return sorted(entry.name for entry in directory.iterdir())
 
 
-def _shown(name: str) -> str:
+def shown_name(name: str) -> str:
     """Return a file name as valid UTF-8, for any bytes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 

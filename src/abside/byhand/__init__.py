@@ -1,1 +1,1 @@
-"""The spool by hand: look into its files, and bring back what lies in dead/."""
+"""The spool by hand: look into its files, and bring files of dead/ back."""

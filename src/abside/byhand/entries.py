@@ -1,4 +1,4 @@
-"""What lies in a spool: each file with its state, its events and the reason beside it; nothing here changes one."""
+"""The files of a spool: each with its state, its events and the reason beside it; nothing here changes one."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ NO_SPOOL = 2  # the exit code of a mistake in the command line
 
 
 class NoSpool(Exception):  # noqa: N818 read as a sentence where it is caught
-    """A directory that is no spool, or a name that is not in it; the sentence says what would be right."""
+    """A directory that is no spool, or a name that is not in it; the sentence contains what would be right."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpoolEntry:
-    """What a file holds: its good events in order, and what is wrong with the rest (empty: nothing)."""
+    """The good events of a file in order, and what is wrong with the rest (empty: nothing)."""
 
     payloads: list[bytes]
     damage: str
@@ -34,7 +34,7 @@ class SpoolEntry:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file. `part` is the cursor of a whole file (empty: at its beginning); `reason` why it lies in dead/."""
+    """One file. `part` is the cursor of a whole file (empty: at its beginning); `reason` why it is in dead/."""
 
     path: Path
     state: str

@@ -1,4 +1,4 @@
-"""`abside spool cat`: the events of files as JSON lines, with whatever cannot be read said on stderr."""
+"""`abside spool cat`: the events of files as JSON lines, and a sentence on stderr for what cannot be read."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from abside.environ import seconds, setting
 
 @dataclass(frozen=True, slots=True)
 class ListSettings:
-    """What `abside spool ls` can be told."""
+    """The options of `abside spool ls`."""
 
     spool: Path = setting(MISSING, "the sidecar's directory of accepted events", Path)
     spool_open: Path | None = setting(None, "directory of its open segment, if it is another", Path)
@@ -19,7 +19,7 @@ class ListSettings:
 
 @dataclass(frozen=True, slots=True)
 class PrintSettings:
-    """What `abside spool cat` can be told."""
+    """The options of `abside spool cat`."""
 
     spool: Path = setting(MISSING, "the sidecar's directory of accepted events", Path)
     names: tuple[str, ...] = setting((), "files as `ls` names them; without any, all", many=True, words=True)
@@ -28,7 +28,7 @@ class PrintSettings:
 
 @dataclass(frozen=True, slots=True)
 class RetrySettings:
-    """What `abside spool retry` can be told."""
+    """The options of `abside spool retry`."""
 
     spool: Path = setting(MISSING, "the sidecar's directory of accepted events", Path)
     names: tuple[str, ...] = setting((), "files of dead/ as `ls` names them; without any, all", many=True, words=True)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 log = Log("abside.collector")
 MAX_PEM_BYTES = 2**20  # a chain of hundreds of certificates
-CLOSE_SECONDS = 1.0  # everything is answered or given up by then
+CLOSE_SECONDS = 1.0  # everything is answered or abandoned by then
 
 
 class SettingWrong(Exception):  # noqa: N818 read as a sentence where it is caught
@@ -62,7 +62,7 @@ def main(settings: CollectorSettings) -> int:
     logging.setup("collector", settings.log_level)
     settings = replace(settings, max_connections=affordable_connections(settings.max_connections))
     try:
-        asyncio.run(_run(settings))
+        asyncio.run(_until_signalled(settings))
     except (SettingWrong, StoreOwned, TokenUnreadable, OSError) as exc:
         log.error("cannot_start", reason=str(exc))
         return 1
@@ -70,7 +70,7 @@ def main(settings: CollectorSettings) -> int:
     return 0
 
 
-async def _run(settings: CollectorSettings) -> None:
+async def _until_signalled(settings: CollectorSettings) -> None:
     stopping = stop_on_signal()
     async with collector(settings) as address:
         log.info("listening", address=address, store=str(settings.store))
@@ -80,7 +80,7 @@ async def _run(settings: CollectorSettings) -> None:
 
 @asynccontextmanager
 async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_us) -> AsyncIterator[str]:
-    """Run a collector and give the address it listens on; at the end, write and acknowledge what it has.
+    """Run a collector and yield its address; at the end, write and acknowledge what it has received.
 
     Raises SettingWrong, StoreOwned, TokenUnreadable and OSError.
     """
@@ -89,7 +89,7 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
     token = Token(settings.token_file) if settings.token_file else None
     if token is None:
         log.warning("no_token", then="whoever reaches this port can send events", remedy="--token-file")
-    # From here on the store is ours: whatever writes to it must have ended before it is given up.
+    # From here on the store is ours: whatever writes to it must have ended before it is released.
     known = known_since(days_of(settings.store), settings.known_days)
     writer = await asyncio.to_thread(Writer.open, settings.store, known_since=known)
     grouper = Grouper(writer, seconds=settings.group_seconds, limit_bytes=settings.group_bytes)

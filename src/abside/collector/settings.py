@@ -18,7 +18,7 @@ def days(value: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class CollectorSettings:
-    """All the collector can be told. Sizes are bytes, times seconds."""
+    """Every setting of the collector. Sizes are bytes, times seconds."""
 
     store: Path = setting(MISSING, "directory of the Parquet files; one collector owns it", Path)
     listen: str = setting("0.0.0.0:7700", "address for batches", address)  # sidecars of other pods send to it

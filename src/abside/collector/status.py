@@ -1,4 +1,4 @@
-"""What the collector says of itself: `/livez` for the kubelet, `/v1/status` for people."""
+"""The collector's own state: `/livez` for the kubelet, `/v1/status` for people."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class CollectorStatus:
-    """Gathers the figures where they are kept; counts are since start."""
+    """Reads the figures where they are kept; counts are since start."""
 
     def __init__(
         self,

@@ -36,7 +36,7 @@ from abside.spool.settings import SpoolSettings
 from abside.spool.write.writer import Spool
 from abside.supervise import Supervisor, stop_on_signal
 from abside.upstream.choose import open_upstream, without_credentials
-from abside.upstream.http import Timeouts
+from abside.upstream.contract import Timeouts
 
 if TYPE_CHECKING:
     from abside.serve.answer import Response

@@ -24,7 +24,7 @@ class SpoolBusy(Exception):  # noqa: N818 the decision's name: another process o
 
 
 class SpoolTaken(Exception):  # noqa: N818 the decision's name: stop, and touch nothing more
-    """The directory is not this process's any more: `lock` was removed, or another stands in its place."""
+    """The directory is not this process's any more: `lock` was removed, or replaced by another file."""
 
     def __init__(self, lock: Path) -> None:
         super().__init__(lock)
@@ -71,7 +71,7 @@ class SpoolFull(SpoolRefused):
 
 
 class SpoolFailed(SpoolRefused):
-    """The disk did not do what it was told: `action` on `path`, and the system's own words in `problem`."""
+    """An operation of the disk failed: `action` on `path`, and the system's own sentence in `problem`."""
 
     def __init__(self, action: str, path: Path, problem: object) -> None:
         super().__init__(action, path, problem)

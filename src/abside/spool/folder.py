@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 LOCK = "LOCK"
-TAKEOVER_SECONDS = 10.0  # whoever lost its lock notices within a second or two, and lets go
+TAKEOVER_SECONDS = 10.0  # whoever lost its lock notices within a second or two, and closes its files
 TAKEOVER_POLL_SECONDS = 0.05
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW  # a link would lead us elsewhere
 
@@ -40,7 +40,7 @@ class Folder:
     aged_us: int | None = None
 
     def lost(self) -> Path | None:
-        """Give the lock file that is not ours any more: removed, or another in its place. None: we own all."""
+        """Return the lock file that is not ours any more: removed, or replaced by another. None: we own all."""
         places = (self.root, self.open) if len(self.locks) > 1 else (self.root,)
         for directory, lock in zip(places, self.locks, strict=True):
             path = directory / LOCK
@@ -49,29 +49,29 @@ class Folder:
                     return path
             except (FileNotFoundError, NotADirectoryError):
                 return path
-            except OSError:  # a disk that fails says nothing about who owns it
+            except OSError:  # a disk that fails is no proof of another owner
                 continue
         return None
 
     def age(self) -> int | None:
-        """Give the time the lock file bears (µs UTC); None where it cannot be had."""
+        """Return the modification time of the lock file (µs UTC); None where it cannot be read."""
         try:
             return os.fstat(self.locks[0]).st_mtime_ns // 1000
         except OSError:
             return None
 
     def mark(self, now_us: int) -> None:
-        """Write down that the owner is here at this time: how old things are is counted from it. Raises OSError."""
+        """Set the lock file's time to the owner's: ages are counted from it. Raises OSError."""
         os.utime(self.locks[0], ns=(now_us * 1000, now_us * 1000))
 
     def release(self) -> None:
-        """Let another process own the directories."""
+        """Release the locks: another process may own the directories."""
         for lock in self.locks:
             os.close(lock)
 
 
 def claim(root: Path, elsewhere: Path | None) -> Folder:
-    """Make and lock the directories; the open segment lives `elsewhere` when that is given.
+    """Make and lock the directories; the open segment is `elsewhere` unless that is None.
 
     Raises SpoolBusy when another process owns one of them, or still writes there, SpoolFailed when they cannot be made.
     """
@@ -84,7 +84,7 @@ def claim(root: Path, elsewhere: Path | None) -> Folder:
             directory.mkdir(parents=True, exist_ok=True)
         aged_us = _aged_us(root / LOCK, dead)
         for directory in (root, *([elsewhere] if elsewhere else [])):
-            locks.append(_lock(directory))  # noqa: PERF401 what was locked before a failure must be let go
+            locks.append(_lock(directory))  # noqa: PERF401 what was locked before a failure must be released
         if aged_us is not None:
             os.utime(locks[0], ns=(aged_us * 1000, aged_us * 1000))  # until its new owner knows what time to believe
         _await_writers(root, {queue, elsewhere or queue})
@@ -98,9 +98,9 @@ def claim(root: Path, elsewhere: Path | None) -> Folder:
 
 
 def _aged_us(lock: Path, dead: Path) -> int | None:
-    """Give the newest time the spool itself holds: of its lock; where that is gone, of what was put into dead/.
+    """Return the newest time that the spool recorded: of its lock; where that is gone, of the files in dead/.
 
-    These two bear a time that was believed; all other files bear the wall clock's.
+    These two have a believed time; all other files have the wall clock's.
     """
     for paths in ([lock], [path for path in dead.iterdir() if path.suffix in {SEALED, DAMAGED}]):
         times = [path.lstat().st_mtime_ns // 1000 for path in paths if os.path.lexists(path)]
@@ -117,32 +117,32 @@ def _lock(directory: Path) -> int:
         owner = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
         os.close(handle)
         raise SpoolBusy(directory, owner) from exc
-    with suppress(OSError):  # a full disk: the lock holds, only its owner stays unnamed
+    with suppress(OSError):  # a full disk: the lock is ours all the same, only its owner stays unnamed
         os.ftruncate(handle, 0)
         os.pwrite(handle, b"%d\n" % os.getpid(), 0)
     return handle
 
 
 def _await_writers(root: Path, directories: set[Path]) -> None:
-    """Wait for a process whose LOCK was removed under it: it holds a lock on what it writes until it notices.
+    """Wait for a process whose LOCK was removed under it: it keeps a lock on its open file until it notices.
 
-    Raises SpoolBusy when it does not: taking its file from it would lose what it writes there from now on.
+    Raises SpoolBusy when it does not: sealing its file would lose what it still writes there.
     """
     deadline = time.monotonic() + TAKEOVER_SECONDS
-    while any(is_held(segment.path) for directory in directories for segment in listed(directory, OPEN)):
+    while any(is_written(segment.path) for directory in directories for segment in listed(directory, OPEN)):
         if time.monotonic() >= deadline:
             raise SpoolBusy(root, "")
         time.sleep(TAKEOVER_POLL_SECONDS)
 
 
-def hold(handle: int) -> None:
-    """Say, on the open file itself, that somebody writes it: that outlives a removed LOCK."""
+def mark_written(handle: int) -> None:
+    """Lock the open file itself, as a sign that it is being written: this outlives a removed LOCK."""
     with suppress(OSError):  # a file system without locks has LOCK alone
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def is_held(path: Path) -> bool:
-    """Tell whether a process that lives has this file open to write it."""
+def is_written(path: Path) -> bool:
+    """Return whether a living process is writing this file."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError:
@@ -201,7 +201,7 @@ def sync(path: Path) -> None:
 
 
 def problem_of(action: Callable[..., object], *subjects: object) -> OSError | None:
-    """Do something to the disk; give what went wrong."""
+    """Run a disk operation; return its error, None without one."""
     try:
         action(*subjects)
     except OSError as exc:

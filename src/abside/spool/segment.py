@@ -1,4 +1,4 @@
-"""Segments: one file of frames each, whose name says where it stands in the order and what of it is still to send.
+"""Segments: files of frames, whose names contain their place in the order and the part that is still to send.
 
 `<seq>-<boot>.open` is being written; `<seq>-<boot>.seg` is sealed, a batch. A receiver that finds a batch too large
 gets it in halves: `<seq>-<boot>.0.seg` still has its first half to send, `….1.seg` only its second, `….1.0.seg` the
@@ -35,7 +35,7 @@ _NAME = re.compile(r"(\d{20})-([A-Za-z0-9_-]{1,32})((?:\.[01])*)((?:\.[a-z]+)+)\
 class Segment:
     """One segment file. `part` is the cursor (empty: the whole file); `written_us` its last append, µs UTC.
 
-    `events` is how many were written to it, None where an earlier process sealed it: its name does not say.
+    `events` is how many were written to it, None where an earlier process sealed it: its name has no count.
     """
 
     seq: int
@@ -53,7 +53,7 @@ class Segment:
 
 
 def stem(seq: int, boot: str) -> str:
-    """Give the file name of a segment without cursor and suffix."""
+    """Return the file name of a segment without cursor and suffix."""
     return f"{seq:020d}-{boot}"
 
 
@@ -73,7 +73,7 @@ def unfinished(directory: Path) -> list[Path]:
 
 
 def strangers(directory: Path) -> list[str]:
-    """Name what ends as a segment does and is none of ours: it stays where it is, and somebody should know."""
+    """List names that end as a segment's and are none of ours: the files stay where they are, and are reported."""
     ours = {segment.path.name for suffix in (OPEN, SEALED) for segment in listed(directory, suffix)}
     return sorted(name for name in _names(directory) if name.endswith((OPEN, SEALED)) and name not in ours)
 
@@ -123,7 +123,7 @@ def _boot_of(boot: str, part: str) -> str:
 
 
 def share(part: str, count: int) -> range:
-    """Give the events the cursor points at, of a segment of `count`: each digit halves what is left."""
+    """Return the events that the cursor points at, of a segment of `count`: each digit halves what is left."""
     low, high = 0, count
     for digit in part.split(".")[1:]:
         middle = (low + high) // 2
@@ -132,7 +132,7 @@ def share(part: str, count: int) -> range:
 
 
 def halved(part: str) -> str:
-    """Give the cursor of the first half of what `part` points at."""
+    """Return the cursor of the first half of what `part` points at."""
     return f"{part}.0"
 
 
@@ -150,12 +150,12 @@ def parted(part: str, count: int, bad: int) -> str:
 
 
 def unhandled(segment: Segment) -> int | None:
-    """Give how many events stand at the cursor and behind it, None where it is not known how many there are."""
+    """Return how many events are at the cursor and behind it, None where it is not known how many there are."""
     return None if segment.events is None else segment.events - share(segment.part, segment.events).start
 
 
 def following(part: str) -> str | None:
-    """Give the cursor behind `part`; None when it was the last of its segment."""
+    """Return the cursor behind `part`; None when it was the last of its segment."""
     rest = part
     while rest.endswith(".1"):
         rest = rest[:-2]

@@ -16,12 +16,10 @@ Fsync = Literal["never", "interval", "always"]
 
 LIMIT_BYTES = 256 * 2**20  # hours of a busy pod's events; the emptyDir's sizeLimit is 1.25 times this
 FLOOR_BYTES = 64 * 2**20  # left free on the node's disk, for its other tenants' logs
-SEAL_BYTES = (
-    512 * 2**10
-)  # one batch: it compresses and is sent within one timeout, and fits a proxy's usual 1 MB as JSON
+SEAL_BYTES = 512 * 2**10  # one batch: compressed and sent within one timeout, and below a proxy's usual 1 MB as JSON
 SEAL_EVENTS = 4_000  # a batch of small events is bounded by the receiver's work, not by its bytes
 # While segments wait for a receiver that takes large batches, the open one may grow so many times larger: our collector
-# acknowledges once a second, and then takes 2 MiB in it, some 5,000 exposures. More would hold up its memory and ours.
+# acknowledges once a second, and then takes 2 MiB in it, some 5,000 exposures. More would fill its memory and ours.
 SEAL_GROWTH = 4
 SEAL_SECONDS = 5.0  # what a pod's death can take with it, and how old the newest event upstream is
 FSYNC_SECONDS = 1.0
@@ -33,9 +31,9 @@ DEAD_AGE_SECONDS = 7 * 86_400.0  # a week to look at what was refused
 
 @dataclass(frozen=True, slots=True)
 class SpoolSettings:
-    """Where the spool lives and how much it may hold.
+    """Where the spool is and how much it may contain.
 
-    `open_directory` holds the open segment elsewhere, for example in memory; None: beside the sealed ones. `fsync`
+    `open_directory` is where the open segment is, for example in memory; None: beside the sealed ones. `fsync`
     decides about the loss of power only: a killed process loses nothing under any of them.
     """
 
@@ -97,7 +95,7 @@ class SpoolStats:
         self.lost_events += events or 0
 
     def failed(self, error: object) -> None:
-        """Count a disk operation that failed, and remember its words."""
+        """Count a disk operation that failed, and remember its sentence."""
         self.failures += 1
         self.last_failure = str(error)
 

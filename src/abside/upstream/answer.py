@@ -1,4 +1,4 @@
-"""Whose answer it is: our collector's own decides about a batch, a stranger's in between decides nothing."""
+"""Whose answer it is: our collector's decides about a batch, an answer of anything in between decides nothing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ WAY: Mapping[str, int] = {
     "FOREIGN_HOST": 403,
 }
 _CODES = {**dict.fromkeys(REFUSALS, 422), **TRANSIT, **WAY, TOO_LARGE: 413}
-_PASSING = frozenset({408, 425, 429, *range(500, 600)})  # nobody's word about a batch: it may pass by itself
+_PASSING = frozenset({408, 425, 429, *range(500, 600)})  # about no batch in particular: it may pass by itself
 OURS = frozenset({*REFUSALS, *TRANSIT, TOO_LARGE, "METHOD_NOT_ALLOWED"})  # codes of any process of ours
 _PERMISSION = frozenset({401, 403})
 _GUNZIP = 16 + zlib.MAX_WBITS
@@ -51,7 +51,7 @@ _GUNZIP = 16 + zlib.MAX_WBITS
 class Answer:
     """What came back. `whole`: the body came to its end within MAX_ANSWER_BYTES; `cut`: the connection ended it.
 
-    `after_seconds` is the wish in its Retry-After.
+    `after_seconds` is its Retry-After.
     """
 
     status: int
@@ -73,7 +73,7 @@ class Answer:
 
 
 def believed(answer: Answer, batch: Batch) -> Result:
-    """Return what an answer of our collector says about `batch`; a stranger's is a retry, loud and slow."""
+    """Return what an answer of our collector means for `batch`; a stranger's is a retry, loud and slow."""
     status = answer.status
     if status in _PASSING or status in _PERMISSION:
         return _passing(answer, ours=True)
@@ -98,12 +98,12 @@ def believed(answer: Answer, batch: Batch) -> Result:
 
 
 def anyones(answer: Answer) -> Result:
-    """Return what the status says, from a receiver of which nothing else is known: its 2xx has to do."""
+    """Return what the status means, from a receiver of which nothing else is known: any 2xx is an acknowledgement."""
     return _passing(answer, ours=False)
 
 
 def _passing(answer: Answer, *, ours: bool) -> Result:
-    """Return what the status says; a wait that none of our collector's codes explains is nobody's word."""
+    """Return what the status means; a wait that none of our collector's codes explains is `unheard`."""
     result = verdict(answer.status, words(answer, ours=ours), answer.after_seconds)
     if not isinstance(result, Retry) or result.loud:
         return result
@@ -132,7 +132,7 @@ def words(answer: Answer, *, ours: bool) -> str:
 
 
 def unpacked(body: bytes) -> bytes | None:
-    """Return what a gzip body holds, MAX_ANSWER_BYTES at most; None where it is none or holds more."""
+    """Return the unpacked gzip body, MAX_ANSWER_BYTES at most; None where it is no gzip or longer."""
     unpacking = zlib.decompressobj(_GUNZIP)
     try:
         plain = unpacking.decompress(body, MAX_ANSWER_BYTES)
@@ -165,7 +165,7 @@ def _stranger(document: dict[str, Any]) -> str:
 
 
 def _doubt(document: dict[str, Any], batch: Batch) -> str:
-    """Return why a success is not our collector's word about this batch; empty where it is."""
+    """Return why a success is no acknowledgement of this batch by our collector; empty where it is one."""
     if not isinstance(document.get("batch"), str) or type(document.get("events")) is not int:
         return "the body does not name a batch and how many of its events are stored"
     if document["batch"] != batch.id:

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Encoding = Literal["zstd", "gzip", "identity"]
+CONNECT_SECONDS = 5.0  # a receiver in the cluster accepts at once; a longer wait only hides that it is away
+ANSWER_SECONDS = 30.0  # our collector groups batches for seconds before it stores and answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +31,9 @@ class Acked:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Not now. `after_seconds` is the upstream's own wish; `loud`: only a person can mend it, so try slowly.
+    """Not now. `after_seconds` is what the upstream asks for; `loud`: only a person can mend it, so try slowly.
 
-    `unheard`: no word of an upstream of ours, so it becomes loud where nothing else comes for a while.
+    `unheard`: no upstream of ours answered, so it becomes loud where nothing else comes for a while.
     """
 
     reason: str
@@ -58,7 +65,7 @@ Result = Acked | Retry | TooLarge | Rejected
 
 
 class Upstream(Protocol):
-    """Where batches go. One caller at a time. `takes_large`: known to take batches of several MiB."""
+    """Where batches go. One caller at a time. `takes_large`: known to accept batches of several MiB."""
 
     takes_large: bool
 
@@ -67,5 +74,47 @@ class Upstream(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         ...
+
+
+class UpstreamUrlError(ValueError):
+    """A URL that names no upstream: what is wrong with it, and what would be right. Its password is never shown."""
+
+    def __init__(self, url: str, problem: str, remedy: str) -> None:
+        super().__init__(url, problem, remedy)
+        self.url = url
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"upstream {self.url}: {self.problem}; {self.remedy}"
+
+
+class BearerTokenError(Exception):
+    """The bearer token cannot be read at the moment; the sentence says why and never contains the token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long one delivery may take: to connect, and from beginning to end."""
+
+    connect_seconds: float = CONNECT_SECONDS
+    answer_seconds: float = ANSWER_SECONDS
+
+
+USUAL = Timeouts()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOptions:
+    """What an upstream is opened with beside its URL.
+
+    `now_us` is the clock, µs UTC. `token` returns the bearer token, None for none, and is asked before every delivery,
+    so that a rotated one is used at once; it raises BearerTokenError. `encoding` None: the upstream's own choice.
+    """
+
+    now_us: Callable[[], int]
+    token: Callable[[], str | None]
+    encoding: Encoding | None = None
+    timeouts: Timeouts = USUAL

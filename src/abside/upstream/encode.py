@@ -7,7 +7,7 @@ import base64
 import zlib
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 import orjson
@@ -15,9 +15,8 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from abside.upstream.contract import Batch
+    from abside.upstream.contract import Batch, Encoding
 
-Encoding = Literal["zstd", "gzip", "identity"]
 ZSTD_LEVEL = 3  # its default: 512 KiB of events in about 3 ms, to a seventh
 GZIP_LEVEL = 1  # a third of the time of the default level, for a tenth more bytes
 SLICE_EVENTS = 32  # about 0.2 ms of decoding and encoding before the loop has its turn
@@ -25,7 +24,7 @@ _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
 
 def best_encoding() -> Encoding:
-    """Give zstd where the library is installed, else gzip."""
+    """Return zstd where the library is installed, else gzip."""
     return "zstd" if find_spec("zstandard") else "gzip"
 
 
@@ -43,10 +42,10 @@ async def compress(body: bytes, encoding: Encoding) -> bytes:
 
 
 async def json_array(batch: Batch) -> bytes:
-    """Give the events as one JSON array. Raises ValueError when the payload is not `count` msgpack maps.
+    """Return the events as one JSON array. Raises ValueError when the payload is not `count` msgpack maps.
 
-    What JSON cannot say is said readably: binary as base64, text that is not UTF-8 with replacement characters, a
-    number that is not finite as null.
+    What JSON cannot express is replaced: binary by base64, bytes that are not UTF-8 by replacement characters, a
+    number that is not finite by null.
     """
     events: list[bytes] = []
     for event in _maps(batch.payload):

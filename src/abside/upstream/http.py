@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Literal
 
@@ -11,70 +10,65 @@ import aiohttp
 from aiohttp import hdrs
 
 from abside.upstream.answer import MAX_ANSWER_BYTES, MAX_DETAIL_CHARS, Answer, anyones, believed, unpacked
-from abside.upstream.contract import Rejected, Retry
+from abside.upstream.contract import BearerTokenError, Rejected, Retry, UpstreamUrlError
 from abside.upstream.encode import best_encoding, compress, json_array
 from abside.upstream.verdict import retry_after
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from multidict import CIMultiDictProxy
     from yarl import URL
 
-    from abside.upstream.contract import Batch, Result
-    from abside.upstream.encode import Encoding
+    from abside.upstream.contract import Batch, Encoding, OpenOptions, Result
 
 Format = Literal["msgpack", "json_array"]
 BATCHES_PATH = "v1/batches"
 GZIPPED = frozenset({"gzip", "x-gzip"})
 CONTENT_TYPES: dict[Format, str] = {"msgpack": "application/msgpack", "json_array": "application/json"}
-CONNECT_SECONDS = 5.0  # a receiver in the cluster accepts at once; a longer wait only hides that it is away
-ANSWER_SECONDS = 30.0  # our collector groups batches for seconds before it stores and answers
 
 
-class BearerTokenError(Exception):
-    """The bearer token cannot be had at the moment; the sentence says why and never holds the token."""
+def open_http(url: URL, shown: str, options: OpenOptions) -> HttpUpstream:
+    """Return the upstream of an `http://` or `https://` URL; nothing is connected before the first batch.
+
+    It is our collector; with `?format=json_array` the URL is used as it is, for any receiver of JSON, its other query
+    parameters kept. `shown` is the URL as it may be shown. Raises UpstreamUrlError.
+    """
+    if not url.host:
+        raise UpstreamUrlError(shown, "there is no host", "write for example http://collector:7700")
+    if url.user is not None or url.password is not None:
+        raise UpstreamUrlError(shown, "it holds a name or a password", "put a bearer token into a file")
+    form = _format(url, shown)
+    if form == "msgpack" and url.path.rstrip("/").endswith(f"/{BATCHES_PATH}"):
+        bare = str(url.with_query(None).with_fragment(None)).rstrip("/").removesuffix(BATCHES_PATH).rstrip("/")
+        raise UpstreamUrlError(shown, f"it ends in /{BATCHES_PATH}", f"the path is added to it; write {bare}")
+    return HttpUpstream(url.without_query_params("format").with_fragment(None), form, options)
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long one delivery may take: to connect, and from beginning to end."""
-
-    connect_seconds: float = CONNECT_SECONDS
-    answer_seconds: float = ANSWER_SECONDS
-
-
-USUAL = Timeouts()
+def _format(url: URL, shown: str) -> Format:
+    given = url.query.getall("format", ["msgpack"])
+    for known in CONTENT_TYPES:
+        if given == [known]:
+            return known
+    raise UpstreamUrlError(shown, f"the format {', '.join(given)} is not known", f"write {' or '.join(CONTENT_TYPES)}")
 
 
 class HttpUpstream:
     """Posts batches to `url`, one at a time over one kept connection.
 
-    `token` is asked before every delivery, so that a rotated one is used at once (None: no Authorization); it raises
-    TokenError. `encoding` None: the best that is installed for msgpack, none for JSON, which few receivers unpack.
+    Without a chosen encoding, msgpack has the best that is installed, and JSON none: few receivers unpack it.
     """
 
-    def __init__(
-        self,
-        url: URL,
-        form: Format,
-        token: Callable[[], str | None],
-        now_us: Callable[[], int],
-        *,
-        encoding: Encoding | None = None,
-        timeouts: Timeouts = USUAL,
-    ) -> None:
+    def __init__(self, url: URL, form: Format, options: OpenOptions) -> None:
         self._url = url / BATCHES_PATH if form == "msgpack" else url
         self._format: Format = form
         self.takes_large = form == "msgpack"  # our collector; another's bound may be a proxy's 1 MB
-        self._token = token
-        self._now_us = now_us
-        self._encoding: Encoding = encoding or (best_encoding() if form == "msgpack" else "identity")
-        self._timeouts = timeouts
+        self._token = options.token
+        self._now_us = options.now_us
+        self._encoding: Encoding = options.encoding or (best_encoding() if form == "msgpack" else "identity")
+        self._timeouts = options.timeouts
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, batch: Batch) -> Result:
-        """Deliver one batch and judge the answer: our collector's own by what it says, another's by its status."""
+        """Deliver one batch and judge the answer: our collector's own by its body, another's by its status."""
         try:
             body = batch.payload if self._format == "msgpack" else await json_array(batch)
         except (ValueError, TypeError) as exc:
@@ -109,7 +103,7 @@ class HttpUpstream:
             await session.close()
 
     async def _answer(self, response: aiohttp.ClientResponse) -> Answer:
-        """Read what comes after the status, within its bound; what ends early is said, not raised."""
+        """Read what comes after the status, within its bound; an answer that ends early is `cut`, and no error."""
         headers, body, cut = response.headers, b"", False
         try:
             while len(body) <= MAX_ANSWER_BYTES and (chunk := await response.content.read(MAX_ANSWER_BYTES)):
@@ -152,7 +146,7 @@ def _media_type(headers: CIMultiDictProxy[str]) -> str:
 
 
 def _trouble(error: Exception) -> str:
-    """Return what the system or aiohttp says; where that quotes what came back, which may be a shopper's, its kind."""
+    """Return the sentence of the error, or its type alone where the sentence may quote a shopper's data."""
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return f"there is no host {error.host}: {error.strerror or 'its name has no address'}"
     if isinstance(error, aiohttp.ClientConnectorError) and error.errno == errno.ECONNREFUSED:

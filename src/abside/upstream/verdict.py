@@ -31,7 +31,7 @@ TABLE: tuple[RetryRule, ...] = (
     RetryRule(range(200, 300), "stored", "any success is worth what the receiver's storage is"),
     RetryRule({408}, "later", "the receiver gave up waiting: the network or its load, not the batch"),
     RetryRule({425}, "later", "early data was refused: the same request works on a settled connection"),
-    RetryRule({429}, "later", "too many requests: its Retry-After is the rate it can bear"),
+    RetryRule({429}, "later", "too many requests: its Retry-After is the rate it accepts"),
     RetryRule({413}, "halve", "the receiver's own bound on a body, which we cannot know"),
     RetryRule(
         {401, 403}, "mend", "a token is missing, wrong or expired: the batch is good, a person or a rotation mends it"
@@ -45,7 +45,7 @@ _UNKNOWN = RetryRule((), "mend", "no HTTP status that is known")
 
 
 def verdict(status: int, detail: str = "", retry_after_seconds: float | None = None) -> Result:
-    """Give the answer a status stands for. `detail` is the receiver's own word, already safe to show."""
+    """Return what a status means. `detail` is the receiver's own text, already safe to show."""
     row = next((row for row in TABLE if status in row.statuses), _UNKNOWN)
     reason = f"HTTP {status}: {detail or row.why}"
     match row.meaning:
@@ -86,6 +86,6 @@ def _moment(text: str | None) -> datetime | None:
         return None
     try:
         moment = parsedate_to_datetime(text)
-    except (ValueError, OverflowError, TypeError, IndexError):  # a year of eleven digits, a date of one word
+    except (ValueError, OverflowError, TypeError, IndexError):  # a year of eleven digits, a date with no time
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -27,6 +27,12 @@ SEPARATORS = [*"\x85\u2028\u2029"]
 NOTHINGS = [*"\xad\u034f\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202e\u2060\u2066\u2069\ufeff\ufe0f\U000e0041"]
 QUOTES = [*"\u2018\u2019\u201a\u201c\u201d\u201e\xab\xbb\u2039\u203a\uff02\uff07"]
 TWINS = [*"\u0430\u0435\u043e\u0440\u0441\u0391\u0412\uff41"]
+MARKS = [*"\u201b\u275d\u275e\u02dd"]
+DASHES = [*"\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe63\uff0d"]
+FOLDED = [*"\uff0c\u3001\uff1b\uff1a\uff05\uff3f\u2026\u2024\uff24\uff11\u2160\U0001d400\U0001d7ce\u00b2\u2122"]
+LOST = [*"\ufffd\ufffc\ue000\U000f0000"]
+OTHERS = [*"\u13aa\u0555\ua4d0\u212e\u0261\u05f3\u05f4"]
+LOOK_ALIKE = [*MARKS, *DASHES, *FOLDED, *LOST, *OTHERS]
 EVERY = [*BLANKS, *SEPARATORS, *NOTHINGS, *QUOTES, *TWINS]
 WHOLE = """\
 placements: {pdp: {parameters: {model: v1}}}
@@ -165,3 +171,19 @@ def test_a_pause_of_an_id_with_such_a_character_names_it_and_pauses_nothing_else
 
 def test_plain_text_has_none() -> None:
     assert odd_in("plain 'text' with \"quotes\" and `more`") is None
+
+
+@pytest.mark.parametrize("spot", ["a value", "a value in quotes", "a parameter", "a word", "an id as a key"])
+@pytest.mark.parametrize("character", LOOK_ALIKE, ids=shown)
+def test_what_looks_like_a_character_of_the_keyboard_is_an_error(
+    character: str, spot: str, problems_of: Problems
+) -> None:
+    new, old = SPOTS[spot]
+    marked = WHOLE.replace(old, new, 1).replace(new, new.replace("@", character), 1).replace("@", "")
+    assert any(one.severity == "error" and one.value == shown(character) for one in problems_of(marked))
+    assert not problems_of(WHOLE.replace("DE@", "DE").replace("v2@", "v2").replace("@", character))
+
+
+@pytest.mark.parametrize("text", ["\uff24\uff25", "\uff11\uff18", "\u2167", "\U0001d403\U0001d404"])
+def test_wide_text_alone_is_an_error_too(text: str, problems_of: Problems) -> None:
+    assert [one.code for one in problems_of(WHOLE.replace("DE@", text).replace("@", ""))] == ["LOOK_ALIKE"]

@@ -10,7 +10,7 @@ import pytest
 
 from abside.snapshot import MAX_SNAPSHOT_BYTES
 from abside.upstream.choose import token_reader
-from abside.upstream.http import BearerTokenError
+from abside.upstream.contract import BearerTokenError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

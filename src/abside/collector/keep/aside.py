@@ -18,7 +18,7 @@ log = Log("abside.collector.keep.aside")
 def set_aside(unreadable: FileUnreadable) -> bool:
     """Rename a damaged file: it would break every reader of the store, and stopping for it would stop the rest.
 
-    False where the disk does not take the new name; the file is then left as it is, and said.
+    False where the disk does not take the new name; the file is then left as it is, and logged.
     """
     path = unreadable.path
     names = (path.with_name(f"{path.name}{UNREADABLE}{number if number > 1 else ''}") for number in count(1))

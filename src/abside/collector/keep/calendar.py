@@ -1,4 +1,4 @@
-"""The days a store holds, and what they say of the clock: which are believed, which wait for a person. Pure."""
+"""The days of a store as evidence about the clock: which are believed, which wait for a person. Pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def isolated(days: Iterable[date]) -> set[date]:
 
 
 def known_since(days: Iterable[date], known_days: int) -> date:
-    """Give the day from which batch ids are known: the newest settled day of the store and `known_days` before it.
+    """Return the day from which batch ids are known: the newest settled day of the store and `known_days` before it.
 
     Days that exist are counted, so neither a jump of the clock nor an idle month makes a batch unknown.
     """
@@ -43,7 +43,7 @@ def known_since(days: Iterable[date], known_days: int) -> date:
 
 
 def receipt_day(days: Iterable[date], today: date) -> date:
-    """Give the day that what is received now belongs to: today, or the newest day where the clock went back.
+    """Return the day of what is received now: today, or the newest day where the clock went back.
 
     Under a day long past a file would be forgotten at the next start and dropped by the next upkeep.
     """
@@ -60,10 +60,10 @@ def receipt_day(days: Iterable[date], today: date) -> date:
 
 
 def doubtful(days: Iterable[date], *, keep_days: int, confirmed: date) -> date | None:
-    """Give the first of the newest days where they lie far behind all others, too few to be believed; else None.
+    """Return the first of the newest days where they are far after all others and too few to be believed; else None.
 
     A gap counts that is longer than a week, or than what is kept: no one jump drops all there was. `confirmed` is the
-    day up to which a person has said that the days are right.
+    day up to which a person has confirmed the days.
     """
     found = runs(days, min(GAP_DAYS, keep_days))
     if len(found) < 2 or len(found[-1]) >= SETTLED_DAYS or found[-1][0] <= confirmed:

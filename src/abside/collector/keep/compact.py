@@ -39,7 +39,7 @@ log = Log("abside.collector.keep.compact")
 SMALL_BYTES = 64 * 2**20  # a larger file scans well as it is; merging it again would only rewrite the day
 MERGED_BYTES = 512 * 2**20  # what a reader of one file may have to fetch
 MERGED_IDS = 200_000  # 20 MB of names in a footer; Parquet readers refuse one of 100 MB
-ROW_GROUP_BYTES = 64 * 2**20  # held in memory while merging
+ROW_GROUP_BYTES = 64 * 2**20  # in memory while merging
 READ_ROWS = 65_536
 NUMBER = re.compile("[0-9]{4,9}")  # of a merged file; whatever else has such a name is not counted on
 MAX_PIECES = 256  # a file of a few rows takes 100 KB as Arrow columns of its own; copied together it takes its bytes
@@ -57,7 +57,7 @@ class _Small:
 
 
 def compact(day: Path, *, stopping: Callable[[], bool] = lambda: False) -> int:
-    """Merge the small files of one day; give how many were merged away. A file of another schema is left as it is.
+    """Merge the small files of one day; return how many were merged away. A file of another schema is left as it is.
 
     `stopping` is asked between files. Raises StoreFailed, FileUnreadable, OSError or Interrupted; whichever it is,
     every row of the day counts exactly once.
@@ -77,7 +77,7 @@ def compact(day: Path, *, stopping: Callable[[], bool] = lambda: False) -> int:
 
 
 def drop(day: Path) -> int:
-    """Remove one day with all its files; give how many. Raises OSError of what stayed; that goes next time."""
+    """Remove one day with all its files; return how many. Raises the OSError of a file that stayed until next time."""
     dropped = 0
     stayed: OSError | None = None
     # Merged last: those they replace stay left out. One that does not go keeps none of the others.
@@ -123,8 +123,8 @@ def _runs(files: Sequence[_Small]) -> list[list[_Small]]:
 
 
 def _checked(files: Iterable[Path], merged: Path, stopping: Callable[[], bool]) -> Iterator[pa.Table]:
-    """Give the rows of the files in tables of a row group each, and make sure at the end that they are all there."""
-    expected = given = 0
+    """Yield the rows of the files in tables of a row group each. Raises StoreFailed at the end where some miss."""
+    expected = read = 0
     group: list[pa.Table] = []
     pieces: list[pa.RecordBatch] = []
     for path in files:
@@ -133,15 +133,15 @@ def _checked(files: Iterable[Path], merged: Path, stopping: Callable[[], bool]) 
         expected += _rows_promised(path)
         for piece in _pieces(path):
             pieces.append(piece)
-            given += piece.num_rows
+            read += piece.num_rows
         if len(pieces) >= MAX_PIECES:
             group.append(pa.Table.from_batches(pieces, SCHEMA).combine_chunks())
             pieces = []
         if sum(part.nbytes for part in group) >= ROW_GROUP_BYTES:
             yield pa.concat_tables(group)
             group = []
-    if given != expected:
-        raise StoreFailed(merged, f"{given} rows were read of {expected}")
+    if read != expected:
+        raise StoreFailed(merged, f"{read} rows were read of {expected}")
     yield pa.concat_tables([*group, pa.Table.from_batches(pieces, SCHEMA)])
 
 

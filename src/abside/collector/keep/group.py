@@ -24,7 +24,7 @@ Stored = Literal["stored", "known"]
 
 
 class Grouper:
-    """The one place where files are written. `seconds` and `limit_bytes` say when a group is full enough."""
+    """The one place where files are written. A group is written after `seconds` or at `limit_bytes`."""
 
     def __init__(self, writer: Writer, *, seconds: float, limit_bytes: int) -> None:
         self._writer = writer
@@ -44,7 +44,7 @@ class Grouper:
         self.last_error: str | None = None
 
     async def store(self, batch: ReceivedBatch) -> Stored:
-        """Wait until a batch is on disk, or say that it already was.
+        """Wait until a batch is on disk; return whether it was there before.
 
         Raises StoreFailed; then it is not, and forgotten. Raises NotSynced; then it is, and known when it comes again.
 
@@ -97,7 +97,7 @@ class Grouper:
             await asyncio.wait(self._outcomes.values())
 
     def close(self) -> None:
-        """Let the thread go."""
+        """End the thread."""
         self._thread.shutdown()
 
     def _gather(self, batch: ReceivedBatch) -> None:
@@ -110,7 +110,7 @@ class Grouper:
             self._ripe.set()
 
     async def _write(self, batches: Sequence[ReceivedBatch]) -> None:
-        """Write one file and tell every batch in it. The rows of a failed one are dropped: their senders have them."""
+        """Write one file and report to every batch in it. Rows of a failed one are dropped: they come again."""
         failed: StoreFailed | None = StoreFailed(self._writer.directory, "the collector stopped in between")
         apart = False  # one of them cannot be written: which one is found out one by one, and the others are kept
         try:

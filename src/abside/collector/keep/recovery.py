@@ -1,4 +1,4 @@
-"""A start finishes what a crash left undone in a day, and lets nothing it finds there keep it from starting."""
+"""A start finishes what a crash left undone in a day, and nothing that it finds there keeps it from starting."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = Log("abside.collector.keep.recovery")
 def recover(folder: Path) -> None:
     """Remove what does not count: files not yet whole, and files already merged into another.
 
-    What the disk does not let go of is said and left: it keeps neither the other days nor the process.
+    What cannot be removed is logged and left: it stops neither the other days nor the process.
     """
     leftovers = [*folder.glob(f"*{BESIDE}"), *_merged_away(folder)]
     for path in leftovers:

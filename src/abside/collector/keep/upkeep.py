@@ -1,7 +1,7 @@
-"""Keeps the store small in files and days: merges finished days, drops old ones, and lets go of old batch ids.
+"""Keeps the store small in files and days: merges finished days, drops old ones, and forgets old batch ids.
 
-The clock says which day is today and nothing more: ages count from the newest day the store itself holds, and where
-the two do not go together, or that day lies far from the others, nothing is dropped until a person has looked.
+The clock decides which day is today and nothing more: ages count from the newest day of the store itself. Where the
+two disagree, or that day is far from the others, nothing is dropped until a person has looked.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from abside.collector.keep import hold
+from abside.collector.keep import clock_jump
 from abside.collector.keep.aside import set_aside
 from abside.collector.keep.calendar import GAP_DAYS, ONE_DAY, doubtful
 from abside.collector.keep.compact import Interrupted, compact, drop
@@ -31,7 +31,7 @@ SETTLE_US = 600 * 1_000_000  # after midnight: groups of yesterday are long writ
 
 
 class Upkeep:
-    """`run` is a background task; `once` is its work. `clock` gives µs UTC."""
+    """`run` is a background task; `once` is its work. `clock` returns µs UTC."""
 
     def __init__(self, writer: Writer, clock: Callable[[], int], *, known_days: int, keep_days: int | None) -> None:
         self._writer = writer
@@ -100,13 +100,13 @@ class Upkeep:
                 return
 
     def _keep_from(self, days: Sequence[date], today: date) -> date | None:
-        """Give the first day that is kept; None to keep all."""
+        """Return the first day that is kept; None to keep all."""
         waits = ahead = None
         try:
             waits = self._waits_for(days, today)
         except (OSError, ValueError) as exc:
             reason = reason_of(exc) if isinstance(exc, OSError) else str(exc)
-            waits = f"{hold.NAME} or what confirms it cannot be read or written; nothing is dropped: {reason}"
+            waits = f"{clock_jump.NAME} or what confirms it cannot be read or written; nothing is dropped: {reason}"
         newest = max(days, default=today)
         if today > newest + timedelta(GAP_DAYS):
             ahead = f"the clock says {today}, the newest day of the store is {newest}: ages count from that one"
@@ -119,16 +119,16 @@ class Upkeep:
         return newest - min(timedelta(self._keep_days), newest - date.min)
 
     def _waits_for(self, days: Sequence[date], today: date) -> str | None:
-        """Say in a sentence why nothing is dropped until a person has looked. Raises OSError, ValueError."""
+        """Return a sentence: why nothing is dropped until a person has looked. Raises OSError, ValueError."""
         store = self._writer.directory
         if self._keep_days is not None:
-            first = doubtful(days, keep_days=self._keep_days, confirmed=hold.confirmed(store))
-            if first and not hold.held(store):
-                hold.hold(store, first)
-            if hold.held(store):
+            first = doubtful(days, keep_days=self._keep_days, confirmed=clock_jump.confirmed(store))
+            if first and not clock_jump.is_open(store):
+                clock_jump.keep_all(store, first)
+            if clock_jump.is_open(store):
                 return (
                     f"days of the store lie far from those before: the clock jumped, or nothing came for long. "
-                    f"{store / hold.NAME} waits for a person and says what to do; nothing is dropped meanwhile"
+                    f"{store / clock_jump.NAME} waits for a person and says what to do; nothing is dropped meanwhile"
                 )
         newest = max(days, default=today)
         if newest > today + ONE_DAY:

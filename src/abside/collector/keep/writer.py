@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 log = Log("abside.collector.keep.writer")
 LOCK = "_LOCK"  # Arrow and Spark skip names that begin so
-AGAIN = "@"  # before the number of a second file of one name; a batch id cannot hold one
+AGAIN = "@"  # before the number of a second file of one name; a batch id cannot contain one
 
 
 class StoreOwned(Exception):  # noqa: N818 read as a sentence where it is caught
@@ -107,7 +107,7 @@ class Writer:
         return writer
 
     def close(self) -> None:
-        """Give the store up."""
+        """Release the store."""
         os.close(self._lock)
 
     def check_owned(self) -> None:
@@ -128,7 +128,7 @@ class Writer:
         return sum(map(len, self._known.values()))
 
     def knows(self, batch_id: str) -> bool:
-        """Whether this batch stands in the store, as far back as is known."""
+        """Whether this batch is in the store, as far back as ids are known."""
         return any(batch_id in ids for ids in self._known.values())
 
     def remember(self, batches: Sequence[ReceivedBatch]) -> None:
@@ -137,11 +137,11 @@ class Writer:
             self._known[batch.day].add(batch.batch_id)
 
     def forget(self, known_days: int) -> None:
-        """Let go of the ids of all but the newest days that the store holds, `known_days` and one."""
+        """Forget the ids of all but the newest days of the store, `known_days` and one."""
         self.forget_before(known_since(self._known, known_days))
 
     def forget_before(self, day: date) -> None:
-        """Let go of the ids of the days before `day`, but for days that a wrong clock may have made."""
+        """Forget the ids of the days before `day`, except days that a wrong clock may have made."""
         apart = isolated(self._known)
         for old in [known for known in self._known if known < day and known not in apart]:
             del self._known[old]
@@ -158,7 +158,7 @@ class Writer:
         return self.write(batches, day)
 
     def write(self, batches: Sequence[ReceivedBatch], day: date | None = None) -> int:
-        """Write batches of one day as one file, whole and durable; give its rows. `day` None is their date of receipt.
+        """Write batches of one day as one file, whole and durable; return its rows. `day` None: their date of receipt.
 
         Raises StoreFailed; then none of them is in the store. Raises NotSynced; then all of them are.
         """
@@ -202,17 +202,17 @@ class Writer:
 
 
 def day_of(us: int) -> date:
-    """Give the UTC date of µs since 1970."""
+    """Return the UTC date of µs since 1970."""
     return datetime.fromtimestamp(us // 1_000_000, UTC).date()
 
 
 def days_before(us: int, days: int) -> date:
-    """Give the UTC date so many days before a moment."""
+    """Return the UTC date so many days before a moment."""
     return day_of(us) - timedelta(days=days)
 
 
 def _free_path(folder: Path, batch_id: str) -> Path:
-    """Name a file after its first batch; never like anything that stands there, whole or not."""
+    """Name a file after its first batch; never like anything that is there, whole or not."""
     path = folder / f"{batch_id}{SUFFIX}"
     number = 1
     while os.path.lexists(path) or os.path.lexists(path.with_name(path.name + BESIDE)):

@@ -1,1 +1,1 @@
-"""From the bytes of a request to rows: measured, decoded and held to bounds before anything is built."""
+"""From the bytes of a request to rows: measured, checked against bounds, and then decoded."""

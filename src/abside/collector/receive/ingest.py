@@ -27,7 +27,7 @@ MAX_ROWS_BYTES = 64 * 2**20  # of one batch as Arrow: four times the largest; mo
 
 
 def unpack(body: bytes, encoding: str, *, max_bytes: int, count: int) -> bytes:
-    """Undo a Content-Encoding and hold what comes out to its bounds, before any of it becomes an object.
+    """Undo a Content-Encoding and check the result against its bounds, before any of it becomes an object.
 
     Made for a thread: most of it is C that releases the GIL. Raises Refusal as `decompress` and `measure` do.
     """
@@ -37,7 +37,7 @@ def unpack(body: bytes, encoding: str, *, max_bytes: int, count: int) -> bytes:
 
 
 def measure(data: bytes, count: int) -> None:
-    """Hold concatenated msgpack to its bounds by skipping through it: a list of sixteen million empty maps costs 40 ms.
+    """Check concatenated msgpack against its bounds by skipping through it: sixteen million empty maps cost 40 ms.
 
     Raises Refusal 422: UNDECODABLE, INVALID_EVENT for one that is too large, COUNT_MISMATCH.
     """
@@ -46,7 +46,7 @@ def measure(data: bytes, count: int) -> None:
         raise Refusal(422, "COUNT_MISMATCH", detail)
     unpacker = _unpacker(data)
     end = 0
-    for index in range(count + 1):  # one more than was said is one too many, whatever follows
+    for index in range(count + 1):  # one event more than X-Batch-Count is enough to refuse
         try:
             unpacker.skip()
         except msgpack.OutOfData:
@@ -69,7 +69,7 @@ def measure(data: bytes, count: int) -> None:
 def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
     """Undo a Content-Encoding.
 
-    Raises Refusal 413 beyond `max_bytes`, without having held more, and 422 for what does not decompress.
+    Raises Refusal 413 beyond `max_bytes`, before more is in memory, and 422 for what does not decompress.
     """
     try:
         if encoding == "gzip":
@@ -89,13 +89,13 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
 
 
 def record_batches(data: bytes, *, count: int, batch_id: str, recv_us: int) -> Iterator[pa.RecordBatch]:
-    """Give the rows of concatenated msgpack maps, a slice at a time: each step is about 2 ms of Python.
+    """Yield the rows of concatenated msgpack maps, a slice at a time: each step is about 2 ms of Python.
 
     Raises Refusal: 422 UNDECODABLE, COUNT_MISMATCH or an event's own error, with the event's index; 413 for a batch
     whose rows would take many times its bytes.
     """
     rows: list[StoreRow] = []
-    total = held = index = 0
+    total = waiting = index = 0
     for index, (event, size) in enumerate(_events(data), 1):
         try:
             own = rows_of(event, batch_id=batch_id, recv_us=recv_us)
@@ -103,10 +103,10 @@ def record_batches(data: bytes, *, count: int, batch_id: str, recv_us: int) -> I
             status, code = (413, "TOO_LARGE") if isinstance(exc, RowsTooLargeError) else (422, exc.code)
             raise Refusal(status, code, str(exc), path=exc.path, index=index - 1) from exc
         rows += own
-        held += size * len(own)
-        if len(rows) >= SLICE_ROWS or held >= SLICE_BYTES:
+        waiting += size * len(own)
+        if len(rows) >= SLICE_ROWS or waiting >= SLICE_BYTES:
             piece = _columns(rows, index - 1)
-            rows, held = [], 0
+            rows, waiting = [], 0
             total += piece.nbytes
             if total > MAX_ROWS_BYTES:
                 raise Refusal(413, "TOO_LARGE", "the rows of this batch take many times its bytes; send smaller ones")
@@ -117,7 +117,7 @@ def record_batches(data: bytes, *, count: int, batch_id: str, recv_us: int) -> I
 
 
 def _columns(rows: list[StoreRow], last: int) -> pa.RecordBatch:
-    """Give rows as columns. What Arrow does not take is the sender's to know: a 500 would come again for ever."""
+    """Return rows as columns. What Arrow refuses is the sender's error: a 500 would be tried again for ever."""
     try:
         return record_batch(rows)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as exc:
@@ -144,7 +144,7 @@ def _gunzip(body: bytes, max_bytes: int) -> bytes:
 
 
 def _events(data: bytes) -> Iterator[tuple[EventMap, int]]:
-    """Give each event and its bytes packed; each is skipped through before it is built."""
+    """Yield each event and its packed size in bytes; each is skipped through before it is built."""
     ahead, unpacker = _unpacker(data), _unpacker(data)
     end = 0
     for index in itertools.count():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -15,7 +14,8 @@ import orjson
 from aiohttp import hdrs, web
 
 from abside.collector.keep.writer import ReceivedBatch
-from abside.collector.receive.ingest import ENCODINGS, record_batches, unpack
+from abside.collector.receive.heading import BATCH_ID, Heading, heading_of
+from abside.collector.receive.ingest import record_batches, unpack
 from abside.collector.store import StoreFailed
 from abside.serve.answer import Refusal, Response, problem
 
@@ -27,24 +27,11 @@ if TYPE_CHECKING:
     from abside.collector.keep.group import Grouper
     from abside.collector.receive.token import Token
 
-TYPE = "application/msgpack"
-# It names a file: no separator, no dot file (readers skip those and names in _), nothing a shell reads as an option.
-BATCH_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
-COUNT = re.compile(r"[0-9]{1,9}\Z")
 BUSY_SECONDS = 1  # a group later there is room
 FAILED_SECONDS = 5  # a full disk is not emptied in one
 SMALL_BYTES = 3 * 2**20  # unpacked: a sidecar seals at 512 KiB, and at four times that while segments wait
-UNPACKING = 2  # batches unpacked at a time: what they hold is in nobody's account until they are done
+UNPACKING = 2  # batches unpacked at a time: their bytes are in no account until they are unpacked
 DISCARD_SECONDS = 5.0  # for the rest of a refused body, so that the answer is not lost in a reset connection
-
-
-@dataclass(frozen=True, slots=True)
-class Heading:
-    """What the headers say of a batch."""
-
-    batch_id: str
-    count: int
-    encoding: str
 
 
 @dataclass(slots=True)
@@ -66,29 +53,29 @@ class Pending:
 
     @contextmanager
     def lease(self) -> Iterator[Callable[[int], None]]:
-        """Give a function that says how much one request holds now; it is given back at the end.
+        """Yield a function that sets how many bytes one request uses now; at the end they are free again.
 
-        The function raises Refusal 503 BUSY beyond the limit; a request that is alone is always let in.
+        The function raises Refusal 503 BUSY beyond the limit; a request that is alone is always accepted.
         """
-        held = 0
+        mine = 0
 
-        def hold(size: int) -> None:
-            nonlocal held
-            others = self.used_bytes - held
+        def use(size: int) -> None:
+            nonlocal mine
+            others = self.used_bytes - mine
             if others and others + size > self.limit_bytes:
                 detail = "too many batches are waiting for the disk"
                 raise Refusal(503, "BUSY", detail, retry_after_seconds=BUSY_SECONDS)
             self.used_bytes = others + size
-            held = size
+            mine = size
 
         try:
-            yield hold
+            yield use
         finally:
-            self.used_bytes -= held
+            self.used_bytes -= mine
 
 
 class Intake:
-    """Takes batches. `clock` gives µs UTC; `token` None lets everyone in."""
+    """Takes batches. `clock` returns µs UTC; with `token` None anyone may send."""
 
     def __init__(
         self,
@@ -119,7 +106,7 @@ class Intake:
         self.counts = Counts()
 
     async def post(self, request: web.BaseRequest, _: bytes) -> Response:
-        """Take one batch: 200 when it is on disk, 208 when it already was, else the problem document that says why not.
+        """Take one batch: 200 when it is on disk, 208 when it already was, else a problem document with the reason.
 
         The body is read here and not at the listener: who may send and what fits is decided before.
         """
@@ -138,7 +125,7 @@ class Intake:
         await self._idle.wait()
 
     def close(self) -> None:
-        """Let the threads go."""
+        """End the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def check_sender(self, request: web.BaseRequest) -> None:
@@ -150,12 +137,12 @@ class Intake:
         try:
             self.check_sender(request)
             self._check_running()
-            heading = _heading(request)
+            heading = heading_of(request)
             if await self._grouper.knows(heading.batch_id):
                 await self._discard(request)
                 return self._acknowledge(heading, "known")
-            with self.pending.lease() as hold:
-                batch = await self._receive(request, heading, hold)
+            with self.pending.lease() as use:
+                batch = await self._receive(request, heading, use)
                 stored = await self._grouper.store(batch)
         except Refusal as refusal:
             self.counts.refused[refusal.code] += 1
@@ -172,26 +159,26 @@ class Intake:
         if self._stopping:
             raise Refusal(503, "STOPPING", "this collector is about to end", retry_after_seconds=BUSY_SECONDS)
 
-    async def _receive(self, request: web.BaseRequest, heading: Heading, hold: Callable[[int], None]) -> ReceivedBatch:
-        body = await self._read(request, hold)
+    async def _receive(self, request: web.BaseRequest, heading: Heading, use: Callable[[int], None]) -> ReceivedBatch:
+        body = await self._read(request, use)
         recv_us = self._clock()
         async with self._unpacking:
             work = partial(unpack, max_bytes=self._max_batch_bytes, count=heading.count)
             body = await asyncio.get_running_loop().run_in_executor(self._threads, work, body, heading.encoding)
-            hold(len(body))
+            use(len(body))
         pieces: list[pa.RecordBatch] = []
         size = 0
         async with self._decoding[len(body) > SMALL_BYTES]:
-            # Python all the way: in slices on the loop, since a thread would hold the GIL from it just as long.
+            # Python all the way: in slices on the loop, since a thread would keep the GIL from it just as long.
             for piece in record_batches(body, count=heading.count, batch_id=heading.batch_id, recv_us=recv_us):
                 pieces.append(piece)
                 size += piece.nbytes
-                hold(len(body) + size)
+                use(len(body) + size)
                 await asyncio.sleep(0)
-        hold(size)
+        use(size)
         return ReceivedBatch(heading.batch_id, recv_us, tuple(pieces))
 
-    async def _read(self, request: web.BaseRequest, hold: Callable[[int], None]) -> bytes:
+    async def _read(self, request: web.BaseRequest, use: Callable[[int], None]) -> bytes:
         chunks: list[bytes] = []
         size = 0
         if (request.content_length or 0) > self._max_batch_bytes:
@@ -203,7 +190,7 @@ class Intake:
                     size += len(chunk)
                     if size > self._max_batch_bytes:
                         raise self._too_large()
-                    hold(size)
+                    use(size)
         except TimeoutError as exc:
             raise Refusal(408, "TIMEOUT", f"the body did not arrive within {self._body_seconds:g} s") from exc
         except web.RequestPayloadError as exc:
@@ -231,23 +218,6 @@ class Intake:
             self.counts.events += heading.count
         body = {"batch": heading.batch_id, "events": heading.count, "status": stored}
         return Response(208 if stored == "known" else 200, orjson.dumps(body))
-
-
-def _heading(request: web.BaseRequest) -> Heading:
-    """Read the headers of a batch. Raises Refusal 400 or 415."""
-    if request.content_type != TYPE:
-        raise Refusal(415, "UNSUPPORTED_TYPE", f"send Content-Type: {TYPE}")
-    encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower()
-    if encoding not in ENCODINGS:
-        raise Refusal(415, "UNSUPPORTED_ENCODING", f"send Content-Encoding: {', '.join(ENCODINGS)}, or none")
-    batch_id = request.headers.get("Idempotency-Key", "")
-    if not BATCH_ID.match(batch_id):
-        sentence = "must be the batch id: a letter or digit, then at most 127 of letters, digits, dots, _ and -"
-        raise Refusal(400, "MALFORMED", f"Idempotency-Key {sentence}", path="Idempotency-Key")
-    count = request.headers.get("X-Batch-Count", "")
-    if not COUNT.match(count):
-        raise Refusal(400, "MALFORMED", "X-Batch-Count must be the number of events", path="X-Batch-Count")
-    return Heading(batch_id, int(count), encoding)
 
 
 def _refused(refusal: Refusal, request: web.BaseRequest) -> Response:

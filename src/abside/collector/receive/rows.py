@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from abside.event import EventMap
 
 StoreRow = list[Any]  # one value per column of SCHEMA
-FieldCheck = Callable[[str, Any], Any]  # from a field's path and value to what its column holds; raises EventError
+FieldCheck = Callable[[str, Any], Any]  # from a field's path and value to its column's value; raises EventError
 
 BUCKETS = 1024
 MAX_EXPOSED_BYTES = 16 * 2**20  # text that one exposure's rows repeat: 256 assignments with 64 KiB each
@@ -34,7 +34,7 @@ class RowsTooLargeError(EventError):
 
 
 def rows_of(event: EventMap, *, batch_id: str, recv_us: int) -> list[StoreRow]:
-    """Give an event's rows: one, or one per assignment of an exposure. Raises EventError for a field of a wrong type.
+    """Return an event's rows: one, or one per assignment of an exposure. Raises EventError for a field of a wrong type.
 
     A NaN inside attributes, properties or detail becomes null: JSON has none.
     """
@@ -64,14 +64,14 @@ def rows_of(event: EventMap, *, batch_id: str, recv_us: int) -> list[StoreRow]:
 
 
 def record_batch(rows: Sequence[StoreRow]) -> pa.RecordBatch:
-    """Give the rows as Arrow columns."""
+    """Return the rows as Arrow columns."""
     columns = zip(*rows, strict=True)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
 
 def bucket(unit_id: str | None) -> int | None:
-    """Give the stable shard of an id: crc32 of its UTF-8 bytes mod 1024."""
+    """Return the stable shard of an id: crc32 of its UTF-8 bytes mod 1024."""
     return None if unit_id is None else zlib.crc32(unit_id.encode()) % BUCKETS
 
 

@@ -16,7 +16,7 @@ MAX_TOKEN_BYTES = 64 * 2**10  # as many as the longest header a request may have
 
 
 class TokenUnreadable(Exception):  # noqa: N818 read as a sentence where it is caught
-    """The token file is missing, empty or not readable; without it nobody could be let in."""
+    """The token file is missing, empty or not readable; without it every sender would be refused."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(path, reason)
@@ -36,7 +36,7 @@ class Token:
         self.problem: str | None = None
 
     def allows(self, authorization: str | None) -> bool:
-        """Say whether an Authorization header shows the token."""
+        """Return whether an Authorization header contains the token."""
         scheme, _, shown = (authorization or "").partition(" ")
         token = self._current()
         return scheme.lower() == "bearer" and hmac.compare_digest(_sent(shown), token)
@@ -54,7 +54,7 @@ class Token:
 
 
 def _sent(shown: str) -> bytes:
-    """Give a header's value as it was sent: bytes that are no UTF-8 come as surrogates."""
+    """Return a header's value as it was sent: bytes that are no UTF-8 come as surrogates."""
     return shown.strip().encode("utf-8", "surrogateescape")
 
 

@@ -1,4 +1,4 @@
-"""How long shipping waits and what for: the upstream, or one segment that waits alone; and what is logged of it."""
+"""How long shipping waits, for the upstream or for one segment alone; and when a failure is logged."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Patience:
         self._settings = settings
         self._stats = stats
         self._now_us = now_us
-        self._unheard_since_us = 0  # since when nothing but strangers or nobody answered; 0: not so
+        self._unheard_since_us = 0  # since when only strangers or nobody answered; 0: not so
         self._logged_us = 0  # when a failure was last logged
         self._own: dict[str, Backoff] = {}  # of segments in trouble of their own
         self._due: dict[str, float] = {}  # the loop's time at which each of them has its turn
@@ -121,7 +121,7 @@ class Patience:
 
 
 def wait_after(retry: Retry, backoff: Backoff, settings: ShipperSettings) -> float:
-    """Return the seconds to wait: full jitter; above what the upstream asked for, within bounds; slowly where loud."""
+    """Return the seconds to wait: full jitter, above what the upstream asks for within bounds, and slow where loud."""
     jitter = backoff.next_seconds()
     least = 0.0
     if retry.loud:

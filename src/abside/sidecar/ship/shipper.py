@@ -14,12 +14,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from abside.log import Log
+from abside.sidecar.ship.leaving import Leaving
 from abside.sidecar.ship.patience import Patience, wait_after
 from abside.sidecar.ship.shipping import ShipperSettings, ShipperStats
 from abside.sidecar.ship.unreadable import row_of
 from abside.spool.errors import SpoolFailed
 from abside.spool.queue.reader import read
-from abside.spool.segment import following, halved, parted, share, unhandled
+from abside.spool.segment import halved, parted, share, unhandled
 from abside.upstream.contract import Acked, Batch, Rejected, Retry, TooLarge
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Shipper:
         self._upstream = upstream
         self._settings = settings
         self._host = host_in_ids(settings.host)
+        self._leaving = Leaving(spool.backlog, self.stats, self._forget)
         self._patience = Patience(settings, self.stats, now_us)
         self._rejected: tuple[str, int] = ("", 0)  # the batch at hand, and how often it was rejected
         self._in_a_row = 0  # events that were refused since the last batch arrived
@@ -95,7 +97,7 @@ class Shipper:
         try:
             contents = await read(segment)
         except FileNotFoundError as exc:
-            self._gone(segment, exc)
+            self._leaving.gone(segment, exc)
             return 0.0
         except OSError as exc:
             return await self._unreadable(segment, exc)
@@ -106,9 +108,9 @@ class Shipper:
         payloads = contents.payloads[chosen.start : chosen.stop]
         try:
             if not payloads:
-                await self._leave(segment, contents)
+                await self._leaving.leave(segment, contents)
                 return 0.0
-            batch = Batch(f"{self._host}.{segment.name}", len(payloads), b"".join(payloads))
+            batch = Batch(self._id_of(segment), len(payloads), b"".join(payloads))
             return await self._take(await self._upstream.send(batch), batch, segment, contents, payloads)
         except SpoolFailed as exc:  # dead/ did not take it: it stays, and is tried again
             return self._patience.alone(segment.name, str(exc))
@@ -121,16 +123,6 @@ class Shipper:
         self._patience.later(Retry(f"the delivery broke: {type(problem).__name__}, see the log", loud=True))
         self._patience.sleep(segment.name)
         return self._patience.breathe()
-
-    def _gone(self, segment: Segment, problem: OSError) -> None:
-        """Go on without a segment whose file somebody removed."""
-        self._backlog.lose(segment)
-        self._settled(segment)
-        log.error("segment_gone", segment=segment.name, events=unhandled(segment), error=str(problem))
-
-    def _settled(self, segment: Segment) -> None:
-        self._patience.forget(segment.name)
-        self._unread.pop(segment.name, None)
 
     async def _unreadable(self, segment: Segment, problem: OSError) -> float:
         """Leave a segment as it is that cannot be read now; bury it when the table's patience has ended."""
@@ -146,11 +138,10 @@ class Shipper:
         reason = f"could not be read, tried {tries} times: {problem}; {row.why}"
         lost = unhandled(segment)
         try:
-            await self._backlog.bury(segment, reason, lost)
+            await self._leaving.bury_whole(segment, reason, lost)
         except SpoolFailed as exc:
             return self._patience.alone(segment.name, str(exc))
         stats.last_error, stats.wait_seconds = reason, 0.0
-        self._dead(segment, lost, reason)
         return 0.0
 
     async def _take(
@@ -162,14 +153,14 @@ class Shipper:
         match result:
             case Acked(duplicate):
                 self._succeeded(batch, duplicate=duplicate)
-                await self._leave(segment, contents)
+                await self._leaving.leave(segment, contents)
             case TooLarge() if batch.count > 1:
                 self.stats.halved += 1
                 await self._backlog.advance(segment, halved(segment.part))
                 return self._patience.breathe()
             case TooLarge():
                 reason = f"one event of {len(batch.payload)} bytes is more than the upstream takes"
-                await self._bury(segment, contents, payloads, reason)
+                await self._leaving.bury(segment, contents, payloads, reason)
                 return self._patience.breathe()
             case Rejected(some_of_it=True) if batch.count > 1 and not self._many(result, batch):
                 await self._separate(result, segment, contents)
@@ -181,7 +172,7 @@ class Shipper:
                 self._rejected = (batch.id, tries)
                 if not final and tries < self._settings.rejected_tries:
                     return self._patience.breathe(self._settings.rejected_seconds)
-                await self._bury(segment, contents, payloads, reason)
+                await self._leaving.bury(segment, contents, payloads, reason)
                 self._in_a_row += batch.count
                 return 0.0 if final else self._patience.breathe()
             case Retry():
@@ -202,59 +193,15 @@ class Shipper:
         log.warning("batch_refused_for_one_event", segment=segment.name, index=index, reason=result.reason)
         await self._backlog.advance(segment, part)
 
-    async def _leave(self, segment: Segment, contents: Contents) -> None:
-        """Go on behind the cursor: to the rest of the segment, or to its end. Raises SpoolFailed."""
-        after = following(segment.part)
-        if after is not None:
-            await self._backlog.advance(segment, after)
-        elif contents.damage:
-            handled = len(contents.payloads)
-            lost = None if segment.events is None else segment.events - handled
-            reason = f"{contents.damage}; the {handled} good events of the segment were handled"
-            if handled:
-                await self._backlog.bury_rest(segment, contents.rest, reason, lost)
-            else:
-                await self._backlog.bury(segment, reason, lost)
-            self._count_dead(lost)
-            self.stats.damaged_segments += 1
-            log.error("segment_damaged", segment=segment.name, damage=contents.damage, lost_events=lost)
-            if handled:
-                await self._acknowledge(segment)
-        else:
-            await self._acknowledge(segment)
-        if after is None:
-            self._settled(segment)
+    def _forget(self, segment: Segment) -> None:
+        """Forget the tries of a segment that has left: brought back by hand, it has all of them again."""
+        self._patience.forget(segment.name)
+        self._unread.pop(segment.name, None)
+        if self._rejected[0] == self._id_of(segment):
+            self._rejected = ("", 0)
 
-    async def _acknowledge(self, segment: Segment) -> None:
-        before = self._backlog.undeleted_bytes
-        await self._backlog.acknowledge(segment)
-        if self._backlog.undeleted_bytes > before:
-            log.error(
-                "segment_not_unlinked", segment=segment.name, then="it counts against the quota, and is tried again"
-            )
-
-    async def _bury(self, segment: Segment, contents: Contents, payloads: list[bytes], reason: str) -> None:
-        """Put what the cursor points at into dead/. Raises SpoolFailed."""
-        if segment.part:
-            await self._backlog.bury_part(segment, payloads, reason)
-            await self._leave(segment, contents)
-            self._dead(segment, len(payloads), reason)
-        else:
-            lost = segment.events if contents.damage else len(payloads)
-            await self._backlog.bury(segment, f"{reason}; {contents.damage}" if contents.damage else reason, lost)
-            self._dead(segment, lost, reason)
-
-    def _dead(self, segment: Segment, events: int | None, reason: str) -> None:
-        self.stats.dead_batches += 1
-        self._count_dead(events)
-        self._settled(segment)
-        self._rejected = ("", 0)  # brought back by hand, it has all its tries again
-        log.error("batch_dead", segment=segment.name, events=events, reason=reason)
-
-    def _count_dead(self, events: int | None) -> None:
-        """Count events that were given up; None: so many that nobody knows."""
-        self.stats.dead_events += events or 0
-        self.stats.uncounted_segments += events is None
+    def _id_of(self, segment: Segment) -> str:
+        return f"{self._host}.{segment.name}"
 
     def _succeeded(self, batch: Batch, *, duplicate: bool) -> None:
         stats = self.stats

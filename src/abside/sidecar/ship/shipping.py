@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from abside.backoff import FIRST_SECONDS, LONGEST_SECONDS
 
-REJECTED_TRIES = 3  # a proxy that answers 404 while a receiver restarts is not the receiver's answer
+REJECTED_TRIES = 3  # a proxy may answer 404 for a receiver that restarts
 REJECTED_SECONDS = 5.0  # between those tries: the three span longer than such a restart
 SLOW_SECONDS = 30.0  # 401 and 403, and strangers' answers: only a person or a token's rotation mends it
 LOUD_AFTER_SECONDS = 60.0  # without a word of an upstream of ours: longer than a collector takes to restart
@@ -45,7 +45,7 @@ class ShipperStats:
     rejected: int = 0  # answers that refuse a batch or a part of one, tries included
     dead_batches: int = 0
     dead_events: int = 0  # as far as they could be counted
-    uncounted_segments: int = 0  # given up, and how many events went with them is not known
+    uncounted_segments: int = 0  # buried or lost with an unknown number of events
     damaged_segments: int = 0
     unreadable: int = 0  # tries to read a segment that failed
     last_error: str = ""

@@ -39,5 +39,5 @@ _OTHER = UnreadableCount(
 
 
 def row_of(problem: OSError) -> UnreadableCount:
-    """Return the row of an error."""
+    """Return the row for an error."""
     return next((row for row in TABLE if problem.errno in row.errors), _OTHER)

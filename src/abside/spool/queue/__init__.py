@@ -1,1 +1,1 @@
-"""Sealed segments that wait, what lies in dead/, and how both are read, recovered and brought back."""
+"""Sealed segments that wait, the files of dead/, and how both are read, recovered and brought back."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Backlog:
-    """Sealed segments, oldest first; each leaves by being acknowledged or buried. `bytes` is what they hold.
+    """Sealed segments, oldest first; each leaves by being acknowledged or buried. `bytes` is their size.
 
     `growth` is how many times its usual size the open segment may reach while segments wait: the shipper makes it 1
     for an upstream that is not known to take large batches, or refuses one. What touches the disk is done in threads.
@@ -53,11 +53,11 @@ class Backlog:
         return list(self._segments.values())
 
     def oldest(self) -> Segment | None:
-        """Give the segment to ship next."""
+        """Return the segment to ship next."""
         return next(iter(self._segments.values()), None)
 
     async def next(self) -> Segment:
-        """Wait until there is a segment, and give the oldest."""
+        """Wait until there is a segment, and return the oldest."""
         while True:
             segment = self.oldest()
             if segment is not None:
@@ -72,18 +72,18 @@ class Backlog:
         self._news.set()
 
     def forget(self, segment: Segment) -> None:
-        """Let go of a segment whose file is gone."""
+        """Remove a segment whose file is gone."""
         gone = self._segments.pop((segment.seq, segment.boot), None)
         if gone is not None:
             self.bytes -= gone.size
 
     def lose(self, segment: Segment) -> None:
-        """Let go of a segment whose file somebody removed, and count what went with it."""
+        """Remove a segment whose file somebody deleted, and count the events that are lost with it."""
         self.forget(segment)
         self._stats.lost(unhandled(segment))
 
     def abandon(self) -> None:
-        """Let go of everything and touch no file any more: the directory is another's."""
+        """Remove every segment and touch no file any more: another process owns the directory."""
         self._abandoned = True
         self._segments.clear()
         self._undeleted.clear()
@@ -125,7 +125,7 @@ class Backlog:
         return True
 
     async def advance(self, segment: Segment, part: str) -> Segment:
-        """Move the segment's cursor to `part`, on disk first; give the segment as it now stands."""
+        """Move the segment's cursor to `part`, on disk first; return the segment with its new cursor."""
         moved = segment.path.with_name(replace(segment, part=part).name + SEALED)
         try:
             await asyncio.to_thread(segment.path.replace, moved)

@@ -87,11 +87,11 @@ class Dead:
             self._count(target, events)
 
     def forget(self, path: Path) -> None:
-        """Let go of a file that went back into the queue, and of the words about it."""
+        """Remove a file that went back into the queue from the account, and its reason from the disk."""
         with self._turn:
             self._files = deque(file for file in self._files if file.path != path)
             self.bytes = sum(file.charged_bytes for file in self._files)
-            with suppress(OSError):  # left behind, it says why something was here once
+            with suppress(OSError):  # a reason that is left behind does no harm
                 path.with_name(path.name + REASON).unlink(missing_ok=True)
 
     def prune(self) -> None:
@@ -131,7 +131,7 @@ class Dead:
             self.directory.mkdir(parents=True, exist_ok=True)  # somebody may have removed it
             words = reason.encode()[:MAX_REASON_BYTES] + b"\n"
             write_whole(self.directory / (name + REASON), words, fsync=unforced)
-        except OSError as exc:  # a full disk: the events matter more than the words about them
+        except OSError as exc:  # a full disk: the events matter more than the reason
             self._stats.failed(exc)
 
     def _count(self, target: Path, events: int | None) -> None:
@@ -148,7 +148,7 @@ class Dead:
 
 
 def _found(directory: Path) -> list[Buried]:
-    """List what lies here; remove what a death left half done: copies, and reasons without their file."""
+    """List the files here; remove what a death left half done: copies, and reasons without their file."""
     found = []
     for path in directory.iterdir():
         with suppress(OSError):  # a person took it away meanwhile

@@ -1,4 +1,4 @@
-"""Reading a sealed segment, every checksum checked, in slices that give way to the event loop."""
+"""Reading a sealed segment, every checksum checked, in slices between which the event loop runs."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Contents:
 
 
 async def read(segment: Segment) -> Contents:
-    """Read a segment. What its bytes are not stands in `damage`.
+    """Read a segment. Bytes that are no good frame are described in `damage`.
 
-    Raises FileNotFoundError when it is gone, and OSError when it cannot be read now, or is a file no longer: that says
-    nothing about its bytes.
+    Raises FileNotFoundError when it is gone, and OSError when it cannot be read now, or is no file any more: its bytes
+    may be good.
     """
     data = await asyncio.to_thread(read_regular, segment.path, MAX_SEGMENT_BYTES)
     payloads: list[bytes] = []

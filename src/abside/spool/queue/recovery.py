@@ -32,11 +32,11 @@ def recover(folder: Folder, dead: Dead, stats: SpoolStats, *, durable: bool) -> 
     """Seal what was left open, cut behind its last good frame, and list all that is sealed, oldest first.
 
     Damage between good frames stays where it is: who reads the segment puts it into dead/. Never refuses to start
-    because of what a file holds: what cannot be read is buried, what cannot be moved stays.
+    because of what a file contains: what cannot be read is buried, what cannot be moved stays.
     """
     directories = [folder.queue] if folder.open == folder.queue else [folder.queue, folder.open]
     for directory in directories:
-        _tell_of_strangers(directory, stats)
+        _report_strangers(directory, stats)
         for copy in unfinished(directory):
             with suppress(OSError):
                 copy.unlink()
@@ -59,7 +59,7 @@ def recover(folder: Folder, dead: Dead, stats: SpoolStats, *, durable: bool) -> 
     return sorted(sealed, key=lambda segment: (segment.seq, segment.boot))
 
 
-def _tell_of_strangers(directory: Path, stats: SpoolStats) -> None:
+def _report_strangers(directory: Path, stats: SpoolStats) -> None:
     names = strangers(directory)
     if names:
         stats.stranger_files += len(names)
@@ -73,14 +73,14 @@ def _tell_of_strangers(directory: Path, stats: SpoolStats) -> None:
 
 
 def highest_seq(folder: Folder) -> int:
-    """Give the highest sequence number in use anywhere, 0 when there is none. One nobody counted up to is no number."""
+    """Return the highest sequence number in use, 0 when there is none. One beyond MAX_SEQ was never counted up to."""
     directories = (folder.queue, folder.open, folder.dead)
     found = [segment.seq for where in directories for kind in KINDS for segment in listed(where, kind)]
     return max((seq for seq in found if seq < MAX_SEQ), default=0)
 
 
 def _seal(segment: Segment, queue: Path, dead: Dead, stats: SpoolStats, *, durable: bool) -> int | None:
-    """Seal one file, and give how many events it holds, None where damage hides it. Raises OSError, SpoolFailed."""
+    """Seal one file; return how many events it contains, None where damage hides it. Raises OSError, SpoolFailed."""
     data = read_regular(segment.path, MAX_SEGMENT_BYTES)
     frames = good_frames(data)
     last = frames.damage[-1] if frames.damage else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+from bisect import bisect_right
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 REQUESTS = "retry"
 MAX_LOOKED_AT = 64  # requests at one look: as many renames, a few milliseconds of a thread; the rest has its turn
+MAX_REQUESTS = 10_000  # names read at one look, for that turn: 10 ms of a thread; dead/ holds fewer
 
 
 class Returning:
@@ -37,10 +39,13 @@ class Returning:
         self._durable = settings.fsync != "never"
         self._backlog = backlog
         self._stats = stats
+        self._behind = ""  # the last name looked at: what has no room must not keep the rest from its turn
 
     async def look(self, used_bytes: int) -> None:
         """Bring back what is asked for; what has no room beside `used_bytes` waits. Never raises OSError."""
-        for name in await asyncio.to_thread(requested, self._requests):
+        names = await asyncio.to_thread(requested, self._requests, self._behind)
+        self._behind = names[-1] if names else ""
+        for name in names:
             path = self._folder.dead / name
             found = await asyncio.to_thread(candidate, path, self._folder.queue)
             if found is not None and not self._backlog.holds(found.seq, found.boot):
@@ -57,13 +62,15 @@ class Returning:
             await asyncio.to_thread(withdraw, self._requests / name)
 
 
-def requested(requests: Path) -> list[str]:
-    """List some of the names that are asked for; none where nobody ever asked."""
+def requested(requests: Path, behind: str = "") -> list[str]:
+    """List some of the names that are asked for, from the first behind `behind` on and round; none where none is."""
     try:
         with os.scandir(requests) as entries:
-            return sorted(entry.name for entry in islice(entries, MAX_LOOKED_AT))
+            names = sorted(entry.name for entry in islice(entries, MAX_REQUESTS))
     except OSError:
         return []
+    first = bisect_right(names, behind)
+    return (names[first:] + names[:first])[:MAX_LOOKED_AT]
 
 
 def candidate(path: Path, queue: Path) -> Segment | None:

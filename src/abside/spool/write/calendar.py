@@ -15,7 +15,7 @@ class Calendar:
     """The time that is believed (µs UTC). It begins where the last owner of the spool ended: `last_us`.
 
     A wall clock that jumps by more than a day is not followed: the believed time goes on by the monotonic clock (in
-    seconds) until the wall clock comes back to it, or a person says that it is right: `trust`.
+    seconds) until the wall clock comes back to it, or a person confirms it: `trust`.
     """
 
     def __init__(self, wall_us: Callable[[], int], monotonic: Callable[[], float], last_us: int | None) -> None:
@@ -27,7 +27,7 @@ class Calendar:
         self.now_us()
 
     def now_us(self) -> int:
-        """Give the believed time."""
+        """Return the believed time."""
         wall_us, at = self._wall_us(), self._monotonic()
         expected_us = self._believed_us + int((at - self._at) * 1_000_000)
         ahead_us = wall_us - expected_us
@@ -36,8 +36,8 @@ class Calendar:
         self.jump_seconds = 0 if abs(ahead_us) <= JUMP_US else ahead_us // 1_000_000
         return self._believed_us
 
-    def trust(self, said_us: int) -> None:
-        """Take a person's word for what time it is, if the wall clock says so too."""
-        if self.jump_seconds and abs(said_us - self._wall_us()) <= JUMP_US:
+    def trust(self, marked_us: int) -> None:
+        """Believe the wall clock, because a person has confirmed it."""
+        if self.jump_seconds and abs(marked_us - self._wall_us()) <= JUMP_US:
             self._believed_us, self._at = self._wall_us(), self._monotonic()
             self.now_us()

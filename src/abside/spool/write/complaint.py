@@ -15,7 +15,7 @@ log = Log("abside.spool")
 
 
 class Complaint:
-    """One kind of fault. `monotonic` gives seconds."""
+    """One kind of fault. `monotonic` returns seconds."""
 
     def __init__(self, event: str, monotonic: Callable[[], float]) -> None:
         self._event = event

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from abside.spool.errors import SpoolFailed
-from abside.spool.folder import hold, problem_of, sync
+from abside.spool.folder import mark_written, problem_of, sync
 from abside.spool.frame import MAGIC
 from abside.spool.segment import OPEN, stem
 
@@ -25,7 +25,7 @@ FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
 class OpenFile:
     """A file of frames open for appending. `listed`: its directory entry is durable.
 
-    A lock on the file itself says that we write it.
+    A lock on the file itself shows that we write it.
     """
 
     seq: int
@@ -54,7 +54,7 @@ class OpenFile:
         self.events += events
 
     async def synced(self) -> OSError | None:
-        """Run fdatasync in a thread; give what went wrong. The descriptor is its own: a seal may close the other."""
+        """Run fdatasync in a thread; return its error. The descriptor is its own: a seal may close the other."""
         try:
             handle = os.dup(self.handle)
         except OSError as exc:
@@ -71,11 +71,11 @@ class OpenFile:
             return os.path.samestat(self.path.lstat(), os.fstat(self.handle))
         except FileNotFoundError:
             return False
-        except OSError:  # a disk that fails says nothing about the name
+        except OSError:  # a disk that fails is no proof that the name is gone
             return True
 
     def discard(self) -> None:
-        """Close the file; unlink it when it holds nothing."""
+        """Close the file; unlink it when it contains no event."""
         if self.handle != CLOSED:
             os.close(self.handle)
             self.handle = CLOSED
@@ -102,7 +102,7 @@ def create(directory: Path, seq: int, boot: str) -> OpenFile:
             handle = os.open(path, FLAGS, 0o644)
     except OSError as exc:
         raise SpoolFailed("create", path, exc) from exc
-    hold(handle)
+    mark_written(handle)
     try:
         written = os.write(handle, MAGIC)
         problem: object = "the disk is full" if written != len(MAGIC) else None
@@ -117,7 +117,7 @@ def create(directory: Path, seq: int, boot: str) -> OpenFile:
 
 
 def _sync(handle: int, directory: Path | None) -> OSError | None:
-    """Run fdatasync on a descriptor and close it, and make a directory's entries durable; give what went wrong."""
+    """Run fdatasync on a descriptor and close it, and make a directory's entries durable; return the error."""
     problem = problem_of(os.fdatasync, handle)
     if problem is None and directory is not None:
         problem = problem_of(sync, directory)

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 
     from abside.spool.settings import SpoolSettings, SpoolStats
 
-UNKNOWN_BYTES = (
-    2**20
-)  # so much may be written while the disk's free space cannot be asked for: a failing write says more
+# So much may be written while the disk's free space cannot be read: a write that fails is better evidence.
+UNKNOWN_BYTES = 2**20
 
 
 class Room:
@@ -38,12 +37,12 @@ class Room:
             raise SpoolFull(settings.directory, "floor", used, settings.floor_bytes)
 
     def note(self, free_bytes: int | None) -> None:
-        """Take the disk's free bytes as `free_bytes_of` gave them."""
+        """Take the disk's free bytes, as `free_bytes_of` returns them."""
         self.budget = UNKNOWN_BYTES if free_bytes is None else free_bytes - self._settings.floor_bytes
 
 
 def free_bytes_of(disk: Path, stats: SpoolStats) -> int | None:
-    """Give what a disk has free, None where it does not say. It may wait for the disk: for a thread."""
+    """Return a disk's free bytes, None where they cannot be read. It may wait for the disk: for a thread."""
     try:
         state = os.statvfs(disk)
     except OSError as exc:

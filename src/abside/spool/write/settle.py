@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SealResult:
-    """What became of a file put up for sealing: its segment, or why it could not be moved; what its sync said.
+    """What became of a file put up for sealing: its segment, or why it could not be moved; the error of its sync.
 
-    `rescued`: its name had been removed, and what it holds was copied from the descriptor.
+    `rescued`: its name had been removed, and its bytes were copied from the descriptor.
     `gone`: neither a name nor a descriptor leads to it any more.
     """
 
@@ -36,7 +36,7 @@ class SealResult:
 
 
 def settle(file: OpenFile, queue: Path, durable: bool, *, sync_directory: Callable[[Path], None] = sync) -> SealResult:
-    """Make the file durable and give it its sealed name in `queue`: the work of a thread, and safe to repeat.
+    """Make the file durable and rename it to its sealed name in `queue`: for a thread, and safe to repeat.
 
     A failed sync does not stop it: every checksum is checked again before anything is sent. Where the queue's disk
     cannot take it, it is sealed where it is. `sync_directory` forces the new name to disk, when `durable`. Raises
@@ -63,7 +63,7 @@ def settle(file: OpenFile, queue: Path, durable: bool, *, sync_directory: Callab
         )
         handle, file.handle = file.handle, CLOSED
         if handle != CLOSED:
-            with suppress(OSError):  # it is let go of either way
+            with suppress(OSError):  # it is closed either way
                 os.close(handle)
         return SealResult(segment, None, sync_problem, rescued=not named)
     gone = file.handle == CLOSED and isinstance(move_problem, FileNotFoundError)
@@ -71,7 +71,7 @@ def settle(file: OpenFile, queue: Path, durable: bool, *, sync_directory: Callab
 
 
 def _is_there(file: OpenFile, target: Path) -> bool:
-    """Tell whether the file bears its sealed name already, since a try that was cut short."""
+    """Return whether the file has its sealed name already, since a try that was cut short."""
     try:
         return os.path.samestat(target.lstat(), os.fstat(file.handle))
     except OSError:
@@ -79,11 +79,11 @@ def _is_there(file: OpenFile, target: Path) -> bool:
 
 
 def _move(file: OpenFile, target: Path, durable: bool) -> None:
-    """Give the file its name, and the directory anew where that was removed. Raises OSError."""
+    """Rename the file, and make the directory again where it was removed. Raises OSError."""
     try:
         move(file.path, target, durable=durable)
     except FileNotFoundError:
-        if target.is_file():  # it bears it since an earlier try
+        if target.is_file():  # it has it since an earlier try
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         move(file.path, target, durable=durable)

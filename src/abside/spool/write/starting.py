@@ -29,7 +29,7 @@ class Starting:
         return create(self._directory, self._seq, self._boot)
 
     async def soon(self) -> OpenFile:
-        """Let a thread make one. Raises SpoolFailed. A caller that is cancelled leaves the file to the next."""
+        """Make one in a thread. Raises SpoolFailed. A caller that is cancelled leaves the file to the next."""
         if self._making is None:
             self._seq += 1
             loop = asyncio.get_running_loop()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from abside.spool.write.calendar import Calendar
     from abside.spool.write.openfile import OpenFile
 
-MARK_US = 60_000_000  # how often LOCK gets the time: what a restart does not know by it is a minute
+MARK_US = 60_000_000  # how often LOCK gets the time: after a restart it is a minute old at most
 
 log = Log("abside.spool")
 
@@ -34,7 +34,7 @@ class Look:
 
 
 class SpoolUpkeep:
-    """Looks after what lies around the open file: who owns the directory, the free space, the age of dead/."""
+    """Looks after the files around the open one: who owns the directory, the free space, the age of dead/."""
 
     def __init__(self, folder: Folder, dead: Dead, calendar: Calendar, stats: SpoolStats) -> None:
         self._folder = folder
@@ -42,7 +42,7 @@ class SpoolUpkeep:
         self._calendar = calendar
         self._stats = stats
         self._marked_us: int | None = None
-        self._told_of_jump = False
+        self._jump_logged = False
         self._mark(calendar.now_us())
 
     def look(self, opened: OpenFile | None) -> Look:
@@ -60,20 +60,20 @@ class SpoolUpkeep:
         return Look(None, free_bytes_of(self._folder.queue, self._stats), adrift)
 
     def _watch_clock(self) -> None:
-        said_us = self._folder.age()
-        if said_us is not None and self._marked_us not in {None, said_us}:
-            self._calendar.trust(said_us)  # a person touched LOCK
+        found_us = self._folder.age()
+        if found_us is not None and self._marked_us not in {None, found_us}:
+            self._calendar.trust(found_us)  # a person touched LOCK
         now_us = self._calendar.now_us()
         jump_seconds = self._calendar.jump_seconds
-        if jump_seconds and not self._told_of_jump:
+        if jump_seconds and not self._jump_logged:
             log.error(
                 "clock_jumped",
                 ahead_seconds=jump_seconds,
                 consequence="nothing in dead/ is removed for its age by this clock",
                 remedy=f"set the clock; or, where it is right, touch {self._folder.root / 'LOCK'}",
             )
-        self._told_of_jump = bool(jump_seconds)
-        if self._marked_us is None or not 0 <= now_us - self._marked_us < MARK_US or said_us != self._marked_us:
+        self._jump_logged = bool(jump_seconds)
+        if self._marked_us is None or not 0 <= now_us - self._marked_us < MARK_US or found_us != self._marked_us:
             self._mark(now_us)
 
     def _mark(self, now_us: int) -> None:

@@ -3,8 +3,7 @@
 Appending is one write to a file opened for appending: no thread, no timer, no waiting but for that write. All else that
 touches the disk (fdatasync, renames, the next file, a look at the free space) is done in a thread, at most one such job
 at a time, and a job that was abandoned by a cancelled caller is picked up by the next: the state in memory never runs
-ahead of the files. Append, seal and sync
-stand in one file, long as it is: they share a handful of positions, and only side by side can they be seen to agree.
+ahead of the files. Append, seal and sync share a handful of positions, so they are in this one file, long as it is.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def no_account() -> Sequence[bytes]:
 class Spool:
     """The one owner of a spool directory; open it with `Spool.open`.
 
-    `before_seal` gives payloads that are appended at each seal, whatever the quota; where they cannot be written they
+    `before_seal` returns payloads that are appended at each seal, whatever the quota; where they cannot be written they
     are kept and written at the next, and the hook is not asked again until then.
     """
 
@@ -93,7 +92,7 @@ class Spool:
         self._owed: list[bytes] = []  # frames of accounts a failing disk did not take
         self._since: float | None = None  # of the first event, or first refusal, that no seal has covered
         self._durable = 0  # of stats.appended_bytes: what has survived the loss of power
-        self._undurable = 0  # up to here a sync failed, and whoever waits for it is told so
+        self._undurable = 0  # highest position whose fsync failed; waiters at or below it get SpoolFailed
         self._disk = asyncio.Lock()
         self._due = asyncio.Event()
         self._closed = False
@@ -205,7 +204,7 @@ class Spool:
             self._due.set()
 
     def seal_due(self, now: float) -> bool:
-        """Tell whether the open segment should be sealed at `now` (the monotonic clock's seconds)."""
+        """Return whether the open segment should be sealed at `now` (the monotonic clock's seconds)."""
         if self._sealing.file is not None:
             return True
         opened = self._open
@@ -242,7 +241,7 @@ class Spool:
             with suppress(SpoolFailed):  # it concerns an older file: what follows does not depend on it
                 await self._settle()
             if target <= self._undurable:
-                raise SpoolFailed("make durable what stands in", self._folder.open, self.stats.last_failure)
+                raise SpoolFailed("make durable the contents of", self._folder.open, self.stats.last_failure)
             if self._durable >= target or self._open is None:
                 return
             mark = self.stats.appended_bytes
@@ -278,7 +277,7 @@ class Spool:
             await self.backlog.tidy()
 
     async def close(self) -> None:
-        """Seal what is open and let go of the directory. What could not be sealed is recovered at the next start."""
+        """Seal what is open and release the directory. What could not be sealed is recovered at the next start."""
         if self._closed:
             return
         with suppress(SpoolFailed):
@@ -297,7 +296,7 @@ class Spool:
         self._folder.release()
 
     async def _look(self) -> None:
-        """Look after what lies around the open file. Raises SpoolTaken, SpoolFailed."""
+        """Look after the files around the open one. Raises SpoolTaken, SpoolFailed."""
         async with self._disk_turn():
             opened = self._open
             look = await asyncio.to_thread(self._upkeep.look, opened)
@@ -305,11 +304,11 @@ class Spool:
             await self._give_up(look.lost_lock)
         self._room.note(look.free_bytes)
         if look.adrift and opened is self._open:
-            log.error("open_file_removed", consequence="what it holds is copied from its descriptor")
+            log.error("open_file_removed", consequence="its events are copied from its descriptor")
             await self._replace()
 
     async def _replace(self) -> None:
-        """Leave a file whose name somebody removed: what it holds is sealed, and the next is one that has a name."""
+        """Leave a file whose name somebody removed: its events are sealed, and the next file has a name."""
         if self._open is not None and self._open.events:
             await self.seal()
             return
@@ -336,7 +335,7 @@ class Spool:
 
     @asynccontextmanager
     async def _disk_turn(self) -> AsyncIterator[None]:
-        """Let one job at a time wait for the disk, and note since when it does."""
+        """Allow one job at a time to wait for the disk, and note since when it does."""
         async with self._disk:
             self._busy_since = self._monotonic()
             try:
@@ -377,7 +376,7 @@ class Spool:
             return None
 
     async def _next_file(self) -> OpenFile | None:
-        """Let a thread make the file that comes next, so that no append has to; None where none can be made."""
+        """Make the next file in a thread, so that no append has to; None where none can be made."""
         try:
             return await self._starting.soon()
         except SpoolFailed as exc:
@@ -389,7 +388,7 @@ class Spool:
         self._trouble = str(problem)
 
     def _has_something(self) -> bool:
-        """Add the account, and tell whether there is anything to seal."""
+        """Add the account, and return whether there is anything to seal."""
         self._owed = self._owed or self._framed(self.before_seal())
         if self._owed:
             try:

@@ -1,4 +1,4 @@
-"""A person's word on the clock: `CLOCK_JUMP` in the store keeps every day until somebody has looked."""
+"""A person's decision about the clock: `CLOCK_JUMP` in the store keeps every day until somebody has looked."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ The clock was wrong: set it, give the folders dt={day} and later their right dat
 """
 
 
-def held(store: Path) -> bool:
-    """Say whether a jump waits for a person; whatever has the name counts."""
+def is_open(store: Path) -> bool:
+    """Return whether a jump waits for a person; whatever has the name counts."""
     return os.path.lexists(store / NAME)
 
 
-def hold(store: Path, day: date) -> None:
+def keep_all(store: Path, day: date) -> None:
     """Keep every day from now on, whatever the days look like later. Raises OSError."""
     text = _TEXT.format(day=day.isoformat(), name=NAME, confirmed=CONFIRMED)
     handle = os.open(store / NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
@@ -36,7 +36,7 @@ def hold(store: Path, day: date) -> None:
 
 
 def confirmed(store: Path) -> date:
-    """Give the day up to which a person has confirmed the days; `date.min` without one. Raises OSError, ValueError."""
+    """Return the day up to which a person has confirmed all; `date.min` without one. Raises OSError, ValueError."""
     try:
         text = read_regular(store / CONFIRMED, MAX_BYTES).decode("ascii", "replace")
     except FileNotFoundError:

@@ -1,0 +1,98 @@
+"""Writing a store's files, each of which appears whole."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from abside.collector.store.files import BATCHES, BESIDE, REPLACES
+from abside.collector.store.schema import SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from abside.collector.store.files import Footer
+
+
+class StoreFailed(Exception):  # noqa: N818 read as a sentence where it is caught
+    """The disk did not take a file; nothing of it counts. Trying again later may work."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path} could not be written: {self.reason}"
+
+
+class NotSynced(StoreFailed):
+    """A file is in the store, whole and under its name; only a power loss could still remove the name."""
+
+    def __str__(self) -> str:
+        return f"{self.path} is written, and its directory could not be forced to disk: {self.reason}"
+
+
+def write_file(path: Path, tables: Iterable[pa.Table], footer: Footer) -> int:
+    """Write a file that appears whole: beside, fsync, rename, fsync of its directory. Return its rows.
+
+    The caller owns the store and chooses a name that is free. Raises StoreFailed; then nothing counts and nothing of it
+    stays behind, as far as the disk still obeys. Raises NotSynced once it has its name: from then on it counts,
+    because a name that is taken back again may stay all the same.
+    """
+    beside = path.with_name(path.name + BESIDE)
+    try:
+        rows = _write(beside, tables, footer)
+        _rename(beside, path)
+    except BaseException as exc:
+        with suppress(OSError):
+            beside.unlink()
+        if isinstance(exc, OSError):
+            raise StoreFailed(path, reason_of(exc)) from exc
+        raise
+    try:
+        sync(path.parent)
+    except OSError as exc:
+        raise NotSynced(path, reason_of(exc)) from exc
+    return rows
+
+
+def reason_of(error: OSError) -> str:
+    """Return the sentence of an OSError, also of pyarrow's own."""
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def sync(path: Path) -> None:
+    """Force a file or directory to disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _rename(beside: Path, path: Path) -> None:
+    try:
+        beside.rename(path)
+    except OSError:
+        if os.path.lexists(beside) or not os.path.lexists(path):
+            raise
+        # A network file system may do it and report an error all the same.
+
+
+def _write(path: Path, tables: Iterable[pa.Table], footer: Footer) -> int:
+    rows = 0
+    with pa.OSFile(str(path), "wb") as sink, pq.ParquetWriter(sink, SCHEMA, compression="zstd") as out:
+        for table in tables:
+            out.write_table(table)
+            rows += table.num_rows
+        entries = {BATCHES: footer.batches, REPLACES: footer.replaces}
+        out.add_key_value_metadata({key: orjson.dumps(names) for key, names in entries.items() if names})
+    sync(path)
+    return rows
