@@ -126,7 +126,7 @@ def room_of(module: str) -> str:
     """Name the room a module belongs to: the longest entry of the table that is the module or a package above it."""
     candidates = [room for room in DOORS if module == room or module.startswith(room + ".")]
     named = [room for room in candidates if room != "abside"] or [room for room in candidates if module == "abside"]
-    assert named, f"{module} belongs to no room: add it to the door table in design and here"
+    assert named, f"{module} belongs to no room: add it to the room table of docs/architecture.md and here"
     return max(named, key=len)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from abside.assignment.condition import LIST_OPS
 from abside.assignment.operand import OperandError, normal
+from abside.assignment.operators import OPERATORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -87,7 +88,7 @@ def _each(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
 
 def _text(text: str, op: str, where: Path) -> Iterator[Doubt]:
     if not text:
-        if op in ("starts_with", "contains"):
+        if op in OPERATORS and OPERATORS[op].within:
             yield Doubt("EMPTY_TEXT", where, "every text has this: the condition excludes nobody", "write some text")
         else:
             remedy = "delete it; for who sends none, write op: missing"
