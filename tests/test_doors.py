@@ -20,6 +20,7 @@ GROUND = frozenset(
         "abside.supervise",
         "abside.serve",
         "abside.files",
+        "abside.metric",
     }
 )
 MOST_FILES = 14
@@ -37,6 +38,7 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.backoff": frozenset(),
     "abside.log": frozenset(),
     "abside.files": frozenset(),
+    "abside.metric": frozenset(),  # the one list of metrics: what check refuses is what the report cannot compute
     "abside.serve": frozenset({"abside.log", "abside.supervise"}),
     "abside.supervise": frozenset({"abside.backoff", "abside.log"}),
     "abside.assignment": frozenset({"abside.snapshot"}),
@@ -56,7 +58,7 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.sidecar.fast": GROUND,
     "abside.sidecar.ship": GROUND | {"abside.spool", "abside.spool.queue", "abside.spool.write", "abside.upstream"},
     "abside.sidecar.observe": GROUND | VERSION | (SIDECAR - {"abside.sidecar.observe"}) | {"abside.assignment"},
-    "abside.collector": ((GROUND | VERSION) - {"abside.snapshot"})
+    "abside.collector": ((GROUND | VERSION) - {"abside.snapshot", "abside.metric"})
     | {"abside.collector.store", "abside.collector.receive", "abside.collector.keep"},
     "abside.collector.receive": frozenset(
         {"abside.event", "abside.files", "abside.log", "abside.serve"}
@@ -65,7 +67,8 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.collector.keep": frozenset({"abside.files", "abside.log", "abside.collector.store"}),
     "abside.client": frozenset(),  # importable beside a rec service with nothing else of ours loaded
     "abside.report": VERSION
-    | {"abside.snapshot", "abside.event", "abside.collector.store", "abside.environ", "abside.files", "abside.log"},
+    | {"abside.snapshot", "abside.event", "abside.collector.store", "abside.environ", "abside.files", "abside.log"}
+    | {"abside.metric"},
     # What is on disk: the one part of a collector that a reader may know.
     "abside.collector.store": frozenset({"abside.files"}),
     "abside.up": frozenset({"abside.environ", "abside.files", "abside.log", "abside.child"}),

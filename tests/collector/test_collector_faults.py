@@ -326,7 +326,7 @@ async def test_a_lock_that_was_removed_stores_nothing_twice(
 ) -> None:
     async with start(clock) as sender:
         assert (await sender.send("a", views("a"))).status == 200
-        (store / "LOCK").unlink()
+        (store / "_LOCK").unlink()
         if again:
             async with start(clock) as second:
                 assert (await second.send("b", views("b"))).status == 200

@@ -127,7 +127,7 @@ async def test_a_batch_id_that_could_harm_as_a_file_name_is_400(
     async with start() as sender:
         reply = await sender.send(batch_id, views("a"))
         assert (reply.status, reply.document["code"]) == (400, "MALFORMED")
-    assert sorted(path.name for path in store.parent.rglob("*")) == ["LOCK", "store"]
+    assert sorted(path.name for path in store.parent.rglob("*")) == ["_LOCK", "store"]
 
 
 async def test_the_longest_batch_id_names_a_file(start: Start, store: Path, views: Views) -> None:

@@ -12,8 +12,10 @@ import pytest
 
 from abside.collector.receive.rows import record_batch, rows_of
 from abside.collector.store import SCHEMA, Footer, write_file
+from abside.metric import to_json
+from abside.report.ask import Ask
 from abside.report.page.experiment import ExperimentPage
-from abside.report.report import Ask, Report, build
+from abside.report.report import Report, build
 from abside.report.store.engine import Engine
 from abside.report.store.source import open_source
 from abside.snapshot import Experiment, Placement, Snapshot, Variant, assemble, encode
@@ -37,6 +39,13 @@ class Till:
         event.setdefault("session_id", None)
         self.events.append(event)
         return event
+
+    def by(self, pod: str, ahead_us: int = 0, *, since: int = 0) -> None:
+        """Let a pod have sent the events from number `since` on, with a clock that is ahead."""
+        for event in self.events[since:]:
+            event["~"] = (f"{pod}.{OPENED_US:020d}-{'0' * 16}", event["ts"])
+            event["ts"] += ahead_us
+            event["seen_ts"] += ahead_us
 
     def expose(self, minute: float, variant: str, *, forced: bool = False, phase: int = 1, **fields: Any) -> None:
         """One exposure of the experiment `e` at `pdp`; ids in `fields`."""
@@ -64,7 +73,10 @@ class Till:
         numbers = next(self.numbers)
         day = self.folder / "dt=2026-11-02"
         day.mkdir(parents=True, exist_ok=True)
-        rows = [row for one in self.events for row in rows_of(one, batch_id="b", recv_us=one["ts"] + late_us)]
+        rows = []
+        for one in self.events:
+            batch_id, at_us = one.pop("~", ("b", one["ts"]))
+            rows += rows_of(one, batch_id=batch_id, recv_us=at_us + late_us)
         write_file(day / f"b{numbers}.parquet", [pa.Table.from_batches([record_batch(rows)], SCHEMA)], Footer(("b",)))
         self.events.clear()
         return self.folder
@@ -134,7 +146,10 @@ def page_of(report_on: Callable[..., Report], documents: Callable[..., Snapshot]
     """Report on a store that holds the experiment `e`; give its page."""
 
     def make(store: Path, shown_phase: int | None = None, **fields: Any) -> ExperimentPage:
-        report = report_on(store, documents(**fields), phase=shown_phase)
+        own = [to_json(one) for one in fields.pop("own", ())]
+        snapshot = documents(**fields)
+        snapshot.head.report["metrics"] = own  # type: ignore[assignment]
+        report = report_on(store, snapshot, phase=shown_phase)
         assert report.refused == ()
         (page,) = report.pages
         return page

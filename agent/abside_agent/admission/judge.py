@@ -81,7 +81,8 @@ def _as_written(checked: Checked, last: Snapshot | None, without: set[Path]) -> 
 
 def _flawed(checked: Checked, tolerated: frozenset[str]) -> set[Path]:
     """Return the entities with errors: they cannot have been in force as written, so a correction changes nothing."""
-    return {one.entity for one in checked.flaws() if one.is_error and one.problem.code not in tolerated}
+    harmless = tolerated | {"UNKNOWN_METRIC"}  # an error for the report, which stops no experiment
+    return {one.entity for one in checked.flaws() if one.is_error and one.problem.code not in harmless}
 
 
 def _softened(problem: Problem, tolerated: frozenset[str]) -> Problem:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from abside_agent.document.tree import Scalar
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+CURRENCY_PATTERN = r"^[A-Z]{3}$"
 PERCENT_PATTERN = r"^[0-9]{1,3}(\.[0-9]{1,2})?%$"
 SLOTS_PATTERN = r"^[0-9]{1,3}(\.[0-9]{1,2})?%-[0-9]{1,3}(\.[0-9]{1,2})?%$"
 INSTANT_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})$"
@@ -104,6 +105,13 @@ def identifier(scalar: Scalar) -> str:
             "this is not an id",
             "use 1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit",
         )
+    return scalar.text
+
+
+def currency(scalar: Scalar) -> str:
+    """Read a currency as ISO 4217 has it."""
+    if not re.fullmatch(CURRENCY_PATTERN, scalar.text):
+        raise FormError("CURRENCY", "this is no currency", "write three capital letters, for example EUR")
     return scalar.text
 
 

@@ -26,6 +26,7 @@ Instant = Annotated[int, _form(forms.instant, forms.INSTANT_PATTERN, "2026-12-01
 Window = Annotated[int, _form(forms.window, forms.WINDOW_PATTERN, "7d")]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Prose = Annotated[str, Meta(min_length=1, max_length=2000)]
+Currency = Annotated[str, _form(forms.currency, forms.CURRENCY_PATTERN, "EUR")]
 Values: TypeAlias = dict[str, Any]  # JSON, whatever the rec service reads
 
 
@@ -107,10 +108,18 @@ class ExperimentEntry(Strict, frozen=True, kw_only=True):
     analysis: Analysis = Analysis()
 
 
-class MetricEntry(Struct, frozen=True, kw_only=True):
-    """An own metric of the report, which knows the further fields of each kind."""
+class MetricEntry(Strict, frozen=True, kw_only=True):
+    """An own metric of the report. Which fields a kind takes, and what they may name, rules/metrics.py knows."""
 
     kind: Literal["proportion", "mean", "ratio", "gini"]
+    event: Name | None = None
+    of: Name | None = None
+    cap: Any = None
+    numerator: Any = None
+    denominator: Any = None
+    where: list[Any] = []
+    good: Literal["up", "down"] = "up"
+    text: Annotated[str, Meta(max_length=200)] = ""
 
 
 class Document(Strict, frozen=True, kw_only=True):
@@ -121,7 +130,8 @@ class Document(Strict, frozen=True, kw_only=True):
     layers: dict[EntryId, LayerEntry] = {}
     experiments: dict[EntryId, ExperimentEntry] = {}
     retired: list[EntryId] = []
-    metrics: dict[EntryId, MetricEntry] = {}
+    metrics: Annotated[dict[EntryId, MetricEntry], Meta(max_length=100)] = {}
+    currency: Currency | None = None
 
 
 def known(*fields: object) -> bool:

@@ -15,18 +15,19 @@ from abside_agent.rules.conflicts import Gathered, conflicts
 from abside_agent.rules.fit import Ground, fit
 from abside_agent.rules.placement_limit import too_many
 from abside_agent.settle.compile import SECTIONS, Candidate, candidates_of, retired_of
-from abside_agent.settle.metrics import check_metrics
+from abside_agent.settle.metrics import check_currency, check_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from abside.metric import Metric
     from abside.snapshot import Experiment, Snapshot
 
 WARN_DIRECTORY_BYTES = 200 * 1024  # client-side `kubectl apply` fails above 256 KiB: warn before that
 SHOWN_PLACES = 5  # of an id that several files contain: it may be a thousand
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Checked:
     """What files contain, and what is wrong with it. `broken`: files that cannot be used as a whole."""
 
@@ -38,6 +39,8 @@ class Checked:
     is_empty: bool  # no file has any content
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)  # by section: what broken files contributed last
     more: list[Flaw] = field(default_factory=list)  # flaws of no file
+    metrics: dict[str, Metric] = field(default_factory=dict)  # own ones that the report can compute
+    currency: str | None = None  # in which the report counts values
 
     def flaws(self) -> list[Flaw]:
         """Return every flaw, by file and line."""
@@ -74,7 +77,8 @@ def check(files: Iterable[File], last: Snapshot | None = None, lost: Iterable[st
     )
     _fits(checked)
     _conflicts(checked, in_force(last, "experiments"))
-    check_metrics(trees, documents)
+    checked.metrics.update(check_metrics(trees, documents))
+    checked.currency = check_currency(trees, documents)
     checked.more.extend(_sizes(ordered))
     return checked
 

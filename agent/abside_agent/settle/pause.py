@@ -81,6 +81,7 @@ def over(snapshot: bytes, reading: Reading, now_us: int, max_bytes: int = MAX_QU
         degraded=head.degraded,
         problems=head.problems,
         pauses=pauses,
+        report=head.report,
     )
     return encode(laid), laid.head.revision
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from abside.metric import to_json
 from abside.snapshot import Experiment, Problem, Snapshot, assemble
 from abside_agent.document.characters import odd_in
 from abside_agent.document.reading import EVERY_EXPERIMENT, Reading, together
@@ -22,6 +23,7 @@ from abside_agent.settle.resolve import Resolved, resolve
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from abside.snapshot import Json
     from abside_agent.document.reading import Pauses
 
 MOST_NAMES = 10_000  # compared with a pause's key: there are few keys, and a person who pauses is in a hurry
@@ -63,8 +65,15 @@ def settle(reading: Reading, last: Snapshot | None, now_us: int, *, unread: Prob
         degraded=any(problem.severity == "error" for problem in problems),
         problems=bounded(problems),
         pauses=pauses,
+        report=_for_report(checked),
     )
     return Settled(snapshot, problems, resolved.held)
+
+
+def _for_report(checked: Checked) -> dict[str, Json]:
+    """Give what the report alone reads; nothing of it is in the revision."""
+    own: dict[str, Json] = {"metrics": [to_json(one) for one in checked.metrics.values()]} if checked.metrics else {}
+    return own if checked.currency is None else {**own, "currency": checked.currency}
 
 
 def refusal_of(reading: Reading, checked: Checked, resolved: Resolved, last: Snapshot | None) -> Flaw | None:
@@ -132,6 +141,7 @@ def _refused(reading: Reading, last: Snapshot | None, now_us: int, found: list[P
         degraded=True,
         problems=bounded(problems),
         pauses=pauses,
+        report=last.head.report,
     )
     return Settled(snapshot, problems, {"all": "last good"})
 

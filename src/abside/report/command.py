@@ -10,17 +10,23 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from abside.report.ask import Ask
 from abside.report.documents import read_documents
-from abside.report.page.export import write_json
+from abside.report.memory import default_memory
+from abside.report.outlet import Outlet
+from abside.report.page.export import to_json
+from abside.report.page.html.document import to_html
 from abside.report.page.render import Pen, render
-from abside.report.problem import EngineFailed, NoRoom, ReportProblem
-from abside.report.report import Ask, Report, build
+from abside.report.page.tables import to_csv, to_markdown
+from abside.report.problem import EngineFailed, NoRoom, NotLogged, ReportProblem
+from abside.report.report import Report, build
 from abside.report.store.engine import Engine
 from abside.report.store.source import Source, StoreChanged, open_source
+from abside.report.tally.rows import ATTRIBUTION, UNITS, kept_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,20 +41,56 @@ DONE, KEPT_BACK = 0, 1
 def main(settings: ReportSettings) -> int:
     """Print the report; give the exit code."""
     try:
+        outlets = _outlets(settings)
+        if settings.export is not None:
+            _made(settings.export)
         documents = read_documents(settings.config)
+        _ask(settings, documents)
         with _progress() as tell:
             engine, source, report = _look(settings, documents, tell)
-        if settings.show_sql:
+        is_shown = all(outlet.place is not None for outlet in outlets.values())  # else standard output is that form's
+        if settings.show_sql and is_shown:
             for asked in engine.asked:
                 sys.stdout.write(f"-- {asked.purpose}\n{asked.sql};\n\n")
-        render(report, Pen(sys.stdout))
-        if settings.json is not None:
-            _write(report, source, settings.json)
+        if is_shown:
+            render(report, Pen(sys.stdout))
+        for name, outlet in outlets.items():
+            outlet.write(_FORMS[name](report, source))
     except ReportProblem as exc:
         sys.stdout.flush()
         sys.stderr.write(f"abside report: {exc}\n")
         return KEPT_BACK
     return KEPT_BACK if report.refused or not report.pages else DONE
+
+
+def _ask(settings: ReportSettings, documents: Snapshot) -> Ask:
+    """Give what was asked for. Raises NotLogged for an attribute that no exposure carries."""
+    logged = tuple(name for name, one in documents.head.attributes.items() if one.log)
+    for name in settings.by:
+        if name not in logged:
+            raise NotLogged(name, logged)
+    return Ask(
+        settings.experiment, settings.phase, settings.since, settings.by, logged, with_rows=settings.export is not None
+    )
+
+
+def _outlets(settings: ReportSettings) -> dict[str, Outlet]:
+    """Open the places the forms go to. Raises NoRoom."""
+    places = {name: getattr(settings, name) for name in _FORMS}
+    outlets = {name: Outlet.open(f"--{name}", place) for name, place in places.items() if place is not None}
+    on_stdout = [name for name, outlet in outlets.items() if outlet.place is None]
+    if len(on_stdout) > 1:
+        taken = OSError(16, f"is what --{on_stdout[0]} is written to", "standard output")
+        raise NoRoom(f"--{on_stdout[1]}", taken)
+    return outlets
+
+
+_FORMS: dict[str, Any] = {  # what gives the bytes of each form
+    "json": lambda report, source: to_json(report, source.digest),
+    "html": lambda report, _: to_html(report),
+    "csv": lambda report, _: to_csv(report),
+    "markdown": lambda report, _: to_markdown(report),
+}
 
 
 def _look(settings: ReportSettings, documents: Snapshot, tell: Callable[[str], None]) -> tuple[Engine, Source, Report]:
@@ -57,10 +99,15 @@ def _look(settings: ReportSettings, documents: Snapshot, tell: Callable[[str], N
         try:
             with (
                 _spill(settings.work) as spill,
-                Engine.open(memory_bytes=settings.memory, spill=spill, tell=tell) as engine,
+                Engine.open(memory_bytes=settings.memory or default_memory(), spill=spill, tell=tell) as engine,
             ):
                 source = open_source(engine, settings.events)
-                return engine, source, _build(engine, source, documents, settings)
+                report = _build(engine, source, documents, settings)
+                if settings.export is not None and report.pages:
+                    for name in (UNITS, ATTRIBUTION):
+                        rows = kept_rows(engine, name, len(report.pages))
+                        engine.write(f"--export {name}", rows, settings.export / f"{name}.parquet")
+                return engine, source, report
         except StoreChanged:
             tell(f"the store changed, looking again ({look + 2} of {LOOKS})")
     raise EngineFailed(str(settings.events), f"the store changed under {LOOKS} looks; ask again")
@@ -68,11 +115,21 @@ def _look(settings: ReportSettings, documents: Snapshot, tell: Callable[[str], N
 
 def _build(engine: Engine, source: Source, documents: Snapshot, settings: ReportSettings) -> Report:
     try:
-        return build(engine, source, documents, Ask(settings.experiment, settings.phase))
+        return build(engine, source, documents, _ask(settings, documents))
     except EngineFailed as exc:
         if not all(path.exists() for path in source.files):
             raise StoreChanged from exc
         raise
+
+
+def _made(folder: Path) -> None:
+    """Make a directory that can be written to. Raises NoRoom."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as exc:
+        raise NoRoom("--export", exc) from exc
 
 
 @contextmanager
@@ -97,10 +154,3 @@ def _progress() -> Iterator[Callable[[str], None]]:
         return
     with console.status("") as status:
         yield status.update
-
-
-def _write(report: Report, source: Source, place: Path) -> None:
-    try:
-        write_json(report, source.digest, place)
-    except OSError as exc:
-        raise NoRoom("--json", exc) from exc

@@ -66,6 +66,20 @@ class EngineFailed(ReportProblem):
         return f"{self.asked}: {self.reason}"
 
 
+class NotLogged(ReportProblem):
+    """An attribute to cut by that exposures do not carry."""
+
+    def __init__(self, name: str, logged: Sequence[str]) -> None:
+        super().__init__(name, logged)
+        self.name = name
+        self.logged = tuple(logged)
+
+    def __str__(self) -> str:
+        close = get_close_matches(self.name, self.logged, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"logged are: {listed(self.logged)}"
+        return f"--by {self.name}: no attribute of the documents with log: true; {hint}"
+
+
 class NoRoom(ReportProblem):
     """A place that cannot be written to."""
 

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from abside.metric import METRICS, from_json
 from abside.report.page.experiment import ExperimentPage, experiment_page
-from abside.report.problem import ReportRefused, listed, unknown_experiment
+from abside.report.problem import NoDocuments, ReportRefused, listed, unknown_experiment
+from abside.report.store.clocks import Clock, corrected
 from abside.report.store.exposures import Overview, overview
 from abside.report.store.losses import Ledger, ledger
+from abside.report.store.timeline import timeline
+from abside.report.store.undocumented import told_experiments, undocumented
 from abside.report.tally.units import Tally
 
 if TYPE_CHECKING:
-    from abside.report.store.engine import Engine
+    from abside.metric import Metric
+    from abside.report.ask import Ask
+    from abside.report.store.engine import Engine, Table
     from abside.report.store.source import Source
     from abside.snapshot import Experiment, Snapshot, SnapshotHead
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """What was asked for: experiments (none: all), and a phase (None: the latest one that has exposures)."""
-
-    experiments: tuple[str, ...] = ()
-    phase: int | None = None
+MAX_GONE = 100  # experiments in no document, of which pages are made unasked: the ones most exposed
+GONE = "in no document: its control, weights, unit and placements are what its events say, the window is 7 d"
+NO_CONTROL = "is in no document, and no config event in these events says which variant is its control"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class Report:
     rows: int
     set_aside: int
     overview: Overview
+    clocks: tuple[Clock, ...]
     documents: SnapshotHead
     statuses: dict[str, str]  # experiment of the documents → its status there
     ledger: Ledger
@@ -47,15 +52,17 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
 
     Raises EngineFailed.
     """
-    seen = overview(engine, source.events)
-    asked, refused = _asked(ask, documents, seen)
-    pages = []
+    events, clocks = corrected(engine, source.events)
+    seen = overview(engine, events, [*documents.experiments, *ask.experiments])
+    asked, refused = _asked(engine, events, ask, documents, seen)
+    pages: list[ExperimentPage] = []
     outcome_copies = 0
     if asked and seen.last is not None:
-        tally = Tally(engine, source.events, seen.last)
+        metrics, currency = metrics_of(documents)
+        tally = Tally(engine, events, seen.last, metrics, with_ids=ask.with_rows)
         for experiment in asked:
-            phases = seen.phases[experiment.id]
-            found = experiment_page(engine, source.events, tally, experiment, phases, ask.phase)
+            notes = () if experiment.id in documents.experiments else (GONE,)
+            found = experiment_page(engine, events, tally, experiment, seen, ask, metrics, currency, notes, len(pages))
             if isinstance(found, ReportRefused):
                 refused.append(found)
             else:
@@ -67,30 +74,54 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
         rows=source.rows,
         set_aside=source.set_aside,
         overview=seen,
+        clocks=clocks,
         documents=documents.head,
         statuses={one.id: "paused" if one.pause else one.status for one in documents.experiments.values()},
-        ledger=ledger(engine, source.events),
+        ledger=ledger(engine, events),
         outcome_copies=outcome_copies,
         pages=tuple(pages),
         refused=tuple(refused),
     )
 
 
-def _asked(ask: Ask, documents: Snapshot, seen: Overview) -> tuple[list[Experiment], list[ReportRefused]]:
-    """Give the experiments to report on. Those asked for by name are refused by name."""
+def metrics_of(documents: Snapshot) -> tuple[tuple[Metric, ...], str | None]:
+    """Give the metrics of the page, built-in ones first, and the currency in which values count (None: any one).
+
+    Raises NoDocuments for own metrics of another version.
+    """
+    own, currency = documents.head.report.get("metrics") or [], documents.head.report.get("currency")
+    try:
+        made = tuple(from_json(one) for one in own)  # type: ignore[union-attr,arg-type]  # checked by the agent
+    except (KeyError, TypeError) as exc:
+        raise NoDocuments(Path("metrics"), f"own metrics of another version: {exc!r}") from exc
+    return (*METRICS, *made), None if currency is None else str(currency)
+
+
+def _asked(
+    engine: Engine, events: Table, ask: Ask, documents: Snapshot, seen: Overview
+) -> tuple[list[Experiment], list[ReportRefused]]:
+    """Give the experiments to report on. Those asked for by name are refused by name.
+
+    One that is in no document any more is what its events say it was.
+    """
     known, found = documents.experiments, seen.phases
     if not ask.experiments:
-        return [one for name, one in known.items() if name in found], []
-    asked, refused = [], []
+        gone = told_experiments(engine, events, [name for name in found if name not in known][:MAX_GONE])
+        described = [undocumented(engine, events, name, timeline(engine, events, name)[0]) for name in gone]
+        return [*(one for name, one in known.items() if name in found), *(one for one in described if one)], []
+    asked: list[Experiment] = []
+    refused = []
     for name in dict.fromkeys(ask.experiments):
         if name in known and name in found:
             asked.append(known[name])
         elif name in known:
             refused.append(ReportRefused(name, f"has no exposure in these events; found: {listed(list(found))}"))
         elif name in found:
-            refused.append(
-                ReportRefused(name, "is in the events and in no document: name the documents it was run from")
-            )
+            described_one = undocumented(engine, events, name, timeline(engine, events, name)[0])
+            if described_one is None:
+                refused.append(ReportRefused(name, NO_CONTROL))
+            else:
+                asked.append(described_one)
         else:
             refused.append(unknown_experiment(name, sorted({*known, *found})))
     return asked, refused

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from abside.environ import integer, positive, setting, size
+
+
+def moment(value: str) -> datetime:
+    """Read a date (its first moment, UTC) or a time with a zone. Raises ValueError."""
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError as exc:
+        raise ValueError(f"{value!r} is no moment, for example 2026-12-01 or 2026-12-01T09:00:00Z") from exc
+    if found.tzinfo is None and "T" in value:
+        raise ValueError(f"{value!r} has no zone, write for example {value}Z")
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +30,23 @@ class ReportSettings:
     )
     experiment: tuple[str, ...] = setting((), "report this one only; may be given several times", many=True)
     phase: int | None = setting(None, "report this phase; default the latest one that has exposures", integer)
-    json: Path | None = setting(None, "also write every figure to this file, as JSON", Path)
+    since: datetime | None = setting(
+        None, "first exposures from this moment on (2026-12-01 or 2026-12-01T09:00:00Z), over all that changed", moment
+    )
+    by: tuple[str, ...] = setting((), "cut the primary by this attribute; may be given several times", many=True)
+    json: Path | None = setting(
+        None, "also write every figure to this file, as JSON; - is standard output, and no page", Path
+    )
+    html: Path | None = setting(None, "also write the page to this file, as one HTML file with pictures; or -", Path)
+    csv: Path | None = setting(None, "also write one row a metric and arm to this file; or -", Path)
+    markdown: Path | None = setting(None, "also write the pages as Markdown, for a pull request; or -", Path)
+    export: Path | None = setting(None, "also write units.parquet and attribution.parquet into this directory", Path)
     show_sql: bool = setting(False, "print the SQL that ran, before the page", flag=True)
-    # Beyond it DuckDB spills to disk. 5 million exposures and 2 million outcomes need 1.2 GB, Python's 200 MB included.
-    memory: int = setting("4GiB", "memory the engine may use before it spills to disk", positive(size))
+    memory: int | None = setting(
+        None,
+        "memory the engine may use before it spills to disk; default 4GiB, or 60 % of what the container has",
+        positive(size),
+    )
     work: Path | None = setting(
         None, "directory for what is spilled; default the system's directory for temporary files", Path
     )

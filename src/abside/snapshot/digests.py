@@ -24,6 +24,7 @@ def assemble(
     degraded: bool = False,
     problems: tuple[Problem, ...] = (),
     pauses: dict[str, dict[str, str]] | None = None,
+    report: dict[str, Json] | None = None,
 ) -> Snapshot:
     """Sort records by id, compute the revision and return the snapshot. Pure; the clock is an argument."""
     by_kind: dict[type[Record], dict[str, Record]] = {Placement: {}, Layer: {}, Experiment: {}}
@@ -32,7 +33,7 @@ def assemble(
     ordered = [record for kind in (Placement, Layer, Experiment) for record in by_kind[kind].values()]
     declared = dict(sorted(attributes.items()))
     head = SnapshotHead(
-        revision_of(declared, ordered), written_at_us, declared, retired or {}, degraded, problems, pauses
+        revision_of(declared, ordered), written_at_us, declared, retired or {}, degraded, problems, pauses, report or {}
     )
     return Snapshot(
         head,

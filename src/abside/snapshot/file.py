@@ -145,4 +145,5 @@ def _head_to_map(head: SnapshotHead) -> dict[str, Any]:
         "degraded": head.degraded,
         "problems": [{name: getattr(problem, name) for name in Problem.__slots__} for problem in head.problems],
         "pauses": head.pauses,
+        "report": head.report,
     }

@@ -156,6 +156,7 @@ class SnapshotHead:
     degraded: bool = False  # something a file asks for is not in force; `problems` name it
     problems: tuple[Problem, ...] = ()
     pauses: dict[str, dict[str, str]] | None = None  # directory → experiment id, or `all` → reason
+    report: dict[str, Json] = field(default_factory=dict)  # what the report alone reads: own metrics, the currency
 
 
 @dataclass(frozen=True, slots=True)

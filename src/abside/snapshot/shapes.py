@@ -153,7 +153,14 @@ def head_from_map(entry: dict[str, Any]) -> tuple[SnapshotHead, list[LeftOut]]:
             unread.append(LeftOut("Problem", str(index), _why(exc)))
     revision, written_at_us, pauses = entry["revision"], entry["written_at_us"], _pauses(entry.get("pauses"))
     head = SnapshotHead(
-        revision, written_at_us, attributes, entry["retired"], entry["degraded"], tuple(problems), pauses
+        revision,
+        written_at_us,
+        attributes,
+        entry["retired"],
+        entry["degraded"],
+        tuple(problems),
+        pauses,
+        _report(entry.get("report")),
     )
     return head, unread
 
@@ -168,6 +175,11 @@ def _problem(fields: dict[str, Any]) -> Problem:
     shape = {name: int if name in {"line", "column"} else str for name in Problem.__slots__}
     _check(fields, shape)
     return Problem(**{name: fields[name] for name in shape})
+
+
+def _report(fields: Any) -> dict[str, Any]:
+    _check({"report": fields}, {"report": dict | None})
+    return fields or {}
 
 
 def _pauses(by_directory: Any) -> dict[str, dict[str, str]] | None:

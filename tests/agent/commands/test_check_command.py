@@ -45,12 +45,12 @@ def test_as_json_the_problems_are_records_with_a_summary(
 ) -> None:
     path = tmp_path / "any.name"
     path.write_text(doc.GROUND + doc.one("x", analysis="{primary: ctrr}"))
-    assert main(CheckSettings((str(path), str(path)), json=True)) == 0
+    assert main(CheckSettings((str(path), str(path)), json=True)) == 1
     said = orjson.loads(capsys.readouterr().out)
-    assert said["summary"] == {"files": 1, "experiments": 1, "errors": 0, "warnings": 1}
+    assert said["summary"] == {"files": 1, "experiments": 1, "errors": 1, "warnings": 0}
     (problem,) = said["problems"]
     assert list(problem) == ["severity", "code", "file", "line", "column", "path", "value", "message", "remedy"]
-    assert (problem["severity"], problem["code"], problem["line"]) == ("warning", "UNKNOWN_METRIC", 9)
+    assert (problem["severity"], problem["code"], problem["line"]) == ("error", "UNKNOWN_METRIC", 9)
 
 
 @pytest.mark.parametrize(("text", "code"), [("", "NO_PLACEMENT"), ("# nothing", "EMPTY"), (None, "NO_FILE")])

@@ -185,7 +185,7 @@ def test_each_mistake_is_one_problem_with_its_place_path_and_code(
         ("placements: [pdp]", "placements: [pdb]", "there is no placement pdb (got pdb) — did you mean pdp?"),
         ("start: 2026-11-01T00:00:00Z", "start: 2026-11-01T00:00:00", "— write 2026-11-01T00:00:00Z for UTC"),
         ("    name: Re-ranker", "    name: 12", 'must be text, this is a whole number (got 12) — write "12" in quotes'),
-        ("{primary: ctr", "{primary: add_to_card_rate", "warning"),
+        ("{primary: ctr", "{primary: add_to_card_rate", "error: experiments.rerank.analysis.primary"),
     ],
 )
 def test_a_problem_says_what_was_wrong_the_value_and_what_would_be_right(
@@ -322,7 +322,7 @@ def test_an_id_in_two_files_names_both(
 def test_a_metric_in_two_files_is_noted_at_the_second(
     doc: type[Doc], problems_of: Callable[..., list[Problem]]
 ) -> None:
-    text = "metrics:\n  scroll: {kind: mean}\n"
+    text = "metrics:\n  scroll: {kind: mean, event: scroll, of: count}\n"
     (problem,) = problems_of({"a.yaml": text, "b.yaml": text, "g.yaml": doc.GROUND})
     assert (problem.code, problem.file, problem.line) == ("DUPLICATE_ID", "b.yaml", 2)
     assert problem.message == "scroll is also in a.yaml"

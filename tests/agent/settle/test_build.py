@@ -55,7 +55,7 @@ def test_a_placement_that_cannot_be_built_is_named() -> None:
 
 
 def test_records_that_only_together_are_too_many_are_named_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("abside.snapshot.MAX_SNAPSHOT_BYTES", 600)
+    monkeypatch.setattr("abside.snapshot.file.MAX_SNAPSHOT_BYTES", 600)
     many = [replace(PDP, id=f"p{number}", parameters={"text": "x" * 100}) for number in range(5)]
     assert set(unbuildable({}, [*many])) == {TOGETHER}
 
@@ -80,7 +80,7 @@ def test_a_new_version_that_passes_every_rule_and_cannot_be_built_keeps_its_last
 
 
 def test_what_only_together_cannot_be_taken_refuses_the_whole(monkeypatch: pytest.MonkeyPatch, doc: type[Doc]) -> None:
-    monkeypatch.setattr("abside.snapshot.MAX_SNAPSHOT_BYTES", 700)
+    monkeypatch.setattr("abside.snapshot.file.MAX_SNAPSHOT_BYTES", 700)
     file = File("f.yaml", (doc.GROUND + doc.one("x")).encode())
     checked = checking.check([file])
     refusal = refusal_of(Reading((file,)), checked, resolve(checked, None), None)

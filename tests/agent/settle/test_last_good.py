@@ -61,10 +61,11 @@ def test_a_retired_id_keeps_running_only_where_it_already_ran(pod: Pod, doc: typ
     assert list(make_pod().publishes(files).experiments) == ["y"]
 
 
-def test_a_bad_warning_holds_nothing_back(pod: Pod, doc: type[Doc]) -> None:
+def test_a_metric_that_the_report_cannot_compute_is_an_error_and_holds_nothing_back(pod: Pod, doc: type[Doc]) -> None:
     snapshot = pod.publishes({"g.yaml": doc.GROUND, "x.yaml": doc.one("x", analysis="{primary: ctrr}")})
     assert pod.codes == {"UNKNOWN_METRIC"}
-    assert not snapshot.head.degraded
+    assert snapshot.head.degraded
+    assert list(snapshot.experiments) == ["x"]
     assert len(snapshot.head.problems) == 1
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 log = Log("abside.collector.keep.writer")
-LOCK = "LOCK"
+LOCK = "_LOCK"  # Arrow and Spark skip names that begin so
 AGAIN = "@"  # before the number of a second file of one name; a batch id cannot contain one
 
 

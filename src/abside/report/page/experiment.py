@@ -6,28 +6,33 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from abside.report.page.cuts import Cuts, Cutting
+from abside.report.page.roles import AnalysisPlan, analysis_of, read
+from abside.report.page.scope import Scope, scope_of, told_parts
+from abside.report.page.sensitivity import Sensitivity, sensitivities
 from abside.report.problem import ReportRefused, listed
 from abside.report.stats.compare import Estimate, estimate, value_of
+from abside.report.stats.gini import Gini, compared, jackknifed
 from abside.report.stats.ratio import SampleRatio, sample_ratio
-from abside.report.store.definitions import Definitions, definitions, keys_of, read_configs
-from abside.report.store.exposures import ExcludedCounts, exposure_copies, exposures_seen, left_out
+from abside.report.store.exposures import ExcludedCounts, exposure_copies, left_out
 from abside.report.store.fallbacks import FallbackCounts, fallbacks
 from abside.report.store.losses import ArmLedger, arm_ledger
-from abside.report.store.timeline import TimelineChange, shares, states_of, timeline
-from abside.report.tally.metrics import METRICS
-from abside.report.tally.units import ArmFigures, Choice, Counted, Tally, Unmatched
+from abside.report.tally.items import items_shown
+from abside.report.tally.rows import keep_rows
+from abside.report.tally.units import Choice, Counted, Tally, Unmatched
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from abside.metric import Metric
+    from abside.report.ask import Ask
     from abside.report.store.engine import Engine, Table
-    from abside.report.store.exposures import Seen
+    from abside.report.store.exposures import Overview, Seen
+    from abside.report.tally.moments import ArmFigures
     from abside.snapshot import Experiment
 
-WINDOW_SECONDS = 7 * 86_400  # where a document says nothing
 HEAVY_SHARE = 0.05  # of an arm's exposures, by one unit: no shopper
 CROWD_UNITS = 100  # below, one unit has its share anyway
-PRIMARY = "add_to_cart_rate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,54 +43,76 @@ class ExperimentPage:
     phase: int
     control: str
     window_seconds: int
-    primary: str
-    history: tuple[TimelineChange, ...]
+    analysis: AnalysisPlan
+    metrics: tuple[Metric, ...]
+    scope: Scope
     exposures: int  # rows of this phase, copies included
     copies: int
     late: int
     left_out: dict[str, ExcludedCounts]
-    definitions: Definitions
     before_since: int
     unmatched: Unmatched
     arms: tuple[ArmFigures, ...]
     sample_ratio: SampleRatio
     values: dict[str, dict[str, float | None]]  # metric → variant → figure
     estimates: tuple[Estimate, ...]
+    cuts: Cuts
+    sensitivity: tuple[Sensitivity, ...]
     fallbacks: FallbackCounts
     ledger: dict[str, ArmLedger]
     arrived: dict[str, int]  # exposures of every phase in the store, copies too, by variant
     notes: tuple[str, ...]
 
+    @property
+    def state(self) -> str:
+        """Say whether this is a look on the way or the end, mechanically."""
+        units = sum(arm.units for arm in self.arms)
+        over = f"windows over for {sum(arm.mature for arm in self.arms) / units:.0%}".replace("%", " %")
+        planned = self.analysis.planned_units
+        if planned is None:
+            return f"no planned_units: {over}"
+        is_final = units >= planned and all(arm.mature == arm.units for arm in self.arms)
+        share = f"{units / planned:.0%}".replace("%", " %")
+        return f"{'final' if is_final else 'interim'}: {units:,} of {planned:,} planned units ({share}), {over}"
+
 
 def experiment_page(
-    engine: Engine, events: Table, tally: Tally, experiment: Experiment, phases: dict[int, int], phase: int | None
+    engine: Engine,
+    events: Table,
+    tally: Tally,
+    experiment: Experiment,
+    seen: Overview,
+    ask: Ask,
+    metrics: tuple[Metric, ...],
+    currency: str | None,
+    notes: Sequence[str] = (),
+    number: int = 0,
 ) -> ExperimentPage | ReportRefused:
     """Make the page of one experiment, or say why there is none.
 
-    `phases` gives the exposure rows of each phase found; `phase` None is the latest of them. Raises EngineFailed.
+    Raises EngineFailed.
     """
     name = experiment.id
+    analysis = analysis_of(experiment)
+    metrics = tuple(
+        metric for metric in analysis.ordered(metrics) if metric.kind != "gini" or analysis.role(metric.name) != "other"
+    )
+    phases, phase = seen.phases[name], ask.phase
     if phase is not None and phase not in phases:
         found = listed([str(number) for number in phases])
         return ReportRefused(name, f"has no exposure of phase {phase}; phases with exposures: {found}")
-    phase = max(phases) if phase is None else phase
-    history, unread = timeline(engine, events, name)
-    control, weights, notes = _in_force(experiment, phase, history)
-    if unread:
-        notes.append(f"{unread:,} statements of sidecars about this experiment have no readable shape and are left out")
-    seen = exposures_seen(engine, events, name)
-    here = [one for one in seen if one.phase == phase]
-    keys = keys_of(experiment)
-    defined = definitions(
-        [one for one in here if not one.forced], read_configs(engine, events, keys) if keys else {}, keys
-    )
+    scope = scope_of(engine, events, experiment, max(phases) if phase is None else phase, ask.since)
+    phase, control = scope.phase, scope.control
     choice = Choice(
         experiment=name,
         phase=phase,
         unit=experiment.unit,
         placements=experiment.placements,
-        window_seconds=_number(experiment.analysis.get("window_seconds")) or WINDOW_SECONDS,
-        since=defined.since,
+        window_seconds=analysis.window_seconds,
+        since=scope.since,
+        metrics=metrics,
+        currency=currency,
+        with_attributes=bool(ask.logged) or ask.with_rows,
     )
     counted = tally.count(choice)
     by_name = {arm.variant: arm for arm in counted.arms}
@@ -93,61 +120,65 @@ def experiment_page(
     if refusal:
         return refusal
     copies = exposure_copies(engine, events, name)
-    known = _variants(experiment, weights, control)
+    known = _variants(experiment, scope.weights_bp, control)
     arms = tuple(by_name[variant] for variant in known if variant in by_name)
-    estimates = [
-        estimate(metric, by_name[control], arm) for metric in METRICS for arm in arms if arm.variant != control
-    ]
-    why = "its weights changed within the phase" if _changed_weights(history, phase) else "no weights are known"
-    primary = str(experiment.analysis.get("primary") or PRIMARY)
+    refused = {metric.name: _refused(metric, seen, currency) for metric in metrics}
+    ginis: dict[str, Gini | None] = {}
+    if any(metric.kind == "gini" and not refused[metric.name] for metric in metrics):
+        shown = items_shown(engine, tally.outcomes, events, choice, counted.units)
+        ginis = {variant: jackknifed(counts) for variant, counts in shown.items()}
+    estimates = []
+    for metric in metrics:
+        for arm in arms:
+            if arm.variant == control:
+                continue
+            if refused[metric.name]:
+                made = Estimate(metric.name, arm.variant, None, None, reason=refused[metric.name])
+            elif metric.kind == "gini":
+                made = compared(metric.name, arm.variant, ginis.get(control), ginis.get(arm.variant))
+            else:
+                made = estimate(metric, by_name[control], arm)
+            estimates.append(made)
+    if ask.with_rows:
+        keep_rows(engine, tally.outcomes, events, choice, counted, number)
+    ratio = sample_ratio({arm.variant: arm.units for arm in arms}, scope.weights_bp, reason="no weights are known")
+    cutting = Cutting(engine, choice, counted, analysis, control, scope.weights_bp, tally.last_ts)
     return ExperimentPage(
         experiment=experiment,
         phase=phase,
         control=control,
         window_seconds=choice.window_seconds,
-        primary=primary,
-        history=tuple(history),
+        analysis=analysis,
+        metrics=metrics,
+        scope=scope,
         exposures=phases[phase],
         copies=sum(count for (number, _), count in copies.items() if number == phase),
-        late=sum(one.late for one in here),
+        late=sum(one.late for one in scope.seen if one.phase == phase),
         left_out=left_out(engine, tally, events, choice),
-        definitions=defined,
         before_since=counted.before_since,
         unmatched=counted.unmatched,
         arms=arms,
-        sample_ratio=sample_ratio({arm.variant: arm.units for arm in arms}, weights, reason=why),
-        values={metric.name: {arm.variant: value_of(metric, arm) for arm in arms} for metric in METRICS},
-        estimates=tuple(estimates),
+        sample_ratio=ratio,
+        values={
+            metric.name: dict.fromkeys((arm.variant for arm in arms), None)
+            if refused[metric.name]
+            else _values(metric, arms, ginis)
+            for metric in metrics
+        },
+        estimates=read(estimates, analysis, arms, control, metrics),
+        cuts=cutting.cuts(ask.by, ask.logged, is_mismatch=ratio.is_mismatch),
+        sensitivity=sensitivities(cutting, tally.outcomes, arms),
         fallbacks=fallbacks(engine, tally, events, choice, counted.units),
         ledger=arm_ledger(engine, events, name),
-        arrived=_arrived(seen),
-        notes=(*notes, *_remarks(experiment, by_name, known, primary, defined)),
+        arrived=_arrived(scope.seen),
+        notes=(
+            *notes,
+            *scope.notes,
+            *_other_currencies(metrics, seen, currency),
+            *_changes(scope, counted),
+            *_remarks(experiment, by_name, known, analysis, scope, metrics),
+        ),
     )
-
-
-def _in_force(
-    experiment: Experiment, phase: int, history: Sequence[TimelineChange]
-) -> tuple[str, dict[str, int] | None, list[str]]:
-    """Give the control and the weights of a phase, by the config events where they tell, else by the documents."""
-    notes = []
-    if phase != experiment.phase:
-        notes.append(f"this is phase {phase}; the documents are at phase {experiment.phase}")
-    states = states_of(history, phase)
-    if states:
-        weights = None if _changed_weights(history, phase) else states[-1].weights_bp
-        if weights is None:
-            told = " → ".join(dict.fromkeys(shares(state.weights_bp) for state in states))
-            notes.append(f"the weights changed within phase {phase} ({told}): arms were filled at different times")
-        return states[-1].control, weights, notes
-    notes.append(f"no config event tells of phase {phase}: what was in force when is not known")
-    if phase != experiment.phase:
-        return experiment.control, None, notes
-    return experiment.control, {arm.id: arm.stop - arm.start for arm in experiment.variants}, notes
-
-
-def _changed_weights(history: Sequence[TimelineChange], phase: int) -> bool:
-    states = states_of(history, phase)
-    return any(state.weights_bp != states[0].weights_bp for state in states)
 
 
 def _variants(experiment: Experiment, weights: dict[str, int] | None, control: str) -> list[str]:
@@ -160,16 +191,77 @@ def _unusable(name: str, control: str, arms: dict[str, ArmFigures], counted: Cou
     if control in arms:
         return None
     early = counted.before_since
-    left = f"; {early:,} units met another configuration of its variants before and are left out" if early else ""
+    left = f"; {early:,} units first exposed before are left out" if early else ""
     if not arms:
-        why = " since its variants changed" if early else ": all are of bots, forced, or without an id"
+        why = " since its figures begin" if early else ": all are of bots, forced, or without an id"
         return ReportRefused(name, f"has exposures, and none of them of a unit{why}{left}")
     found = listed([f"{arm.variant} ({arm.units:,} units)" for arm in arms.values()])
     return ReportRefused(name, f"has no unit in its control {control!r}; variants found: {found}{left}")
 
 
+def _changes(scope: Scope, counted: Counted) -> list[str]:
+    """Say why figures begin where they do, and what is left out."""
+    said = []
+    since = "" if scope.since is None else f"{scope.since:%Y-%m-%d %H:%M:%S}Z"
+    begin = f"figures begin at {since}{' as asked' if scope.is_asked else ''}"
+    left = f"{counted.before_since:,} units first exposed before are left out"
+    if len(scope.parts) > 1 and counted.before_since:
+        parts = told_parts(scope.parts)
+        said.append(f"the weights changed within phase {scope.phase} ({parts}); {begin}, {left}")
+    if scope.definitions.since is not None:
+        what = ", ".join(scope.definitions.changed)
+        strays = f"; {scope.strays:,} exposures met the old one after it was changed everywhere" if scope.strays else ""
+        said.append(f"the configuration of {what} changed; {begin}, {left}{strays}")
+    if scope.is_asked and not said:
+        said.append(f"{begin}, {left}")
+    return said
+
+
+def _values(metric: Metric, arms: Sequence[ArmFigures], ginis: dict[str, Gini | None]) -> dict[str, float | None]:
+    if metric.kind != "gini":
+        return {arm.variant: value_of(metric, arm) for arm in arms}
+    found = {arm.variant: ginis.get(arm.variant) for arm in arms}
+    return {variant: None if one is None else one.corrected for variant, one in found.items()}
+
+
+def _refused(metric: Metric, seen: Overview, currency: str | None) -> str:
+    """Say why a metric is not computed at all: absent is not zero, and two currencies are not added up."""
+    missing = [kind for kind in metric.needs if kind not in seen.rows]
+    if missing:
+        return f"no data: the store holds no {' and no '.join(missing)}"
+    found = _currencies(metric, seen) if metric.is_money and currency is None else {}
+    if len(found) < 2:
+        return ""
+    told = listed([f"{name} ({rows:,})" for name, rows in found.items()])
+    return f"several currencies: {told}; write currency: {next(iter(found))} at the top of a document"
+
+
+def _currencies(metric: Metric, seen: Overview) -> dict[str, int]:
+    kinds = {term.event for term in metric.terms if term.field == "value"}
+    found: Counter[str] = Counter()
+    for kind in kinds:
+        found.update(seen.currencies.get(kind, {}))
+    return dict(found.most_common())
+
+
+def _other_currencies(metrics: Sequence[Metric], seen: Overview, currency: str | None) -> list[str]:
+    """Name the values that are in no figure, of another currency than the documents'."""
+    others: Counter[str] = Counter()
+    for kind in {term.event for metric in metrics for term in metric.terms if term.field == "value"}:
+        others.update(seen.currencies.get(kind, {}))
+    if currency is None or not (set(others) - {currency}):
+        return []
+    told = listed([f"{rows:,} in {name}" for name, rows in others.most_common() if name != currency])
+    return [f"values in {currency} count, in no figure: {told}"]
+
+
 def _remarks(
-    experiment: Experiment, arms: dict[str, ArmFigures], known: Sequence[str], primary: str, defined: Definitions
+    experiment: Experiment,
+    arms: dict[str, ArmFigures],
+    known: Sequence[str],
+    analysis: AnalysisPlan,
+    scope: Scope,
+    metrics: Sequence[Metric],
 ) -> list[str]:
     said = []
     found = listed([f"{arm.variant} ({arm.units:,} units)" for arm in arms.values()])
@@ -179,15 +271,20 @@ def _remarks(
         for name, arm in arms.items()
         if name not in known
     ]
-    if primary not in {metric.name for metric in METRICS}:
-        said.append(f"the primary is {primary}, which is not among the figures of this page")
+    names = {metric.name for metric in metrics}
+    said += [
+        f"the {analysis.role(one)} is {one}, which is not among the figures of this page"
+        for one in analysis.named()
+        if one not in names
+    ]
     said += [
         f"one unit has {arm.most_exposures / arm.exposures:.0%} of the exposures of {name}: a robot, or a shared id"
         for name, arm in arms.items()
         if arm.units >= CROWD_UNITS and arm.most_exposures > HEAVY_SHARE * arm.exposures
     ]
-    if defined.unknown:
-        said.append(f"what was served in {defined.unknown:,} exposures is not known: no config event tells it")
+    unknown = scope.definitions.unknown
+    if unknown:
+        said.append(f"what was served in {unknown:,} exposures is not known: no config event tells it")
     return said
 
 
@@ -198,7 +295,3 @@ def _arrived(seen: Sequence[Seen]) -> dict[str, int]:
         if one.variant is not None:
             arrived[one.variant] += one.rows
     return dict(arrived)
-
-
-def _number(value: object) -> int:
-    return value if isinstance(value, int) else 0

@@ -8,26 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from abside.report.page.words import sentence
 from abside.report.stats.compare import LEVEL
-from abside.report.tally.metrics import METRICS
-from abside.report.tally.units import ARM_PLAIN
+from abside.report.tally.moments import ARM_PLAIN
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from abside.report.page.experiment import ExperimentPage
     from abside.report.report import Report
     from abside.report.store.timeline import TimelineChange
 
 FORMAT = 1  # of this file; fields may be added to it
 LIBRARIES = ("abside", "duckdb", "ibis-framework", "tea-tasting", "scipy", "numpy")
-
-
-def write_json(report: Report, digest: str, place: Path) -> None:
-    """Write the report beside its place and put it there whole. Raises OSError."""
-    beside = place.with_name(f".{place.name}.tmp")
-    beside.write_bytes(to_json(report, digest))
-    beside.replace(place)
 
 
 def to_json(report: Report, digest: str) -> bytes:
@@ -49,13 +40,13 @@ def to_json(report: Report, digest: str) -> bytes:
             "late_by_type": seen.late,
             "first": seen.first,
             "last": seen.last,
+            "clocks": report.clocks,
             "duplicate_outcomes": report.outcome_copies,
         },
         "accounts": report.ledger,
         "found": {
             name: {"phases": {str(one): rows for one, rows in found.items()}} for name, found in seen.phases.items()
         },
-        "metrics": {metric.name: metric.what for metric in METRICS},
         "confidence_level": LEVEL,
         "experiments": [_page(page) for page in report.pages],
         "refused": report.refused,
@@ -74,8 +65,17 @@ def _page(page: ExperimentPage) -> dict[str, Any]:
         "phase": page.phase,
         "control": page.control,
         "window_seconds": page.window_seconds,
-        "primary": page.primary,
-        "timeline": [_change(change) for change in page.history],
+        "analysis": {
+            "primary": page.analysis.primary,
+            "secondary": page.analysis.secondary,
+            "guardrails": page.analysis.guardrails,
+            "planned_units": page.analysis.planned_units,
+        },
+        "primary": page.analysis.primary,
+        "state": page.state,
+        "sentence": sentence(page),
+        "metrics": {metric.name: metric.text for metric in page.metrics},
+        "timeline": [_change(change) for change in page.scope.history],
         "exposures": {
             "rows": page.exposures,
             "duplicates": page.copies,
@@ -85,7 +85,18 @@ def _page(page: ExperimentPage) -> dict[str, Any]:
             "accounts": page.ledger,
         },
         "unmatched": page.unmatched,
-        "definitions": {**_fields(page.definitions), "units_before": page.before_since},
+        "definitions": {
+            "since": page.scope.definitions.since,
+            "changed": page.scope.definitions.changed,
+            "unknown": page.scope.definitions.unknown,
+            "strays": page.scope.strays,
+        },
+        "begins": {
+            "since": page.scope.since,
+            "is_asked": page.scope.is_asked,
+            "units_before": page.before_since,
+            "parts": page.scope.parts,
+        },
         "arms": [
             {
                 **{name: getattr(arm, name) for name in ARM_PLAIN},
@@ -97,6 +108,8 @@ def _page(page: ExperimentPage) -> dict[str, Any]:
         "sample_ratio": {**_fields(page.sample_ratio), "is_mismatch": page.sample_ratio.is_mismatch},
         "values": page.values,
         "estimates": page.estimates,
+        "cuts": page.cuts,
+        "sensitivity": page.sensitivity,
         "fallbacks": page.fallbacks,
         "notes": page.notes,
     }

@@ -10,22 +10,39 @@ from rich.table import Table
 from rich.text import Text
 
 from abside.collector.store import UNREADABLE
+from abside.report.page.words import (
+    NONE,
+    as_p,
+    clocks_words,
+    comparison,
+    dates,
+    duration,
+    moment,
+    percent,
+    printable,
+    sample_ratio_words,
+    sentence,
+    share,
+    written,
+)
 from abside.report.store.exposures import LATE_SECONDS
-from abside.report.tally.metrics import METRICS
 from abside.report.tally.outcomes import EARLY_SECONDS, OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
     from typing import IO
 
+    from abside.metric import Metric
+    from abside.report.page.cuts import Slice
     from abside.report.page.experiment import ExperimentPage
+    from abside.report.page.sensitivity import Sensitivity
     from abside.report.report import Report
-    from abside.report.stats.compare import Estimate, Interval
 
 ALARM, MUTED, HEAD = "bold red", "dim", "bold"
-LEAST_WIDTH = 160  # the widest table; a narrow terminal breaks lines where it ends, and cuts nothing
-NONE = "-"
+LEAST_WIDTH = 200  # the widest table; a narrow terminal breaks lines where it ends, and cuts nothing
+EXPERIMENTS_SHOWN = 100
+DAYS_SHOWN = 14
+COMPARED = ("lift", "95 % interval", "always valid", "p", "adjusted", "")
 
 
 class Pen:
@@ -37,16 +54,16 @@ class Pen:
 
     def line(self, text: str = "", style: str = "") -> None:
         """Write one line, never cut."""
-        self._console.print(Text(_printable(text), style), soft_wrap=True)
+        self._console.print(Text(printable(text), style), soft_wrap=True)
 
     def table(self, header: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, left: int = 1) -> None:
         """Write a table; all but the first `left` columns are numbers."""
         edge = box.SIMPLE_HEAD if self._console.is_terminal else None
         table = Table(box=edge, header_style=HEAD, pad_edge=False, padding=(0, 2, 0, 0))
         for index, name in enumerate(header):
-            table.add_column(_printable(name), justify="left" if index < left else "right", no_wrap=True)
+            table.add_column(printable(name), justify="left" if index < left or not name else "right", no_wrap=True)
         for row in rows:
-            table.add_row(*map(_printable, row))
+            table.add_row(*map(printable, row))
         with self._console.capture() as lines:
             self._console.print(table)
         for line in lines.get().splitlines():
@@ -56,13 +73,15 @@ class Pen:
 def render(report: Report, pen: Pen) -> None:
     """Write the whole report."""
     seen = report.overview
-    pen.line(f"{report.engine}: {report.files:,} files, {report.rows:,} rows, {_dates(seen.first, seen.last)}", MUTED)
+    pen.line(f"{report.engine}: {report.files:,} files, {report.rows:,} rows, {dates(seen.first, seen.last)}", MUTED)
     rows = ", ".join(f"{count:,} {name}" for name, count in seen.rows.items())
     pen.line(f"events: {rows or 'none'}")
     if report.set_aside:
         files = "1 damaged file" if report.set_aside == 1 else f"{report.set_aside:,} damaged files"
         pen.line(f"not in any figure: {files} that the collector set aside (….parquet{UNREADABLE})", ALARM)
     pen.line(_losses(report))
+    if report.clocks:
+        pen.line(f"! {clocks_words(report.clocks)}", "yellow")
     if report.documents.degraded:
         problems = len(report.documents.problems)
         pen.line(f"the documents (revision {report.documents.revision}) have {problems} problems: abside check", ALARM)
@@ -99,32 +118,39 @@ def _experiments(report: Report, pen: Pen) -> None:
         phases = report.overview.phases.get(name, {})
         told = ", ".join(f"{number}" for number in phases) or NONE
         rows.append((name, report.statuses.get(name, "in no document"), told, f"{sum(phases.values()):,}"))
-    pen.table(("experiment", "documents", "phases", "exposures"), rows, left=3)
+    shown = sorted(rows, key=lambda row: (row[0] not in report.statuses, row[0]))[:EXPERIMENTS_SHOWN]
+    pen.table(("experiment", "documents", "phases", "exposures"), shown, left=3)
+    found = len({*report.statuses, *report.overview.phases}) + report.overview.experiments - len(report.overview.phases)
+    if found > len(shown):
+        pen.line(f"and {found - len(shown):,} more names")
 
 
 def _page(page: ExperimentPage, report: Report, pen: Pen) -> None:
     pen.line(f"{page.experiment.id}: {page.experiment.name}", HEAD)
     if page.sample_ratio.is_mismatch:
-        pen.line(_sample_ratio(page), ALARM)
+        pen.line(sample_ratio_words(page), ALARM)
+    pen.line(sentence(page))
     for note in page.notes:
         pen.line(f"! {note}", "yellow")
-    if page.definitions.since:
-        what = ", ".join(page.definitions.changed)
-        after = f"figures begin after {_moment(page.definitions.since)}"
-        pen.line(f"! the configuration of {what} changed; {after}, {page.before_since:,} units are left out", "yellow")
     pen.line(_scope(page))
-    for change in page.history:
-        pen.line(f"  {_moment(change.at)}  {change.what}", MUTED)
+    for change in page.scope.history:
+        pen.line(f"  {moment(change.at)}  {change.what}", MUTED)
     pen.line()
     _arms(page, pen)
     if not page.sample_ratio.is_mismatch:
-        pen.line(_sample_ratio(page))
+        pen.line(sample_ratio_words(page))
     pen.line(_left_out(page))
     pen.line(_copies(page, report))
     pen.line(_unmatched(page))
     pen.line(_fallbacks(page))
     pen.line()
     _figures(page, pen)
+    if page.sensitivity:
+        pen.line()
+        pen.table(
+            (f"{page.analysis.primary}, otherwise", "variant", "units", "value", *COMPARED), _otherwise(page), left=2
+        )
+    _cuts(page, pen)
 
 
 def _scope(page: ExperimentPage) -> str:
@@ -133,7 +159,7 @@ def _scope(page: ExperimentPage) -> str:
     unit = page.experiment.unit.replace("_", " ")
     return (
         f"phase {page.phase}, unit {unit}, at {', '.join(page.experiment.placements)}; first exposures "
-        f"{_dates(first, last)}; outcomes within {_duration(page.window_seconds)}"
+        f"{dates(first, last)}; outcomes within {duration(page.window_seconds)}"
     )
 
 
@@ -149,27 +175,15 @@ def _arms(page: ExperimentPage, pen: Pen) -> None:
             (
                 arm.variant,
                 f"{arm.units:,}",
-                _share(arm.units, total),
-                NONE if expected is None or not whole else _percent(expected / whole, 2),
-                _share(arm.crossed, arm.units),
-                _share(arm.mature, arm.units),
+                share(arm.units, total),
+                NONE if expected is None or not whole else percent(expected / whole, 2),
+                share(arm.crossed, arm.units),
+                share(arm.mature, arm.units),
                 NONE if missing is None else f"{missing:,}",
             )
         )
     header = ("variant", "units", "share", "weight", "crossovers", "window over", "exposures lost")
     pen.table(header, rows)
-
-
-def _sample_ratio(page: ExperimentPage) -> str:
-    found = page.sample_ratio
-    if found.p is None:
-        return f"sample ratio: not estimable, {found.reason}"
-    if found.is_mismatch:
-        told = ", ".join(
-            f"{name} {count:,} of {found.expected[name]:,.0f} expected" for name, count in found.units.items()
-        )
-        return f"SAMPLE RATIO MISMATCH, p = {_p(found.p)}: {told}. Something decides who is counted."
-    return f"sample ratio: p = {_p(found.p)}, as the weights say"
 
 
 def _left_out(page: ExperimentPage) -> str:
@@ -181,16 +195,16 @@ def _copies(page: ExperimentPage, report: Report) -> str:
     outcomes = sum(count for name, count in report.overview.late.items() if name in OUTCOMES)
     return (
         f"duplicates removed: {page.copies:,} exposures, {report.outcome_copies:,} outcomes of the store; "
-        f"more than {_duration(LATE_SECONDS)} late: {page.late:,} exposures, {outcomes:,} outcomes of the store"
+        f"more than {duration(LATE_SECONDS)} late: {page.late:,} exposures, {outcomes:,} outcomes of the store"
     )
 
 
 def _unmatched(page: ExperimentPage) -> str:
     found = page.unmatched
-    early = f" ({found.just_before:,} of them by less than {_duration(EARLY_SECONDS)})" if found.just_before else ""
+    early = f" ({found.just_before:,} of them by less than {duration(EARLY_SECONDS)})" if found.just_before else ""
     return (
         f"of {found.outcomes:,} outcomes of the store, in no figure: {found.of_nobody:,} "
-        f"({_share(found.of_nobody, found.outcomes)}) of people who are no unit here, "
+        f"({share(found.of_nobody, found.outcomes)}) of people who are no unit here, "
         f"{found.before:,} before the first exposure{early}, {found.after:,} after the window"
     )
 
@@ -203,56 +217,74 @@ def _fallbacks(page: ExperimentPage) -> str:
     return f"answered by a client's fallback: {found.calls:,} calls; {units}; {found.elsewhere:,} shoppers in no arm"
 
 
+def _otherwise(page: ExperimentPage) -> list[tuple[str, ...]]:
+    metric = next(one for one in page.metrics if one.name == page.analysis.primary)
+    return [
+        (one.choice, each.variant, _units(one), written(metric, each.value), *comparison(each))
+        for one in page.sensitivity
+        for each in one.estimates
+    ]
+
+
+def _cuts(page: ExperimentPage, pen: Pen) -> None:
+    """Write the cuts of the primary; a page shows the last days, the other forms all."""
+    primary, cuts = page.analysis.primary, page.cuts
+    metric = next((one for one in page.metrics if one.name == primary), page.metrics[0])
+    for name, found in (cuts.ratios or {}).items():
+        rows = [
+            (one.key, _units(one), "-" if one.sample_ratio.p is None else as_p(one.sample_ratio.p)) for one in found
+        ]
+        pen.line()
+        pen.table((f"sample ratio by {name}", "units", "p"), rows)
+    if len(cuts.days) > 1:
+        pen.line()
+        pen.line(f"{primary}, persons first exposed until the end of each day")
+        _slices(cuts.days[-DAYS_SHOWN:], "day", metric, pen)
+    if len(cuts.since) > 1:
+        pen.line()
+        pen.line(f"{primary}, on each day since the first exposure, of the persons seen so long")
+        _slices(cuts.since[:DAYS_SHOWN], "day since", metric, pen)
+    for name, found in (cuts.by or {}).items():
+        pen.line()
+        pen.line(f"{primary} by {name} at the first exposure: exploratory, p adjusted over all values")
+        _slices(found, name, metric, pen)
+
+
+def _slices(slices: Sequence[Slice], name: str, metric: Metric, pen: Pen) -> None:
+    rows = []
+    for one in slices:
+        for each in one.estimates:
+            values = (written(metric, each.control), written(metric, each.value))
+            rows.append((one.key, each.variant, _units(one), *values, *comparison(each)))
+        if not one.estimates:
+            rows.append((one.key, "", _units(one), *[""] * 7, "an arm has no unit"))
+    header = (
+        name,
+        "variant",
+        "units",
+        "control",
+        "value",
+        "lift",
+        "95 % interval",
+        "always valid",
+        "p",
+        "adjusted",
+        "",
+    )
+    pen.table(header, [row[: len(header)] for row in rows], left=2)
+
+
+def _units(one: Slice | Sensitivity) -> str:
+    return " / ".join(f"{count:,}" for count in one.units.values())
+
+
 def _figures(page: ExperimentPage, pen: Pen) -> None:
     rows = []
-    for metric in METRICS:
-        name = f"{metric.name} (primary)" if metric.name == page.primary else metric.name
+    for metric in page.metrics:
+        role = page.analysis.role(metric.name)
+        name = metric.name if role == "other" else f"{metric.name} ({role})"
         values = page.values[metric.name]
         compared = [one for one in page.estimates if one.metric == metric.name]
-        rows.append((name, page.control, _value(values[page.control]), "", "", "", ""))
-        rows += [("", one.variant, _value(one.value), *_comparison(one)) for one in compared]
-    pen.table(("metric", "variant", "value", "lift", "95 % interval", "p", ""), rows, left=2)
-
-
-def _comparison(one: Estimate) -> tuple[str, str, str, str]:
-    lift = NONE if one.lift is None else f"{one.lift:+.2%}"
-    return lift, _interval(one.lift_interval), NONE if one.p is None else _p(one.p), one.reason
-
-
-def _interval(interval: Interval | None) -> str:
-    return NONE if interval is None else f"{interval[0]:+.2%} … {interval[1]:+.2%}"
-
-
-def _value(value: float | None) -> str:
-    return NONE if value is None else f"{value:.3%}"
-
-
-def _p(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
-
-
-def _share(part: int, whole: int) -> str:
-    return _percent(part / whole, 2) if whole else NONE
-
-
-def _percent(value: float, digits: int) -> str:
-    return f"{value:.{digits}%}"
-
-
-def _moment(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S}Z"
-
-
-def _dates(first: datetime | None, last: datetime | None) -> str:
-    return f"{_moment(first)} to {_moment(last)}" if first and last else "no dates"
-
-
-def _duration(seconds: int) -> str:
-    for name, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds % size == 0:
-            return f"{seconds // size} {name}"
-    return f"{seconds} s"
-
-
-def _printable(text: str) -> str:
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
+        rows.append((name, page.control, written(metric, values[page.control]), *[""] * 6))
+        rows += [("", one.variant, written(metric, one.value), *comparison(one)) for one in compared]
+    pen.table(("metric", "variant", "value", *COMPARED), rows, left=2)

@@ -11,12 +11,15 @@ import numpy as np
 import tea_tasting
 from tea_tasting.aggr import Aggregates
 
-from abside.report.tally.metrics import Metric, Proportion
-
 if TYPE_CHECKING:
-    from abside.report.tally.units import ArmFigures
+    from collections.abc import Sequence
+
+    from abside.metric import Metric, Term
+    from abside.report.tally.moments import ArmFigures
 
 LEVEL = 0.95
+FEW_UNITS = 100  # of an arm: below it a mean of skewed values is far from normal
+FEW_DID = 10  # of an arm, on either side of a proportion: the textbooks' bound for its normal approximation
 Interval = tuple[float, float]
 
 
@@ -38,21 +41,26 @@ class Estimate:
     lift_interval: Interval | None = None
     p: float | None = None
     reason: str = ""
+    warning: str = ""  # the interval stands on few units
+    role: str = ""
+    band: Interval | None = None  # always valid, of the lift; None without planned units
+    p_adjusted: float | None = None  # for its family: Holm over arms, Benjamini-Hochberg over metrics
+    margin: str = ""  # of a guardrail
+    label: str = ""  # inside, crosses, outside
 
 
 def value_of(metric: Metric, arm: ArmFigures) -> float | None:
     """Give the raw figure of one arm; None where there is nothing to divide by."""
-    if isinstance(metric, Proportion):
-        return arm.sums[metric.column] / arm.units if arm.units else None
-    below = arm.sums[metric.denominator]
-    return arm.sums[metric.numerator] / below if below else None
+    above = Fraction(arm.sums[metric.above.column], metric.above.scale)
+    below = arm.units if metric.below is None else Fraction(arm.sums[metric.below.column], metric.below.scale)
+    return float(above / below) if below else None
 
 
 def estimate(metric: Metric, control: ArmFigures, arm: ArmFigures) -> Estimate:
     """Compare an arm with control.
 
-    Proportions: z test with unpooled variance, interval of the log risk ratio (Katz et al. 1978). Ratios: Welch's t
-    over the delta method's variance (Deng et al. 2018).
+    Proportions: z test with unpooled variance, interval of the log risk ratio (Katz et al. 1978). Means: Welch's t.
+    Ratios: Welch's t over the delta method's variance (Deng et al. 2018).
     """
     found = Estimate(metric.name, arm.variant, value_of(metric, control), value_of(metric, arm))
     reason = _not_estimable(metric, control, arm)
@@ -67,50 +75,90 @@ def estimate(metric: Metric, control: ArmFigures, arm: ArmFigures) -> Estimate:
         lift_interval=_interval(result.rel_effect_size_ci_lower, result.rel_effect_size_ci_upper),
         p=_finite(result.pvalue),
         reason=_no_lift(metric, control, arm),
+        warning=few(metric, control, arm),
     )
+
+
+def adjusted(metric: Metric, before: Term, control: ArmFigures, arm: ArmFigures) -> Estimate:
+    """Compare an arm with control, adjusted by a covariate of before the exposure (CUPED, Deng et al. 2013).
+
+    Of a metric that is a mean or a proportion. The values are the raw ones, the lift and its interval are adjusted.
+    """
+    found = Estimate(metric.name, arm.variant, value_of(metric, control), value_of(metric, arm))
+    reason = _not_estimable(metric, control, arm) or _no_lift(metric, control, arm)
+    if reason:
+        return replace(found, reason=reason)
+    test: Any = tea_tasting.Mean(
+        metric.above.column, before.column, equal_var=False, use_t=True, confidence_level=LEVEL
+    )
+    both = (metric.above, before)
+    result = test.analyze_aggregates(_moments(both, control), _moments(both, arm))
+    return replace(
+        found,
+        difference=_finite(result.effect_size),
+        difference_interval=_interval(result.effect_size_ci_lower, result.effect_size_ci_upper),
+        lift=_finite(result.rel_effect_size),
+        lift_interval=_interval(result.rel_effect_size_ci_lower, result.rel_effect_size_ci_upper),
+        p=_finite(result.pvalue),
+        warning=few(metric, control, arm),
+    )
+
+
+def few(metric: Metric, control: ArmFigures, arm: ArmFigures) -> str:
+    """Say which arm is too small for the normal approximation that the interval rests on; nothing where none is."""
+    column = metric.above.column
+    for one in (control, arm):
+        if one.units < FEW_UNITS:
+            return f"few units: {one.units} of {one.variant}, the interval is rough"
+        did = one.nonzero[column]
+        if did < FEW_DID:
+            return f"few units: {did} of {one.variant} are not 0, the interval is rough"
+        if metric.kind == "proportion" and one.units - did < FEW_DID:
+            return f"few units: {one.units - did} of {one.variant} are 0, the interval is rough"
+    return ""
 
 
 def _result(metric: Metric, control: ArmFigures, arm: ArmFigures) -> Any:
     """Ask tea-tasting, with moments only."""
     test: Any
-    if isinstance(metric, Proportion):
-        test = tea_tasting.Proportion(
-            metric.column, method="norm", equal_var=False, correction=False, confidence_level=LEVEL
-        )
+    above = metric.above.column
+    if metric.kind == "proportion":
+        test = tea_tasting.Proportion(above, method="norm", equal_var=False, correction=False, confidence_level=LEVEL)
+    elif metric.below is None:
+        test = tea_tasting.Mean(above, equal_var=False, use_t=True, confidence_level=LEVEL)
     else:
-        test = tea_tasting.RatioOfMeans(
-            metric.numerator, metric.denominator, equal_var=False, use_t=True, confidence_level=LEVEL
-        )
+        below = metric.below.column
+        test = tea_tasting.RatioOfMeans(above, below, equal_var=False, use_t=True, confidence_level=LEVEL)
     with np.errstate(all="ignore"):  # a zero arm gives NaN, which is said in words
         return test.analyze_aggregates(_aggregates(metric, control), _aggregates(metric, arm))
 
 
 def _aggregates(metric: Metric, arm: ArmFigures) -> Aggregates:
-    names = _columns(metric)
+    return _moments(metric.terms, arm)
+
+
+def _moments(terms: Sequence[Term], arm: ArmFigures) -> Aggregates:
     return Aggregates(
         count_=arm.units,
-        mean_={name: float(Fraction(arm.sums[name], arm.units)) for name in names},
-        var_={name: float(_covariance(arm, name, name)) for name in names},
-        cov_={names: float(_covariance(arm, *names))} if len(names) == 2 else {},
+        mean_={term.column: float(Fraction(arm.sums[term.column], arm.units * term.scale)) for term in terms},
+        var_={term.column: float(_covariance(arm, term, term)) for term in terms},
+        cov_={(terms[0].column, terms[1].column): float(_covariance(arm, *terms))} if len(terms) == 2 else {},
     )
 
 
-def _columns(metric: Metric) -> tuple[str, ...]:
-    return (metric.column,) if isinstance(metric, Proportion) else (metric.numerator, metric.denominator)
-
-
-def _covariance(arm: ArmFigures, left: str, right: str) -> Fraction:
+def _covariance(arm: ArmFigures, left: Term, right: Term) -> Fraction:
     """Give the sample covariance exactly: from integers, without the cancellation of floats."""
-    spread = arm.products[left, right] - Fraction(arm.sums[left] * arm.sums[right], arm.units)
-    return spread / (arm.units - 1)
+    names = (left.column, right.column)
+    spread = arm.products[names] - Fraction(arm.sums[names[0]] * arm.sums[names[1]], arm.units)
+    return spread / ((arm.units - 1) * left.scale * right.scale)
 
 
 def _spread(metric: Metric, arm: ArmFigures) -> Fraction:
     """Give the variance that the test rests on, up to a positive factor."""
-    if isinstance(metric, Proportion):
-        return _covariance(arm, metric.column, metric.column)
-    above, below = metric.numerator, metric.denominator
-    ratio = Fraction(arm.sums[above], arm.sums[below])
+    above, below = metric.above, metric.below
+    if below is None:
+        return _covariance(arm, above, above)
+    ratio = Fraction(arm.sums[above.column] * below.scale, arm.sums[below.column] * above.scale)
     return (
         _covariance(arm, above, above)
         - 2 * ratio * _covariance(arm, above, below)
@@ -122,15 +170,15 @@ def _not_estimable(metric: Metric, control: ArmFigures, arm: ArmFigures) -> str:
     for one in (control, arm):
         if one.units < 2:
             return f"{one.variant} has {one.units} unit{'' if one.units == 1 else 's'}; two are needed"
-        if not isinstance(metric, Proportion) and not one.sums[metric.denominator]:
-            return f"{one.variant} has no {metric.denominator}"
+        if metric.below is not None and not one.sums[metric.below.column]:
+            return f"{one.variant} has no {metric.below.column.replace('_', ' ')}"
     if _spread(metric, control) == 0 and _spread(metric, arm) == 0:
         return "no unit differs from another in either arm"
     return ""
 
 
 def _no_lift(metric: Metric, control: ArmFigures, arm: ArmFigures) -> str:
-    above = _columns(metric)[0]
+    above = metric.above.column
     for one in (control, arm):
         if not one.sums[above]:
             return f"{one.variant} is zero: no interval of a lift"

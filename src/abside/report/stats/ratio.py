@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ALARM = 0.001  # below it the page begins with it, in red
+WATCH = 0.01  # below it a person should look again: one experiment in a hundred is there by chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,11 @@ class SampleRatio:
     def is_mismatch(self) -> bool:
         """Whether something decides who is counted: no figure of this page can be believed."""
         return self.p is not None and self.p < ALARM
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether it may be chance, and may become a mismatch."""
+        return self.p is not None and ALARM <= self.p < WATCH
 
 
 def sample_ratio(units: Mapping[str, int], weights_bp: Mapping[str, int] | None, *, reason: str = "") -> SampleRatio:

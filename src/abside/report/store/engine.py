@@ -39,6 +39,7 @@ class Engine:
     """A connection, and all that was asked of it. `tell` hears what is being done."""
 
     connection: Any
+    memory_bytes: int
     tell: Callable[[str], None] = lambda _purpose: None
     asked: list[Asked] = field(default_factory=list)
 
@@ -53,7 +54,7 @@ class Engine:
             autoinstall_known_extensions=False,  # nothing is fetched from a network
         )
         try:
-            yield cls(connection, tell or (lambda _purpose: None))
+            yield cls(connection, memory_bytes, tell or (lambda _purpose: None))
         finally:
             connection.disconnect()
 
@@ -81,10 +82,35 @@ class Engine:
             self.asked.append(Asked(purpose, table, name))
             return self.connection.create_table(name, table, temp=True, overwrite=True)
 
+    def columns(self, purpose: str, table: Table) -> dict[str, Any]:
+        """Run a table of many narrow rows; give its columns as numpy arrays. Raises EngineFailed."""
+        with self._running(purpose):
+            self.asked.append(Asked(purpose, table))
+            found = self.connection.to_pyarrow(table)
+            return {name: found[name].to_numpy(zero_copy_only=False) for name in found.column_names}
+
+    def write(self, purpose: str, table: Table, place: Path) -> None:
+        """Write the rows of a table to a Parquet file. Raises EngineFailed; then nothing of the file stays."""
+        beside = place.with_name(f".{place.name}.tmp")
+        try:
+            with self._running(purpose):
+                self.connection.to_parquet(table, beside)
+            beside.replace(place)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def kept(self, name: str) -> Table:
+        """Give a table that was kept."""
+        return self.connection.table(name)
+
     @contextmanager
     def _running(self, purpose: str) -> Iterator[None]:
         self.tell(purpose)
         try:
             yield
+        except duckdb.OutOfMemoryException as exc:
+            more = f"--memory {2 * self.memory_bytes // 2**20 or 1}MiB"
+            reason = f"does not fit into its memory, even with what it spilled; give it more, for example {more}"
+            raise EngineFailed(purpose, reason) from exc
         except duckdb.Error as exc:
             raise EngineFailed(purpose, str(exc).partition("\n")[0]) from exc

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import ibis
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from abside.report.store.engine import Engine, Table
     from abside.report.tally.units import Choice, Tally
 
+MAX_FOUND = 1_000  # experiments and phases looked at: more is garbage in `experiment`
 LATE_SECONDS = 3600  # shipping takes seconds; an hour is an upstream that was away, or a client's queue
 
 
@@ -24,7 +26,9 @@ class Overview:
     late: dict[str, int]  # of them, received more than LATE_SECONDS after they happened
     first: datetime | None
     last: datetime | None
-    phases: dict[str, dict[int, int]]  # experiment → phase → exposure rows
+    phases: dict[str, dict[int, int]]  # experiment → phase → exposure rows; of many, those with the most
+    currencies: dict[str, dict[str, int]]  # event type → currency → rows with a value
+    experiments: int  # of all names in `experiment`
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ class Seen:
     variant: str | None
     placement: str | None
     config_id: str | None
+    revision: str | None
     forced: bool
     bot: bool
     rows: int
@@ -51,14 +56,17 @@ class ExcludedCounts:
     units: int
 
 
-def overview(engine: Engine, events: Table) -> Overview:
-    """Look at the whole store once. Raises EngineFailed."""
+def overview(engine: Engine, events: Table, names: Sequence[str]) -> Overview:
+    """Look at the whole store once. `names` are looked at however few exposures they have. Raises EngineFailed."""
     by_type = events.group_by("type").agg(
         rows=events.count(), late=_late(events).sum(), first=events.ts.min(), last=events.ts.max()
     )
     types = sorted(engine.rows("rows by type", by_type), key=lambda row: str(row["type"]))
     exposed = events.filter(events.type == "exposure", events.experiment.notnull(), events.phase.notnull())
     found = exposed.group_by("experiment", "phase").agg(rows=exposed.count())
+    kinds = engine.rows("experiments found, counted", found.agg(kinds=found.experiment.nunique()))[0]["kinds"]
+    is_named = found.experiment.isin(list(names))
+    found = found.order_by(is_named.desc(), found.rows.desc(), found.experiment, found.phase).limit(MAX_FOUND)
     phases: dict[str, dict[int, int]] = {}
     for row in sorted(engine.rows("experiments found", found), key=lambda row: (row["experiment"], row["phase"])):
         phases.setdefault(row["experiment"], {})[row["phase"]] = row["rows"]
@@ -68,13 +76,26 @@ def overview(engine: Engine, events: Table) -> Overview:
         first=min((row["first"] for row in types), default=None),
         last=max((row["last"] for row in types), default=None),
         phases=phases,
+        currencies=_currencies(engine, events),
+        experiments=kinds,
     )
 
 
-def exposures_seen(engine: Engine, events: Table, experiment: str) -> list[Seen]:
-    """List an experiment's exposures, all phases, copies included. Raises EngineFailed."""
+def _currencies(engine: Engine, events: Table) -> dict[str, dict[str, int]]:
+    valued = events.filter(events.value.notnull(), events.currency.notnull())
+    rows = engine.rows("currencies", valued.group_by("type", "currency").agg(rows=valued.count()))
+    found: dict[str, dict[str, int]] = {}
+    for row in sorted(rows, key=lambda row: (row["type"], -row["rows"], row["currency"])):
+        found.setdefault(row["type"], {})[row["currency"]] = row["rows"]
+    return found
+
+
+def exposures_seen(engine: Engine, events: Table, experiment: str, since: datetime | None = None) -> list[Seen]:
+    """List an experiment's exposures, all phases, copies included; those `since` a moment. Raises EngineFailed."""
     mine = _of(events, experiment).mutate(forced=lambda t: t.forced.fill_null(False))
-    keys = ("phase", "variant", "placement", "config_id", "forced", "bot")
+    if since is not None:
+        mine = mine.filter(mine.ts >= since)
+    keys = ("phase", "variant", "placement", "config_id", "revision", "forced", "bot")
     found = mine.group_by(*keys).agg(rows=mine.count(), late=_late(mine).sum(), first=mine.ts.min(), last=mine.ts.max())
     return [Seen(**row) for row in engine.rows(f"{experiment}: exposures by arm", found)]
 

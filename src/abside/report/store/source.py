@@ -28,6 +28,7 @@ COLUMNS = (
     "event_id",
     "type",
     "ts",
+    "seen_ts",
     "recv_ts",
     "user_id",
     "session_id",
@@ -39,11 +40,20 @@ COLUMNS = (
     "experiment",
     "phase",
     "variant",
+    "unit_type",
     "forced",
+    "attributes",
     "items",
     "item_id",
+    "position",
+    "quantity",
+    "value",
+    "currency",
+    "page_type",
+    "page_load_ms",
     "properties",
     "detail",
+    "batch_id",
 )
 
 

@@ -7,13 +7,13 @@ it from the state that is shown last; what lags behind, or starts with an old fi
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import ibis
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from datetime import datetime
 
     from abside.report.store.engine import Engine, Table
@@ -33,20 +33,34 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class TimelineChange:
-    """From `at` on, `state`; `what` says how it differs from the state before."""
+    """From `at` on, `state`; `what` says how it differs from the state before. `settled`: the last sidecar swapped."""
 
     at: datetime
     state: State
     what: str
+    settled: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class TimelineStep:
-    """Some sidecar went from one state to the next; `before` is None for its first word. States as JSON text."""
+    """Some sidecars went from one state to the next; `before` is None for a first word. States as text.
+
+    `at` is the first of them, `last` the last: they are within a minute.
+    """
 
     at: datetime
     before: str | None
     after: str
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Spell:
+    """From `at` on, `state`, in which all sidecars were from `settled` on."""
+
+    at: datetime
+    state: str
+    settled: datetime
 
 
 def timeline(engine: Engine, events: Table, experiment: str) -> tuple[list[TimelineChange], int]:
@@ -56,28 +70,32 @@ def timeline(engine: Engine, events: Table, experiment: str) -> tuple[list[Timel
     return changes(readable), len(steps) - len(readable)
 
 
-def changes(steps: Iterable[TimelineStep]) -> list[TimelineChange]:
-    """Make one history of what many sidecars tell."""
-    told: list[TimelineChange] = []
-    shown: str | None = None
+def spells(steps: Iterable[TimelineStep]) -> list[Spell]:
+    """Make one history of the states that many sidecars swap between, oldest first."""
+    found: list[Spell] = []
     known: set[str] = set()
     for step in sorted(steps, key=lambda step: (step.at, step.after)):
+        shown = found[-1].state if found else None
         is_next = step.before == shown or step.after not in known
         if step.after != shown and is_next:
-            state = _state(step.after)
-            if state is None:
-                continue
-            what = _difference(told[-1].state if told else None, state)
-            if what:
-                told.append(TimelineChange(step.at, state, what))
-            shown = step.after
+            found.append(Spell(step.at, step.after, step.last))
+        elif step.after == shown and step.before is not None:  # a new sidecar's first word is no swap
+            found[-1] = replace(found[-1], settled=max(found[-1].settled, step.last))
         known.add(step.after)
+    return found
+
+
+def changes(steps: Iterable[TimelineStep]) -> list[TimelineChange]:
+    """Make one history of an experiment, in words."""
+    told: list[TimelineChange] = []
+    for spell in spells(steps):
+        state = _state(spell.state)
+        if state is None:
+            continue
+        what = _difference(told[-1].state if told else None, state)
+        if what:
+            told.append(TimelineChange(spell.at, state, what, spell.settled))
     return told
-
-
-def states_of(history: Sequence[TimelineChange], phase: int) -> list[State]:
-    """List the states of one phase, oldest first."""
-    return [change.state for change in history if change.state.phase == phase]
 
 
 def _steps(engine: Engine, events: Table, experiment: str) -> list[TimelineStep]:
@@ -88,13 +106,25 @@ def _steps(engine: Engine, events: Table, experiment: str) -> list[TimelineStep]
     each = mine.select("ts", boot=boot, told=mine.detail.try_cast("json")["experiments"].array.unnest())
     each = each.filter(each.told["experiment"].str == experiment)
     each = each.select("ts", "boot", state=each.told.cast("string"))
+    return steps_of(engine, f"{experiment}: what was in force", each)
+
+
+def swaps(engine: Engine, events: Table) -> list[Spell]:
+    """Tell which revision was in force when, oldest first. Raises EngineFailed."""
+    mine = events.filter(events.type == "config", events.revision.notnull(), events.detail.contains('"experiments"'))
+    mine = mine.distinct(on="event_id", keep="first")
+    boot = mine.event_id.re_replace("-[0-9a-f]+$", "")
+    return spells(steps_of(engine, "revisions in force", mine.select("ts", boot=boot, state=mine.revision)))
+
+
+def steps_of(engine: Engine, purpose: str, each: Table) -> list[TimelineStep]:
+    """Ask for the changes each sidecar made, of {ts, boot, state}. Raises EngineFailed."""
     before = each.state.lag().over(ibis.window(group_by=each.boot, order_by=each.ts))
     each = each.mutate(before=before)
     steps = each.filter(each.before.isnull() | (each.before != each.state))
     minute = steps.ts.truncate("m")
-    found = steps.group_by("before", "state", minute=minute).agg(at=steps.ts.min())
-    rows = engine.rows(f"{experiment}: what was in force", found)
-    return [TimelineStep(row["at"], row["before"], row["state"]) for row in rows]
+    found = steps.group_by("before", "state", minute=minute).agg(at=steps.ts.min(), last=steps.ts.max())
+    return [TimelineStep(row["at"], row["before"], row["state"], row["last"]) for row in engine.rows(purpose, found)]
 
 
 def _state(text: str) -> State | None:

@@ -6,22 +6,35 @@ from typing import TYPE_CHECKING
 
 import ibis
 
+from abside.metric import METRICS, PROPERTIES
 from abside.report.store.people import stitch, with_person, with_session
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from abside.metric import Metric
     from abside.report.store.engine import Engine, Table
     from abside.snapshot import UnitKind
 
 EARLY_SECONDS = 60  # an outcome may be posted this much before the exposure it names: a token posted late, a clock
 OUTCOMES = ("impression", "click", "add_to_cart", "purchase")
+# What terms are made of, beside. A session_id is kept where a session's bounce needs it: of the many lists it is not.
+FIELDS = ("item_id", "position", "quantity", "value", "currency", "page_type", "page_load_ms")
 NAMED = ("ts", "user_id", "session_id", "placement", "exposure_id")  # what tells whose an outcome is, where and when
 
 
 class Outcomes:
     """The outcomes of one store. What several experiments share is made once, when first asked for."""
 
-    def __init__(self, engine: Engine, events: Table) -> None:
+    def __init__(
+        self, engine: Engine, events: Table, metrics: Sequence[Metric] = METRICS, *, with_ids: bool = False
+    ) -> None:
         self._engine = engine
+        needed = frozenset[str]().union(*(metric.needs for metric in metrics))
+        self._kinds = tuple(sorted({*OUTCOMES, "page_view", *needed}))
+        is_named = any(PROPERTIES in str(term) for metric in metrics for term in metric.terms)
+        self._fields = (*FIELDS, "properties") if is_named else FIELDS
+        self._ids = ("exposure_id",) if with_ids else ()  # as rows for somebody else; the event_id stays then too
         self._events = events
         self._stitched: Table | None = None
         self._once: dict[bool, Table] = {}
@@ -37,22 +50,27 @@ class Outcomes:
         return with_person(events, self._stitched)
 
     def once(self, unit: UnitKind) -> Table:
-        """Keep every outcome once: {person, via, type, ts, placement, item_id}. Of several copies the earliest counts.
+        """Keep every outcome once: {person, via, type, ts, placement, session_id, *FIELDS}; of copies the earliest.
 
         Copies are equal in type, event_id and person: an id that a shop numbers by type, or by shopper, is no copy.
         """
         by_session = unit == "session"
         if by_session not in self._once:
             events = self._events
-            mine = events.filter(events.type.isin(OUTCOMES), ~events.bot)
-            names = ("event_id", "type", "item_id", *NAMED)
+            mine = events.filter(events.type.isin(self._kinds), ~events.bot)
+            names = ("event_id", "type", *self._fields, *NAMED)
             told = self.resolved(mine.select(*names), unit)
             copies = mine.group_by("type", "event_id").agg(copies=mine.count())
             repeated = self._engine.keep("ids that occur twice", "repeated", copies.filter(copies.copies > 1))
-            columns = ("person", "via", "type", "ts", "placement", "item_id")
+            told = told.mutate(session_id=ibis.ifelse(told.type == "impression", None, told.session_id))
+            event_id = ("event_id",) if self._ids else ()
+            columns = ("person", "via", "type", "ts", "placement", "session_id", *self._fields, *self._ids, *event_id)
             once = told.anti_join(repeated, ["type", "event_id"]).select(*columns)
             twice = told.semi_join(repeated, ["type", "event_id"])
-            first = {name: twice[name].argmin(twice.ts) for name in ("via", "placement", "item_id")}
+            first = {
+                name: twice[name].argmin(twice.ts)
+                for name in ("via", "placement", "session_id", *self._fields, *self._ids)
+            }
             each = twice.group_by("type", "event_id", "person").agg(ts=twice.ts.min(), copies=twice.count(), **first)
             each = self._engine.keep("copies of outcomes", "copied", each)
             extra = (each.copies - 1).sum().fill_null(0).name("extra").as_table()
@@ -87,7 +105,7 @@ class Outcomes:
         by_session = unit == "session"
         if by_session not in self._named:
             events = self._events
-            told = events.filter(events.type.isin(OUTCOMES), events.exposure_id.notnull(), ~events.bot)
+            told = events.filter(events.type.isin(self._kinds), events.exposure_id.notnull(), ~events.bot)
             ids = self._engine.keep("exposures named", "named_ids", told.select("exposure_id").distinct())
             self._named[by_session] = None
             if self._engine.rows("exposures named, counted", ids.agg(count=ids.count()))[0]["count"]:

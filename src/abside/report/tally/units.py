@@ -11,23 +11,28 @@ from typing import TYPE_CHECKING
 
 import ibis
 
-from abside.report.tally.outcomes import EARLY_SECONDS, NAMED, Outcomes
+from abside.metric import METRICS, Metric
+from abside.report.tally.moments import ArmFigures, moments, terms_of
+from abside.report.tally.outcomes import EARLY_SECONDS, NAMED, OUTCOMES, Outcomes
+from abside.report.tally.sessions import sessions_of
+from abside.report.tally.terms import column
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from datetime import datetime
 
     from abside.report.store.engine import Engine, Table
     from abside.snapshot import UnitKind
 
 SHOWN_SECONDS = 86_400  # an item was "shown there" when it was within the last day before the cart
-# What is counted of each unit; metrics.py says what is made of it.
-COUNTED = ("carted", "carted_shown", "bought", "clicks", "impressions")
+
+
+FIRST = ("variant", "placement", "unit_type", "attributes")  # what a unit has of its first exposure
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What one page is about: one phase of one experiment, and its window. `since`: first exposures after it."""
+    """What one page is about: one phase of one experiment, and its window. `since`: first exposures from then on."""
 
     experiment: str
     phase: int
@@ -35,22 +40,9 @@ class Choice:
     placements: tuple[str, ...]
     window_seconds: int
     since: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ArmFigures:
-    """One variant's units: how many, and of each counted column the sum and the sums of products, as exact integers."""
-
-    variant: str
-    units: int
-    crossed: int  # met another variant later
-    exposures: int  # rows, copies included
-    most_exposures: int  # of one unit
-    mature: int  # their window was over when the last event happened
-    first: datetime
-    last: datetime  # of their first exposures
-    sums: dict[str, int]
-    products: dict[tuple[str, str], int]
+    metrics: tuple[Metric, ...] = METRICS
+    currency: str | None = None  # None: all values are in one
+    with_attributes: bool = False  # of the first exposure, for cuts
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +63,28 @@ class Counted:
     arms: tuple[ArmFigures, ...]
     before_since: int  # units left out because of the choice's `since`
     unmatched: Unmatched
-    units: Table
+    units: Table  # with their columns
+    hits: Table  # their outcomes within their windows
+    shown_carts: Table | None  # {person, item_id, carted_ts} of carts whose item was shown there the day before
 
 
 class Tally:
     """Counts one store; what several experiments share is in `outcomes`."""
 
-    def __init__(self, engine: Engine, events: Table, last_ts: datetime) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        events: Table,
+        last_ts: datetime,
+        metrics: Sequence[Metric] = METRICS,
+        *,
+        with_ids: bool = False,
+    ) -> None:
         self._engine = engine
         self._events = events
-        self._last_ts = last_ts
-        self.outcomes = Outcomes(engine, events)
+        self.last_ts = last_ts
+        self._shown_carts: Table | None = None
+        self.outcomes = Outcomes(engine, events, metrics, with_ids=with_ids)
 
     def count(self, choice: Choice) -> Counted:
         """Count one phase of one experiment. Raises EngineFailed."""
@@ -90,13 +93,13 @@ class Tally:
         early = 0
         units = everyone
         if choice.since is not None:
-            units = everyone.filter(everyone.first_ts > choice.since)
-            before = everyone.filter(everyone.first_ts <= choice.since)
+            units = everyone.filter(everyone.first_ts >= choice.since)
+            before = everyone.filter(everyone.first_ts < choice.since)
             early = engine.rows("units first exposed before the change", before.agg(units=before.count()))[0]["units"]
-        figures = self._figures(choice, units)
-        rows = engine.rows(f"{choice.experiment}: moments by variant", _moments(figures, self._last_ts))
-        arms = tuple(_arm(row) for row in sorted(rows, key=lambda row: str(row["variant"])))
-        return Counted(arms, early, self._unmatched(choice, units), units)
+        hits = self._hits(choice, units)
+        figures = engine.keep(f"{choice.experiment}: units and what they did", "figures", self._figures(choice, units))
+        arms = moments(engine, f"{choice.experiment}: moments by variant", figures, choice.metrics, self.last_ts)
+        return Counted(tuple(arms), early, self._unmatched(choice, units), figures, hits, self._shown_carts)
 
     def _units(self, choice: Choice) -> Table:
         """Keep one row a unit: {person, first_ts, until, variant, crossed}."""
@@ -109,37 +112,58 @@ class Tally:
             ~events.forced.fill_null(False),
             ~events.bot,
         )
-        told = self.outcomes.with_person(mine.select("ts", "user_id", "session_id", "variant"), choice.unit)
+        if not choice.with_attributes:
+            mine = mine.mutate(attributes=ibis.null("string"))
+        told = self.outcomes.with_person(mine.select("ts", "user_id", "session_id", *FIRST), choice.unit)
         told = told.filter(told.person.notnull())
-        grouped = told.group_by("person").agg(
-            first_ts=told.ts.min(),
-            variant=told.variant.argmin(told.ts),
-            crossed=told.variant.min() != told.variant.max(),
+        visits = told.group_by("person", "session_id").agg(
+            ts=told.ts.min(),
             exposures=told.count(),
+            least=told.variant.min(),
+            most=told.variant.max(),
+            **{name: told[name].argmin(told.ts) for name in FIRST},
+        )
+        visits = self._engine.keep(f"{choice.experiment}: exposures by session", "exposed", visits)
+        grouped = visits.group_by("person").agg(
+            first_ts=visits.ts.min(),
+            crossed=visits.least.min() != visits.most.max(),
+            exposures=visits.exposures.sum(),
+            **{name: visits[name].argmin(visits.ts) for name in FIRST},
         )
         until = grouped.first_ts + ibis.interval(seconds=choice.window_seconds)
         return self._engine.keep(f"{choice.experiment}: units", "units", grouped.mutate(until=until))
 
     def _figures(self, choice: Choice, units: Table) -> Table:
-        """Give the units with their COUNTED columns."""
+        """Give the units with the columns of the choice's metrics."""
+        terms = terms_of(choice.metrics)
+        hits = self._engine.kept("hits")
+        counted = {
+            name: column(hits, term, choice.placements, choice.currency)
+            for name, term in terms.items()
+            if term.of not in ("sessions", "carted_shown", "items")
+        }
+        by_unit = hits.group_by("person").agg(**counted)
+        tables = [self._engine.keep(f"{choice.experiment}: outcomes by unit", "by_unit", by_unit)]
+        if any(term.of == "carted_shown" for term in terms.values()):
+            carts = hits.filter(hits.type == "add_to_cart", hits.item_id.notnull())
+            carts = carts.select("person", "item_id", carted_ts=carts.ts)
+            carts = self._engine.keep(f"{choice.experiment}: carts", "carts", carts)
+            tables.append(self._carted_shown(choice, units, carts))
+        if any(term.of == "sessions" for term in terms.values()):
+            exposed = self._engine.kept("exposed")
+            tables.append(sessions_of(self._engine, exposed, self.outcomes.once(choice.unit), units))
+        whole = units
+        for table in tables:
+            whole = whole.left_join(table, "person").drop("person_right")
+        return whole.mutate(**{name: whole[name].cast("int64").fill_null(0) for name in terms})
+
+    def _hits(self, choice: Choice, units: Table) -> Table:
+        """Give the outcomes of the units within their windows."""
         windows = units.select("person", "first_ts", "until")
         outcomes = self.outcomes.owned(self.outcomes.once(choice.unit), windows)
         met = outcomes.inner_join(windows, "person")
         hits = met.filter(met.ts >= met.first_ts, met.ts < met.until)
-        here = hits.placement.isin(choice.placements)
-        by_unit = hits.group_by("person").agg(
-            carted=(hits.type == "add_to_cart").any(),
-            bought=(hits.type == "purchase").any(),
-            clicks=((hits.type == "click") & here).sum(),
-            impressions=((hits.type == "impression") & here).sum(),
-        )
-        by_unit = self._engine.keep(f"{choice.experiment}: outcomes by unit", "by_unit", by_unit)
-        carts = hits.filter(hits.type == "add_to_cart", hits.item_id.notnull())
-        carts = carts.select("person", "item_id", carted_ts=carts.ts)
-        shown = self._carted_shown(choice, units, self._engine.keep(f"{choice.experiment}: carts", "carts", carts))
-        whole = units.left_join(by_unit, "person").drop("person_right")
-        whole = whole.left_join(shown, "person").drop("person_right")
-        return whole.mutate(**{name: whole[name].cast("int64").fill_null(0) for name in COUNTED})
+        return self._engine.keep(f"{choice.experiment}: outcomes within windows", "hits", hits)
 
     def _carted_shown(self, choice: Choice, units: Table, carts: Table) -> Table:
         """Give the persons who put an item into the cart that was shown to them at the placements the day before."""
@@ -152,12 +176,15 @@ class Tally:
         seen = seen.select("person", shown_ts=seen.ts, item_id=seen["items"].unnest())
         both = seen.inner_join(carts, ["person", "item_id"])
         since = both.carted_ts - ibis.interval(seconds=SHOWN_SECONDS)
-        found = both.filter(both.shown_ts <= both.carted_ts, both.shown_ts >= since).select("person").distinct()
-        return found.mutate(carted_shown=ibis.literal(1))
+        found = both.filter(both.shown_ts <= both.carted_ts, both.shown_ts >= since)
+        carts = found.select("person", "item_id", "carted_ts").distinct()
+        self._shown_carts = self._engine.keep(f"{choice.experiment}: carts of items shown", "shown_carts", carts)
+        return self._shown_carts.select("person").distinct().mutate(carted_shown=ibis.literal(1))
 
     def _unmatched(self, choice: Choice, units: Table) -> Unmatched:
         """Count what belongs to no unit, or not into its window."""
         outcomes = self.outcomes.once(choice.unit)
+        outcomes = outcomes.filter(outcomes.type.isin(OUTCOMES))
         windows = units.select("person", "first_ts", "until")
         met = self.outcomes.owned(outcomes, windows).inner_join(windows, "person")
         is_before = met.ts < met.first_ts
@@ -171,37 +198,3 @@ class Tally:
         row = self._engine.rows(f"{choice.experiment}: outcomes outside the windows", found)[0]
         whole = self._engine.rows("outcomes, all", outcomes.agg(count=outcomes.count()))[0]["count"]
         return Unmatched(whole, whole - row.pop("met"), **row)
-
-
-def _moments(figures: Table, last_ts: datetime) -> Table:
-    sums = {f"sum_{name}": figures[name].sum() for name in COUNTED}
-    products = {f"sum_{left}_{right}": (figures[left] * figures[right]).sum() for left, right in PRODUCTS}
-    return figures.group_by("variant").agg(
-        units=figures.count(),
-        crossed=figures.crossed.sum(),
-        exposures=figures.exposures.sum(),
-        most_exposures=figures.exposures.max(),
-        mature=(figures.until <= last_ts).sum(),
-        first=figures.first_ts.min(),
-        last=figures.first_ts.max(),
-        **sums,
-        **products,
-    )
-
-
-ARM_PLAIN = ("variant", "units", "crossed", "exposures", "most_exposures", "mature", "first", "last")
-
-
-def _arm(row: dict[str, object]) -> ArmFigures:
-    plain = {name: row[name] for name in ARM_PLAIN}
-    sums = {name: row[f"sum_{name}"] for name in COUNTED}
-    products = {pair: row["sum_{}_{}".format(*pair)] for pair in PRODUCTS}
-    return ArmFigures(**plain, sums=sums, products=products)  # type: ignore[arg-type]  # the columns of _moments
-
-
-def _pairs() -> Iterable[tuple[str, str]]:
-    yield from ((name, name) for name in COUNTED)
-    yield ("clicks", "impressions")
-
-
-PRODUCTS = tuple(_pairs())

@@ -3,12 +3,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from abside.metric import METRICS, Metric
 from abside.report.stats.compare import estimate, value_of
 from abside.report.stats.ratio import sample_ratio
-from abside.report.tally.metrics import METRICS, Metric
-from abside.report.tally.units import COUNTED, PRODUCTS, ArmFigures
+from abside.report.tally.moments import ArmFigures, pairs_of, terms_of
 
-CART, _, CTR, _ = METRICS
+CART, CTR = METRICS[0], METRICS[2]
+COUNTED, PRODUCTS = tuple(terms_of(METRICS)), pairs_of(METRICS)
 MOMENT = datetime(2026, 11, 2, tzinfo=UTC)
 
 
@@ -16,8 +17,9 @@ def arm(variant: str, *units: tuple[int, int, int]) -> ArmFigures:
     """An arm of units given as (carted, clicks, impressions)."""
     rows = [dict.fromkeys(COUNTED, 0) | {"carted": cart, "clicks": c, "impressions": i} for cart, c, i in units]
     sums = {name: sum(row[name] for row in rows) for name in COUNTED}
+    some = {name: sum(row[name] != 0 for row in rows) for name in COUNTED}
     products = {(left, right): sum(row[left] * row[right] for row in rows) for left, right in PRODUCTS}
-    return ArmFigures(variant, len(rows), 0, 0, 0, 0, MOMENT, MOMENT, sums, products)
+    return ArmFigures(variant, len(rows), 0, 0, 0, 0, MOMENT, MOMENT, sums, some, products)
 
 
 SOME = arm("control", *[(1, 1, 4), (0, 0, 2), (0, 2, 3), (1, 0, 5)] * 10)
@@ -77,8 +79,8 @@ def test_the_moments_of_huge_arms_lose_nothing_to_rounding() -> None:
     products = dict.fromkeys(PRODUCTS, 0)
     products |= {("clicks", "clicks"): 25 * 10**17 + 10**6, ("impressions", "impressions"): 10**19 + 7}
     products |= {("clicks", "impressions"): 5 * 10**18 + 5}
-    huge = ArmFigures("control", count, 0, 0, 0, 0, MOMENT, MOMENT, sums, products)
-    found = estimate(CTR, huge, ArmFigures("treatment", count, 0, 0, 0, 0, MOMENT, MOMENT, sums, products))
+    huge = ArmFigures("control", count, 0, 0, 0, 0, MOMENT, MOMENT, sums, sums, products)
+    found = estimate(CTR, huge, ArmFigures("treatment", count, 0, 0, 0, 0, MOMENT, MOMENT, sums, sums, products))
     assert found.difference == 0
     assert found.p == 1
     assert found.difference_interval is not None
@@ -91,6 +93,26 @@ def test_the_sample_ratio_of_three_arms_is_tested_at_once() -> None:
     found = sample_ratio({"a": 560, "b": 240, "c": 200}, {"a": 5_000, "b": 3_000, "c": 2_000})
     assert found.p == pytest.approx(math.exp(-9.6))  # chi-square 60²/500 + 60²/300 = 19.2, 2 degrees of freedom
     assert found.is_mismatch
+
+
+def test_a_sample_ratio_between_the_two_bounds_is_watched() -> None:
+    found = sample_ratio({"a": 545, "b": 455}, {"a": 5_000, "b": 5_000})  # chi-square 8.1: p = 0.0044
+    assert (found.is_mismatch, found.is_watched) == (False, True)
+    assert found.p == pytest.approx(math.erfc(math.sqrt(8.1 / 2)))
+    found = sample_ratio({"a": 500, "b": 500}, {"a": 5_000, "b": 5_000})
+    assert (found.is_mismatch, found.is_watched) == (False, False)
+
+
+def test_few_units_or_few_that_did_anything_have_a_warning_beside_the_interval() -> None:
+    small = arm("control", *[(1, 1, 4), (0, 0, 2)] * 20)
+    large = arm("treatment", *[(1, 1, 4), (0, 0, 2)] * 200)
+    rare = arm("control", *[(1, 1, 4)] * 9, *[(0, 0, 2)] * 400)
+    assert estimate(CART, small, large).warning == "few units: 40 of control, the interval is rough"
+    assert estimate(CART, rare, large).warning == "few units: 9 of control are not 0, the interval is rough"
+    assert estimate(CTR, rare, large).warning == "few units: 9 of control are not 0, the interval is rough"
+    most = arm("control", *[(1, 1, 4)] * 400, (0, 0, 2))
+    assert estimate(CART, most, large).warning == "few units: 1 of control are 0, the interval is rough"
+    assert estimate(CART, large, large).warning == ""
 
 
 def test_an_arm_without_units_counts_as_zero_in_the_sample_ratio() -> None:

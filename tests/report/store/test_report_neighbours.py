@@ -47,7 +47,7 @@ def test_statements_of_any_shape_cost_none_of_the_others(
     report = report_on(till.close(), documents())
     (page,) = report.pages
     assert {arm.variant: arm.units for arm in page.arms} == {"control": 2, "treatment": 2}
-    assert page.history[0].what == "started: 100 % of traffic, phase 1"
+    assert page.scope.history[0].what == "started: 100 % of traffic, phase 1"
     assert report.ledger.accepted["exposure"] >= 4
     assert report.ledger.lost["exposure"] >= 1
 

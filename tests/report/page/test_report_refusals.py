@@ -23,14 +23,15 @@ def refusal(report: Report) -> str:
     [
         ("pdp-rerank", "pdp-rerank is in no document and in no event; did you mean pdp-reranker?"),
         ("x", "x is in no document and in no event; found: e, pdp-reranker"),
-        ("pdp-reranker", "pdp-reranker is in the events and in no document"),
+        ("pdp-reranker", "pdp-reranker has no unit in its control 'b'"),
         ("e", "e has no exposure in these events; found: pdp-reranker"),
     ],
 )
 def test_an_experiment_that_is_not_there_is_refused_by_name(
     till: Any, report_on: ReportOn, documents: Documents, name: str, words: str
 ) -> None:
-    till.expose(0, "control", user_id="u1", experiment="pdp-reranker")
+    till.config(0, experiment="pdp-reranker", control="b", weights_bp={"a": 5_000, "b": 5_000})
+    till.expose(0, "a", user_id="u1", experiment="pdp-reranker")
     assert refusal(report_on(till.close(), documents(), [name])).startswith(words)
 
 
@@ -65,7 +66,7 @@ def test_an_arm_without_data_is_named_and_the_others_are_given(till: Any, page_o
     page = page_of(till.close())
     assert "treatment has no unit; variants found: control (1 units)" in page.notes
     assert page.estimates == ()
-    assert page.values["add_to_cart_rate"] == {"control": 0.0}
+    assert page.values["add_to_cart_rate"] == {"control": None}
     assert page.sample_ratio.units == {"control": 1, "treatment": 0}
 
 
@@ -81,6 +82,8 @@ def test_a_variant_that_is_none_of_the_experiment_is_in_no_figure(till: Any, pag
 def test_one_unit_an_arm_and_no_conversion_leave_figures_without_intervals(till: Any, page_of: PageOf) -> None:
     till.expose(0, "control", user_id="u1")
     till.expose(0, "treatment", user_id="u2")
+    for kind in ("impression", "click", "add_to_cart", "purchase"):
+        till.add(kind, 0, user_id="never exposed")
     page = page_of(till.close())
     assert [one.reason for one in page.estimates[:2]] == ["control has 1 unit; two are needed"] * 2
     till.expose(0, "control", user_id="u3")
@@ -92,10 +95,23 @@ def test_one_unit_an_arm_and_no_conversion_leave_figures_without_intervals(till:
     assert page.values["ctr"] == {"control": None, "treatment": None}
 
 
+def test_a_metric_whose_events_the_store_does_not_hold_has_no_data_and_is_not_zero(till: Any, page_of: PageOf) -> None:
+    for number in range(4):
+        till.expose(0, "treatment" if number % 2 else "control", user_id=f"u{number}")
+        till.add("impression", 1, user_id=f"u{number}", placement="pdp", items=["i"])
+    till.add("add_to_cart", 1, user_id="u0", item_id="i")
+    page = page_of(till.close())
+    reasons = {one.metric: one.reason for one in page.estimates}
+    assert reasons["conversion_rate"] == "no data: the store holds no purchase"
+    assert reasons["ctr"] == "no data: the store holds no click"
+    assert page.values["conversion_rate"] == page.values["ctr"] == {"control": None, "treatment": None}
+    assert page.values["add_to_cart_rate"] == {"control": 0.5, "treatment": 0.0}
+
+
 def test_a_primary_that_is_not_on_the_page_is_said(till: Any, page_of: PageOf) -> None:
     till.expose(0, "control", user_id="u1")
-    page = page_of(till.close(), analysis={"primary": "revenue_per_session", "window_seconds": 60})
-    assert "the primary is revenue_per_session, which is not among the figures of this page" in page.notes
+    page = page_of(till.close(), analysis={"primary": "scroll_depth", "window_seconds": 60})
+    assert "the primary is scroll_depth, which is not among the figures of this page" in page.notes
 
 
 def test_a_store_without_events_has_no_page(till: Any, report_on: ReportOn, documents: Documents) -> None:

@@ -16,7 +16,8 @@ def told(**state: Any) -> str:
 
 
 def history(*steps: tuple[int, str | None, str]) -> list[tuple[int, str]]:
-    made = changes(TimelineStep(NOON + timedelta(seconds=at), before, after) for at, before, after in steps)
+    moments = [(NOON + timedelta(seconds=at), before, after) for at, before, after in steps]
+    made = changes(TimelineStep(at, before, after, at) for at, before, after in moments)
     return [(int((one.at - NOON).total_seconds()), one.what) for one in made]
 
 
@@ -77,7 +78,7 @@ def test_the_timeline_comes_from_the_config_events_of_all_sidecars(
     till.expose(1, "control", user_id="u1")
     till.expose(2, "treatment", user_id="u2")
     page = page_of(till.close())
-    assert [(f"{change.at:%H:%M}", change.what) for change in page.history] == [
+    assert [(f"{change.at:%H:%M}", change.what) for change in page.scope.history] == [
         ("09:00", "started: 10 % of traffic, phase 1"),
         ("10:00", "ramped 10 % → 100 %"),
         ("10:30", "paused: carts\nbroken"),
@@ -94,7 +95,7 @@ def test_each_sidecars_words_are_compared_with_its_own_before(
     till.events[-1]["event_id"] = "c-0"
     till.expose(1, "control", user_id="u1")
     page = page_of(till.close())
-    assert [change.what for change in page.history] == ["started: 10 % of traffic, phase 1", "ramped 10 % → 50 %"]
+    assert [change.what for change in page.scope.history] == ["started: 10 % of traffic, phase 1", "ramped 10 % → 50 %"]
 
 
 def test_control_and_weights_are_those_in_force_in_the_phase_shown(
@@ -111,16 +112,37 @@ def test_control_and_weights_are_those_in_force_in_the_phase_shown(
     assert not any("phase" in note for note in page.notes)
 
 
-def test_weights_that_changed_within_a_phase_leave_no_ratio_to_test(
+def test_weights_that_changed_within_a_phase_split_it_and_the_latest_part_counts(
     till: Any, page_of: Callable[..., ExperimentPage]
 ) -> None:
-    till.config(0, weights_bp={"control": 9_000, "treatment": 1_000})
+    for minute, boot, control in ((0, "a", 9_000), (0, "b", 9_000), (60, "a", 5_000), (63, "b", 5_000)):
+        till.config(minute, weights_bp={"control": control, "treatment": 10_000 - control})
+        till.events[-1]["event_id"] = f"{boot}-{minute:x}"
+    for number in range(100):  # the first part: few carts, 90/10; the second: many, 50/50; no difference in either
+        till.expose(1, "control" if number % 10 else "treatment", user_id=f"early{number}")
+        till.expose(64, "control" if number % 2 else "treatment", user_id=f"late{number}")
+        if number % 20 < 2:
+            till.add("add_to_cart", 2, user_id=f"early{number}", item_id="i")
+        if number % 10 < 6:
+            till.add("add_to_cart", 65, user_id=f"late{number}", item_id="i")
+    page = page_of(till.close())
+    assert {arm.variant: arm.units for arm in page.arms} == {"control": 50, "treatment": 50}
+    assert page.values["add_to_cart_rate"] == {"control": 0.6, "treatment": 0.6}
+    assert page.sample_ratio.p == 1.0
+    assert (f"{page.scope.since:%H:%M}", page.before_since) == ("10:03", 100)
+    assert "90/10 until 2026-11-02 10:03:00Z, 50/50 since" in page.notes[0]
+
+
+def test_weights_that_changed_before_anybody_was_exposed_leave_nobody_out(
+    till: Any, page_of: Callable[..., ExperimentPage]
+) -> None:
+    till.config(0, status="draft", weights_bp={"control": 9_000, "treatment": 1_000})
     till.config(5)
-    till.expose(1, "control", user_id="u1")
+    till.expose(6, "control", user_id="u1")
     till.expose(6, "treatment", user_id="u2")
     page = page_of(till.close())
-    assert (page.sample_ratio.p, page.sample_ratio.reason) == (None, "its weights changed within the phase")
-    assert "90/10 → 50/50" in page.notes[0]
+    assert {arm.variant: arm.units for arm in page.arms} == {"control": 1, "treatment": 1}
+    assert not any("weights" in note for note in page.notes)
 
 
 def test_without_config_events_the_documents_are_taken_and_the_page_says_so(
@@ -129,7 +151,7 @@ def test_without_config_events_the_documents_are_taken_and_the_page_says_so(
     till.expose(1, "control", user_id="u1", phase=1)
     store = till.close()
     page = page_of(store)
-    assert page.history == ()
+    assert page.scope.history == ()
     assert (page.control, page.sample_ratio.expected) == ("control", {"control": 0.5, "treatment": 0.5})
     assert "no config event tells of phase 1" in page.notes[0]
     page = page_of(store, phase=2)

@@ -10,8 +10,9 @@ import pytest
 import scipy.stats
 
 from abside.collector.store import scan
+from abside.report.ask import Ask
 from abside.report.page.experiment import ExperimentPage
-from abside.report.report import Ask, build
+from abside.report.report import build
 from abside.report.store.engine import Engine
 from abside.report.store.source import open_source
 from shop import EXPERIMENT, LOGS_IN, PLACEMENT, Shop, crowd
@@ -118,10 +119,11 @@ def test_counts_and_means_are_those_of_a_plain_loop(units: dict[str, Unit], page
         plain = columns(units, arm.variant)
         assert arm.units == len(plain["carted"]) > 500
         assert arm.crossed == plain["crossed"].sum() > 20
-        for name, total in arm.sums.items():
-            assert total == plain[name].sum() > 0
-        for (left, right), total in arm.products.items():
-            assert total == (plain[left] * plain[right]).sum()
+        for name in COUNTED:
+            assert arm.sums[name] == plain[name].sum() > 0
+            assert arm.nonzero[name] == (plain[name] != 0).sum()
+            assert arm.products[name, name] == (plain[name] ** 2).sum()
+        assert arm.products["clicks", "impressions"] == (plain["clicks"] * plain["impressions"]).sum()
         for metric, column in PROPORTIONS.items():
             assert page.values[metric][arm.variant] == pytest.approx(plain[column].mean(), rel=1e-9)
         ctr = plain["clicks"].sum() / plain["impressions"].sum()
@@ -144,6 +146,7 @@ def test_a_shoppers_window_and_bots_and_logins_are_what_the_shop_made(
     assert page.late > 0
 
 
+COUNTED = ("carted", "carted_shown", "bought", "clicks", "impressions")
 PROPORTIONS = {"add_to_cart_rate": "carted", "placement_add_to_cart_rate": "carted_shown", "conversion_rate": "bought"}
 
 

@@ -1,0 +1,131 @@
+"""One experiment cut into slices: the primary by day, by days since the first exposure, by attribute; its ratio too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from abside.report.stats.adjust import benjamini_hochberg
+from abside.report.stats.band import always_valid
+from abside.report.stats.compare import estimate
+from abside.report.stats.ratio import SampleRatio, sample_ratio
+from abside.report.tally.slices import by_column, by_day, by_days_since, by_value, cumulated
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from abside.metric import Metric
+    from abside.report.page.roles import AnalysisPlan
+    from abside.report.stats.compare import Estimate
+    from abside.report.store.engine import Engine
+    from abside.report.tally.moments import ArmFigures
+    from abside.report.tally.units import Choice, Counted
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One slice: a day, a number of days, a value. `estimates` are of the primary, an arm each."""
+
+    key: str
+    units: dict[str, int]
+    estimates: tuple[Estimate, ...]
+    sample_ratio: SampleRatio
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """Every cut of one page."""
+
+    days: tuple[Slice, ...] = ()  # cumulative, by the day of the first exposure
+    since: tuple[Slice, ...] = ()  # by days since the first exposure; units seen so long
+    by: dict[str, tuple[Slice, ...]] | None = None  # attribute → its values; exploratory
+    ratios: dict[str, tuple[Slice, ...]] | None = None  # where the sample ratio is a mismatch: what may explain it
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """What slices are made from."""
+
+    engine: Engine
+    choice: Choice
+    counted: Counted
+    analysis: AnalysisPlan
+    control: str
+    weights_bp: dict[str, int] | None
+    last_ts: datetime
+
+    def cuts(self, by: Sequence[str], logged: Sequence[str], *, is_mismatch: bool) -> Cuts:
+        """Make every cut. `logged`: the attributes looked at where the ratio is a mismatch. Raises EngineFailed."""
+        metric = next((one for one in self.choice.metrics if one.name == self.analysis.primary), None)
+        if metric is None or metric.kind == "gini":
+            return Cuts()
+        figures, own = self.counted.units, [metric]
+        daily = by_day(self.engine, figures, own, self.last_ts)
+        since = by_days_since(
+            self.engine,
+            self.counted.hits,
+            figures,
+            metric,
+            self.choice.placements,
+            self.last_ts,
+            self.choice.currency,
+        )
+        values = {name: by_value(self.engine, figures, name, own, self.last_ts) for name in by}
+        ratios = None
+        if is_mismatch:
+            places = ("placement", "unit_type")
+            found = {name: by_column(self.engine, figures, name, own, self.last_ts) for name in places}
+            told = {name: by_value(self.engine, figures, name, own, self.last_ts) for name in logged}
+            ratios = {name: self._slices(metric, cut) for name, cut in {"day": daily, **found, **told}.items()}
+        return Cuts(
+            days=self._banded(self._slices(metric, cumulated(daily))),
+            since=self._slices(metric, since),
+            by={name: _adjusted(self._slices(metric, found)) for name, found in values.items()} or None,
+            ratios=ratios,
+        )
+
+    def _slices(self, metric: Metric, slices: Mapping[str, Sequence[ArmFigures]]) -> tuple[Slice, ...]:
+        found = []
+        for key, arms in slices.items():
+            by_name = {arm.variant: arm for arm in arms if self.weights_bp is None or arm.variant in self.weights_bp}
+            control = by_name.get(self.control)
+            others = [arm for name, arm in by_name.items() if name != self.control]
+            made = [estimate(metric, control, arm) for arm in others] if control else []
+            units = {name: arm.units for name, arm in by_name.items()}
+            found.append(Slice(key, units, tuple(made), sample_ratio(units, self.weights_bp, reason="no weights")))
+        return tuple(found)
+
+    def _banded(self, slices: Sequence[Slice]) -> tuple[Slice, ...]:
+        """Add the always-valid band to looks at growing figures."""
+        planned = self.analysis.planned_units
+        if not planned:
+            return tuple(slices)
+        whole = []
+        for one in slices:
+            total = sum(one.units.values())
+            made = []
+            for each in one.estimates:
+                both = one.units[self.control] + one.units[each.variant]
+                share = planned * both / total
+                interval, lift = each.lift_interval, each.lift
+                can = interval is not None and lift is not None
+                band = always_valid(lift, interval, units=both, planned=share) if can else None  # type: ignore[arg-type]
+                made.append(replace(each, band=band))
+            whole.append(replace(one, estimates=tuple(made)))
+        return tuple(whole)
+
+
+def _adjusted(slices: Sequence[Slice]) -> tuple[Slice, ...]:
+    """Adjust p over all values of an attribute and all arms."""
+    found = [one.p for each in slices for one in each.estimates if one.p is not None]
+    adjusted = iter(benjamini_hochberg(found))
+    return tuple(
+        replace(
+            each,
+            estimates=tuple(
+                one if one.p is None else replace(one, p_adjusted=next(adjusted)) for one in each.estimates
+            ),
+        )
+        for each in slices
+    )

@@ -1,0 +1,1 @@
+"""The page as one self-contained HTML file: inline SVG, no script, every picture beside its table."""

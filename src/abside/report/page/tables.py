@@ -1,0 +1,89 @@
+"""The figures as tables for other programs and for pull requests: CSV, and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+from abside.report.page.words import NONE, comparison, sample_ratio_words, sentence, share, written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from abside.report.page.experiment import ExperimentPage
+    from abside.report.report import Report
+
+COLUMNS = (
+    *("experiment", "phase", "metric", "role", "variant", "is_control", "units", "value", "lift"),
+    *("lift_low", "lift_high", "band_low", "band_high", "difference", "difference_low", "difference_high"),
+    *("p", "p_adjusted", "margin", "label", "reason", "warning"),
+)
+
+
+PLAIN = ("variant", "value", "lift", "difference", "p", "p_adjusted", "margin", "label", "reason", "warning")
+
+
+def to_csv(report: Report) -> bytes:
+    """Give one row a metric and arm, in COLUMNS: fractions unrounded, empty where not estimable."""
+    text = io.StringIO()
+    out = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    out.writeheader()
+    for page in report.pages:
+        out.writerows(_rows(page))
+    return text.getvalue().encode()
+
+
+def _rows(page: ExperimentPage) -> Iterator[dict[str, Any]]:
+    units = {arm.variant: arm.units for arm in page.arms}
+    for metric in page.metrics:
+        head = {"experiment": page.experiment.id, "phase": page.phase, "metric": metric.name}
+        head["role"] = page.analysis.role(metric.name)
+        value = page.values[metric.name].get(page.control)
+        control = {"variant": page.control, "is_control": 1, "units": units[page.control], "value": value}
+        yield {**head, **control}
+        for one in (found for found in page.estimates if found.metric == metric.name):
+            row = {name: getattr(one, name) for name in PLAIN}
+            spans = {"lift": one.lift_interval, "band": one.band, "difference": one.difference_interval}
+            for name, interval in spans.items():
+                row[f"{name}_low"], row[f"{name}_high"] = interval or (None, None)
+            yield {**head, **row, "is_control": 0, "units": units[one.variant]}
+
+
+def to_markdown(report: Report) -> bytes:
+    """Give the pages as Markdown: the sentence, what is to be known, the arms and the figures."""
+    lines = []
+    for page in report.pages:
+        lines += [f"## {_text(page.experiment.id)}: {_text(page.experiment.name)}", "", _text(sentence(page)), ""]
+        lines += [f"- {_text(note)}" for note in page.notes]
+        lines += ["", _text(sample_ratio_words(page)), ""]
+        total = sum(arm.units for arm in page.arms)
+        arms = [(arm.variant, f"{arm.units:,}", share(arm.units, total)) for arm in page.arms]
+        lines += [*_table(("variant", "units", "share"), arms), "", *_figures(page), ""]
+    lines += [f"- {_text(one.experiment)}: {_text(one.reason)}" for one in report.refused]
+    return ("\n".join(lines).rstrip("\n") + "\n").encode()
+
+
+def _figures(page: ExperimentPage) -> list[str]:
+    rows: list[Sequence[str]] = []
+    for metric in page.metrics:
+        role = page.analysis.role(metric.name)
+        name = metric.name if role == "other" else f"{metric.name} ({role})"
+        rows.append((name, page.control, written(metric, page.values[metric.name].get(page.control)), *[""] * 6))
+        compared = [one for one in page.estimates if one.metric == metric.name]
+        rows += [("", one.variant, written(metric, one.value), *comparison(one)) for one in compared]
+    header = ("metric", "variant", "value", "lift", "95 % interval", "always valid", "p", "adjusted", "")
+    return _table(header, rows)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [header, ["---" if index < 2 else "---:" for index in range(len(header))], *rows]
+    return [f"| {' | '.join(_text(cell) if cell else ' ' for cell in line)} |" for line in lines]
+
+
+def _text(text: str) -> str:
+    """Give text that is no markup: ids and notes may hold anything."""
+    plain = "".join(sign if sign.isprintable() else " " for sign in text)
+    for sign in ("\\", "|", "<", "`", "[", "*", "_"):
+        plain = plain.replace(sign, f"\\{sign}")
+    return plain if text != NONE else NONE

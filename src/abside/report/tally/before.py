@@ -1,0 +1,40 @@
+"""What units did before their first exposure: the covariate that no variant can have changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import ibis
+
+from abside.report.tally.slices import EVENT_TERMS
+from abside.report.tally.terms import column
+
+if TYPE_CHECKING:
+    from abside.metric import Metric, Term
+    from abside.report.store.engine import Engine, Table
+    from abside.report.tally.outcomes import Outcomes
+    from abside.report.tally.units import Choice
+
+DAYS_BEFORE = 14
+
+
+def before_of(metric: Metric) -> Term | None:
+    """Give the term of the same kind before the first exposure; None for a metric that has none."""
+    if metric.below is not None or metric.kind == "gini" or metric.above.of not in EVENT_TERMS:
+        return None
+    return replace(metric.above, column=f"before_{metric.above.column}")
+
+
+def with_before(
+    engine: Engine, outcomes: Outcomes, choice: Choice, figures: Table, metric: Metric, term: Term
+) -> Table:
+    """Add the covariate to the units' columns. Raises EngineFailed."""
+    units = figures.select("person", "first_ts")
+    met = outcomes.owned(outcomes.once(choice.unit), units).inner_join(units, "person")
+    earliest = met.first_ts - ibis.interval(days=DAYS_BEFORE)
+    hits = met.filter(met.ts < met.first_ts, met.ts >= earliest)
+    done = hits.group_by("person").agg(**{term.column: column(hits, term, choice.placements, choice.currency)})
+    done = engine.keep(f"{choice.experiment}: {metric.name} before", "done_before", done)
+    whole = figures.left_join(done, "person").drop("person_right")
+    return whole.mutate(**{term.column: whole[term.column].cast("int64").fill_null(0)})

@@ -1,0 +1,34 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from abside.report.command import main
+from abside.report.memory import USUAL_BYTES, default_memory
+from abside.report.settings import ReportSettings
+from abside.report.store.engine import Engine
+
+
+def test_the_default_is_within_what_the_container_has(tmp_path: Path) -> None:
+    limit = tmp_path / "memory.max"
+    limit.write_text(f"{2**30}\n")
+    assert default_memory((limit,)) == int(0.6 * 2**30)
+    unlimited = default_memory(())
+    for text in ("max\n", "", "9223372036854771712\n"):
+        limit.write_text(text)
+        assert default_memory((limit, tmp_path / "none")) == unlimited <= USUAL_BYTES
+
+
+def test_out_of_memory_names_the_option(
+    till: Any, config_file: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2_000):
+        till.expose(0, "control", user_id=f"u{number}")
+    store = till.close()
+    opened = Engine.open
+    monkeypatch.setattr(Engine, "open", lambda **more: opened(**{**more, "memory_bytes": 200_000}))
+    assert main(ReportSettings(events=store, config=(config_file(),))) == 1
+    assert "does not fit into its memory, even with what it spilled; give it more, for example --memory " in (
+        capsys.readouterr().err
+    )

@@ -1,0 +1,159 @@
+"""The primary by day, by days since the first exposure and by attribute, beside plain loops."""
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from abside.report.ask import Ask
+from abside.report.command import main
+from abside.report.page.cuts import Slice
+from abside.report.page.experiment import ExperimentPage
+from abside.report.report import build
+from abside.report.settings import ReportSettings
+from abside.report.stats.adjust import benjamini_hochberg
+from abside.report.store.engine import Engine
+from abside.report.store.source import open_source
+from abside.report.tally.slices import NO_VALUE, OTHERS, TOP
+from abside.snapshot import Attribute, Snapshot
+
+DAY = 24 * 60
+ATTRIBUTES = {"country": Attribute("string", log=True), "tier": Attribute("string")}
+Person = tuple[int, str, str, float | None]  # day, variant, country, the minute of the cart
+
+
+@pytest.fixture
+def people(till: Any) -> list[Person]:
+    """Three hundred persons over five days; carts happen up to four days later."""
+    rng = random.Random(5)
+    till.config(0)
+    found = []
+    for number in range(300):
+        day, variant = rng.randrange(5), rng.choice(["control", "treatment"])
+        country, user = rng.choice(["DE", "AT", "CH"]), f"u{number}"
+        start = day * DAY + rng.random() * 600
+        till.expose(start, variant, user_id=user, attributes={"country": country})
+        till.expose(start + 30, variant, user_id=user, attributes={"country": "moved"})
+        cart = start + rng.random() * 4 * DAY if rng.random() < 0.5 else None
+        if cart is not None:
+            till.add("add_to_cart", cart, user_id=user, item_id="i")
+        found.append((day, variant, country, None if cart is None else cart - start))
+    till.add("click", 9 * DAY, user_id="u0")
+    return found
+
+
+@pytest.fixture
+def cut(till: Any, engine: Engine, documents: Callable[..., Snapshot]) -> Callable[..., ExperimentPage]:
+    def make(*by: str, **analysis: Any) -> ExperimentPage:
+        snapshot = documents(analysis={"window_seconds": 7 * 86_400, **analysis})
+        ask = Ask(by=by, logged=("country",))
+        (page,) = build(engine, open_source(engine, till.close()), snapshot, ask).pages
+        return page
+
+    return make
+
+
+def figures(slices: tuple[Slice, ...]) -> Iterator[tuple[str, dict[str, int], float | None, float | None]]:
+    for one in slices:
+        (each,) = one.estimates
+        yield one.key, one.units, each.control, each.value
+
+
+def rate(people: list[Person]) -> float:
+    return sum(cart is not None for *_, cart in people) / len(people)
+
+
+def test_by_day_is_cumulative_over_the_day_of_the_first_exposure(
+    people: list[Person], cut: Callable[..., ExperimentPage]
+) -> None:
+    page = cut(planned_units=300)
+    found = list(figures(page.cuts.days))
+    assert [key for key, *_ in found] == [f"2026-11-0{2 + day}" for day in range(5)]
+    for day, (_, units, control, value) in enumerate(found):
+        until = {arm: [one for one in people if one[0] <= day and one[1] == arm] for arm in ("control", "treatment")}
+        assert units == {arm: len(ones) for arm, ones in until.items()}
+        assert (control, value) == pytest.approx((rate(until["control"]), rate(until["treatment"])))
+    last, (whole,) = page.cuts.days[-1].estimates, [one for one in page.estimates if one.role == "primary"]
+    assert last[0].lift_interval == whole.lift_interval
+    assert last[0].band == whole.band
+
+
+def test_by_days_since_the_first_exposure_counts_those_seen_so_long(
+    people: list[Person], cut: Callable[..., ExperimentPage]
+) -> None:
+    found = list(figures(cut().cuts.since))
+    assert [key for key, *_ in found] == ["0", "1", "2", "3", "4", "5", "6"]
+    for number, (_, units, control, value) in enumerate(found):
+        expected = {}
+        for arm in ("control", "treatment"):
+            mine = [cart for _, variant, _, cart in people if variant == arm]
+            hit = sum(cart is not None and number <= cart / DAY < number + 1 for cart in mine)
+            expected[arm] = (len(mine), hit / len(mine))
+        if number < 4:  # the store ends four days after the last first exposures
+            assert units == {arm: count for arm, (count, _) in expected.items()}
+            assert (control, value) == pytest.approx(tuple(share for _, share in expected.values()))
+
+
+def test_by_an_attribute_is_its_value_at_the_first_exposure(
+    people: list[Person], cut: Callable[..., ExperimentPage]
+) -> None:
+    page = cut("country")
+    assert page.cuts.by is not None
+    slices = page.cuts.by["country"]
+    by_country: defaultdict[str, list[Person]] = defaultdict(list)
+    for one in people:
+        by_country[one[2]].append(one)
+    for key, units, control, value in figures(slices):
+        arms = {arm: [one for one in by_country[key] if one[1] == arm] for arm in ("control", "treatment")}
+        assert units == {arm: len(ones) for arm, ones in arms.items()}
+        assert (control, value) == pytest.approx((rate(arms["control"]), rate(arms["treatment"])))
+    ps = [one.estimates[0].p or math.nan for one in slices]
+    assert [one.estimates[0].p_adjusted for one in slices] == pytest.approx(benjamini_hochberg(ps))
+
+
+def test_of_many_values_the_most_frequent_are_shown_and_the_rest_is_one(
+    till: Any, cut: Callable[..., ExperimentPage]
+) -> None:
+    for number in range(400):
+        country = f"c{number % 3}" if number < 300 else f"rare{number}"
+        attributes = {"country": country} if number != 399 else {}
+        till.expose(0, "treatment" if number % 2 else "control", user_id=f"u{number}", attributes=attributes)
+        till.add("add_to_cart", 1, user_id="u1", item_id="i")
+    page = cut("country")
+    assert page.cuts.by is not None
+    slices = page.cuts.by["country"]
+    assert len(slices) == TOP + 1
+    assert [sum(one.units.values()) for one in slices[:3]] == [100, 100, 100]
+    assert slices[-1].key == OTHERS
+    assert sum(sum(one.units.values()) for one in slices) == 400
+    assert NO_VALUE in {one.key for one in slices} | {OTHERS, NO_VALUE}
+
+
+def test_a_mismatch_is_looked_for_by_day_placement_unit_and_attribute(
+    till: Any, cut: Callable[..., ExperimentPage]
+) -> None:
+    till.config(0)
+    for number in range(600):
+        country = "DE" if number % 3 else "AT"
+        if country == "AT" and number % 2 and number % 5:
+            continue  # a page of AT that fails in the treatment
+        variant = "treatment" if number % 2 else "control"
+        till.expose(0, variant, user_id=f"u{number}", attributes={"country": country})
+    page = cut()
+    assert page.sample_ratio.is_mismatch
+    assert page.cuts.ratios is not None
+    assert list(page.cuts.ratios) == ["day", "placement", "unit_type", "country"]
+    by_country = {one.key: one.sample_ratio for one in page.cuts.ratios["country"]}
+    assert by_country["AT"].is_mismatch
+    assert by_country["DE"].p == pytest.approx(1.0)
+
+
+def test_an_attribute_that_is_not_logged_is_refused_before_the_work(
+    tmp_path: Path, config_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(ReportSettings(events=tmp_path, config=(config_file(),), by=("country",))) == 1
+    assert "--by country: no attribute of the documents with log: true; logged are: none" in capsys.readouterr().err
