@@ -105,7 +105,7 @@ class Metric:
 
 
 def to_json(metric: Metric) -> dict[str, Any]:
-    """Give a metric as plain data, for the snapshot's head."""
+    """Return a metric as plain data, for the snapshot's head."""
     return asdict(metric)
 
 

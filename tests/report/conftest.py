@@ -109,7 +109,7 @@ def snapshot_of(*experiments: Experiment) -> Snapshot:
 
 @pytest.fixture
 def documents() -> Callable[..., Snapshot]:
-    """Give the snapshot of the experiment `e` with some fields of its own."""
+    """Return the snapshot of the experiment `e` with some fields of its own."""
     return lambda **fields: snapshot_of(experiment_e(**fields))
 
 

@@ -33,7 +33,7 @@ _FIELDS = ("event", "of", "cap", "numerator", "denominator", "where")
 
 
 def own_metric(tree: Tree, name: str, written: MetricEntry, number: int) -> Metric | None:
-    """Give the record of one own metric; None where something is wrong with it, which is noted."""
+    """Return the record of one own metric; None where something is wrong with it, which is noted."""
     if not known(written) or not known(written.kind):
         return None
     reading = _Reading(tree, ("metrics", name), written, number)

@@ -71,7 +71,7 @@ def settle(reading: Reading, last: Snapshot | None, now_us: int, *, unread: Prob
 
 
 def _for_report(checked: Checked) -> dict[str, Json]:
-    """Give what the report alone reads; nothing of it is in the revision."""
+    """Return what the report alone reads; nothing of it is in the revision."""
     own: dict[str, Json] = {"metrics": [to_json(one) for one in checked.metrics.values()]} if checked.metrics else {}
     return own if checked.currency is None else {**own, "currency": checked.currency}
 

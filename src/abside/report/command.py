@@ -64,7 +64,7 @@ def main(settings: ReportSettings) -> int:
 
 
 def _ask(settings: ReportSettings, documents: Snapshot) -> Ask:
-    """Give what was asked for. Raises NotLogged for an attribute that no exposure carries."""
+    """Return what was asked for. Raises NotLogged for an attribute that no exposure carries."""
     logged = tuple(name for name, one in documents.head.attributes.items() if one.log)
     for name in settings.by:
         if name not in logged:
@@ -134,7 +134,7 @@ def _made(folder: Path) -> None:
 
 @contextmanager
 def _spill(work: Path | None) -> Iterator[Path]:
-    """Give a directory to spill into, gone afterwards."""
+    """Return a directory to spill into, gone afterwards."""
     try:
         if work is not None:
             work.mkdir(parents=True, exist_ok=True)
@@ -147,7 +147,7 @@ def _spill(work: Path | None) -> Iterator[Path]:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
-    """Say what is being done, to a person who waits."""
+    """Report what is being done, to a person who waits."""
     console = Console(stderr=True, markup=False)
     if not console.is_terminal:
         yield lambda _purpose: None

@@ -22,7 +22,7 @@ SAID_LINES = 5  # of what the agent says when nothing came of it
 
 
 def read_documents(places: Sequence[Path]) -> Snapshot:
-    """Give the snapshot of directories of documents, or read a published file. Raises NoDocuments."""
+    """Return the snapshot of directories of documents, or read a published file. Raises NoDocuments."""
     if len(places) == 1 and places[0].is_file():
         return _decode(places[0], places[0])
     for place in places:

@@ -13,7 +13,7 @@ MAX_LIMIT_BYTES = 64  # of such a file: one number, or `max`
 
 
 def default_memory(limits: tuple[Path, ...] = LIMITS) -> int:
-    """Give bytes, within what this container and this machine have."""
+    """Return bytes, within what this container and this machine have."""
     found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for path in limits:
         with suppress(OSError, ValueError), path.open() as file:  # no container, no limit

@@ -108,7 +108,7 @@ def unknown_experiment(name: str, found: Sequence[str]) -> ReportRefused:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Give names as a person lists them, with a bound."""
+    """Return names as a person lists them, with a bound."""
     if not names:
         return "none"
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""

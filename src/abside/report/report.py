@@ -85,7 +85,7 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
 
 
 def metrics_of(documents: Snapshot) -> tuple[tuple[Metric, ...], str | None]:
-    """Give the metrics of the page, built-in ones first, and the currency in which values count (None: any one).
+    """Return the metrics of the page, built-in ones first, and the currency in which values count (None: any one).
 
     Raises NoDocuments for own metrics of another version.
     """
@@ -100,7 +100,7 @@ def metrics_of(documents: Snapshot) -> tuple[tuple[Metric, ...], str | None]:
 def _asked(
     engine: Engine, events: Table, ask: Ask, documents: Snapshot, seen: Overview
 ) -> tuple[list[Experiment], list[ReportRefused]]:
-    """Give the experiments to report on. Those asked for by name are refused by name.
+    """Return the experiments to report on. Those asked for by name are refused by name.
 
     One that is in no document any more is what its events say it was.
     """

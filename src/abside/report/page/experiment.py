@@ -65,7 +65,7 @@ class ExperimentPage:
 
     @property
     def state(self) -> str:
-        """Say whether this is a look on the way or the end, mechanically."""
+        """Return whether this is a look on the way or the end, mechanically."""
         units = sum(arm.units for arm in self.arms)
         over = f"windows over for {sum(arm.mature for arm in self.arms) / units:.0%}".replace("%", " %")
         planned = self.analysis.planned_units
@@ -200,7 +200,7 @@ def _unusable(name: str, control: str, arms: dict[str, ArmFigures], counted: Cou
 
 
 def _changes(scope: Scope, counted: Counted) -> list[str]:
-    """Say why figures begin where they do, and what is left out."""
+    """Return why figures begin where they do, and what is left out."""
     said = []
     since = "" if scope.since is None else f"{scope.since:%Y-%m-%d %H:%M:%S}Z"
     begin = f"figures begin at {since}{' as asked' if scope.is_asked else ''}"
@@ -225,7 +225,7 @@ def _values(metric: Metric, arms: Sequence[ArmFigures], ginis: dict[str, Gini | 
 
 
 def _refused(metric: Metric, seen: Overview, currency: str | None) -> str:
-    """Say why a metric is not computed at all: absent is not zero, and two currencies are not added up."""
+    """Return why a metric is not computed at all: absent is not zero, and two currencies are not added up."""
     missing = [kind for kind in metric.needs if kind not in seen.rows]
     if missing:
         return f"no data: the store holds no {' and no '.join(missing)}"

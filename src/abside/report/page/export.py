@@ -22,7 +22,7 @@ LIBRARIES = ("abside", "duckdb", "ibis-framework", "tea-tasting", "scipy", "nump
 
 
 def to_json(report: Report, digest: str) -> bytes:
-    """Give the report as JSON. `digest` names the files that were read."""
+    """Return the report as JSON. `digest` names the files that were read."""
     seen = report.overview
     document = {
         "format": FORMAT,

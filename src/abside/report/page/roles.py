@@ -36,7 +36,7 @@ class AnalysisPlan:
     planned_units: int | None = None
 
     def role(self, metric: str) -> Role:
-        """Give what a metric is; the first that is named."""
+        """Return what a metric is; the first that is named."""
         if metric == self.primary:
             return "primary"
         if metric in self.secondary:

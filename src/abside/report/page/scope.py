@@ -95,7 +95,7 @@ def _begun(parts: Sequence[PhasePart], defined: Definitions) -> datetime | None:
 def _in_force(
     experiment: Experiment, phase: int, history: Sequence[TimelineChange], parts: Sequence[PhasePart]
 ) -> tuple[str, dict[str, int] | None, list[str]]:
-    """Give the control and the weights of a phase, by the config events where they tell, else by the documents."""
+    """Return the control and the weights of a phase, by the config events where they tell, else by the documents."""
     notes = []
     if phase != experiment.phase:
         notes.append(f"this is phase {phase}; the documents are at phase {experiment.phase}")

@@ -32,7 +32,7 @@ class Sensitivity:
 
 
 def sensitivities(cutting: Cutting, outcomes: Outcomes, arms: Sequence[ArmFigures]) -> tuple[Sensitivity, ...]:
-    """Give the choices that make a difference here. Raises EngineFailed.
+    """Return the choices that make a difference here. Raises EngineFailed.
 
     Leaving crossovers out is offered under equal weights only: under others it biases every figure.
     """

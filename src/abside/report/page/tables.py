@@ -25,7 +25,7 @@ PLAIN = ("variant", "value", "lift", "difference", "p", "p_adjusted", "margin", 
 
 
 def to_csv(report: Report) -> bytes:
-    """Give one row a metric and arm, in COLUMNS: fractions unrounded, empty where not estimable."""
+    """Return one row a metric and arm, in COLUMNS: fractions unrounded, empty where not estimable."""
     text = io.StringIO()
     out = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     out.writeheader()
@@ -51,7 +51,7 @@ def _rows(page: ExperimentPage) -> Iterator[dict[str, Any]]:
 
 
 def to_markdown(report: Report) -> bytes:
-    """Give the pages as Markdown: the sentence, what is to be known, the arms and the figures."""
+    """Return the pages as Markdown: the sentence, what is to be known, the arms and the figures."""
     lines = []
     for page in report.pages:
         lines += [f"## {_text(page.experiment.id)}: {_text(page.experiment.name)}", "", _text(sentence(page)), ""]
@@ -82,7 +82,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _text(text: str) -> str:
-    """Give text that is no markup: ids and notes may hold anything."""
+    """Return text that is no markup: ids and notes may hold anything."""
     plain = "".join(sign if sign.isprintable() else " " for sign in text)
     for sign in ("\\", "|", "<", "`", "[", "*", "_"):
         plain = plain.replace(sign, f"\\{sign}")

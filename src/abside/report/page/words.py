@@ -21,7 +21,7 @@ CLOCKS_SHOWN = 5  # the worst
 
 
 def sentence(page: ExperimentPage) -> str:
-    """Give the page in one sentence, mechanically: the sample ratio, the primary, guardrails, how far it is."""
+    """Return the page in one sentence, mechanically: the sample ratio, the primary, guardrails, how far it is."""
     ratio = page.sample_ratio
     first = "sample ratio not estimable" if ratio.p is None else f"sample ratio p = {as_p(ratio.p)}"
     if ratio.is_mismatch:
@@ -44,17 +44,17 @@ def sentence(page: ExperimentPage) -> str:
 
 
 def written(metric: Metric, value: float | None) -> str:
-    """Give a metric's value as people read it."""
+    """Return a metric's value as people read it."""
     return as_share(value) if metric.is_share else as_number(value)
 
 
 def as_lift(lift: float | None) -> str:
-    """Give a lift in percent."""
+    """Return a lift in percent."""
     return NONE if lift is None else f"{lift:+.2%}"
 
 
 def sample_ratio_words(page: ExperimentPage) -> str:
-    """Say how the units fell."""
+    """Return how the units fell."""
     found = page.sample_ratio
     if found.p is None:
         return f"sample ratio: not estimable, {found.reason}"
@@ -80,7 +80,7 @@ def clocks_words(clocks: Sequence[Clock]) -> str:
 
 
 def comparison(one: Estimate) -> tuple[str, ...]:
-    """Give the cells of one comparison: lift, interval, band, p, adjusted p, and what is to be said."""
+    """Return the cells of one comparison: lift, interval, band, p, adjusted p, and what is to be said."""
     lift = NONE if one.lift is None else f"{one.lift:+.2%}"
     label = f"{one.label} the margin, {one.margin}" if one.label else ""
     said = "; ".join(filter(None, (label, one.reason or one.warning)))
@@ -89,47 +89,47 @@ def comparison(one: Estimate) -> tuple[str, ...]:
 
 
 def as_interval(interval: Interval | None) -> str:
-    """Give an interval of a lift in percent."""
+    """Return an interval of a lift in percent."""
     return NONE if interval is None else f"{interval[0]:+.2%} … {interval[1]:+.2%}"
 
 
 def as_share(value: float | None) -> str:
-    """Give a share in percent."""
+    """Return a share in percent."""
     return NONE if value is None else f"{value:.3%}"
 
 
 def as_number(value: float | None) -> str:
-    """Give a number as people read it."""
+    """Return a number as people read it."""
     return NONE if value is None else f"{value:,.4f}" if abs(value) < LARGE else f"{value:,.1f}"
 
 
 def as_p(p: float) -> str:
-    """Give p."""
+    """Return p."""
     return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
 
 
 def share(part: int, whole: int) -> str:
-    """Give a part of a whole in percent."""
+    """Return a part of a whole in percent."""
     return percent(part / whole, 2) if whole else NONE
 
 
 def percent(value: float, digits: int) -> str:
-    """Give a fraction in percent."""
+    """Return a fraction in percent."""
     return f"{value:.{digits}%}"
 
 
 def moment(at: datetime) -> str:
-    """Give a moment, UTC."""
+    """Return a moment, UTC."""
     return f"{at:%Y-%m-%d %H:%M:%S}Z"
 
 
 def dates(first: datetime | None, last: datetime | None) -> str:
-    """Give a span."""
+    """Return a span."""
     return f"{moment(first)} to {moment(last)}" if first and last else "no dates"
 
 
 def duration(seconds: int) -> str:
-    """Give seconds in the largest whole unit."""
+    """Return seconds in the largest whole unit."""
     for name, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds % size == 0:
             return f"{seconds // size} {name}"
@@ -137,5 +137,5 @@ def duration(seconds: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Give text that cannot steer a terminal."""
+    """Return text that cannot steer a terminal."""
     return "".join(sign if sign.isprintable() else "?" for sign in text)

@@ -14,7 +14,7 @@ Z = 1.959964  # of the fixed interval's level
 def always_valid(
     lift: float, interval: tuple[float, float], *, units: int, planned: float
 ) -> tuple[float, float] | None:
-    """Give the band around a lift, from its fixed 95 % interval of the log of the ratio; None where there is none."""
+    """Return the band around a lift, from its fixed 95 % interval of the log of the ratio; None where there is none."""
     if lift <= -1 or interval[0] <= -1 or units < 1 or planned <= 0:
         return None
     error = (math.log1p(interval[1]) - math.log1p(interval[0])) / (2 * Z)

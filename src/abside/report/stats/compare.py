@@ -50,7 +50,7 @@ class Estimate:
 
 
 def value_of(metric: Metric, arm: ArmFigures) -> float | None:
-    """Give the raw figure of one arm; None where there is nothing to divide by."""
+    """Return the raw figure of one arm; None where there is nothing to divide by."""
     above = Fraction(arm.sums[metric.above.column], metric.above.scale)
     below = arm.units if metric.below is None else Fraction(arm.sums[metric.below.column], metric.below.scale)
     return float(above / below) if below else None
@@ -105,7 +105,7 @@ def adjusted(metric: Metric, before: Term, control: ArmFigures, arm: ArmFigures)
 
 
 def few(metric: Metric, control: ArmFigures, arm: ArmFigures) -> str:
-    """Say which arm is too small for the normal approximation that the interval rests on; nothing where none is."""
+    """Return which arm is too small for the normal approximation that the interval rests on; nothing where none is."""
     column = metric.above.column
     for one in (control, arm):
         if one.units < FEW_UNITS:
@@ -147,14 +147,14 @@ def _moments(terms: Sequence[Term], arm: ArmFigures) -> Aggregates:
 
 
 def _covariance(arm: ArmFigures, left: Term, right: Term) -> Fraction:
-    """Give the sample covariance exactly: from integers, without the cancellation of floats."""
+    """Return the sample covariance exactly: from integers, without the cancellation of floats."""
     names = (left.column, right.column)
     spread = arm.products[names] - Fraction(arm.sums[names[0]] * arm.sums[names[1]], arm.units)
     return spread / ((arm.units - 1) * left.scale * right.scale)
 
 
 def _spread(metric: Metric, arm: ArmFigures) -> Fraction:
-    """Give the variance that the test rests on, up to a positive factor."""
+    """Return the variance that the test rests on, up to a positive factor."""
     above, below = metric.above, metric.below
     if below is None:
         return _covariance(arm, above, above)

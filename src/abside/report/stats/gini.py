@@ -37,7 +37,7 @@ class Gini:
 
 
 def gini(counts: NDArray[np.int64]) -> float:
-    """Give the coefficient of non-negative counts: 0 all alike, near 1 one has all. NaN where nothing was shown."""
+    """Return the coefficient of non-negative counts: 0 all alike, near 1 one has all. NaN where nothing was shown."""
     total, items = float(counts.sum()), len(counts)
     if not total:
         return math.nan
@@ -46,7 +46,7 @@ def gini(counts: NDArray[np.int64]) -> float:
 
 
 def jackknifed(counts: NDArray[np.int64]) -> Gini | None:
-    """Give the coefficient from counts by group and item, GROUPS rows; None where a group holds all that was shown."""
+    """Return the coefficient from counts by group and item, GROUPS rows; None where one group has all that was shown."""
     whole = counts.sum(axis=0)
     without = np.array([gini(whole - one) for one in counts])
     if not whole.sum() or np.isnan(without).any():

@@ -16,7 +16,7 @@ class GuardrailMargin:
     max_decrease: float | None = None
 
     def label(self, interval: tuple[float, float]) -> Label:
-        """Say where an interval lies: wholly within the margin, wholly beyond it, or across."""
+        """Return where an interval lies: wholly within the margin, wholly beyond it, or across."""
         low, high = interval
         above = self.max_increase if self.max_increase is not None else float("inf")
         below = -self.max_decrease if self.max_decrease is not None else float("-inf")
@@ -25,7 +25,7 @@ class GuardrailMargin:
         return "inside" if low >= below and high <= above else "crosses"
 
     def words(self, *, is_absolute: bool = False) -> str:
-        """Give the margin as people read it."""
+        """Return the margin as people read it."""
         bounds = (("+", self.max_increase), ("-", self.max_decrease))
         told = [
             f"at most {sign}{bound:g}" if is_absolute else f"at most {sign}{bound * 100:g} %"

@@ -32,7 +32,7 @@ class Clock:
 
 
 def corrected(engine: Engine, events: Table) -> tuple[Table, tuple[Clock, ...]]:
-    """Give the events with `ts` by the better clock, and the clocks that were wrong. Raises EngineFailed."""
+    """Return the events with `ts` by the better clock, and the clocks that were wrong. Raises EngineFailed."""
     delay = events.recv_ts.delta(events.seen_ts, unit="microsecond")
     by_batch = events.group_by("batch_id").agg(
         rows=events.count(),

@@ -91,7 +91,7 @@ def strays(seen: Iterable[Seen], configs: ServedConfigs, keys: ParameterKeys, de
 
 
 def _latest(met: Sequence[tuple[Seen, str, datetime]], revisions: Sequence[Spell]) -> tuple[datetime, str]:
-    """Give when an arm's latest definition was in force everywhere, and the definition.
+    """Return when an arm's latest definition was in force everywhere, and the definition.
 
     A revision is one definition of each arm, so that the sidecars' swaps date it. Where they do not tell (no config
     event of these revisions is in the store), a definition begins when it was first said to be served.

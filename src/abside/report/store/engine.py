@@ -64,7 +64,7 @@ class Engine:
         return f"DuckDB {duckdb.__version__}"
 
     def parquet(self, files: Sequence[Path]) -> Table:
-        """Give the rows of Parquet files of one schema as a table."""
+        """Return the rows of Parquet files of one schema as a table."""
         with self._running("opening the files"):
             names = [str(path) for path in files]
             return self.connection.read_parquet(names, hive_partitioning=False)
@@ -100,7 +100,7 @@ class Engine:
             beside.unlink(missing_ok=True)
 
     def kept(self, name: str) -> Table:
-        """Give a table that was kept."""
+        """Return a table that was kept."""
         return self.connection.table(name)
 
     @contextmanager

@@ -74,5 +74,5 @@ def arm_ledger(engine: Engine, events: Table, experiment: str) -> dict[str, ArmL
 
 
 def _count(told: Any) -> Any:
-    """Give a JSON value as a number, null where it is none: a cast would fail for all rows because of one."""
+    """Return a JSON value as a number, null where it is none: a cast would fail for all rows because of one."""
     return told.cast("string").try_cast("int64")

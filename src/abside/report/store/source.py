@@ -73,7 +73,7 @@ class Source:
 
 
 def live_store(directory: Path) -> dict[Path, int]:
-    """Give the files that count, and how many rows each holds.
+    """Return the files that count, and how many rows each holds.
 
     Raises NoEvents, ForeignFiles, and StoreChanged when a file vanished in between.
     """

@@ -64,7 +64,7 @@ class Spell:
 
 
 def timeline(engine: Engine, events: Table, experiment: str) -> tuple[list[TimelineChange], int]:
-    """Tell an experiment's history, oldest first, and how many statements nobody can read. Raises EngineFailed."""
+    """Return an experiment's history, oldest first, and how many statements nobody can read. Raises EngineFailed."""
     steps = _steps(engine, events, experiment)
     readable = [step for step in steps if _state(step.after)]
     return changes(readable), len(steps) - len(readable)
@@ -110,7 +110,7 @@ def _steps(engine: Engine, events: Table, experiment: str) -> list[TimelineStep]
 
 
 def swaps(engine: Engine, events: Table) -> list[Spell]:
-    """Tell which revision was in force when, oldest first. Raises EngineFailed."""
+    """Return which revision was in force when, oldest first. Raises EngineFailed."""
     mine = events.filter(events.type == "config", events.revision.notnull(), events.detail.contains('"experiments"'))
     mine = mine.distinct(on="event_id", keep="first")
     boot = mine.event_id.re_replace("-[0-9a-f]+$", "")
@@ -144,7 +144,7 @@ def _state(text: str) -> State | None:
 
 
 def _difference(before: State | None, after: State) -> str:
-    """Say what changed, the most important first."""
+    """Return what changed, the most important first."""
     traffic = f"{percent(after.traffic_bp)} of traffic"
     if before is None:
         begun = "started" if after.status == "running" else after.status
@@ -174,10 +174,10 @@ def _status_words(before: State, after: State) -> str:
 
 
 def percent(basis_points: int) -> str:
-    """Give basis points as percent, as short as they are."""
+    """Return basis points as percent, as short as they are."""
     return f"{basis_points / 100:g} %"
 
 
 def shares(weights_bp: dict[str, int]) -> str:
-    """Give weights as people write them: 80/20."""
+    """Return weights as people write them: 80/20."""
     return "/".join(f"{weight / 100:g}" for weight in weights_bp.values())

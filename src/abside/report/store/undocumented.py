@@ -17,7 +17,7 @@ CONTROL = "control"  # where no config event names the control, an arm of this n
 
 
 def told_experiments(engine: Engine, events: Table, names: Sequence[str]) -> list[str]:
-    """Give those of these names that a sidecar ever told to be in force: others are nobody's experiment."""
+    """Return those of these names that a sidecar ever told to be in force: others are nobody's experiment."""
     mine = events.filter(events.type == "config", events.detail.contains('"experiments"'))
     told = mine.select(told=mine.detail.try_cast("json")["experiments"].array.unnest())
     found = told.select(name=told.told["experiment"].str).distinct()
@@ -26,7 +26,7 @@ def told_experiments(engine: Engine, events: Table, names: Sequence[str]) -> lis
 
 
 def undocumented(engine: Engine, events: Table, name: str, history: Sequence[TimelineChange]) -> Experiment | None:
-    """Give an experiment as its events describe it; None where nothing says which arm is its control."""
+    """Return an experiment as its events describe it; None where nothing says which arm is its control."""
     exposed = events.filter(events.type == "exposure", events.experiment == name)
     found = exposed.group_by("phase", "variant", "placement", "unit_type").agg(known=exposed.user_id.notnull().any())
     rows = engine.rows(f"{name}: what its exposures say", found)
@@ -60,7 +60,7 @@ def _variants(weights_bp: Mapping[str, int]) -> tuple[Variant, ...]:
 
 
 def _unit(rows: Sequence[Mapping[str, object]]) -> UnitKind:
-    """Give the unit: sessions where people who are logged in are known by their session, and never by their user."""
+    """Return the unit: sessions where people who are logged in are known by their session, and never by their user."""
     kinds = {row["unit_type"] for row in rows}
     logged_in = any(row["known"] for row in rows)
     return "session" if kinds == {"session"} and logged_in else "user_or_session"

@@ -20,7 +20,7 @@ DAYS_BEFORE = 14
 
 
 def before_of(metric: Metric) -> Term | None:
-    """Give the term of the same kind before the first exposure; None for a metric that has none."""
+    """Return the term of the same kind before the first exposure; None for a metric that has none."""
     if metric.below is not None or metric.kind == "gini" or metric.above.of not in EVENT_TERMS:
         return None
     return replace(metric.above, column=f"before_{metric.above.column}")

@@ -29,13 +29,13 @@ def keep_rows(engine: Engine, outcomes: Outcomes, events: Table, choice: Choice,
 
 
 def kept_rows(engine: Engine, name: str, pages: int) -> Table:
-    """Give the rows of all pages."""
+    """Return the rows of all pages."""
     tables = [engine.kept(f"{name}_{number}") for number in range(pages)]
     return tables[0].union(*tables[1:]) if len(tables) > 1 else tables[0]
 
 
 def _units(choice: Choice, counted: Counted) -> Table:
-    """Give one row a person, experiment and phase. Sums of fields are in the field's own unit."""
+    """Return one row a person, experiment and phase. Sums of fields are in the field's own unit."""
     units = counted.units
     columns = {
         name: units[name] if term.scale == 1 else units[name].cast("float64") / term.scale
@@ -46,7 +46,7 @@ def _units(choice: Choice, counted: Counted) -> Table:
 
 
 def _attribution(outcomes: Outcomes, events: Table, choice: Choice, counted: Counted) -> Table:
-    """Give one row an outcome and experiment, for outcomes of its units, inside their window or not."""
+    """Return one row an outcome and experiment, for outcomes of its units, inside their window or not."""
     units = counted.units.select("person", "variant", "first_ts", "until")
     met = outcomes.owned(outcomes.once(choice.unit), units).inner_join(units, "person")
     mine = events.filter(

@@ -85,7 +85,7 @@ def by_days_since(
 
 
 def cumulated(slices: Mapping[str, Sequence[ArmFigures]]) -> Slices:
-    """Give for each slice the arms of it and all before it: sums and products add up."""
+    """Return for each slice the arms of it and all before it: sums and products add up."""
     so_far: dict[str, ArmFigures] = {}
     whole: Slices = {}
     for key, arms in slices.items():

@@ -21,7 +21,7 @@ MAX_UNIT = 10**17  # of one unit, in millionths: ten thousand such squares fit t
 
 
 def column(hits: Table, term: Term, placements: Sequence[str], currency: str | None) -> Any:
-    """Give one term as an aggregate over the hits of a unit."""
+    """Return one term as an aggregate over the hits of a unit."""
     mine = hits.type == term.event
     if term.here:
         mine &= hits.placement.isin(placements)
@@ -40,13 +40,13 @@ def column(hits: Table, term: Term, placements: Sequence[str], currency: str | N
 
 
 def scaled(hits: Table, term: Term) -> Any:
-    """Give the field a term sums, in the term's scale; what has none is 0."""
+    """Return the field a term sums, in the term's scale; what has none is 0."""
     number = field(hits, term.field, "number").cast("float64")
     return (number.clip(-MAX_SUMMED, MAX_SUMMED) * term.scale).round().cast("int64").fill_null(0)
 
 
 def field(hits: Table, name: str, kind: str) -> Any:
-    """Give a field of the events; one of the properties by its declared type, null where it has another."""
+    """Return a field of the events; one of the properties by its declared type, null where it has another."""
     if not name.startswith(PROPERTIES):
         return hits[name]
     value = hits.properties.cast("json")[name.removeprefix(PROPERTIES)]
@@ -56,7 +56,7 @@ def field(hits: Table, name: str, kind: str) -> Any:
 
 
 def holds(node: Any, hits: Table) -> Any:
-    """Give a compiled condition tree as an expression; what is not known does not hold, unless the tree says so."""
+    """Return a compiled condition tree as an expression; what is not known does not hold, unless the tree says so."""
     for word, join in (("any", or_), ("all", and_)):
         if word in node:
             return reduce(join, (holds(one, hits) for one in node[word]))

@@ -134,7 +134,7 @@ class Tally:
         return self._engine.keep(f"{choice.experiment}: units", "units", grouped.mutate(until=until))
 
     def _figures(self, choice: Choice, units: Table) -> Table:
-        """Give the units with the columns of the choice's metrics."""
+        """Return the units with the columns of the choice's metrics."""
         terms = terms_of(choice.metrics)
         hits = self._engine.kept("hits")
         counted = {
@@ -158,7 +158,7 @@ class Tally:
         return whole.mutate(**{name: whole[name].cast("int64").fill_null(0) for name in terms})
 
     def _hits(self, choice: Choice, units: Table) -> Table:
-        """Give the outcomes of the units within their windows."""
+        """Return the outcomes of the units within their windows."""
         windows = units.select("person", "first_ts", "until")
         outcomes = self.outcomes.owned(self.outcomes.once(choice.unit), windows)
         met = outcomes.inner_join(windows, "person")
@@ -166,7 +166,7 @@ class Tally:
         return self._engine.keep(f"{choice.experiment}: outcomes within windows", "hits", hits)
 
     def _carted_shown(self, choice: Choice, units: Table, carts: Table) -> Table:
-        """Give the persons who put an item into the cart that was shown to them at the placements the day before."""
+        """Return the persons who put an item into the cart that was shown to them at the placements the day before."""
         events = self._events
         lists = events.filter(events.type == "impression", events["items"].notnull(), ~events.bot)
         seen = self.outcomes.resolved(lists.select(*NAMED, "items"), choice.unit)

@@ -36,7 +36,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # nothing is loaded, a
 
 
 def to_html(report: Report) -> bytes:
-    """Give the whole page, self-contained."""
+    """Return the whole page, self-contained."""
     seen = report.overview
     head = f"{report.engine}: {report.files:,} files, {report.rows:,} rows, {dates(seen.first, seen.last)}"
     body = ["<h1>abside report</h1>", _paragraph(head, "dim")]
