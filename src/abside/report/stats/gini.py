@@ -46,7 +46,7 @@ def gini(counts: NDArray[np.int64]) -> float:
 
 
 def jackknifed(counts: NDArray[np.int64]) -> Gini | None:
-    """Return the coefficient from counts by group and item, GROUPS rows; None where one group has all that was shown."""
+    """Return the coefficient from counts by group and item, GROUPS rows; None where one group has all of it."""
     whole = counts.sum(axis=0)
     without = np.array([gini(whole - one) for one in counts])
     if not whole.sum() or np.isnan(without).any():
