@@ -15,8 +15,10 @@ GO ?= go
 UV_LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--only-binary :all: --no-annotate --custom-compile-command 'make lock'
 
+SLOW := $(addprefix tests/,journey k8s report shop)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup tools lock image cluster demo test lint format wheel bench clean
+.PHONY: help setup tools lock image cluster demo test lint format wheel bench clean test-slow test-rest
 
 help:  ## List what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -56,7 +58,14 @@ lint: $(STAMP)  ## Check style and types
 	$(BIN)/mypy
 
 test: lint $(TOOLS_STAMP)  ## Run every check: lint, types, tests, the manifests, the journey, the wheel
-	$(BIN)/pytest -q
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-slow test-rest
+
+# Two halves of about the same length, beside each other: one core each. A half prints when it has ended.
+test-slow:
+	$(BIN)/pytest -q -p no:cacheprovider $(SLOW)
+
+test-rest:
+	$(BIN)/pytest -q -p no:cacheprovider tests $(SLOW:%=--ignore=%)
 
 image: $(STAMP) $(TOOLS_STAMP)  ## Build the image and run its pod: as root, with buildah, podman, runc, mmdebstrap
 	ABSIDE_TEST_IMAGE=1 $(BIN)/pytest -q -s tests/k8s/test_image_built.py
