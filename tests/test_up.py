@@ -211,7 +211,7 @@ def test_a_killed_child_is_named_at_once_and_started_again_and_no_event_is_lost(
 
 
 def test_a_child_that_cannot_start_ends_it_with_a_sentence(start: Callable[..., Up], tmp_path: Path) -> None:
-    (tmp_path / "home" / "store" / "LOCK").mkdir(parents=True)  # where the collector opens a file
+    (tmp_path / "home" / "store" / "_LOCK").mkdir(parents=True)  # where the collector opens a file
     up = start(wait=False)
     assert up.ended() == FAILED
     assert up.logged.count("collector died (code 1): restarting") == QUICK_DEATHS - 1

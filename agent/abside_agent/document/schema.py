@@ -34,8 +34,10 @@ def schema() -> dict[str, Any]:
         {"not": {"required": ["traffic", "steps"], "properties": {"traffic": _WORD, "steps": _LIST}}},
     ]
     definitions["Experiment"]["dependentRequired"] = {"layer": ["slots"], "slots": ["layer"]}
-    for place in (definitions["Placement"]["properties"]["parameters"], definitions["Metric"]):
-        place["additionalProperties"] = _VALUE
+    definitions["Placement"]["properties"]["parameters"]["additionalProperties"] = _VALUE
+    metric = definitions["Metric"]["properties"]
+    metric.update({name: part | _VALUE for name, part in metric.items() if "type" not in part and "enum" not in part})
+    metric["where"]["items"] = {"$ref": "#/$defs/Condition"}
     definitions["Variant"]["properties"]["parameters"]["additionalProperties"]["additionalProperties"] = _VALUE
     definitions.update(_conditions())
     definitions["Value"] = _ANY_VALUE

@@ -38,7 +38,7 @@ def test_half_the_traffic_takes_twice_the_days(capsys: pytest.CaptureFixture[str
         (["--base", "3", "--lift", "2%", "--units-per-day", "9"], "a percentage needs its sign"),
         (["--base", "0%", "--lift", "2%", "--units-per-day", "9"], "lie between 0% and 100%"),
         (["--base", "90%", "--lift", "20%", "--units-per-day", "9"], "lie between 0% and 100%"),
-        (["--base", "3%", "--lift", "2%", "--units-per-day", "0"], "at least 1"),
+        (["--base", "3%", "--lift", "2%", "--units-per-day", "0"], "1 or more"),
         (["--base", "3%", "--lift", "2%", "--units-per-day", "9", "--split", "80/30"], "is no split"),
         (["--base", "3%", "--lift", "2%", "--units-per-day", "9", "--alpha", "0%"], "above 0% and below 100%"),
     ],

@@ -68,7 +68,9 @@ FULL: dict[str, Any] = {
         },
     },
     "retired": ["old"],
-    "metrics": {"share": {"kind": "ratio", "numerator": {"event": "add_to_cart"}}},
+    "metrics": {
+        "share": {"kind": "ratio", "numerator": {"count": "add_to_cart"}, "denominator": {"count": "impression"}}
+    },
 }
 
 
