@@ -15,7 +15,7 @@ GO ?= go
 UV_LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--only-binary :all: --no-annotate --custom-compile-command 'make lock'
 
-SLOW := $(addprefix tests/,journey k8s report shop)
+SLOW := $(addprefix tests/,api client collector journey k8s report shop upstream)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tools lock image cluster demo test lint format wheel bench clean test-slow test-rest
