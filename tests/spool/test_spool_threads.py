@@ -56,6 +56,7 @@ class Answering:
     """An upstream that gives the answers it was given."""
 
     takes_large = True
+    in_flight = 8
 
     def __init__(self, *answers: Result) -> None:
         self.answers = list(answers)

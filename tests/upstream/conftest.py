@@ -60,11 +60,13 @@ class Receiver:
     deliveries: list[Delivery] = field(default_factory=list)
     stored: dict[str, list[Any]] = field(default_factory=dict)
     connections: set[int] = field(default_factory=set)
+    arrived: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))  # one more for each delivery
     released: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         delivery = Delivery(request.path, request.query_string, request.headers.copy(), await request.read())
         self.deliveries.append(delivery)
+        self.arrived.release()
         self.connections.add(id(request.transport))
         if self.commands:
             answer: web.StreamResponse = await self.commands.pop(0)(request)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgpack
@@ -80,6 +82,16 @@ async def test_the_same_batch_again_is_acked_as_a_duplicate(opened: Any, far_end
     await upstream.send(batch)
     assert await upstream.send(batch) == Acked(duplicate=True)
     assert len(far_end.stored) == 1
+
+
+async def test_batches_in_flight_at_once_are_each_answered_by_themselves(
+    opened: Any, far_end: FarEnd, batch: Batch
+) -> None:
+    upstream = opened()
+    many = [replace(batch, id=f"pod-1.{number}") for number in range(upstream.in_flight)]
+    assert len(many) >= 1
+    assert await asyncio.gather(*map(upstream.send, many)) == [Acked()] * len(many)
+    assert set(far_end.stored) == {one.id for one in many}
 
 
 async def test_what_may_pass_by_itself_is_tried_again(opened: Any, far_end: FarEnd, batch: Batch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from abside.upstream.choose import open_upstream
 from abside.upstream.contract import Acked, Rejected, Retry, TooLarge
+from abside.upstream.http import IN_FLIGHT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -144,3 +146,18 @@ async def test_batches_share_one_connection(opened: Any, receiver: Any, batch: B
     for number in range(3):
         await upstream.send(replace(batch, id=f"b{number}"))
     assert len(receiver.connections) == 1
+
+
+async def test_only_our_collector_has_several_batches_at_once(opened: Any, receiver: Any, batch: Batch) -> None:
+    upstream = opened()
+    most = upstream.in_flight
+    assert most == (IN_FLIGHT if upstream.takes_large else 1)
+    for _ in range(most + 1):
+        receiver.keep_silent()
+    sent = asyncio.gather(*(upstream.send(replace(batch, id=f"b{number}")) for number in range(most + 1)))
+    for _ in range(most):
+        await receiver.arrived.acquire()
+    assert len(receiver.connections) == most
+    assert not sent.done()
+    receiver.released.set()
+    await sent

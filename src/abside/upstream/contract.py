@@ -65,9 +65,13 @@ Result = Acked | Retry | TooLarge | Rejected
 
 
 class Upstream(Protocol):
-    """Where batches go. One caller at a time. `takes_large`: known to accept batches of several MiB."""
+    """Where batches go. `takes_large`: known to accept batches of several MiB.
+
+    `in_flight`: so many batches may be sent at once, each answered by itself and in any order; 1: one after another.
+    """
 
     takes_large: bool
+    in_flight: int
 
     async def send(self, batch: Batch) -> Result:
         """Deliver one batch. Network trouble is an answer (Retry), never an exception."""

@@ -153,6 +153,7 @@ class Killed:
     """An upstream whose sender is killed at its n-th delivery: before the batch arrives, or before the answer does."""
 
     takes_large = True
+    in_flight = 8
 
     def __init__(self, upstream: Upstream, kill_at: int, *, arrived: bool) -> None:
         self.upstream = upstream
@@ -214,6 +215,7 @@ class RefusesAll:
     """A collector that refuses every event, and names the first one of a batch."""
 
     takes_large = True
+    in_flight = 8
 
     def __init__(self) -> None:
         self.asked = 0
