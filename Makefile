@@ -12,13 +12,15 @@ CLUSTER := $(VENV)/cluster
 CLUSTER_STAMP := $(CLUSTER)/.installed
 APISERVER ?= $(abspath $(CLUSTER))/kube-apiserver
 GO ?= go
+KAFKA := $(VENV)/kafka
+KAFKA_STAMP := $(KAFKA)/.installed
 UV_LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--only-binary :all: --no-annotate --custom-compile-command 'make lock'
 
 SLOW := $(addprefix tests/,api client collector journey k8s report shop upstream)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools lock image cluster demo test lint format wheel bench clean test-slow test-rest
+.PHONY: help setup tools kafka lock image cluster demo test lint format wheel bench clean test-slow test-rest
 
 help:  ## List what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -44,6 +46,16 @@ $(TOOLS_STAMP): tests/k8s/tools.txt
 		GOFLAGS=-modcacherw $(TOOLS)/bin/go install $(KUSTOMIZE) && rm -rf $(TOOLS)/go; }
 	@touch $@
 
+kafka: $(KAFKA_STAMP)  ## Fetch the jars of a Kafka broker for the tests, by Maven
+
+# As root a missing Maven is installed. Elsewhere the tests that need a broker are skipped; where CI runs, they fail.
+$(KAFKA_STAMP): tests/kafka/pom.xml
+	@command -v mvn >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq maven default-jre-headless >/dev/null; } || true
+	@if command -v mvn >/dev/null; then \
+		rm -rf $(KAFKA) && mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(abspath $(KAFKA)) && touch $@; \
+	else echo 'no Maven: tests that need a Kafka broker are skipped'; fi
+
 lock: $(STAMP)  ## Renew the locked requirements of the image
 	$(BIN)/python -m pip install --quiet 'uv>=0.5'
 	$(UV_LOCK) --extra agent --extra collector pyproject.toml --output-file requirements/image.txt
@@ -57,7 +69,7 @@ lint: $(STAMP)  ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint $(TOOLS_STAMP)  ## Run every check: lint, types, tests, the manifests, the journey, the wheel
+test: lint $(TOOLS_STAMP) $(KAFKA_STAMP)  ## Run every check: lint, types, tests, the manifests, the journey, the wheel
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-slow test-rest
 
 # Two halves of about the same length, beside each other: one core each. A half prints when it has ended.

@@ -6,12 +6,14 @@ import itertools
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from kafka_broker import KafkaBroker
 from real_api import RealApi
 
 if TYPE_CHECKING:
@@ -97,3 +99,21 @@ def real_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealApi]:
         yield api
     finally:
         api.end()
+
+
+KAFKA_JARS = Path(sys.prefix) / "kafka"
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    """Return a real broker, which all tests of a run share: each uses topics of its own, and leaves it running."""
+    have_installed({"java": "default-jre-headless"})
+    if not (KAFKA_JARS / ".installed").exists():
+        say = pytest.fail if IN_CI else pytest.skip
+        say("a Kafka broker needs its jars, and Maven to fetch them: make kafka")
+    broker = KafkaBroker(KAFKA_JARS, tmp_path_factory.mktemp("kafka"))
+    try:
+        print(f"the Kafka broker is ready after {broker.start():.1f} s")
+        yield broker
+    finally:
+        broker.kill()
