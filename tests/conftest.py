@@ -19,6 +19,8 @@ from real_api import RealApi
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from s3_server import S3Server
+
 
 @dataclass
 class ConfigMapVolume:
@@ -117,3 +119,26 @@ def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBrok
         yield broker
     finally:
         broker.kill()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """Return the S3 server that all tests of a run share."""
+    from s3_server import S3Server  # noqa: PLC0415 a second of imports, where it is used
+
+    server = S3Server()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """Return the same, with the environment variables set by which obstore finds it, here and in child processes."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:  # noqa: TID251 a person's own would win
+        monkeypatch.delenv(name)
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3_server

@@ -113,6 +113,7 @@ INNER: dict[str, frozenset[str]] = {
     "abside.sidecar.ship": frozenset({"leaving", "patience", "shipping", "unreadable"}),
     "abside.collector.receive": frozenset({"heading", "ingest", "rows"}),
     "abside.collector.keep": frozenset({"aside", "clock_jump", "compact", "recovery"}),
+    "abside.collector.store": frozenset({"place.bucket", "place.choose", "place.contract", "place.directory"}),
     "abside_agent.document": frozenset({"example", "syntax", "text"}),
     "abside_agent.rules": frozenset({"overlap"}),
     "abside_agent.settle": frozenset({"build", "metrics", "seats"}),
