@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from abside.report.store.timeline import TimelineChange
 
 FORMAT = 1  # of this file; fields may be added to it
+EXACT_IN_JSON = 2**53  # readers of JSON take a number for a double, which is exact up to here
 LIBRARIES = ("abside", "duckdb", "ibis-framework", "tea-tasting", "scipy", "numpy")
 
 
@@ -100,8 +101,8 @@ def _page(page: ExperimentPage) -> dict[str, Any]:
         "arms": [
             {
                 **{name: getattr(arm, name) for name in ARM_PLAIN},
-                "sums": arm.sums,
-                "products": {f"{left}*{right}": total for (left, right), total in arm.products.items()},
+                "sums": {name: _number(total) for name, total in arm.sums.items()},
+                "products": {f"{left}*{right}": _number(total) for (left, right), total in arm.products.items()},
             }
             for arm in page.arms
         ],
@@ -113,6 +114,11 @@ def _page(page: ExperimentPage) -> dict[str, Any]:
         "fallbacks": page.fallbacks,
         "notes": page.notes,
     }
+
+
+def _number(total: int) -> float:
+    """Return a sum as JSON can hold it: exact where a double is, else the nearest double."""
+    return total if abs(total) <= EXACT_IN_JSON else float(total)
 
 
 def _change(change: TimelineChange) -> dict[str, Any]:
