@@ -15,6 +15,7 @@ from abside.report.tally.moments import ARM_PLAIN
 if TYPE_CHECKING:
     from abside.report.page.experiment import ExperimentPage
     from abside.report.report import Report
+    from abside.report.store.losses import Ledger
     from abside.report.store.timeline import TimelineChange
 
 FORMAT = 1  # of this file; fields may be added to it
@@ -44,7 +45,7 @@ def to_json(report: Report, digest: str) -> bytes:
             "clocks": report.clocks,
             "duplicate_outcomes": report.outcome_copies,
         },
-        "accounts": report.ledger,
+        "accounts": _sorted(report.ledger),
         "found": {
             name: {"phases": {str(one): rows for one, rows in found.items()}} for name, found in seen.phases.items()
         },
@@ -83,7 +84,7 @@ def _page(page: ExperimentPage) -> dict[str, Any]:
             "late": page.late,
             "left_out": page.left_out,
             "arrived": page.arrived,
-            "accounts": page.ledger,
+            "accounts": dict(sorted(page.ledger.items())),
         },
         "unmatched": page.unmatched,
         "definitions": {
@@ -114,6 +115,12 @@ def _page(page: ExperimentPage) -> dict[str, Any]:
         "fallbacks": page.fallbacks,
         "notes": page.notes,
     }
+
+
+def _sorted(ledger: Ledger) -> dict[str, Any]:
+    """Return an account of all sidecars, its types by name: whichever row an engine returns first."""
+    counts = {"accepted": dict(sorted(ledger.accepted.items())), "lost": dict(sorted(ledger.lost.items()))}
+    return {**_fields(ledger), **counts}
 
 
 def _number(total: int) -> float:

@@ -97,7 +97,8 @@ def exposures_seen(engine: Engine, events: Table, experiment: str, since: dateti
         mine = mine.filter(mine.ts >= since)
     keys = ("phase", "variant", "placement", "config_id", "revision", "forced", "bot")
     found = mine.group_by(*keys).agg(rows=mine.count(), late=_late(mine).sum(), first=mine.ts.min(), last=mine.ts.max())
-    return [Seen(**row) for row in engine.rows(f"{experiment}: exposures by arm", found)]
+    rows = engine.rows(f"{experiment}: exposures by arm", found)
+    return [Seen(**row) for row in sorted(rows, key=lambda row: [str(row[key]) for key in keys])]
 
 
 def exposure_copies(engine: Engine, events: Table, experiment: str) -> dict[tuple[int, str | None], int]:
@@ -120,7 +121,9 @@ def left_out(engine: Engine, tally: Tally, events: Table, choice: Choice) -> dic
     by_unit = by_unit.group_by("why", "person").agg(rows=by_unit.count())
     found = by_unit.group_by("why").agg(rows=by_unit.rows.sum(), units=by_unit.count())
     rows = engine.rows(f"{choice.experiment}: left out", found)
-    return {row["why"]: ExcludedCounts(row["rows"], row["units"]) for row in rows}
+    return {
+        row["why"]: ExcludedCounts(row["rows"], row["units"]) for row in sorted(rows, key=lambda row: str(row["why"]))
+    }
 
 
 def _of(events: Table, experiment: str) -> Table:
