@@ -14,6 +14,7 @@ from abside.collector.receive.rows import record_batch, rows_of
 from abside.collector.store import SCHEMA, Footer, write_file
 from abside.metric import to_json
 from abside.report.ask import Ask
+from abside.report.engines.embedded import Embedded
 from abside.report.page.experiment import ExperimentPage
 from abside.report.report import Report, build
 from abside.report.store.engine import Engine
@@ -127,7 +128,7 @@ def config_file(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    with Engine.open(memory_bytes=2**30, spill=tmp_path / "spill") as made:
+    with Embedded.open(memory_bytes=2**30, spill=tmp_path / "spill") as made:
         yield made
 
 

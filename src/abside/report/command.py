@@ -16,6 +16,7 @@ from rich.console import Console
 
 from abside.report.ask import Ask
 from abside.report.documents import read_documents
+from abside.report.engines.embedded import Embedded
 from abside.report.memory import default_memory
 from abside.report.outlet import Outlet
 from abside.report.page.export import to_json
@@ -24,7 +25,6 @@ from abside.report.page.render import Pen, render
 from abside.report.page.tables import to_csv, to_markdown
 from abside.report.problem import EngineFailed, NoRoom, NotLogged, ReportProblem
 from abside.report.report import Report, build
-from abside.report.store.engine import Engine
 from abside.report.store.source import Source, StoreChanged, open_source
 from abside.report.tally.rows import ATTRIBUTION, UNITS, kept_rows
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from abside.report.settings import ReportSettings
+    from abside.report.store.engine import Engine
     from abside.snapshot import Snapshot
 
 LOOKS = 3  # a collector merges a finished day once: the second look meets a store at rest
@@ -99,7 +100,7 @@ def _look(settings: ReportSettings, documents: Snapshot, tell: Callable[[str], N
         try:
             with (
                 _spill(settings.work) as spill,
-                Engine.open(memory_bytes=settings.memory or default_memory(), spill=spill, tell=tell) as engine,
+                Embedded.open(memory_bytes=settings.memory or default_memory(), spill=spill, tell=tell) as engine,
             ):
                 source = open_source(engine, settings.events)
                 report = _build(engine, source, documents, settings)

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from abside.report.command import main
+from abside.report.engines.embedded import Embedded
 from abside.report.memory import USUAL_BYTES, default_memory
 from abside.report.settings import ReportSettings
-from abside.report.store.engine import Engine
 
 
 def test_the_default_is_within_what_the_container_has(tmp_path: Path) -> None:
@@ -26,8 +26,8 @@ def test_out_of_memory_names_the_option(
     for number in range(2_000):
         till.expose(0, "control", user_id=f"u{number}")
     store = till.close()
-    opened = Engine.open
-    monkeypatch.setattr(Engine, "open", lambda **more: opened(**{**more, "memory_bytes": 200_000}))
+    opened = Embedded.open
+    monkeypatch.setattr(Embedded, "open", lambda **more: opened(**{**more, "memory_bytes": 200_000}))
     assert main(ReportSettings(events=store, config=(config_file(),))) == 1
     assert "does not fit into its memory, even with what it spilled; give it more, for example --memory " in (
         capsys.readouterr().err

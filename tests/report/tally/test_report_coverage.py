@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from abside.metric import METRICS
+from abside.report.engines.embedded import Embedded
 from abside.report.stats.compare import estimate
 from abside.report.stats.ratio import sample_ratio
-from abside.report.store.engine import Engine
 from abside.report.store.source import open_source
 from abside.report.tally.units import Choice, Tally
 from shop import PLACEMENT, Shop
@@ -33,7 +33,7 @@ def shops(numbers: range) -> pa.Table:
 def test_the_interval_covers_no_effect_and_the_sample_ratio_keeps_quiet(tmp_path: Path) -> None:
     covered: Counter[str] = Counter()
     alarms = crossed = units = 0
-    with Engine.open(memory_bytes=2**30, spill=tmp_path / "spill") as engine:
+    with Embedded.open(memory_bytes=2**30, spill=tmp_path / "spill") as engine:
         for first in range(0, SHOPS, SHOPS_A_STORE):
             numbers = range(first, first + SHOPS_A_STORE)
             write(tmp_path / f"store-{first}", shops(numbers))

@@ -11,9 +11,9 @@ import scipy.stats
 
 from abside.collector.store import scan
 from abside.report.ask import Ask
+from abside.report.engines.embedded import Embedded
 from abside.report.page.experiment import ExperimentPage
 from abside.report.report import build
-from abside.report.store.engine import Engine
 from abside.report.store.source import open_source
 from shop import EXPERIMENT, LOGS_IN, PLACEMENT, Shop, crowd
 from shop_store import Flaws, snapshot, store
@@ -86,7 +86,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Unit], Ex
     table = scan(folder).to_table()
     table = table.set_column(table.schema.get_field_index("ts"), "ts", table["ts"].cast(pa.int64()))
     analysis = {"window_seconds": WINDOW_US // 1_000_000, "primary": "add_to_cart_rate"}
-    with Engine.open(memory_bytes=2**30, spill=folder) as engine:
+    with Embedded.open(memory_bytes=2**30, spill=folder) as engine:
         (page,) = build(engine, open_source(engine, folder), snapshot(SHOP, analysis=analysis), Ask()).pages
     return plain_units(table.to_pylist()), page
 

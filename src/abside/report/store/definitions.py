@@ -10,7 +10,11 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Any
+
+from abside.report.store.members import mentions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
     from abside.report.store.exposures import Seen
     from abside.report.store.timeline import Spell
     from abside.snapshot import Experiment
+
+OPENING = '"placements":'
+MAX_TOLD = 100_000  # texts; what is served beyond them is not known, which the page says
 
 ParameterKeys = dict[str, list[str]]  # placement → the parameters an experiment sets there
 ArmAt = tuple[str, str]  # variant, placement
@@ -134,16 +141,27 @@ def keys_of(experiment: Experiment) -> ParameterKeys:
 
 
 def read_configs(engine: Engine, events: Table, keys: Mapping[str, object]) -> ServedConfigs:
-    """Read what each config_id of these placements was. Raises EngineFailed."""
-    mine = events.filter(events.type == "config", events.detail.contains('"placements"'))
-    each = mine.select("ts", told=mine.detail.try_cast("json")["placements"].array.unnest())
-    each = each.select(
-        "ts",
-        placement=each.told["placement"].str,
-        config_id=each.told["config_id"].str,
-        config=each.told["config"].cast("string"),
-    )
-    each = each.filter(each.placement.isin(list(keys)), each.config.notnull(), each.config != "null")
-    found = each.group_by("placement", "config_id").agg(config=each.config.min(), first=each.ts.min())
-    rows = engine.rows("configurations served", found)
-    return {(row["placement"], row["config_id"]): Served(row["config"], row["first"]) for row in rows}
+    """Read what each config_id of these placements was, from the first MAX_TOLD words on them. Raises EngineFailed."""
+    is_here = reduce(or_, (mentions(events.detail, placement) for placement in keys))
+    mine = events.filter(events.type == "config", events.detail.contains(OPENING), is_here)
+    each = mine.select("ts", told=mine.detail.substr(mine.detail.find(OPENING)))  # without the pod that says so
+    found = each.group_by("told").agg(first=each.ts.min())
+    rows = engine.rows("configurations served", found.order_by("first", "told").limit(MAX_TOLD))
+    served: ServedConfigs = {}
+    for row in rows:
+        for told in _placements(row["told"]):
+            placement, config_id = told.get("placement"), told.get("config_id")
+            if not isinstance(placement, str) or not isinstance(config_id, str) or told.get("config") is None:
+                continue
+            if placement in keys:
+                served.setdefault((placement, config_id), Served(json.dumps(told["config"]), row["first"]))
+    return served
+
+
+def _placements(told: str) -> list[dict[str, Any]]:
+    """Read what a config event says is served where; nothing where it has another shape than a sidecar's."""
+    try:
+        found = json.loads("{" + told)["placements"]
+    except (ValueError, KeyError):
+        return []
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []

@@ -64,7 +64,8 @@ def overview(engine: Engine, events: Table, names: Sequence[str]) -> Overview:
     types = sorted(engine.rows("rows by type", by_type), key=lambda row: str(row["type"]))
     exposed = events.filter(events.type == "exposure", events.experiment.notnull(), events.phase.notnull())
     found = exposed.group_by("experiment", "phase").agg(rows=exposed.count())
-    kinds = engine.rows("experiments found, counted", found.agg(kinds=found.experiment.nunique()))[0]["kinds"]
+    names_found = found.select("experiment").distinct()  # counted as rows: some engines count distinct values roughly
+    kinds = engine.rows("experiments found, counted", names_found.agg(kinds=names_found.count()))[0]["kinds"]
     is_named = found.experiment.isin(list(names))
     found = found.order_by(is_named.desc(), found.rows.desc(), found.experiment, found.phase).limit(MAX_FOUND)
     phases: dict[str, dict[int, int]] = {}

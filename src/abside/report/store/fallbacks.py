@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from abside.report.store.members import text_of, whole_of
+
 if TYPE_CHECKING:
     from abside.report.store.engine import Engine, Table
     from abside.report.tally.units import Choice, Tally
@@ -27,12 +29,11 @@ class FallbackCounts:
 def fallbacks(engine: Engine, tally: Tally, events: Table, choice: Choice, units: Table) -> FallbackCounts:
     """Count the fallbacks at the experiment's placements. Raises EngineFailed."""
     mine = events.filter(events.type == EVENT).distinct(on=["event_id", "user_id", "session_id"], keep="first")
-    told = mine.properties.try_cast("json")
     mine = mine.select(
         "user_id",
         "session_id",
-        at=told["placement"].str,
-        calls=told["count"].cast("string").try_cast("int64").fill_null(1),
+        at=text_of(mine.properties, "placement"),
+        calls=whole_of(mine.properties, "count").fill_null(1),
     )
     mine = mine.filter(mine["at"].isnull() | mine["at"].isin(choice.placements))
     by_unit = tally.outcomes.with_person(mine, choice.unit)

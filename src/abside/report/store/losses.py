@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from abside.report.store.members import mentions, objects_opening, text_of, whole_of
 
 if TYPE_CHECKING:
     from abside.report.store.engine import Engine, Table
@@ -33,7 +35,7 @@ class ArmLedger:
 def ledger(engine: Engine, events: Table) -> Ledger:
     """Add up the last account of every boot. Raises EngineFailed."""
     mine = events.filter(events.type == "account", events.detail.notnull())
-    boot = mine.detail.try_cast("json")["boot"].str
+    boot = text_of(mine.detail, "boot")
     ended = mine.detail.contains('"clean_end":true').any()  # its last words may be several accounts of one moment
     last = mine.group_by(boot=boot).agg(detail=mine.detail.argmax(mine.ts), ended=ended)
     rows = engine.rows("accounts of the sidecars", last)
@@ -60,19 +62,12 @@ def _counts(detail: str, name: str) -> dict[str, int] | None:
 
 def arm_ledger(engine: Engine, events: Table, experiment: str) -> dict[str, ArmLedger]:
     """Add up the accounts by arm. Counts are cumulative and told when they changed: the largest is the last."""
-    mine = events.filter(events.type == "account", events.detail.contains(json.dumps(experiment)))
-    account = mine.detail.try_cast("json")
-    each = mine.select(boot=account["boot"].str, told=account["exposures"].array.unnest())
-    each = each.filter(each.told["experiment"].str == experiment)
-    each = each.select(
-        "boot", variant=each.told["variant"].str, accepted=_count(each.told["accepted"]), lost=_count(each.told["lost"])
-    )
+    mine = events.filter(events.type == "account", mentions(events.detail, experiment))
+    each = mine.select(boot=text_of(mine.detail, "boot"), told=objects_opening(mine.detail, "experiment").unnest())
+    each = each.filter(each.told.startswith(json.dumps(experiment)))
+    counts = {name: whole_of(each.told, name) for name in ("accepted", "lost")}
+    each = each.select("boot", variant=text_of(each.told, "variant"), **counts)
     last = each.group_by("boot", "variant").agg(accepted=each.accepted.max(), lost=each.lost.max())
     found = last.group_by("variant").agg(accepted=last.accepted.sum(), lost=last.lost.sum())
     rows = engine.rows(f"{experiment}: accounts by arm", found)
     return {row["variant"]: ArmLedger(row["accepted"], row["lost"]) for row in rows}
-
-
-def _count(told: Any) -> Any:
-    """Return a JSON value as a number, null where it is none: a cast would fail for all rows because of one."""
-    return told.cast("string").try_cast("int64")

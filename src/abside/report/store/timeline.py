@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import ibis
 
+from abside.report.store.members import mentions, object_named
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
@@ -100,13 +102,11 @@ def changes(steps: Iterable[TimelineStep]) -> list[TimelineChange]:
 
 def _steps(engine: Engine, events: Table, experiment: str) -> list[TimelineStep]:
     """Ask for the changes each sidecar made; those of a minute between the same two states are one row."""
-    mine = events.filter(events.type == "config", events.detail.contains(json.dumps(experiment)))
+    mine = events.filter(events.type == "config", mentions(events.detail, experiment))
     mine = mine.distinct(on="event_id", keep="first")
     boot = mine.event_id.re_replace("-[0-9a-f]+$", "")  # an id is a boot and a counter
-    each = mine.select("ts", boot=boot, told=mine.detail.try_cast("json")["experiments"].array.unnest())
-    each = each.filter(each.told["experiment"].str == experiment)
-    each = each.select("ts", "boot", state=each.told.cast("string"))
-    return steps_of(engine, f"{experiment}: what was in force", each)
+    each = mine.select("ts", boot=boot, state=object_named(mine.detail, "experiment", experiment))
+    return steps_of(engine, f"{experiment}: what was in force", each.filter(each.state.notnull()))
 
 
 def swaps(engine: Engine, events: Table) -> list[Spell]:

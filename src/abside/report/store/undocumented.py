@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from abside.report.store.members import objects_opening
 from abside.snapshot import Experiment, Variant
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ CONTROL = "control"  # where no config event names the control, an arm of this n
 def told_experiments(engine: Engine, events: Table, names: Sequence[str]) -> list[str]:
     """Return those of these names that a sidecar ever told to be in force: others are nobody's experiment."""
     mine = events.filter(events.type == "config", events.detail.contains('"experiments"'))
-    told = mine.select(told=mine.detail.try_cast("json")["experiments"].array.unnest())
-    found = told.select(name=told.told["experiment"].str).distinct()
+    told = mine.select(told=objects_opening(mine.detail, "experiment").unnest())
+    found = told.select(name=told.told.re_extract('^"([^"]+)"', 1)).distinct()
     rows = engine.rows("experiments told", found.filter(found.name.isin(list(names))))
     return sorted(row["name"] for row in rows)
 

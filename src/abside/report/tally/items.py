@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ibis
 import numpy as np
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from abside.report.tally.outcomes import Outcomes
     from abside.report.tally.units import Choice
 
+DIGITS = "0123456789abcdef"
 MAX_ITEMS = 200_000  # of a catalogue: a larger one would need more memory than a page is worth
 
 
@@ -31,10 +32,11 @@ def items_shown(
     seen = outcomes.resolved(lists.select("event_id", *NAMED, "items"), choice.unit)
     seen = seen.filter(seen.placement.isin(choice.placements))
     seen = outcomes.owned(seen.select("event_id", "person", "via", "ts", "items"), units)
-    seen = seen.distinct(on=["event_id", "person"], keep="first")
-    met = seen.inner_join(units.select("person", "first_ts", "until", "variant"), "person")
+    seen = seen.group_by("event_id", "person").agg(ts=seen.ts.min(), items=seen["items"].argmin(seen.ts))
+    grouped = units.select("person", "first_ts", "until", "variant", bucket=_group(units.person))
+    met = seen.inner_join(engine.keep(f"{choice.experiment}: groups of units", "grouped", grouped), "person")
     met = met.filter(met.ts >= met.first_ts, met.ts < met.until)
-    each = met.select("variant", bucket=met.person.hash().abs() % GROUPS, item=met["items"].unnest())
+    each = met.select("variant", "bucket", item=met["items"].unnest())
     counted = each.group_by("variant", "bucket", "item").agg(shown=each.count())
     counted = engine.keep(f"{choice.experiment}: items shown", "items_shown", counted)
     catalogue = counted.select("item").distinct()
@@ -52,3 +54,10 @@ def items_shown(
         counts[found["bucket"][mine].astype(int), found["number"][mine].astype(int)] = found["shown"][mine]
         arms[str(variant)] = counts
     return arms
+
+
+def _group(person: Any) -> Any:
+    """Return a person's group, 0 to GROUPS - 1, alike on every engine: six bits of the MD5."""
+    digits = person.hexdigest("md5")
+    high, low = (ibis.literal(DIGITS).find(digits.substr(index, 1)) for index in (0, 1))
+    return high % (GROUPS // len(DIGITS)) * len(DIGITS) + low

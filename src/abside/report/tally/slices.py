@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import ibis
 
+from abside.report.store.members import shown_of
 from abside.report.tally.moments import moments_by
 from abside.report.tally.terms import column
 
@@ -35,9 +36,7 @@ def by_day(engine: Engine, figures: Table, metrics: Sequence[Metric], last_ts: d
 
 def by_value(engine: Engine, figures: Table, name: str, metrics: Sequence[Metric], last_ts: datetime) -> Slices:
     """Cut by an attribute's value at the first exposure: the most frequent ones, and the rest as one."""
-    value = figures.attributes.cast("json")[name]
-    text = ibis.coalesce(value.str, value.cast("string"))
-    text = ibis.ifelse(value.isnull() | (text == "null"), NO_VALUE, text)
+    text = shown_of(figures.attributes, name).fill_null(NO_VALUE)
     valued = engine.keep(f"by {name}", "valued", figures.mutate(slice=text).drop("attributes"))
     counts = valued.group_by("slice").agg(units=valued.count())
     order = [counts.units.desc(), counts.slice]

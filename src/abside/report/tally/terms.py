@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import ibis
 
 from abside.metric import PROPERTIES
+from abside.report.store.members import flag_of, number_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,10 +50,8 @@ def field(hits: Table, name: str, kind: str) -> Any:
     """Return a field of the events; one of the properties by its declared type, null where it has another."""
     if not name.startswith(PROPERTIES):
         return hits[name]
-    value = hits.properties.cast("json")[name.removeprefix(PROPERTIES)]
-    if kind == "number":
-        return value.unwrap_as("float64")
-    return value.unwrap_as("boolean") if kind == "boolean" else value.str
+    read = {"number": number_of, "boolean": flag_of}.get(kind, text_of)
+    return read(hits.properties, name.removeprefix(PROPERTIES))
 
 
 def holds(node: Any, hits: Table) -> Any:

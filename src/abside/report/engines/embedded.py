@@ -1,0 +1,66 @@
+"""DuckDB in this process: the default engine."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import ibis
+
+from abside.report.store.engine import Engine, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import pyarrow as pa
+
+
+class Embedded(Engine):
+    """DuckDB with a bound on its memory; beyond it, it spills into a directory."""
+
+    dialect = "duckdb"
+    faults = (duckdb.Error,)
+
+    def __init__(self, connection: Any, memory_bytes: int, tell: Callable[[str], None] | None = None) -> None:
+        super().__init__(connection, tell)
+        self.memory_bytes = memory_bytes
+
+    @classmethod
+    @contextmanager
+    def open(cls, *, memory_bytes: int, spill: Path, tell: Callable[[str], None] | None = None) -> Iterator[Embedded]:
+        """Open DuckDB in this process; it spills into `spill`."""
+        connection = ibis.duckdb.connect(
+            memory_limit=f"{memory_bytes}B",
+            temp_directory=str(spill),
+            preserve_insertion_order=False,  # no figure depends on it, and keeping it costs memory
+            autoinstall_known_extensions=False,  # nothing is fetched from a network
+        )
+        try:
+            yield cls(connection, memory_bytes, tell)
+        finally:
+            connection.disconnect()
+
+    @property
+    def name(self) -> str:
+        """The engine as the page names it."""
+        return f"DuckDB {duckdb.__version__}"
+
+    def _parquet(self, files: list[str]) -> Table:
+        return self.connection.read_parquet(files, hive_partitioning=False)
+
+    def _fetched(self, table: Table) -> pa.Table:
+        return self.connection.to_pyarrow(table)
+
+    def _kept(self, name: str, table: Table) -> Table:
+        return self.connection.create_table(name, table, temp=True, overwrite=True)
+
+    def _write(self, table: Table, place: Path) -> None:
+        self.connection.to_parquet(table, place)
+
+    def _reason(self, fault: Exception) -> str:
+        if isinstance(fault, duckdb.OutOfMemoryException):
+            more = f"--memory {2 * self.memory_bytes // 2**20 or 1}MiB"
+            return f"does not fit into its memory, even with what it spilled; give it more, for example {more}"
+        return str(fault).partition("\n")[0]
