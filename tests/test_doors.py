@@ -39,6 +39,7 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.log": frozenset(),
     "abside.files": frozenset(),
     "abside.metric": frozenset(),  # the one list of metrics: what check refuses is what the report cannot compute
+    "abside.kafka": frozenset({"abside.files", "abside.log"}),
     "abside.serve": frozenset({"abside.log", "abside.supervise"}),
     "abside.supervise": frozenset({"abside.backoff", "abside.log"}),
     "abside.assignment": frozenset({"abside.snapshot"}),
@@ -46,7 +47,7 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.spool.queue": frozenset({"abside.spool", "abside.files", "abside.log"}),
     "abside.spool.write": frozenset({"abside.spool", "abside.spool.queue", "abside.files", "abside.log"}),
     "abside.byhand": frozenset({"abside.spool", "abside.spool.queue", "abside.environ", "abside.files"}),
-    "abside.upstream": frozenset({"abside.event", "abside.backoff", "abside.log", "abside.files"}),
+    "abside.upstream": frozenset({"abside.event", "abside.backoff", "abside.log", "abside.files", "abside.kafka"}),
     # The composition root, its settings and its routes may import every room of the sidecar.
     "abside.sidecar": GROUND
     | VERSION
@@ -59,6 +60,7 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.sidecar.ship": GROUND | {"abside.spool", "abside.spool.queue", "abside.spool.write", "abside.upstream"},
     "abside.sidecar.observe": GROUND | VERSION | (SIDECAR - {"abside.sidecar.observe"}) | {"abside.assignment"},
     "abside.collector": ((GROUND | VERSION) - {"abside.snapshot", "abside.metric"})
+    | {"abside.kafka"}
     | {"abside.collector.store", "abside.collector.receive", "abside.collector.keep"},
     "abside.collector.receive": frozenset(
         {"abside.event", "abside.files", "abside.log", "abside.serve"}
