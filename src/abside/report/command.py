@@ -21,8 +21,9 @@ from abside.report.memory import default_memory
 from abside.report.outlet import Outlet
 from abside.report.page.export import to_json
 from abside.report.page.html.document import to_html
-from abside.report.page.render import Pen, render
 from abside.report.page.tables import to_csv, to_markdown
+from abside.report.page.text.document import write_report
+from abside.report.page.text.pen import Pen
 from abside.report.problem import EngineFailed, NoRoom, NotLogged, ReportProblem
 from abside.report.report import Report, build
 from abside.report.store.source import Source, StoreChanged, open_source
@@ -54,7 +55,7 @@ def main(settings: ReportSettings) -> int:
             for asked in engine.asked:
                 sys.stdout.write(f"-- {asked.purpose}\n{asked.sql};\n\n")
         if is_shown:
-            render(report, Pen(sys.stdout))
+            write_report(report, Pen(sys.stdout))
         for name, outlet in outlets.items():
             outlet.write(_FORMS[name](report, source))
     except ReportProblem as exc:

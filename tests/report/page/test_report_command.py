@@ -13,7 +13,8 @@ import pytest
 
 from abside.collector.store import SCHEMA
 from abside.report.command import _build, main
-from abside.report.page.render import Pen, render
+from abside.report.page.text.document import write_report
+from abside.report.page.text.pen import Pen
 from abside.report.report import Report
 from abside.report.settings import ReportSettings
 from abside.report.store.engine import Engine
@@ -64,8 +65,8 @@ def test_the_page_has_every_figure_and_no_escape_codes_in_a_pipe(
     assert [line.rstrip() for line in out.splitlines()] == out.splitlines()
     for words in ("DuckDB", "e: E", "started: 100 % of traffic, phase 1", "sample ratio: p = 1.000", "control   "):
         assert words in out
-    for metric in ("add_to_cart_rate (primary)", "placement_add_to_cart_rate", "ctr", "conversion_rate"):
-        assert f"\n{metric} " in out
+    for metric in ("add_to_cart_rate (primary)", "placement_add_to_cart_rate", "ctr", "bounce_rate"):
+        assert f"\n{metric} " in out or f"\n{metric}, " in out
     assert "…" in out
 
 
@@ -103,7 +104,7 @@ def test_a_terminal_sees_a_mismatch_in_red_before_anything_else_of_its_experimen
     for number in range(60):
         till.expose(0, "treatment" if number % 6 == 0 else "control", user_id=f"u{number}")
     out = io.StringIO()
-    render(report_on(till.close(), documents()), Pen(out, is_terminal=True))
+    write_report(report_on(till.close(), documents()), Pen(out, is_terminal=True, width=250))
     page = out.getvalue().partition("e: E")[2].splitlines()
     assert page[1].startswith("\x1b[1;31mSAMPLE RATIO MISMATCH, p = ")
     assert "control 50 of 30 expected, treatment 10 of 30 expected" in page[1]
@@ -115,7 +116,7 @@ def test_words_from_events_cannot_steer_the_terminal(
     till.expose(0, "control", user_id="u1")
     till.expose(0, "evil\x1b]0;title\x07[red]", user_id="u2")
     out = io.StringIO()
-    render(report_on(till.close(), documents()), Pen(out))
+    write_report(report_on(till.close(), documents()), Pen(out))
     assert "\x1b" not in out.getvalue()
     assert "evil?]0;title?[red] has 1 units" in out.getvalue()
 

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from abside.collector.store import SCHEMA, Footer, write_file
-from abside.report.page.render import Pen, render
+from abside.report.page.text.document import write_report
+from abside.report.page.text.pen import Pen
 from abside.report.problem import ForeignFiles, NoEvents
 from abside.report.report import Report
 from abside.report.store.engine import Engine
@@ -151,5 +152,5 @@ def test_files_that_were_set_aside_are_in_no_figure_and_said(
     report = report_on(store, documents())
     assert (report.set_aside, len(report.pages)) == (2, 1)
     said = io.StringIO()
-    render(report, Pen(said))
+    write_report(report, Pen(said))
     assert "not in any figure: 2 damaged files that the collector set aside" in said.getvalue()

@@ -6,12 +6,14 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
-from abside.report.page.words import NONE, comparison, sample_ratio_words, sentence, share, written
+from abside.report.page import rows
+from abside.report.page.words import NONE, sample_ratio_words, sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from abside.report.page.experiment import ExperimentPage
+    from abside.report.page.rows import Grid
     from abside.report.report import Report
 
 COLUMNS = (
@@ -57,28 +59,18 @@ def to_markdown(report: Report) -> bytes:
         lines += [f"## {_text(page.experiment.id)}: {_text(page.experiment.name)}", "", _text(sentence(page)), ""]
         lines += [f"- {_text(note)}" for note in page.notes]
         lines += ["", _text(sample_ratio_words(page)), ""]
-        total = sum(arm.units for arm in page.arms)
-        arms = [(arm.variant, f"{arm.units:,}", share(arm.units, total)) for arm in page.arms]
-        lines += [*_table(("variant", "units", "share"), arms), "", *_figures(page), ""]
+        lines += [*_table(rows.arms(page)), "", *_table(rows.figures(page)), ""]
+        told = rows.folded(page)
+        lines += [*(f"- {_text(one)}" for one in told), *([""] if told else [])]
     lines += [f"- {_text(one.experiment)}: {_text(one.reason)}" for one in report.refused]
     return ("\n".join(lines).rstrip("\n") + "\n").encode()
 
 
-def _figures(page: ExperimentPage) -> list[str]:
-    rows: list[Sequence[str]] = []
-    for metric in page.metrics:
-        role = page.analysis.role(metric.name)
-        name = metric.name if role == "other" else f"{metric.name} ({role})"
-        rows.append((name, page.control, written(metric, page.values[metric.name].get(page.control)), *[""] * 6))
-        compared = [one for one in page.estimates if one.metric == metric.name]
-        rows += [("", one.variant, written(metric, one.value), *comparison(one)) for one in compared]
-    header = ("metric", "variant", "value", "lift", "95 % interval", "always valid", "p", "adjusted", "")
-    return _table(header, rows)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [header, ["---" if index < 2 else "---:" for index in range(len(header))], *rows]
-    return [f"| {' | '.join(_text(cell) if cell else ' ' for cell in line)} |" for line in lines]
+def _table(grid: Grid) -> list[str]:
+    edge = ["---" if index < grid.left else "---:" for index in range(len(grid.header))]
+    return [
+        f"| {' | '.join(_text(cell) if cell else ' ' for cell in line)} |" for line in (grid.header, edge, *grid.rows)
+    ]
 
 
 def _text(text: str) -> str:

@@ -6,25 +6,16 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from abside.report.page.forest import LEAST_SPAN, span_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from abside.report.page.forest import Bar
+
 WIDTH, ROW, LEFT, RIGHT = 640, 26, 210, 70  # of the drawing, which scales with the page
 PLOT_HEIGHT, PLOT_LEFT, PLOT_BOTTOM = 220, 62, 26
-WIDEST = 2.0  # an interval beyond ±200 % is cut there
-LEAST_SPAN = 0.01
 TICKS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One row of a forest: fractions; `margins` are lines that a guardrail should not cross."""
-
-    name: str
-    lift: float | None
-    interval: tuple[float, float] | None
-    band: tuple[float, float] | None = None
-    margins: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +30,7 @@ class Point:
 
 def forest(title: str, bars: Sequence[Bar]) -> str:
     """Draw intervals of lifts under each other, around zero."""
-    ends = [end for bar in bars for one in (bar.interval, bar.band) if one for end in one]
-    ends += [end for bar in bars for end in bar.margins]
-    span = min(WIDEST, max([LEAST_SPAN, *map(abs, ends)]) * 1.05)
+    span = span_of(bars)
     height = ROW * len(bars) + 30
 
     def x(value: float) -> float:

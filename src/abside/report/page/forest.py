@@ -1,0 +1,53 @@
+"""The lifts of a page beside each other: what the pictures of every form are drawn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from abside.report.page.cuts import Slice
+    from abside.report.page.experiment import ExperimentPage
+
+WIDEST = 2.0  # an interval beyond ±200 % is cut there
+LEAST_SPAN = 0.01
+LONGEST_KEY = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One row of a forest: fractions; `margins` are lines that a guardrail should not cross."""
+
+    name: str
+    lift: float | None
+    interval: tuple[float, float] | None
+    band: tuple[float, float] | None = None
+    margins: tuple[float, ...] = ()
+
+
+def page_bars(page: ExperimentPage) -> list[Bar]:
+    """Return the lift of every metric that has one."""
+    bars = []
+    for one in (found for found in page.estimates if found.lift is not None):
+        margin = page.analysis.guardrails.get(one.metric)
+        ends = (margin.max_increase, None if margin.max_decrease is None else -margin.max_decrease) if margin else ()
+        name = one.metric if len(page.arms) == 2 else f"{one.metric}, {one.variant}"
+        bars.append(Bar(name, one.lift, one.lift_interval, one.band, tuple(end for end in ends if end is not None)))
+    return bars
+
+
+def slice_bars(slices: Sequence[Slice]) -> list[Bar]:
+    """Return the lift of the primary in every slice."""
+    return [
+        Bar(f"{cut.key[:LONGEST_KEY]}, {one.variant}", one.lift, one.lift_interval)
+        for cut in slices
+        for one in cut.estimates
+    ]
+
+
+def span_of(bars: Iterable[Bar]) -> float:
+    """Return how far a forest reaches on both sides of zero."""
+    ends = [end for bar in bars for one in (bar.interval, bar.band, bar.margins) if one for end in one]
+    return min(WIDEST, max([LEAST_SPAN, *map(abs, ends)]) * 1.05)

@@ -1,0 +1,53 @@
+"""One experiment in HTML: sentences, and every picture beside its table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from abside.report.page import rows
+from abside.report.page.forest import page_bars, slice_bars
+from abside.report.page.html.markup import heading, lines, paragraph, table
+from abside.report.page.html.over_time import over_time
+from abside.report.page.html.svg import forest
+from abside.report.page.lines import counted_lines, scope_line
+from abside.report.page.words import sample_ratio_words, sentence
+
+if TYPE_CHECKING:
+    from abside.report.page.experiment import ExperimentPage
+    from abside.report.report import Report
+
+
+def experiment(page: ExperimentPage, report: Report) -> list[str]:
+    """Return one experiment: a mismatch before anything else, then what was in force, the figures, the cuts."""
+    one = page.experiment
+    body = [heading(f"{one.id}: {one.name}", 2)]
+    if page.sample_ratio.is_mismatch:
+        body.append(paragraph(sample_ratio_words(page), "alarm"))
+    body.append(paragraph(sentence(page), "sentence"))
+    if one.hypothesis:
+        body.append(paragraph(one.hypothesis, "dim"))
+    body += [paragraph(note, "note") for note in page.notes]
+    body += lines([scope_line(page)])
+    if page.scope.history:
+        body += [heading("What was in force"), table(rows.history(page))]
+    body += [heading("Units"), table(rows.arms(page)), *lines(counted_lines(page, report))]
+    for name, found in (page.cuts.ratios or {}).items():
+        body += [heading(f"Sample ratio by {name}"), table(rows.ratios(found, name))]
+    return [*body, *_figures(page), *over_time(page), *_breakdowns(page)]
+
+
+def _figures(page: ExperimentPage) -> list[str]:
+    bars = page_bars(page)
+    body = [heading("Figures"), forest("Lift by metric, with its intervals and margins", bars) if bars else ""]
+    body += [table(rows.figures(page)), *(paragraph(text, "dim") for text in rows.folded(page))]
+    if page.sensitivity:
+        body += [heading(f"{page.analysis.primary} under other choices"), table(rows.otherwise(page))]
+    return body
+
+
+def _breakdowns(page: ExperimentPage) -> list[str]:
+    body = []
+    for name, found in (page.cuts.by or {}).items():
+        body.append(heading(f"{page.analysis.primary} by {name} at the first exposure, exploratory"))
+        body += [forest(f"Lift by {name}", slice_bars(found)), table(rows.slices(page, found, name))]
+    return body

@@ -1,0 +1,106 @@
+"""The sentences beside the figures, the same in a terminal and in HTML: what was read, left out, lost, not matched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from abside.collector.store import UNREADABLE
+from abside.report.page.words import clocks_words, dates, duration, sample_ratio_words, share
+from abside.report.store.exposures import LATE_SECONDS
+from abside.report.tally.outcomes import EARLY_SECONDS, OUTCOMES
+
+if TYPE_CHECKING:
+    from abside.report.page.experiment import ExperimentPage
+    from abside.report.report import Report
+
+Tone = Literal["", "dim", "note", "alarm"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One sentence, and how loud it is."""
+
+    text: str
+    tone: Tone = ""
+
+
+def report_lines(report: Report) -> list[Line]:
+    """Return what is to be known of the whole store."""
+    seen = report.overview
+    head = f"{report.engine}: {report.files:,} files, {report.rows:,} rows, {dates(seen.first, seen.last)}"
+    rows = ", ".join(f"{count:,} {name}" for name, count in seen.rows.items())
+    said = [Line(head, "dim"), Line(f"events: {rows or 'none'}")]
+    if report.set_aside:
+        files = "1 damaged file" if report.set_aside == 1 else f"{report.set_aside:,} damaged files"
+        said.append(Line(f"not in any figure: {files} that the collector set aside (….parquet{UNREADABLE})", "alarm"))
+    said.append(Line(_losses(report)))
+    if report.clocks:
+        said.append(Line(clocks_words(report.clocks), "note"))
+    if report.documents.degraded:
+        problems = len(report.documents.problems)
+        revision = report.documents.revision
+        said.append(Line(f"the documents (revision {revision}) have {problems} problems: abside check", "alarm"))
+    return said
+
+
+def _losses(report: Report) -> str:
+    account = report.ledger
+    if not account.sidecars:
+        return "lost: not known, no account of a sidecar is in these events"
+    ended = f"{account.sidecars:,} sidecar{'' if account.sidecars == 1 else 's'}"
+    if account.without_end:
+        ended += f", {account.without_end:,} of them running or killed: the last seconds are not in it"
+    if account.unread:
+        ended += f", {account.unread:,} of them not readable and not in it"
+    lost = ", ".join(f"{count:,} {name}" for name, count in sorted(account.lost.items()) if count)
+    return f"lost: {lost or 'nothing'}, by the accounts of {ended}"
+
+
+def scope_line(page: ExperimentPage) -> Line:
+    """Return what the figures of an experiment are of."""
+    first = min((arm.first for arm in page.arms), default=None)
+    last = max((arm.last for arm in page.arms), default=None)
+    unit = page.experiment.unit.replace("_", " ")
+    return Line(
+        f"phase {page.phase}, unit {unit}, at {', '.join(page.experiment.placements)}; first exposures "
+        f"{dates(first, last)}; outcomes within {duration(page.window_seconds)}"
+    )
+
+
+def counted_lines(page: ExperimentPage, report: Report) -> list[Line]:
+    """Return how units fell and what is in no figure."""
+    ratio = [] if page.sample_ratio.is_mismatch else [sample_ratio_words(page)]
+    said = [*ratio, _left_out(page), _copies(page, report), _unmatched(page), _fallbacks(page)]
+    return [Line(text) for text in said]
+
+
+def _left_out(page: ExperimentPage) -> str:
+    told = [f"{one.rows:,} {why} (of {one.units:,} units)" for why, one in sorted(page.left_out.items())]
+    return f"of {page.exposures:,} exposures, left out: {', '.join(told) or 'none'}"
+
+
+def _copies(page: ExperimentPage, report: Report) -> str:
+    outcomes = sum(count for name, count in report.overview.late.items() if name in OUTCOMES)
+    return (
+        f"duplicates removed: {page.copies:,} exposures, {report.outcome_copies:,} outcomes of the store; "
+        f"more than {duration(LATE_SECONDS)} late: {page.late:,} exposures, {outcomes:,} outcomes of the store"
+    )
+
+
+def _unmatched(page: ExperimentPage) -> str:
+    found = page.unmatched
+    early = f" ({found.just_before:,} of them by less than {duration(EARLY_SECONDS)})" if found.just_before else ""
+    return (
+        f"of {found.outcomes:,} outcomes of the store, in no figure: {found.of_nobody:,} "
+        f"({share(found.of_nobody, found.outcomes)}) of people who are no unit here, "
+        f"{found.before:,} before the first exposure{early}, {found.after:,} after the window"
+    )
+
+
+def _fallbacks(page: ExperimentPage) -> str:
+    found = page.fallbacks
+    if not found.calls:
+        return "answered by a client's fallback: none told"
+    units = ", ".join(f"{count:,} units of {name}" for name, count in (found.units or {}).items()) or "no unit"
+    return f"answered by a client's fallback: {found.calls:,} calls; {units}; {found.elsewhere:,} shoppers in no arm"

@@ -1,0 +1,106 @@
+"""What a reader must know beside the figures of one experiment: why they begin where they do, and what is in none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from abside.report.page.scope import told_parts
+from abside.report.problem import listed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from abside.metric import Metric
+    from abside.report.page.roles import AnalysisPlan
+    from abside.report.page.scope import Scope
+    from abside.report.store.exposures import Overview
+    from abside.report.tally.moments import ArmFigures
+    from abside.report.tally.units import Counted
+
+HEAVY_SHARE = 0.05  # of an arm's exposures, by one unit: no shopper
+CROWD_UNITS = 100  # below, one unit has its share anyway
+
+
+def changes(scope: Scope, counted: Counted) -> list[str]:
+    """Return why figures begin where they do, and what is left out."""
+    said = []
+    since = "" if scope.since is None else f"{scope.since:%Y-%m-%d %H:%M:%S}Z"
+    begin = f"figures begin at {since}{' as asked' if scope.is_asked else ''}"
+    left = f"{counted.before_since:,} units first exposed before are left out"
+    if len(scope.parts) > 1 and counted.before_since:
+        parts = told_parts(scope.parts)
+        said.append(f"the weights changed within phase {scope.phase} ({parts}); {begin}, {left}")
+    if scope.definitions.since is not None:
+        what = ", ".join(scope.definitions.changed)
+        strays = f"; {scope.strays:,} exposures met the old one after it was changed everywhere" if scope.strays else ""
+        said.append(f"the configuration of {what} changed; {begin}, {left}{strays}")
+    if scope.is_asked and not said:
+        said.append(f"{begin}, {left}")
+    return said
+
+
+def not_computed(metric: Metric, seen: Overview, currency: str | None) -> str:
+    """Return why a metric is not computed at all: absent is not zero, and two currencies are not added up."""
+    missing = [kind for kind in metric.needs if kind not in seen.rows]
+    if missing:
+        return f"no data: the store holds no {' and no '.join(missing)}"
+    found = _currencies(metric, seen) if metric.is_money and currency is None else {}
+    if len(found) < 2:
+        return ""
+    told = listed([f"{name} ({rows:,})" for name, rows in found.items()])
+    return f"several currencies: {told}; write currency: {next(iter(found))} at the top of a document"
+
+
+def _currencies(metric: Metric, seen: Overview) -> dict[str, int]:
+    kinds = {term.event for term in metric.terms if term.field == "value"}
+    found: Counter[str] = Counter()
+    for kind in kinds:
+        found.update(seen.currencies.get(kind, {}))
+    return dict(found.most_common())
+
+
+def other_currencies(metrics: Sequence[Metric], seen: Overview, currency: str | None) -> list[str]:
+    """Name the values that are in no figure, of another currency than the documents'."""
+    others: Counter[str] = Counter()
+    for kind in {term.event for metric in metrics for term in metric.terms if term.field == "value"}:
+        others.update(seen.currencies.get(kind, {}))
+    if currency is None or not (set(others) - {currency}):
+        return []
+    told = listed([f"{rows:,} in {name}" for name, rows in others.most_common() if name != currency])
+    return [f"values in {currency} count, in no figure: {told}"]
+
+
+def arm_remarks(experiment: str, arms: Mapping[str, ArmFigures], known: Sequence[str]) -> list[str]:
+    """Name the arms without a unit, in one line, those that are no variant, and an id that is no shopper's."""
+    said = []
+    found = listed([f"{arm.variant} ({arm.units:,} units)" for arm in arms.values()])
+    missing = [name for name in known if name not in arms]
+    if missing:
+        have = "has" if len(missing) == 1 else "have"
+        said.append(f"{listed(missing)} {have} no unit; variants found: {found}")
+    said += [
+        f"{name} has {arm.units:,} units and is no variant of {experiment}: they are in no figure"
+        for name, arm in arms.items()
+        if name not in known
+    ]
+    said += [
+        f"one unit has {arm.most_exposures / arm.exposures:.0%} of the exposures of {name}: "
+        "a robot, or an id that a crowd shares"
+        for name, arm in arms.items()
+        if arm.units >= CROWD_UNITS and arm.most_exposures > HEAVY_SHARE * arm.exposures
+    ]
+    return said
+
+
+def plan_remarks(analysis: AnalysisPlan, metrics: Sequence[Metric], unknown: int) -> list[str]:
+    """Name what the document asks for and the page has not; `unknown` exposures met a configuration nobody told."""
+    names = {metric.name for metric in metrics}
+    said = [
+        f"the {analysis.role(one)} is {one}, which is not among the figures of this page"
+        for one in analysis.named()
+        if one not in names
+    ]
+    if unknown:
+        said.append(f"what was served in {unknown:,} exposures is not known: no config event tells it")
+    return said

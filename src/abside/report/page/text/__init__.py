@@ -1,0 +1,1 @@
+"""The report as text: a terminal's, or plain lines when nobody looks."""
