@@ -17,7 +17,8 @@ import msgpack
 import pytest
 import zstandard
 
-from abside.collector.receive.ingest import MAX_MEMBERS, SLICE_BYTES, decompress, measure, record_batches
+from abside.collector.receive.columns import SLICE_BYTES
+from abside.collector.receive.ingest import MAX_MEMBERS, batch_columns, decompress, measure
 from abside.collector.store import scan
 from abside.serve.answer import Refusal
 
@@ -33,7 +34,7 @@ PACKED = msgpack.packb(EVENT)
 
 
 def pieces(data: bytes, count: int) -> list[int]:
-    return [piece.nbytes for piece in record_batches(data, count=count, batch_id="b", recv_us=1)]
+    return [piece.nbytes for piece in batch_columns(measure(data, count), batch_id="b", recv_us=1)]
 
 
 def refused(work: Callable[[], Any]) -> Refusal:

@@ -9,7 +9,8 @@ import msgpack
 import pytest
 import zstandard
 
-from abside.collector.receive.ingest import SLICE_ROWS, decompress, record_batches
+from abside.collector.receive.columns import SLICE_EVENTS, EventRefused, record_batch_of
+from abside.collector.receive.ingest import batch_columns, decompress, measure
 from abside.serve.answer import Refusal
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ EVENT = {"event_id": "e", "type": "click", "ts": 1}
 
 
 def pieces(data: bytes, count: int) -> list[int]:
-    return [piece.num_rows for piece in record_batches(data, count=count, batch_id="b", recv_us=1)]
+    return [piece.num_rows for piece in batch_columns(measure(data, count), batch_id="b", recv_us=1)]
 
 
 def refused(work: Callable[[], Any]) -> Refusal:
@@ -81,10 +82,10 @@ def test_what_does_not_decompress_is_422(encoding: str, body: bytes) -> None:
 
 
 def test_events_come_in_slices_and_in_order() -> None:
-    count = 2 * SLICE_ROWS + 1
+    count = 2 * SLICE_EVENTS + 1
     data = b"".join(msgpack.packb({**EVENT, "event_id": str(number)}) for number in range(count))
-    batches = list(record_batches(data, count=count, batch_id="b", recv_us=1))
-    assert [batch.num_rows for batch in batches] == [SLICE_ROWS, SLICE_ROWS, 1]
+    batches = list(batch_columns(measure(data, count), batch_id="b", recv_us=1))
+    assert [batch.num_rows for batch in batches] == [SLICE_EVENTS, SLICE_EVENTS, 1]
     assert [one for batch in batches for one in batch.column("event_id").to_pylist()] == [
         str(number) for number in range(count)
     ]
@@ -124,7 +125,11 @@ GOOD = msgpack.packb(EVENT)
     ids=lambda bad: bad[:6].hex(),
 )
 def test_what_is_no_event_is_422_with_its_index(bad: bytes) -> None:
-    refusal = refused(lambda: pieces(GOOD * 3 + bad, 4))
+    with pytest.raises(EventRefused) as event_refused:
+        record_batch_of([GOOD, GOOD, GOOD, bad], batch_ids=["b"] * 4, recv_us=[1] * 4)
+    assert event_refused.value.index == 3
+    long = msgpack.packb({**EVENT, "page_type": "x" * 99})
+    refusal = refused(lambda: pieces(long * 3 + bad, 4))
     assert (refusal.status, refusal.index) == (422, 3)
 
 

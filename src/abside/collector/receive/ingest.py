@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
-import itertools
 import zlib
+from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import msgpack
-import pyarrow as pa
 import zstandard
 
-from abside.collector.receive.rows import RowsTooLargeError, StoreRow, record_batch, rows_of
-from abside.event import MAX_EVENT_BYTES, EventError, EventMap
+from abside.collector.receive.columns import EventRefused, record_batches
+from abside.event import MAX_EVENT_BYTES
 from abside.serve.answer import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
 
 ENCODINGS = ("zstd", "gzip", "identity")
-SLICE_ROWS = 256  # about 2 ms of Python: what /livez may have to wait for
-SLICE_BYTES = 512 * 2**10  # packed, times rows: as JSON text a byte takes six at most, so a slice takes 3 MiB
 MAX_MEMBERS = 16  # of gzip in one body: each costs what it costs to set one up, and a sender writes one
 MIN_EVENT_BYTES = 23  # `event_id`, `type` and `ts` alone: their names and the shortest values
 ZSTD_WINDOW_BYTES = 8 * 2**20  # RFC 8878 asks a decoder for no more; a frame may claim any amount
 MAX_ROWS_BYTES = 64 * 2**20  # of one batch as Arrow: four times the largest; more is an exposure's rows multiplying
 
 
-def unpack(body: bytes, encoding: str, *, max_bytes: int, count: int) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Concatenated events within their bounds, and where each ends."""
+
+    data: bytes
+    ends: Sequence[int]
+
+    def events(self) -> Iterator[bytes]:
+        """Yield each event as it was packed."""
+        begin = 0
+        for end in self.ends:
+            yield self.data[begin:end]
+            begin = end
+
+
+def unpack(body: bytes, encoding: str, *, max_bytes: int, count: int) -> Measured:
     """Undo a Content-Encoding and check the result against its bounds, before any of it becomes an object.
 
     Made for a thread: most of it is C that releases the GIL. Raises Refusal as `decompress` and `measure` do.
     """
-    data = decompress(body, encoding, max_bytes)
-    measure(data, count)
-    return data
+    return measure(decompress(body, encoding, max_bytes), count)
 
 
-def measure(data: bytes, count: int) -> None:
+def measure(data: bytes, count: int) -> Measured:
     """Check concatenated msgpack against its bounds by skipping through it: sixteen million empty maps cost 40 ms.
 
     Raises Refusal 422: UNDECODABLE, INVALID_EVENT for one that is too large, COUNT_MISMATCH.
@@ -45,6 +58,7 @@ def measure(data: bytes, count: int) -> None:
         detail = f"X-Batch-Count says {count} events; the {len(data):,} bytes of this body hold fewer"
         raise Refusal(422, "COUNT_MISMATCH", detail)
     unpacker = _unpacker(data)
+    ends: list[int] = []
     end = 0
     for index in range(count + 1):  # one event more than X-Batch-Count is enough to refuse
         try:
@@ -55,6 +69,7 @@ def measure(data: bytes, count: int) -> None:
             raise Refusal(422, "UNDECODABLE", "this event is not msgpack", index=index) from exc
         size = unpacker.tell() - end
         end += size
+        ends.append(end)
         _check_size(size, index)
         if size < MIN_EVENT_BYTES:
             detail = f"this event has {size} bytes packed, too few for event_id, type and ts"
@@ -64,6 +79,7 @@ def measure(data: bytes, count: int) -> None:
     if end != len(data):
         raise Refusal(422, "UNDECODABLE", "the body ends in the middle of an event", index=index)
     _check_count(index, count)
+    return Measured(data, ends)
 
 
 def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
@@ -88,41 +104,22 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
     return data
 
 
-def record_batches(data: bytes, *, count: int, batch_id: str, recv_us: int) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of concatenated msgpack maps, a slice at a time: each step is about 2 ms of Python.
+def batch_columns(measured: Measured, *, batch_id: str, recv_us: int) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a measured batch, a slice at a time: each step is about 2 ms of Python.
 
-    Raises Refusal: 422 UNDECODABLE, COUNT_MISMATCH or an event's own error, with the event's index; 413 for a batch
-    whose rows would take many times its bytes.
+    Raises Refusal: 422 UNDECODABLE or an event's own error, with the event's index; 413 for a batch whose rows would
+    take many times its bytes.
     """
-    rows: list[StoreRow] = []
-    total = waiting = index = 0
-    for index, (event, size) in enumerate(_events(data), 1):
-        try:
-            own = rows_of(event, batch_id=batch_id, recv_us=recv_us)
-        except EventError as exc:
-            status, code = (413, "TOO_LARGE") if isinstance(exc, RowsTooLargeError) else (422, exc.code)
-            raise Refusal(status, code, str(exc), path=exc.path, index=index - 1) from exc
-        rows += own
-        waiting += size * len(own)
-        if len(rows) >= SLICE_ROWS or waiting >= SLICE_BYTES:
-            piece = _columns(rows, index - 1)
-            rows, waiting = [], 0
+    total = 0
+    try:
+        for piece in record_batches(measured.events(), batch_ids=repeat(batch_id), recv_us=repeat(recv_us)):
             total += piece.nbytes
             if total > MAX_ROWS_BYTES:
                 raise Refusal(413, "TOO_LARGE", "the rows of this batch take many times its bytes; send smaller ones")
             yield piece
-    _check_count(index, count)
-    if rows:
-        yield _columns(rows, index - 1)
-
-
-def _columns(rows: list[StoreRow], last: int) -> pa.RecordBatch:
-    """Return rows as columns. What Arrow refuses is the sender's error: a 500 would be tried again for ever."""
-    try:
-        return record_batch(rows)
-    except (pa.ArrowException, ValueError, TypeError, OverflowError) as exc:
-        detail = f"an event up to this one has no place in the columns ({type(exc).__name__})"
-        raise Refusal(422, "INVALID_EVENT", detail, index=last) from exc
+    except EventRefused as exc:
+        status = 413 if exc.code == "TOO_LARGE" else 422
+        raise Refusal(status, exc.code, str(exc), path=exc.path, index=exc.index) from exc
 
 
 def _gunzip(body: bytes, max_bytes: int) -> bytes:
@@ -141,28 +138,6 @@ def _gunzip(body: bytes, max_bytes: int) -> bytes:
             raise zlib.error("it ends in the middle of a member")
         body = member.unused_data
     return b"".join(parts)
-
-
-def _events(data: bytes) -> Iterator[tuple[EventMap, int]]:
-    """Yield each event and its packed size in bytes; each is skipped through before it is built."""
-    ahead, unpacker = _unpacker(data), _unpacker(data)
-    end = 0
-    for index in itertools.count():
-        try:
-            ahead.skip()
-            size = ahead.tell() - end
-            end += size
-            _check_size(size, index)
-            event = unpacker.unpack()
-        except msgpack.OutOfData:
-            break
-        except (msgpack.UnpackException, ValueError) as exc:
-            raise Refusal(422, "UNDECODABLE", "this event is not msgpack", index=index) from exc
-        if not isinstance(event, dict):
-            raise Refusal(422, "UNDECODABLE", f"this event is a msgpack {type(event).__name__}, not a map", index=index)
-        yield event, size
-    if end != len(data):
-        raise Refusal(422, "UNDECODABLE", "the body ends in the middle of an event", index=index)
 
 
 def _unpacker(data: bytes) -> msgpack.Unpacker:

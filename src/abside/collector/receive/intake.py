@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 
 from abside.collector.keep.writer import ReceivedBatch
 from abside.collector.receive.heading import BATCH_ID, Heading, heading_of
-from abside.collector.receive.ingest import record_batches, unpack
+from abside.collector.receive.ingest import batch_columns, unpack
 from abside.collector.store import StoreFailed
 from abside.serve.answer import Refusal, Response, problem
 
@@ -164,16 +164,17 @@ class Intake:
         recv_us = self._clock()
         async with self._unpacking:
             work = partial(unpack, max_bytes=self._max_batch_bytes, count=heading.count)
-            body = await asyncio.get_running_loop().run_in_executor(self._threads, work, body, heading.encoding)
-            use(len(body))
+            batch = await asyncio.get_running_loop().run_in_executor(self._threads, work, body, heading.encoding)
+            unpacked_bytes = len(batch.data)
+            use(unpacked_bytes)
         pieces: list[pa.RecordBatch] = []
         size = 0
-        async with self._decoding[len(body) > SMALL_BYTES]:
+        async with self._decoding[unpacked_bytes > SMALL_BYTES]:
             # Python all the way: in slices on the loop, since a thread would keep the GIL from it just as long.
-            for piece in record_batches(body, count=heading.count, batch_id=heading.batch_id, recv_us=recv_us):
+            for piece in batch_columns(batch, batch_id=heading.batch_id, recv_us=recv_us):
                 pieces.append(piece)
                 size += piece.nbytes
-                use(len(body) + size)
+                use(unpacked_bytes + size)
                 await asyncio.sleep(0)
         use(size)
         return ReceivedBatch(heading.batch_id, recv_us, tuple(pieces))

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import TYPE_CHECKING, Any
 
+import msgpack
 import orjson
 import pyarrow as pa
 
 from abside.collector.store import SCHEMA
-from abside.event import MAX_ASSIGNMENTS, MAX_COUNT, MAX_VALUE, TYPE_NAME, EventError
+from abside.event import MAX_ASSIGNMENTS, MAX_COUNT, MAX_EVENT_BYTES, MAX_VALUE, TYPE_NAME, EventError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,6 +69,12 @@ def record_batch(rows: Sequence[StoreRow]) -> pa.RecordBatch:
     columns = zip(*rows, strict=True)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def unpacked(packed: bytes) -> Any:
+    """Return the value of one packed event or map. Raises ValueError or msgpack's UnpackException."""
+    # A length is a claim: an array of 2^32 members is eleven bytes long. No member is shorter than a byte.
+    return msgpack.unpackb(packed, max_array_len=MAX_EVENT_BYTES, max_map_len=MAX_EVENT_BYTES)
 
 
 def bucket(unit_id: str | None) -> int | None:
@@ -148,7 +155,7 @@ def _number(path: str, value: Any) -> float:
     return float(value)
 
 
-def _money(path: str, value: Any) -> Decimal:
+def money(path: str, value: Any) -> Decimal:
     """Round half-even to 4 places, from the decimal a person writes for the float: 1.00005 is a tie, not 1.0000499…."""
     if abs(_number(path, value)) >= MAX_VALUE:
         raise EventError("INVALID_EVENT", path, f"must be below {MAX_VALUE:,}")
@@ -170,7 +177,8 @@ def _texts(path: str, value: Any) -> list[str]:
     return value
 
 
-def _map(path: str, value: Any) -> str:
+def json_map(path: str, value: Any) -> str:
+    """Return a map as JSON. Raises EventError."""
     if type(value) is not dict:
         raise EventError("WRONG_TYPE", path, "must be a map")
     return _json(path, value)
@@ -209,15 +217,15 @@ COLUMNS = _columns(
         "bot": _flag,
         **dict.fromkeys(("exposure_id", "placement", "config_id"), _text),
         "algo": _whole(MAX_SMALL),
-        "attributes": _map,
+        "attributes": json_map,
         "items": _texts,
         "item_id": _text,
         "position": _COUNT,
         "quantity": _COUNT,
-        "value": _money,
+        "value": money,
         **dict.fromkeys(("currency", "order_id", "page_type"), _text),
         "page_load_ms": _number,
-        "properties": _map,
+        "properties": json_map,
     }
 )
 # Read from an exposure's assignments only: a variant that a client wrote on an outcome is no assignment.
