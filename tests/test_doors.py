@@ -61,12 +61,16 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.sidecar.observe": GROUND | VERSION | (SIDECAR - {"abside.sidecar.observe"}) | {"abside.assignment"},
     "abside.collector": ((GROUND | VERSION) - {"abside.snapshot", "abside.metric"})
     | {"abside.kafka"}
-    | {"abside.collector.store", "abside.collector.receive", "abside.collector.keep"},
+    | {"abside.collector.consume", "abside.collector.store", "abside.collector.receive", "abside.collector.keep"},
     "abside.collector.receive": frozenset(
         {"abside.event", "abside.files", "abside.log", "abside.serve"}
         | {"abside.collector.store", "abside.collector.keep"}
     ),
     "abside.collector.keep": frozenset({"abside.files", "abside.log", "abside.collector.store"}),
+    "abside.collector.consume": frozenset(
+        {"abside.backoff", "abside.event", "abside.kafka", "abside.log", "abside.serve", "abside.supervise"}
+        | {"abside.collector.receive", "abside.collector.store"}
+    ),
     "abside.client": frozenset(),  # importable beside a rec service with nothing else of ours loaded
     "abside.report": VERSION
     | {"abside.snapshot", "abside.event", "abside.collector.store", "abside.environ", "abside.files", "abside.log"}

@@ -62,7 +62,10 @@ class StorePlace(Protocol):
         ...
 
     def read_range(self, name: str, start: int, length: int) -> bytes:
-        """Return `length` bytes from `start`, fewer where the file ends before. Raises NameMissing."""
+        """Return `length` ≥ 1 bytes from `start`, which is inside the file; fewer where it ends before.
+
+        Raises NameMissing.
+        """
         ...
 
     def create(self, name: str, content: bytes | Path) -> None:
