@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -177,6 +178,24 @@ async def test_status_shows_an_upstream_that_is_away_and_its_address(
     assert "geheim" not in caplog.text
     assert (await running.metrics())["abside_upstream_failing"] == 1.0
     assert (await running.metrics())["abside_upstream_needs_a_person"] == 0.0
+
+
+async def test_status_and_metrics_show_the_batches_in_flight(
+    start: Start, until: Callable[..., Awaitable[None]]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections and never answers
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        running = await start(upstream=address, seal_events=1, seal_seconds=60.0, linger_seconds=0.0, drain_seconds=0.1)
+        shipper = running.sidecar.shipper
+        assert shipper is not None
+        for _ in range(2):
+            before = shipper.in_flight
+            await running.post("/v1/events", CLICK)
+            await until(lambda: shipper.in_flight > before)  # noqa: B023 awaited here
+        assert (await running.status())["upstream"]["in_flight"] >= 2
+        assert (await running.metrics())["abside_upstream_in_flight"] >= 2.0
+        await running.sidecar.drain()
+        assert shipper.in_flight == 0
 
 
 async def test_a_snapshot_that_never_came_is_said_with_its_path(

@@ -150,6 +150,7 @@ class Metrics:
         if self._shipper is not None:
             stats = self._shipper.stats
             yield from _counters("upstream", asdict(stats), counter)
+            yield gauge("upstream_in_flight", "Batches on their way now.", self._shipper.in_flight)
             yield gauge("upstream_failing", "1 while deliveries fail.", bool(stats.failing_since_us))
             yield gauge(
                 "upstream_needs_a_person",

@@ -163,4 +163,10 @@ def _upstream(shipper: Shipper | None, now_us: int) -> dict[str, Any] | None:
         return None
     stats = asdict(shipper.stats)
     last = stats.get("last_success_us")
-    return {"address": shipper.address, **stats, "last_success_age_seconds": _age(last, now_us) if last else None}
+    flying = shipper.in_flight
+    return {
+        "address": shipper.address,
+        "in_flight": flying,
+        **stats,
+        "last_success_age_seconds": _age(last, now_us) if last else None,
+    }

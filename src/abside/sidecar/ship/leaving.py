@@ -56,9 +56,7 @@ class Leaving:
             self._forget(segment)
 
     async def _acknowledge(self, segment: Segment) -> None:
-        before = self._backlog.undeleted_bytes
-        await self._backlog.acknowledge(segment)
-        if self._backlog.undeleted_bytes > before:
+        if not await self._backlog.acknowledge(segment):
             log.error(
                 "segment_not_unlinked", segment=segment.name, then="it counts against the quota, and is tried again"
             )

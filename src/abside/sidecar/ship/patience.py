@@ -9,26 +9,33 @@ from abside.backoff import Backoff
 from abside.log import Log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from abside.sidecar.ship.shipping import ShipperSettings, ShipperStats
     from abside.upstream.contract import Retry
-
-MAX_SLEEP_SECONDS = 1.0  # while all that waits waits alone: a new segment has its turn after so long
 
 log = Log("abside.shipper")
 
 
 class Patience:
-    """The waits of one shipper. Every wait is in seconds; `stats` is kept true."""
+    """The waits of one shipper. Every wait is in seconds; `stats` is kept true.
 
-    def __init__(self, settings: ShipperSettings, stats: ShipperStats, now_us: Callable[[], int]) -> None:
+    After a failure all wait, then one batch goes alone, and each that arrives lets one more go beside it, up to `most`:
+    an upstream in trouble is not asked eight times for one. `failures` numbers them: a batch is sent after so many
+    (`after`), and what comes of one that was sent before the last of them is no news of the upstream.
+    """
+
+    def __init__(self, settings: ShipperSettings, stats: ShipperStats, now_us: Callable[[], int], most: int) -> None:
         self.backoff = Backoff(settings.first_seconds, settings.longest_seconds)
         self._settings = settings
         self._stats = stats
         self._now_us = now_us
         self._unheard_since_us = 0  # since when only strangers or nobody answered; 0: not so
         self._logged_us = 0  # when a failure was last logged
+        self.failures = 0
+        self.in_flight = most  # so many may be now
+        self._most = most
+        self._until = 0.0  # the loop's time until which nothing is sent
         self._own: dict[str, Backoff] = {}  # of segments in trouble of their own
         self._due: dict[str, float] = {}  # the loop's time at which each of them has its turn
 
@@ -36,21 +43,41 @@ class Patience:
         """Wait for less from now on: the process is about to end."""
         self.backoff = Backoff(self._settings.first_seconds, self._settings.drain_longest_seconds)
         self._due.clear()
+        self._until = 0.0
 
-    def arrived(self) -> None:
-        """Note that the upstream has a batch: waits are short again."""
+    def pause(self, seconds: float) -> None:
+        """Let nothing be sent for so long; a pause that lasts longer stays."""
+        if seconds > 0.0:
+            self._until = max(self._until, asyncio.get_running_loop().time() + seconds)
+
+    def until_next(self) -> float:
+        """Return how long nothing is sent yet."""
+        return max(0.0, self._until - asyncio.get_running_loop().time())
+
+    def arrived(self, after: int) -> None:
+        """Note that the upstream has a batch: waits are short again, unless it has failed since the batch was sent."""
         stats = self._stats
         stats.last_success_us = self._now_us()
+        if after < self.failures:
+            return
+        self.in_flight = min(self._most, self.in_flight + 1)
         if stats.failing_since_us:
             log.info("upstream_recovered", after_seconds=(stats.last_success_us - stats.failing_since_us) // 1_000_000)
         stats.failing_since_us, stats.loud, stats.wait_seconds = 0, "", 0.0
         self._unheard_since_us = 0
         self.backoff.reset()
 
-    def later(self, retry: Retry) -> float:
-        """Count a failed try, and return the wait before the next."""
+    def later(self, retry: Retry, after: int) -> float:
+        """Count a failed try, and return the wait before the next.
+
+        What was sent beside another that failed makes the wait longer only where its own answer asks for more.
+        """
         stats = self._stats
         stats.retries += 1
+        if self._is_known(after):
+            if not (retry.loud or retry.after_seconds):
+                return 0.0
+            self.backoff.attempt = max(0, self.backoff.attempt - 1)
         loud = retry.loud or self._lasts_unheard(retry)
         self._log_failure(retry, loud=loud)
         stats.last_error = retry.reason
@@ -58,8 +85,10 @@ class Patience:
         stats.wait_seconds = wait_after(retry, self.backoff, self._settings)
         return stats.wait_seconds
 
-    def breathe(self, least_seconds: float = 0.0) -> float:
+    def breathe(self, after: int, least_seconds: float = 0.0) -> float:
         """Return the wait after a refusal: it grows until something arrives, so that no refuser is asked in a rush."""
+        if self._is_known(after):
+            return 0.0
         self._stats.wait_seconds = least_seconds + self.backoff.next_seconds()
         return self._stats.wait_seconds
 
@@ -84,15 +113,23 @@ class Patience:
         due = self._due.get(name)
         return due is None or due <= asyncio.get_running_loop().time()
 
-    def until_awake(self) -> float:
-        """Return how long to wait where all that waits waits alone."""
+    def until_awake(self, names: Sequence[str]) -> float | None:
+        """Return when the first of these segments, all asleep, has its turn; None where there is none."""
         now = asyncio.get_running_loop().time()
-        return min([MAX_SLEEP_SECONDS, *(max(0.0, due - now) for due in self._due.values())])
+        return min((max(0.0, self._due[name] - now) for name in names), default=None)
 
     def forget(self, name: str) -> None:
         """Forget a segment whose problem is over, or that is gone."""
         self._own.pop(name, None)
         self._due.pop(name, None)
+
+    def _is_known(self, after: int) -> bool:
+        """Whether a failure is the last one once more, met by a batch that was sent before it; count a new one."""
+        if after < self.failures:
+            return True
+        self.failures += 1
+        self.in_flight = 1
+        return False
 
     def _lasts_unheard(self, retry: Retry) -> bool:
         """Whether no upstream of ours has answered for so long that a person must look."""

@@ -1,4 +1,4 @@
-"""Ships sealed segments upstream, oldest first, one at a time, for ever; what was acknowledged is unlinked.
+"""Ships sealed segments upstream, oldest first, as many at once as the upstream takes; each is unlinked by itself.
 
 The only source of duplicates is a death between the upstream's answer and our unlink: the same batch id goes again.
 A batch that is too large is halved by moving the segment's cursor on disk (see abside.spool.segment), so that also
@@ -14,9 +14,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from abside.log import Log
+from abside.sidecar.ship.flights import Flights
 from abside.sidecar.ship.leaving import Leaving
 from abside.sidecar.ship.patience import Patience, wait_after
-from abside.sidecar.ship.shipping import ShipperSettings, ShipperStats
+from abside.sidecar.ship.shipping import Delivery, ShipperSettings, ShipperStats
 from abside.sidecar.ship.unreadable import row_of
 from abside.spool.errors import SpoolFailed
 from abside.spool.queue.reader import read
@@ -54,77 +55,113 @@ class Shipper:
         self._settings = settings
         self._host = host_in_ids(settings.host)
         self._leaving = Leaving(spool.backlog, self.stats, self._forget)
-        self._patience = Patience(settings, self.stats, now_us)
-        self._rejected: tuple[str, int] = ("", 0)  # the batch at hand, and how often it was rejected
+        self._patience = Patience(settings, self.stats, now_us, upstream.in_flight)
+        self._flights = Flights(spool.backlog.wake)
+        self._rejected: dict[str, int] = {}  # batches, and how often each was rejected
         self._in_a_row = 0  # events that were refused since the last batch arrived
         self._unread: dict[str, int] = {}  # segments, and how often in a row each could not be read
-        self._turn = asyncio.Lock()
-        self._draining = asyncio.Event()
+        self._draining = False
+
+    @property
+    def in_flight(self) -> int:
+        """How many batches are on their way now."""
+        return len(self._flights)
 
     async def run(self) -> None:
-        """Ship until the drain begins."""
-        while not self._draining.is_set():
-            await self._backlog.next()
-            wait_seconds = await self._turns()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_seconds):
-                    await self._draining.wait()
+        """Ship until the drain begins: it then has what is in flight."""
+        try:
+            while not self._draining:
+                await self._turn()
+        finally:
+            if not self._draining:
+                await self._flights.end()
 
     async def drain(self, deadline_seconds: float) -> None:
         """Ship what is sealed, within the deadline; what is left stays in the spool. Interrupts a wait of `run`."""
-        self._draining.set()
+        self._draining = True
         self._patience.hurry()
+        self._backlog.wake()
         with suppress(TimeoutError):
             async with asyncio.timeout(deadline_seconds):
-                while self._backlog.oldest() is not None:
-                    wait_seconds = await self._turns()
-                    await asyncio.sleep(wait_seconds)
+                while len(self._backlog) or len(self._flights):
+                    await self._turn()
+        await self._flights.end()
 
-    async def _turns(self) -> float:
-        """Take a step with the oldest segment that is not asleep; return the seconds to wait before the next.
+    async def _turn(self) -> None:
+        """Start what may be in flight, then wait until more may."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._start()):
+                await self._backlog.news()
 
-        A segment sleeps while it waits for something that is its own: its neighbours go on meanwhile.
+    def _start(self) -> float | None:
+        """Start what may be in flight now, the oldest first.
+
+        Return the seconds until more may, None where that is no matter of time. A segment that sleeps waits for
+        something that is its own: its neighbours go on meanwhile.
         """
-        async with self._turn:
-            segment = next((one for one in self._backlog if self._patience.awake(one.name)), None)
-            return self._patience.until_awake() if segment is None else await self._step(segment)
+        if wait_seconds := self._patience.until_next():
+            return wait_seconds
+        asleep = []
+        for segment in self._backlog:
+            if segment in self._flights:
+                continue
+            if not self._patience.awake(segment.name):
+                asleep.append(segment.name)
+            elif self._flights.has_room(segment, self._patience.in_flight):
+                self._flights.start(segment, self._fly(segment, self._patience.failures))
+            else:
+                break
+        return self._patience.until_awake(asleep)
 
-    async def _step(self, segment: Segment | None = None) -> float:
-        """Send what a segment's cursor points at, the oldest one's by default; return the seconds to wait after it."""
-        segment = segment or self._backlog.oldest()
-        if segment is None:
-            return 0.0
+    async def _fly(self, segment: Segment, after: int) -> None:
+        self._patience.pause(await self._try(segment, after))
+
+    async def _step(self) -> float:
+        """Try the oldest segment, out of turn: tests see one try at a time."""
+        segment = self._backlog.oldest()
+        return 0.0 if segment is None else await self._try(segment, self._patience.failures)
+
+    async def _try(self, segment: Segment, after: int) -> float:
+        """Send what a segment's cursor points at; return the seconds that all wait after it."""
         try:
-            contents = await read(segment)
-        except FileNotFoundError as exc:
-            self._leaving.gone(segment, exc)
-            return 0.0
-        except OSError as exc:
-            return await self._unreadable(segment, exc)
-        except MemoryError:
-            return await self._unreadable(segment, OSError(errno.ENOMEM, "no memory for it", str(segment.path)))
-        self._unread.pop(segment.name, None)
-        chosen = share(segment.part, len(contents.payloads))
-        payloads = contents.payloads[chosen.start : chosen.stop]
-        try:
-            if not payloads:
-                await self._leaving.leave(segment, contents)
-                return 0.0
-            batch = Batch(self._id_of(segment), len(payloads), b"".join(payloads))
-            return await self._take(await self._upstream.send(batch), batch, segment, contents, payloads)
+            return await self._deliver(segment, after)
         except SpoolFailed as exc:  # dead/ did not take it: it stays, and is tried again
             return self._patience.alone(segment.name, str(exc))
         except Exception as exc:  # noqa: BLE001 a bug: nobody's answer and no segment may end the shipping of the others
             return self._broken(segment, exc)
 
+    async def _deliver(self, segment: Segment, after: int) -> float:
+        try:
+            async with self._backlog.disk:
+                contents = await read(segment)
+        except FileNotFoundError as exc:
+            self._leaving.gone(segment, exc)
+            return 0.0
+        except OSError as exc:
+            return await self._unreadable(segment, exc, after)
+        except MemoryError:
+            return await self._unreadable(segment, OSError(errno.ENOMEM, "no memory for it", str(segment.path)), after)
+        self._unread.pop(segment.name, None)
+        part = share(segment.part, len(contents.payloads))
+        payloads = contents.payloads[part.start : part.stop]
+        if not payloads:
+            await self._leaving.leave(segment, contents)
+            return 0.0
+        if after < self._patience.failures:  # meanwhile: it waits with the others
+            return 0.0
+        batch = Batch(self._id_of(segment), len(payloads), b"".join(payloads))
+        result = await self._upstream.send(batch)
+        return await self._take(result, Delivery(segment, contents, payloads, batch, after))
+
     def _broken(self, segment: Segment, problem: Exception) -> float:
         """Leave a segment as it is whose delivery met a bug: it waits alone, and all others longer too."""
         log.crash("delivery_broke", problem, segment=segment.name)
-        self._patience.later(Retry(f"the delivery broke: {type(problem).__name__}, see the log", loud=True))
+        words = f"the delivery broke: {type(problem).__name__}, see the log"
+        self._patience.later(Retry(words, loud=True), self._patience.failures)
         self._patience.sleep(segment.name)
-        return self._patience.breathe()
+        return self._patience.breathe(self._patience.failures)
 
-    async def _unreadable(self, segment: Segment, problem: OSError) -> float:
+    async def _unreadable(self, segment: Segment, problem: OSError, after: int) -> float:
         """Leave a segment as it is that cannot be read now; bury it when the table's patience has ended."""
         stats = self.stats
         stats.unreadable += 1
@@ -132,51 +169,47 @@ class Shipper:
         row = row_of(problem)
         words = f"cannot read {segment.name}: {problem}"
         if row.tries is None:  # it is no matter of this segment
-            return self._patience.later(Retry(words))
+            return self._patience.later(Retry(words), after)
         if tries < row.tries:
             return self._patience.alone(segment.name, words)
         reason = f"could not be read, tried {tries} times: {problem}; {row.why}"
-        lost = unhandled(segment)
-        try:
-            await self._leaving.bury_whole(segment, reason, lost)
-        except SpoolFailed as exc:
-            return self._patience.alone(segment.name, str(exc))
+        await self._leaving.bury_whole(segment, reason, unhandled(segment))
         stats.last_error, stats.wait_seconds = reason, 0.0
         return 0.0
 
-    async def _take(
-        self, result: Result, batch: Batch, segment: Segment, contents: Contents, payloads: list[bytes]
-    ) -> float:
+    async def _take(self, result: Result, one: Delivery) -> float:
         """Do what the upstream's answer asks for; return the seconds to wait."""
+        if isinstance(result, Retry):
+            return self._patience.later(result, one.after)
+        segment, contents, batch = one.segment, one.contents, one.batch
         if isinstance(result, TooLarge) or (isinstance(result, Rejected) and not result.some_of_it):
             self._backlog.growth = 1  # its size may be why: what is begun from now on is small again
         match result:
             case Acked(duplicate):
-                self._succeeded(batch, duplicate=duplicate)
+                self._succeeded(one, duplicate=duplicate)
                 await self._leaving.leave(segment, contents)
+                return 0.0
             case TooLarge() if batch.count > 1:
                 self.stats.halved += 1
                 await self._backlog.advance(segment, halved(segment.part))
-                return self._patience.breathe()
+                return self._patience.breathe(one.after)
             case TooLarge():
                 reason = f"one event of {len(batch.payload)} bytes is more than the upstream takes"
-                await self._leaving.bury(segment, contents, payloads, reason)
-                return self._patience.breathe()
+                await self._leaving.bury(segment, contents, one.payloads, reason)
+                return self._patience.breathe(one.after)
             case Rejected(some_of_it=True) if batch.count > 1 and not self._many(result, batch):
                 await self._separate(result, segment, contents)
             case Rejected(reason, final):
                 final = final and (batch.count == 1 or not result.some_of_it)
                 self.stats.rejected += 1
                 self.stats.last_error = reason
-                tries = self._rejected[1] + 1 if self._rejected[0] == batch.id else 1
-                self._rejected = (batch.id, tries)
+                tries = self._rejected[batch.id] = self._rejected.get(batch.id, 0) + 1
                 if not final and tries < self._settings.rejected_tries:
-                    return self._patience.breathe(self._settings.rejected_seconds)
-                await self._leaving.bury(segment, contents, payloads, reason)
+                    return self._patience.breathe(one.after, self._settings.rejected_seconds)
+                await self._leaving.bury(segment, contents, one.payloads, reason)
+                self._rejected.pop(batch.id, None)
                 self._in_a_row += batch.count
-                return 0.0 if final else self._patience.breathe()
-            case Retry():
-                return self._patience.later(result)
+                return 0.0 if final else self._patience.breathe(one.after)
         self.stats.wait_seconds = 0.0
         return 0.0
 
@@ -197,20 +230,20 @@ class Shipper:
         """Forget the tries of a segment that has left: brought back by hand, it has all of them again."""
         self._patience.forget(segment.name)
         self._unread.pop(segment.name, None)
-        if self._rejected[0] == self._id_of(segment):
-            self._rejected = ("", 0)
+        self._rejected.pop(self._id_of(segment), None)
 
     def _id_of(self, segment: Segment) -> str:
         return f"{self._host}.{segment.name}"
 
-    def _succeeded(self, batch: Batch, *, duplicate: bool) -> None:
-        stats = self.stats
+    def _succeeded(self, one: Delivery, *, duplicate: bool) -> None:
+        stats, batch = self.stats, one.batch
         self._in_a_row = 0
+        self._rejected.pop(batch.id, None)
         stats.acked_batches += 1
         stats.acked_events += batch.count
         stats.acked_bytes += len(batch.payload)
         stats.duplicates += duplicate
-        self._patience.arrived()
+        self._patience.arrived(one.after)
 
 
 def host_in_ids(host: str) -> str:

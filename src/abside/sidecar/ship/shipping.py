@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from abside.backoff import FIRST_SECONDS, LONGEST_SECONDS
+
+if TYPE_CHECKING:
+    from abside.spool.queue.reader import Contents
+    from abside.spool.segment import Segment
+    from abside.upstream.contract import Batch
 
 REJECTED_TRIES = 3  # a proxy may answer 404 for a receiver that restarts
 REJECTED_SECONDS = 5.0  # between those tries: the three span longer than such a restart
@@ -53,3 +59,17 @@ class ShipperStats:
     failing_since_us: int = 0  # 0: the last try was answered
     last_success_us: int = 0
     wait_seconds: float = 0.0  # the wait after the last try; 0 after a success
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One try to deliver what a segment's cursor points at: its payloads, the batch of them, and what was read.
+
+    `after` is how many failures of the upstream were known when it was sent.
+    """
+
+    segment: Segment
+    contents: Contents
+    payloads: list[bytes]
+    batch: Batch
+    after: int

@@ -5,30 +5,34 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from abside.spool.frame import MAGIC, frame
 from abside.spool.segment import DAMAGED, SEALED, WHOLE, Segment, stem, unhandled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from abside.spool.queue.dead import Dead
     from abside.spool.settings import SpoolStats
+
+T = TypeVar("T")
 
 
 class Backlog:
     """Sealed segments, oldest first; each leaves by being acknowledged or buried. `bytes` is their size.
 
     `growth` is how many times its usual size the open segment may reach while segments wait: the shipper makes it 1
-    for an upstream that is not known to take large batches, or refuses one. What touches the disk is done in threads.
+    for an upstream that is not known to take large batches, or refuses one. What touches the disk is done in threads,
+    one at a time: a disk that does not answer must not keep all threads of the process. `disk` is that turn.
     """
 
     def __init__(self, found: Iterable[Segment], dead: Dead, stats: SpoolStats, growth: int = 1) -> None:
         self._segments: dict[tuple[int, str], Segment] = {}
         self._stats = stats
         self._news = asyncio.Event()
+        self.disk = asyncio.Lock()
         self.dead = dead
         self.growth = growth
         self.bytes = 0
@@ -56,14 +60,14 @@ class Backlog:
         """Return the segment to ship next."""
         return next(iter(self._segments.values()), None)
 
-    async def next(self) -> Segment:
-        """Wait until there is a segment, and return the oldest."""
-        while True:
-            segment = self.oldest()
-            if segment is not None:
-                return segment
-            self._news.clear()
-            await self._news.wait()
+    def wake(self) -> None:
+        """Let whoever waits for news look again."""
+        self._news.set()
+
+    async def news(self) -> None:
+        """Wait until a segment came, or `wake` was called, since this was last waited for."""
+        await self._news.wait()
+        self._news.clear()
 
     def add(self, segment: Segment) -> None:
         """Take a segment that was sealed, or one that comes back from dead/: it is shipped after all that wait."""
@@ -89,27 +93,25 @@ class Backlog:
         self._undeleted.clear()
         self.bytes = self.undeleted_bytes = 0
 
-    async def acknowledge(self, segment: Segment) -> None:
-        """Unlink a segment that arrived upstream.
+    async def acknowledge(self, segment: Segment) -> bool:
+        """Unlink a segment that arrived upstream; return whether it is gone.
 
         A file that cannot be unlinked is not sent again by this process; it counts against the quota, and `tidy`
         tries again.
         """
         self.forget(segment)
         self._stats.acknowledged_segments += 1
-        if self._abandoned:
-            return
-        if await asyncio.to_thread(self._unlink, segment.path):
-            return
-        if not self._abandoned:
-            self._undeleted.append(segment)
-            self.bytes += segment.size
-            self.undeleted_bytes += segment.size
+        if self._abandoned or await self._on_disk(self._unlink, segment.path) or self._abandoned:  # meanwhile
+            return True
+        self._undeleted.append(segment)
+        self.bytes += segment.size
+        self.undeleted_bytes += segment.size
+        return False
 
     async def tidy(self) -> None:
         """Try again to unlink what was acknowledged and could not be unlinked, until one cannot."""
         while self._undeleted:
-            unlinked = await asyncio.to_thread(self._unlink, self._undeleted[0].path)
+            unlinked = await self._on_disk(self._unlink, self._undeleted[0].path)
             if not unlinked or self._abandoned:  # meanwhile
                 return
             segment = self._undeleted.popleft()
@@ -128,7 +130,7 @@ class Backlog:
         """Move the segment's cursor to `part`, on disk first; return the segment with its new cursor."""
         moved = segment.path.with_name(replace(segment, part=part).name + SEALED)
         try:
-            await asyncio.to_thread(segment.path.replace, moved)
+            await self._on_disk(segment.path.replace, moved)
         except OSError as exc:  # this process goes on by memory; one that starts anew sends a part again
             self._stats.failed(exc)
             moved = segment.path
@@ -144,7 +146,7 @@ class Backlog:
         """
         try:
             name = segment.name + (WHOLE + SEALED if segment.part else SEALED)
-            await asyncio.to_thread(self.dead.take, segment.path, name, reason, events)
+            await self._on_disk(self.dead.take, segment.path, name, reason, events)
         except FileNotFoundError as exc:  # someone removed it: there is nothing left to keep
             self._stats.failed(exc)
             self._stats.lost(events)
@@ -153,9 +155,13 @@ class Backlog:
     async def bury_rest(self, segment: Segment, rest: bytes, reason: str, events: int | None = None) -> None:
         """Write what of a segment is damaged to dead/, `events` in it (None: not known). Raises SpoolFailed."""
         name = stem(segment.seq, segment.boot) + DAMAGED
-        await asyncio.to_thread(self.dead.keep, name, rest, reason, events)
+        await self._on_disk(self.dead.keep, name, rest, reason, events)
 
     async def bury_part(self, segment: Segment, payloads: Sequence[bytes], reason: str) -> None:
         """Write a part of a segment to dead/, under the part's own name. Raises SpoolFailed."""
         data = MAGIC + b"".join(map(frame, payloads))
-        await asyncio.to_thread(self.dead.keep, segment.name + SEALED, data, reason, len(payloads))
+        await self._on_disk(self.dead.keep, segment.name + SEALED, data, reason, len(payloads))
+
+    async def _on_disk(self, work: Callable[..., T], *args: Any) -> T:
+        async with self.disk:
+            return await asyncio.to_thread(work, *args)
