@@ -48,11 +48,11 @@ def main(shoppers: int, unseen: float) -> None:
             measure(folder, budget)
 
 
-def measure(folder: Path, budget: str) -> None:
+def measure(folder: Path, budget: str, *more: str) -> None:
     """Run the command as a person does; the peak is of its process."""
     out = folder / "report.json"
     where = ["--events", str(folder / "store"), "--config", str(folder / "config"), "--json", str(out)]
-    command = [sys.executable, "-m", "abside", "report", *where, "--memory", budget]
+    command = [sys.executable, "-m", "abside", "report", *where, "--memory", budget, *more]
     since = time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         _, status, used = os.wait4(process.pid, 0)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 OPENED_US = int(datetime(2026, 11, 2, tzinfo=UTC).timestamp()) * SECOND_US  # a Monday
 LATE_US = 3 * 3600 * SECOND_US
+BATCH_US = 10 * SECOND_US  # of events shipped together
 CLICK_US, CART_US, BUY_US = 2 * SECOND_US, 4 * SECOND_US, 300 * SECOND_US  # after their page
 
 
@@ -85,6 +86,14 @@ def rows(shop: Shop, flaws: Flaws, experiment: str = EXPERIMENT) -> pa.Table:
     table = _with(table, recv_ts=pc.add(table["ts"], late))
     twice = np.flatnonzero(rng.random(count) < flaws.duplicates)
     return pa.concat_tables([table, table.take(pa.array(twice))]) if len(twice) else table
+
+
+def as_received(table: pa.Table) -> pa.Table:
+    """Return rows in the order of their receipt, in batches of one sidecar each, as a collector has them."""
+    table = table.take(pc.sort_indices(table["recv_ts"]))
+    number = pc.cast(pc.divide(pc.cast(table["recv_ts"], pa.int64()), BATCH_US), pa.string())
+    name = pc.binary_join_element_wise("rec-0", pc.utf8_lpad(number, 20, "0"), ".")
+    return _with(table, batch_id=pc.binary_join_element_wise(name, "0" * 16, "-"))
 
 
 def merged(variant: str) -> Parameters:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from abside.environ import now_us
 from abside.report.ask import Ask
 from abside.report.documents import read_documents
 from abside.report.engines.embedded import Embedded
@@ -24,13 +25,14 @@ from abside.report.page.html.document import to_html
 from abside.report.page.tables import to_csv, to_markdown
 from abside.report.page.text.document import write_report
 from abside.report.page.text.pen import Pen
-from abside.report.problem import EngineFailed, NoRoom, NotLogged, ReportProblem
-from abside.report.report import Report, build
+from abside.report.problem import EngineFailed, NoPeriod, NoRoom, NotLogged, ReportProblem
+from abside.report.report import Report, build, period_of
 from abside.report.store.source import Source, StoreChanged, open_source
 from abside.report.tally.rows import ATTRIBUTION, UNITS, kept_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from abside.report.settings import ReportSettings
     from abside.report.store.engine import Engine
@@ -66,14 +68,29 @@ def main(settings: ReportSettings) -> int:
 
 
 def _ask(settings: ReportSettings, documents: Snapshot) -> Ask:
-    """Return what was asked for. Raises NotLogged for an attribute that no exposure carries."""
+    """Return what was asked for. Raises NotLogged for an attribute that no exposure carries, and NoPeriod."""
+    _check_period(settings.since, settings.until)
     logged = tuple(name for name, one in documents.head.attributes.items() if one.log)
     for name in settings.by:
         if name not in logged:
             raise NotLogged(name, logged)
     return Ask(
-        settings.experiment, settings.phase, settings.since, settings.by, logged, with_rows=settings.export is not None
+        settings.experiment,
+        settings.phase,
+        settings.since,
+        settings.until,
+        settings.by,
+        logged,
+        with_rows=settings.export is not None,
     )
+
+
+def _check_period(since: datetime | None, until: datetime | None) -> None:
+    """Refuse a period in which nothing can have begun. Raises NoPeriod."""
+    if since is not None and since.timestamp() * 1e6 > now_us():
+        raise NoPeriod("since", since, "is in the future: nothing was first exposed since then")
+    if since is not None and until is not None and until <= since:
+        raise NoPeriod("until", until, f"is not later than --since {since:%Y-%m-%dT%H:%M:%SZ}")
 
 
 def _outlets(settings: ReportSettings) -> dict[str, Outlet]:
@@ -103,7 +120,7 @@ def _look(settings: ReportSettings, documents: Snapshot, tell: Callable[[str], N
                 _spill(settings.work) as spill,
                 Embedded.open(memory_bytes=settings.memory or default_memory(), spill=spill, tell=tell) as engine,
             ):
-                source = open_source(engine, settings.events)
+                source = open_source(engine, settings.events, period_of(documents, _ask(settings, documents)))
                 report = _build(engine, source, documents, settings)
                 if settings.export is not None and report.pages:
                     for name in (UNITS, ATTRIBUTION):

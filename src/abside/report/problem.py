@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
     from pathlib import Path
 
 SHOWN = 10  # names or files of a kind in one sentence
@@ -64,6 +65,19 @@ class EngineFailed(ReportProblem):
 
     def __str__(self) -> str:
         return f"{self.asked}: {self.reason}"
+
+
+class NoPeriod(ReportProblem):
+    """A period in which nothing can have begun."""
+
+    def __init__(self, option: str, at: datetime, reason: str) -> None:
+        super().__init__(option, at, reason)
+        self.option = option
+        self.at = at
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"--{self.option} {self.at:%Y-%m-%dT%H:%M:%SZ}: {self.reason}"
 
 
 class NotLogged(ReportProblem):

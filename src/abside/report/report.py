@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abside.metric import METRICS, from_json
 from abside.report.page.experiment import ExperimentPage, experiment_page
+from abside.report.page.roles import WINDOW_SECONDS, analysis_of
 from abside.report.problem import NoDocuments, ReportRefused, listed, unknown_experiment
 from abside.report.store.clocks import Clock, corrected
 from abside.report.store.exposures import Overview, overview
 from abside.report.store.losses import Ledger, ledger
+from abside.report.store.period import Period
 from abside.report.store.timeline import timeline
 from abside.report.store.undocumented import told_experiments, undocumented
+from abside.report.tally.before import DAYS_BEFORE
 from abside.report.tally.units import Tally
 
 if TYPE_CHECKING:
@@ -35,6 +39,7 @@ class Report:
 
     engine: str
     files: int
+    whole: int  # of the files, those read whole: of the others exposures, logins and what sidecars say
     rows: int
     set_aside: int
     overview: Overview
@@ -57,9 +62,10 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
     asked, refused = _asked(engine, events, ask, documents, seen)
     pages: list[ExperimentPage] = []
     outcome_copies = 0
-    if asked and seen.last is not None:
+    last_ts = max((at for at in (seen.last, source.reaches) if at is not None), default=None)
+    if asked and last_ts is not None:
         metrics, currency = metrics_of(documents)
-        tally = Tally(engine, events, seen.last, metrics, with_ids=ask.with_rows)
+        tally = Tally(engine, events, last_ts, metrics, with_ids=ask.with_rows)
         for experiment in asked:
             notes = () if experiment.id in documents.experiments else (GONE,)
             found = experiment_page(engine, events, tally, experiment, seen, ask, metrics, currency, notes, len(pages))
@@ -71,6 +77,7 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
     return Report(
         engine=engine.name,
         files=len(source.files),
+        whole=source.whole,
         rows=source.rows,
         set_aside=source.set_aside,
         overview=seen,
@@ -82,6 +89,14 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
         pages=tuple(pages),
         refused=tuple(refused),
     )
+
+
+def period_of(documents: Snapshot, ask: Ask) -> Period:
+    """Return when what matters to first exposures of the period asked for can have happened."""
+    known = [one for name, one in documents.experiments.items() if not ask.experiments or name in ask.experiments]
+    window = max((analysis_of(one).window_seconds for one in known), default=0)
+    last = None if ask.until is None else ask.until + timedelta(seconds=max(window, WINDOW_SECONDS))
+    return Period(None if ask.since is None else ask.since - timedelta(days=DAYS_BEFORE), last, ask.experiments)
 
 
 def metrics_of(documents: Snapshot) -> tuple[tuple[Metric, ...], str | None]:

@@ -10,14 +10,14 @@ from abside.environ import integer, positive, setting, size
 
 
 def moment(value: str) -> datetime:
-    """Read a date (its first moment, UTC) or a time with a zone. Raises ValueError."""
+    """Read a date (its first moment, UTC) or a time with a zone; return it in UTC. Raises ValueError."""
     try:
         found = datetime.fromisoformat(value)
     except ValueError as exc:
         raise ValueError(f"{value!r} is no moment, for example 2026-12-01 or 2026-12-01T09:00:00Z") from exc
-    if found.tzinfo is None and "T" in value:
+    if found.tzinfo is None and len(value.strip()) > len("2026-12-01"):
         raise ValueError(f"{value!r} has no zone, write for example {value}Z")
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class ReportSettings:
     since: datetime | None = setting(
         None, "first exposures from this moment on (2026-12-01 or 2026-12-01T09:00:00Z), over all that changed", moment
     )
+    until: datetime | None = setting(None, "first exposures before this moment; their outcomes may be later", moment)
     by: tuple[str, ...] = setting((), "cut the primary by this attribute; may be given several times", many=True)
     json: Path | None = setting(
         None, "also write every figure to this file, as JSON; - is standard output, and no page", Path

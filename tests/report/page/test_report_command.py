@@ -16,7 +16,7 @@ from abside.report.command import _build, main
 from abside.report.page.text.document import write_report
 from abside.report.page.text.pen import Pen
 from abside.report.report import Report
-from abside.report.settings import ReportSettings
+from abside.report.settings import ReportSettings, moment
 from abside.report.store.engine import Engine
 from abside.report.store.source import COLUMNS, StoreChanged, open_source
 from abside.snapshot import Snapshot
@@ -197,6 +197,38 @@ def test_whatever_is_wrong_is_one_line_and_exit_1(
     assert "snapshot refused" in line(config=(next(store.rglob("*.parquet")),))
     assert line(json=tmp_path / "no" / "out.json").startswith("abside report: --json: ")
     assert line(work=config[0] / "below").startswith("abside report: --work: ")
+
+
+def test_a_period_in_which_nothing_can_have_begun_is_one_line_and_exit_1(
+    store: Path, config_file: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def line(since: str, until: str | None = None) -> str:
+        period = {"since": moment(since), "until": None if until is None else moment(until)}
+        code, out, err = ask(capsys, events=store, config=(config_file(),), **period)
+        assert (code, out) == (1, "")
+        return err
+
+    assert line("2999-01-01") == (
+        "abside report: --since 2999-01-01T00:00:00Z: is in the future: nothing was first exposed since then\n"
+    )
+    assert line("2026-11-02", "2026-11-02T01:00:00+01:00") == (
+        "abside report: --until 2026-11-02T00:00:00Z: is not later than --since 2026-11-02T00:00:00Z\n"
+    )
+    with pytest.raises(ValueError, match="has no zone, write for example 2026-11-02 09:00Z"):
+        moment("2026-11-02 09:00")
+
+
+def test_first_exposures_until_a_moment_are_counted_with_all_their_outcomes(
+    store: Path, config_file: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = ask(capsys, events=store, config=(config_file(),), until=moment("2026-11-02T09:10:00Z"))
+    assert code == 0
+    assert "figures are of first exposures before 2026-11-02 09:10:00Z as asked, 30 units first exposed later" in out
+    code, out, _ = ask(capsys, events=store, config=(config_file(),), until=moment("2026-11-02T09:00:00Z"))
+    assert code == 1
+    assert (
+        "e: has exposures, and none of them of a unit within the period asked for; 40 units first exposed later" in out
+    )
 
 
 def test_a_file_whose_pages_are_damaged_is_one_line_and_exit_1(

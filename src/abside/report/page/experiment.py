@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from abside.report.page.cuts import Cuts, Cutting
 from abside.report.page.figures import Figuring
-from abside.report.page.remarks import arm_remarks, changes, other_currencies, plan_remarks
+from abside.report.page.remarks import arm_remarks, changes, ended, other_currencies, plan_remarks
 from abside.report.page.roles import AnalysisPlan, analysis_of, read
 from abside.report.page.scope import Scope, scope_of
 from abside.report.page.sensitivity import Sensitivity, sensitivities
@@ -48,6 +48,7 @@ class ExperimentPage:
     late: int
     left_out: dict[str, ExcludedCounts]
     before_since: int
+    after_until: int
     unmatched: Unmatched
     arms: tuple[ArmFigures, ...]
     sample_ratio: SampleRatio
@@ -107,6 +108,7 @@ def experiment_page(
         placements=experiment.placements,
         window_seconds=analysis.window_seconds,
         since=scope.since,
+        until=ask.until,
         metrics=metrics,
         currency=currency,
         with_attributes=bool(ask.logged) or ask.with_rows,
@@ -137,6 +139,7 @@ def experiment_page(
         late=sum(one.late for one in scope.seen if one.phase == phase),
         left_out=left_out(engine, tally, events, choice),
         before_since=counted.before_since,
+        after_until=counted.after_until,
         unmatched=counted.unmatched,
         arms=arms,
         sample_ratio=ratio,
@@ -152,6 +155,7 @@ def experiment_page(
             *scope.notes,
             *other_currencies(metrics, seen, currency),
             *changes(scope, counted),
+            *ended(ask.until, counted),
             *arm_remarks(name, by_name, known),
             *plan_remarks(analysis, metrics, scope.definitions.unknown),
         ),
@@ -167,10 +171,12 @@ def _variants(experiment: Experiment, weights: dict[str, int] | None, control: s
 def _unusable(name: str, control: str, arms: dict[str, ArmFigures], counted: Counted) -> ReportRefused | None:
     if control in arms:
         return None
-    early = counted.before_since
+    early, late = counted.before_since, counted.after_until
     left = f"; {early:,} units first exposed before are left out" if early else ""
+    left += f"; {late:,} units first exposed later are left out" if late else ""
     if not arms:
-        why = " since its figures begin" if early else ": all are of bots, forced, or without an id"
+        none = " within the period asked for" if late else ": all are of bots, forced, or without an id"
+        why = " since its figures begin" if early else none
         return ReportRefused(name, f"has exposures, and none of them of a unit{why}{left}")
     found = listed([f"{arm.variant} ({arm.units:,} units)" for arm in arms.values()])
     return ReportRefused(name, f"has no unit in its control {control!r}; variants found: {found}{left}")

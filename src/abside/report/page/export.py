@@ -36,6 +36,7 @@ def to_json(report: Report, digest: str) -> bytes:
         "events": {
             "digest": digest,
             "files": report.files,
+            "files_read_whole": report.whole,
             "rows": report.rows,
             "files_set_aside": report.set_aside,
             "rows_by_type": seen.rows,
@@ -97,6 +98,7 @@ def _page(page: ExperimentPage) -> dict[str, Any]:
             "since": page.scope.since,
             "is_asked": page.scope.is_asked,
             "units_before": page.before_since,
+            "units_after": page.after_until,
             "parts": page.scope.parts,
         },
         "arms": [

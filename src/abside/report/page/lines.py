@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from abside.collector.store import UNREADABLE
-from abside.report.page.words import clocks_words, dates, duration, sample_ratio_words, share
+from abside.report.page.words import clocks_words, dates, duration, files_words, sample_ratio_words, share
 from abside.report.store.exposures import LATE_SECONDS
 from abside.report.tally.outcomes import EARLY_SECONDS, OUTCOMES
 
@@ -28,7 +28,8 @@ class Line:
 def report_lines(report: Report) -> list[Line]:
     """Return what is to be known of the whole store."""
     seen = report.overview
-    head = f"{report.engine}: {report.files:,} files, {report.rows:,} rows, {dates(seen.first, seen.last)}"
+    files = files_words(report.files, report.whole)
+    head = f"{report.engine}: {files}, {report.rows:,} rows, {dates(seen.first, seen.last)}"
     rows = ", ".join(f"{count:,} {name}" for name, count in seen.rows.items())
     said = [Line(head, "dim"), Line(f"events: {rows or 'none'}")]
     if report.set_aside:

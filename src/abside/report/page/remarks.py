@@ -10,6 +10,7 @@ from abside.report.problem import listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from abside.metric import Metric
     from abside.report.page.roles import AnalysisPlan
@@ -38,6 +39,14 @@ def changes(scope: Scope, counted: Counted) -> list[str]:
     if scope.is_asked and not said:
         said.append(f"{begin}, {left}")
     return said
+
+
+def ended(until: datetime | None, counted: Counted) -> list[str]:
+    """Return where figures end because somebody asked for it."""
+    if until is None:
+        return []
+    later = f"{counted.after_until:,} units first exposed later are left out"
+    return [f"figures are of first exposures before {until:%Y-%m-%d %H:%M:%S}Z as asked, {later}"]
 
 
 def not_computed(metric: Metric, seen: Overview, currency: str | None) -> str:

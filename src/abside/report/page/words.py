@@ -20,6 +20,13 @@ LARGE = 100  # a number from here on has one digit after its point
 CLOCKS_SHOWN = 5  # the worst
 
 
+def files_words(files: int, whole: int) -> str:
+    """Return how many files there are, and of how many only a part was read."""
+    if whole == files:
+        return f"{files:,} files"
+    return f"{whole:,} of {files:,} files (of the others only exposures, logins and what sidecars say)"
+
+
 def sentence(page: ExperimentPage) -> str:
     """Return the page in one sentence, mechanically: the sample ratio, the primary, guardrails, how far it is."""
     ratio = page.sample_ratio

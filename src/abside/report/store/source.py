@@ -16,9 +16,11 @@ from abside.collector.store import (
     reason_of,
 )
 from abside.report.problem import ForeignFiles, NoEvents, listed
+from abside.report.store.period import FileFacts, Period, facts_of, narrow
 from abside.snapshot import digest
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from abside.report.store.engine import Engine, Table
@@ -55,6 +57,7 @@ COLUMNS = (
     "detail",
     "batch_id",
 )
+ALWAYS = Period()
 
 
 class StoreChanged(Exception):  # noqa: N818 read as a sentence where it is caught
@@ -67,13 +70,15 @@ class Source:
 
     events: Table
     files: tuple[Path, ...]
+    whole: int  # of the files, those read whole; of the others what every day can say
     rows: int
     set_aside: int  # damaged files that the collector took out of the way: their rows are in no figure
     digest: str  # of the files' names and rows: the same store, the same digest
+    reaches: datetime | None = None  # what was left out is later than this: time went on at least so far
 
 
-def live_store(directory: Path) -> dict[Path, int]:
-    """Return the files that count, and how many rows each holds.
+def live_store(directory: Path) -> dict[Path, FileFacts]:
+    """Return the files that count, and what each says of itself.
 
     Raises NoEvents, ForeignFiles, and StoreChanged when a file vanished in between.
     """
@@ -90,37 +95,46 @@ def live_store(directory: Path) -> dict[Path, int]:
             faults.append(f"{day}: {reason_of(exc)}")
     if not files and not faults:
         raise NoEvents(directory, f"holds no dt=YYYY-MM-DD/*.parquet{_hint(directory)}")
-    counted: dict[Path, int] = {}
+    found: dict[Path, FileFacts] = {}
     for path in files:
         try:
-            counted[path] = _rows_of(path)
+            found[path] = _looked_at(path)
         except FileUnreadable as exc:
             faults.append(str(exc))
     if faults:
         raise ForeignFiles(faults)
-    return counted
+    return found
 
 
-def open_source(engine: Engine, directory: Path) -> Source:
-    """Open a store. Raises what `live_store` raises, and EngineFailed."""
-    counted = live_store(directory)
-    files = tuple(counted)
+def open_source(engine: Engine, directory: Path, period: Period = ALWAYS) -> Source:
+    """Open a store, for what happened in a period. Raises what `live_store` raises, and EngineFailed."""
+    found = live_store(directory)
+    whole = [path for path, facts in found.items() if period.needs(facts)]
+    others = [path for path in found if path not in set(whole)]
+    tables = [engine.parquet(whole).select(*COLUMNS)] if whole else []
+    if others:
+        everything = engine.parquet(list(found)).select(*COLUMNS)
+        tables += narrow(engine, everything, engine.parquet(others).select(*COLUMNS), period.experiments)
+    received = [facts.received[0] for path in others if (facts := found[path]).received]
+    is_cut = period.last is not None and max(received, default=period.last) > period.last
     return Source(
-        events=engine.parquet(files).select(*COLUMNS),
-        files=files,
-        rows=sum(counted.values()),
+        events=tables[0].union(*tables[1:]) if len(tables) > 1 else tables[0],
+        files=tuple(found),
+        whole=len(whole),
+        rows=sum(facts.rows for facts in found.values()),
         set_aside=sum(1 for day in day_folders(directory) for _ in day.glob(f"*{UNREADABLE}*")),
-        digest=digest([[f"{path.parent.name}/{path.name}", rows] for path, rows in counted.items()]),
+        digest=digest([[f"{path.parent.name}/{path.name}", facts.rows] for path, facts in found.items()]),
+        reaches=period.last if is_cut else None,
     )
 
 
-def _rows_of(path: Path) -> int:
+def _looked_at(path: Path) -> FileFacts:
     if not path.exists():
         raise StoreChanged
     try:
         metadata = read_metadata(path)
         with reading(path):
-            schema, rows = metadata.schema.to_arrow_schema(), int(metadata.num_rows)
+            schema = metadata.schema.to_arrow_schema()
     except FileNotFoundError as exc:
         raise StoreChanged from exc
     except OSError as exc:
@@ -135,7 +149,7 @@ def _rows_of(path: Path) -> int:
     ]
     if other:
         raise FileUnreadable(path, f"a column has another type: {listed(other)}")
-    return rows
+    return facts_of(path, metadata)
 
 
 def _hint(directory: Path) -> str:

@@ -32,7 +32,7 @@ FIRST = ("variant", "placement", "unit_type", "attributes")  # what a unit has o
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What one page is about: one phase of one experiment, and its window. `since`: first exposures from then on."""
+    """What one page is about: one phase of one experiment, its window, and between when first exposures are."""
 
     experiment: str
     phase: int
@@ -40,6 +40,7 @@ class Choice:
     placements: tuple[str, ...]
     window_seconds: int
     since: datetime | None = None
+    until: datetime | None = None
     metrics: tuple[Metric, ...] = METRICS
     currency: str | None = None  # None: all values are in one
     with_attributes: bool = False  # of the first exposure, for cuts
@@ -62,6 +63,7 @@ class Counted:
 
     arms: tuple[ArmFigures, ...]
     before_since: int  # units left out because of the choice's `since`
+    after_until: int  # and because of its `until`
     unmatched: Unmatched
     units: Table  # with their columns
     hits: Table  # their outcomes within their windows
@@ -89,17 +91,20 @@ class Tally:
     def count(self, choice: Choice) -> Counted:
         """Count one phase of one experiment. Raises EngineFailed."""
         engine = self._engine
-        everyone = self._units(choice)
-        early = 0
-        units = everyone
+        everyone = units = self._units(choice)
+        early = late = 0
         if choice.since is not None:
-            units = everyone.filter(everyone.first_ts >= choice.since)
+            units = units.filter(units.first_ts >= choice.since)
             before = everyone.filter(everyone.first_ts < choice.since)
             early = engine.rows("units first exposed before the change", before.agg(units=before.count()))[0]["units"]
+        if choice.until is not None:
+            units = units.filter(units.first_ts < choice.until)
+            after = everyone.filter(everyone.first_ts >= choice.until)
+            late = engine.rows("units first exposed too late", after.agg(units=after.count()))[0]["units"]
         hits = self._hits(choice, units)
         figures = engine.keep(f"{choice.experiment}: units and what they did", "figures", self._figures(choice, units))
         arms = moments(engine, f"{choice.experiment}: moments by variant", figures, choice.metrics, self.last_ts)
-        return Counted(tuple(arms), early, self._unmatched(choice, units), figures, hits, self._shown_carts)
+        return Counted(tuple(arms), early, late, self._unmatched(choice, units), figures, hits, self._shown_carts)
 
     def _units(self, choice: Choice) -> Table:
         """Keep one row a unit: {person, first_ts, until, variant, crossed}."""
