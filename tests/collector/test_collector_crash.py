@@ -97,7 +97,7 @@ async def test_killed_at_random_moments_every_event_is_stored_exactly_once(
     assert not list(store.rglob("*.tmp"))
 
 
-@pytest.mark.parametrize("seen", ["merged~0001.parquet.tmp", "merged~0001.parquet"])
+@pytest.mark.parametrize("seen", ["__merged~0001.parquet.next.tmp", "_merged~0001.parquet.next"])
 def test_killed_while_it_merges_a_day_nothing_is_lost_or_doubled(
     process: Collector, store: Path, tmp_path: Path, seen: str
 ) -> None:

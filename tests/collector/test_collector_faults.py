@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from abside.collector.app import SettingWrong, collector
-from abside.collector.keep.compact import compact, drop
+from abside.collector.keep.compact import drop, merge, publish
 from abside.collector.keep.upkeep import Upkeep
 from abside.collector.keep.writer import ReceivedBatch, Writer
 from abside.collector.receive.rows import record_batch, rows_of
@@ -115,12 +115,15 @@ def test_a_merged_file_that_may_lose_its_name_takes_nothings_place(store: Path, 
             writer.write([batch(name)])
     day = store / "dt=2026-09-22"
     disk.failing = True
-    with pytest.raises(OSError, match="Input/output error"):
-        compact(day)
+    with pytest.raises(NotSynced, match="Input/output error"):
+        merge(day, again=False)
     assert stored_ids(store) == expected("a", "b")
+    with pytest.raises(OSError, match="Input/output error"):
+        publish(day)
+    assert names(day) == ["_merged~0001.parquet.next", "a.parquet", "b.parquet"]
     disk.failing = False
-    shutil.copytree(day, store.parent / "copy")
-    compact(day)
+    for _ in range(2):
+        publish(day)
     assert names(day) == ["merged~0001.parquet"]
     assert stored_ids(store) == expected("a", "b")
 
@@ -184,7 +187,7 @@ def footer_of_another(path: Path) -> None:
 
 
 KINDS = [fifo, directory, kernel, nowhere, loop, empty, sparse, claiming, footer_of_another]
-NAMES = ["x.parquet", "merged~0007.parquet", "x.parquet.tmp"]
+NAMES = ["x.parquet", "merged~0007.parquet", "_merged~0007.parquet.next", "_x.parquet.tmp"]
 
 
 @pytest.mark.timeout(60)
@@ -210,12 +213,12 @@ def test_what_is_no_file_of_ours_stops_neither_start_nor_merge_nor_writing(
         kind(day / name)
         upkeep = Upkeep(writer, clock, known_days=7, keep_days=None)
         upkeep.once()
-        assert names(store / "dt=2026-09-20") == ["merged~0001.parquet"]
-        assert [one for one in names(day) if one.startswith(("a.", "b."))] == []
+        assert "_merged~0001.parquet.next" in names(store / "dt=2026-09-20")
         if not name.endswith(".tmp"):
-            assert f"{name}.unreadable" in names(day)
+            assert f"_{name}.unreadable" in names(day)
             assert name in (upkeep.last_error or "")
         upkeep.once()
+        assert [one for one in names(day) if one.startswith(("a.", "b."))] == []
         assert upkeep.last_error is None
     shutil.rmtree(store / "dt=2026-09-21")
     with opened(store) as writer:
@@ -236,7 +239,9 @@ def test_a_file_of_another_schema_is_left_as_it_is_and_the_others_are_merged(sto
     pq.write_table(pa.table({"event_id": ["1"], "colour": ["red"]}), day / "theirs.parquet")
     older = pq.read_table(day / "a.parquet").drop_columns(["page_load_ms"])
     pq.write_table(older, day / "older.parquet")
-    assert compact(day) == 2
+    assert merge(day, again=True) == 2
+    publish(day)
+    publish(day)
     assert names(day) == ["merged~0001.parquet", "older.parquet", "theirs.parquet"]
 
 
@@ -255,7 +260,8 @@ def test_whatever_bytes_of_a_file_are_wrong_the_others_of_its_day_are_merged(sto
             shutil.rmtree(day)
             shutil.copytree(store.parent / "whole", day)
             (day / "b.parquet").write_bytes(bytes(wrong))
-            Upkeep(writer, clock, known_days=7, keep_days=None).once()
+            for _ in range(2):
+                Upkeep(writer, clock, known_days=7, keep_days=None).once()
             assert {"a.parquet", "c.parquet"}.isdisjoint(names(day)), bytes(wrong)
             ids = scan(store).to_table(columns=["event_id"]).column(0).to_pylist()
             assert set(expected("a", "c")) <= set(ids)

@@ -67,7 +67,7 @@ def test_batch_ids_are_known_again_from_the_footers_of_the_last_days(store: Path
 def test_a_file_that_was_not_whole_is_removed_at_start(store: Path) -> None:
     with opened(store) as writer:
         writer.write([batch("a", "e1")])
-    (store / FOLDER / "b.parquet.tmp").write_bytes(b"PAR1half")
+    (store / FOLDER / "_b.parquet.tmp").write_bytes(b"PAR1half")
     assert stored_ids(store) == ["e1"]
     with opened(store) as writer:
         assert not writer.knows("b")
@@ -88,7 +88,7 @@ def test_a_damaged_file_is_set_aside_and_the_others_are_known(store: Path, damag
     with opened(store) as writer:
         assert [writer.knows("a"), writer.knows("b")] == [False, True]
     assert stored_ids(store) == ["e2"]
-    assert (store / FOLDER / "a.parquet.unreadable").exists()
+    assert (store / FOLDER / "_a.parquet.unreadable").exists()
 
 
 def test_what_is_not_ours_in_the_directory_is_left_alone(store: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_failed_write_leaves_nothing_and_a_later_one_works(store: Path) -> Non
 def test_what_has_the_name_of_a_file_to_be_written_is_in_nobodys_way(store: Path) -> None:
     with opened(store) as writer:
         writer.write([batch("a", "e1")])
-        (store / FOLDER / "b.parquet.tmp").mkdir()
+        (store / FOLDER / "_b.parquet.tmp").mkdir()
         (store / FOLDER / "b@2.parquet").symlink_to("/nowhere")
         writer.write([batch("b", "e2")])
     assert sorted(path.name for path in (store / FOLDER).glob("b*.parquet")) == ["b@2.parquet", "b@3.parquet"]

@@ -93,7 +93,13 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
     known = known_since(days_of(settings.store), settings.known_days)
     writer = await asyncio.to_thread(Writer.open, settings.store, known_since=known)
     grouper = Grouper(writer, seconds=settings.group_seconds, limit_bytes=settings.group_bytes)
-    upkeep = Upkeep(writer, clock, known_days=settings.known_days, keep_days=settings.keep_days)
+    upkeep = Upkeep(
+        writer,
+        clock,
+        known_days=settings.known_days,
+        keep_days=settings.keep_days,
+        every_seconds=settings.merge_seconds,
+    )
     intake = Intake(
         grouper,
         clock,

@@ -30,6 +30,9 @@ class CollectorSettings:
     )
     group_seconds: float = setting("1", "how long batches are collected before they are written to one file", seconds)
     group_bytes: int = setting("64MiB", "a group of this size is written at once", positive(size))
+    merge_seconds: float = setting(
+        "600", "how often small files are merged; a file that a report reads stays as long", positive(seconds)
+    )
     keep_days: int | None = setting(None, "days kept beside the store's newest; without it every day is kept", days)
     known_days: int = setting("7", "days beside the store's newest whose batch ids are known after a restart", days)
     token_file: Path | None = setting(

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from abside.report.store.engine import Engine
     from abside.snapshot import Snapshot
 
-LOOKS = 3  # a collector merges a finished day once: the second look meets a store at rest
+LOOKS = 3  # a collector leaves a file for ten minutes after it was merged: only a longer look meets a change
 DONE, KEPT_BACK = 0, 1
 
 

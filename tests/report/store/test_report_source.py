@@ -67,7 +67,7 @@ def test_a_store_in_the_middle_of_a_compaction_counts_every_row_once(store: Path
     files = sorted(day(store).glob("*.parquet"))
     tables = [pq.read_table(path, schema=SCHEMA) for path in files]
     write_file(day(store) / "merged~0001.parquet", tables, Footer(("b",), tuple(path.name for path in files)))
-    (day(store) / "half.parquet.tmp").write_bytes(b"PAR1 and then nothing")
+    (day(store) / "_half.parquet.tmp").write_bytes(b"PAR1 and then nothing")
     files[0].unlink()
     source = open_source(engine, store)
     assert source.rows == 3
@@ -147,7 +147,7 @@ def test_what_is_no_file_is_named_like_any_other_and_never_waited_for(store: Pat
 def test_files_that_were_set_aside_are_in_no_figure_and_said(
     store: Path, report_on: Callable[..., Report], documents: Callable[..., Snapshot]
 ) -> None:
-    for name in ("x.parquet.unreadable", "y.parquet.unreadable2"):
+    for name in ("_x.parquet.unreadable", "y.parquet.unreadable2"):
         (day(store) / name).write_bytes(b"damaged")
     report = report_on(store, documents())
     assert (report.set_aside, len(report.pages)) == (2, 1)

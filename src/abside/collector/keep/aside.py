@@ -6,7 +6,7 @@ import os
 from itertools import count
 from typing import TYPE_CHECKING
 
-from abside.collector.store import UNREADABLE
+from abside.collector.store import UNREADABLE, hidden
 from abside.log import Log
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def set_aside(unreadable: FileUnreadable) -> bool:
     False where the disk does not take the new name; the file is then left as it is, and logged.
     """
     path = unreadable.path
-    names = (path.with_name(f"{path.name}{UNREADABLE}{number if number > 1 else ''}") for number in count(1))
+    names = (hidden(path, f"{UNREADABLE}{number if number > 1 else ''}") for number in count(1))
     renamed = next(name for name in names if not os.path.lexists(name))
     try:
         path.rename(renamed)

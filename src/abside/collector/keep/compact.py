@@ -1,7 +1,8 @@
-"""A finished day's small files become one, and old days go: neither loses nor doubles a row, wherever it is cut off.
+"""Small files become one, and old days go: neither loses nor doubles a row for any reader, wherever it is cut off.
 
-Thousands of small files scan several times slower than a few. The merged file names those it replaces in its footer
-and appears whole; only then are they removed. Readers leave out what is named there, and so does the next start.
+Thousands of small files scan several times slower than a few. A merged file appears whole as `_….parquet.next`: from
+then on it counts for us, while other readers keep to the files that it replaces, as a report does that has begun. The
+next round removes those and only then makes its name: other readers may miss rows for a moment, and see none twice.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ import pyarrow.parquet as pq
 
 from abside.collector.store import (
     BESIDE,
+    HIDDEN,
     MERGED,
+    NEXT,
     SCHEMA,
     SUFFIX,
     Footer,
     StoreFailed,
     footer_of,
+    hidden,
     live_files_of,
     read_metadata,
     reading,
@@ -41,6 +45,7 @@ MERGED_BYTES = 512 * 2**20  # what a reader of one file may have to fetch
 MERGED_IDS = 200_000  # 20 MB of names in a footer; Parquet readers refuse one of 100 MB
 ROW_GROUP_BYTES = 64 * 2**20  # in memory while merging
 READ_ROWS = 65_536
+RECEIVED = SCHEMA.get_field_index("recv_ts")
 NUMBER = re.compile("[0-9]{4,9}")  # of a merged file; whatever else has such a name is not counted on
 MAX_PIECES = 256  # a file of a few rows takes 100 KB as Arrow columns of its own; copied together it takes its bytes
 
@@ -54,34 +59,51 @@ class _Small:
     path: Path
     size: int
     batches: tuple[str, ...]
+    received_us: int  # of its first row
 
 
-def compact(day: Path, *, stopping: Callable[[], bool] = lambda: False) -> int:
-    """Merge the small files of one day; return how many were merged away. A file of another schema is left as it is.
+def publish(day: Path) -> int:
+    """Give the merged files of earlier rounds to all readers; return how many files were merged away by that.
 
-    `stopping` is asked between files. Raises StoreFailed, FileUnreadable, OSError or Interrupted; whichever it is,
-    every row of the day counts exactly once.
+    Cut off, it is finished by calling it again. Raises FileUnreadable or OSError.
     """
+    waiting = sorted(day.glob(f"{HIDDEN}*{NEXT}"))
     sync(day)  # before what a merged file replaces goes: its own name may not have been forced to disk
-    _remove(day, superseded(day))
-    merged_away = 0
-    for run in _runs(_small_files(day)):
+    gone = _merged_last(superseded(day))
+    _remove(day, gone)
+    for path in waiting:
+        name = path.with_name(path.name.removeprefix(HIDDEN).removesuffix(NEXT))
+        if name.exists():
+            path.unlink()  # a report that began with this name has had a round's time
+        else:
+            _name(path, name)
+    sync(day)
+    return len(gone)
+
+
+def merge(day: Path, *, again: bool, stopping: Callable[[], bool] = lambda: False) -> int:
+    """Merge the small files of a day in the order of their receipt; return how many were merged.
+
+    `again`: merge those too that were merged once, because the day is over. No file is merged a third time, so each row
+    is rewritten twice at most. `stopping` is asked between files. A file of another schema is left as it is.
+
+    Raises StoreFailed, FileUnreadable, OSError or Interrupted; whichever it is, every row of the day counts once.
+    """
+    merged = 0
+    for run in _runs(_small_files(day, again=again), fewest=2 if again else 1):
         replaced = [small.path for small in run]
         batches = tuple(batch for small in run for batch in small.batches)
-        footer = Footer(batches, tuple(path.name for path in replaced))
         path = _merged_path(day)
-        write_file(path, _checked(replaced, path, stopping), footer)
-        _remove(day, replaced)
-        merged_away += len(replaced)
-    return merged_away
+        write_file(path, _checked(replaced, path, stopping), Footer(batches, tuple(path.name for path in replaced)))
+        merged += len(replaced)
+    return merged
 
 
 def drop(day: Path) -> int:
     """Remove one day with all its files; return how many. Raises the OSError of a file that stayed until next time."""
     dropped = 0
     stayed: OSError | None = None
-    # Merged last: those they replace stay left out. One that does not go keeps none of the others.
-    for path in sorted(day.iterdir(), key=lambda path: MERGED in path.name):
+    for path in _merged_last(day.iterdir()):  # one that does not go keeps none of the others
         try:
             path.unlink()
             dropped += 1
@@ -93,23 +115,34 @@ def drop(day: Path) -> int:
     return dropped
 
 
-def _small_files(day: Path) -> list[_Small]:
+def _small_files(day: Path, *, again: bool) -> list[_Small]:
     found: list[_Small] = []
     for path in live_files_of(day):
+        if MERGED in path.name and not again:
+            continue
         metadata = read_metadata(path)
         if (size := path.stat().st_size) >= SMALL_BYTES:
             continue
         with reading(path):
             ours = metadata.schema.to_arrow_schema().equals(SCHEMA)
-        if ours:
-            found.append(_Small(path, size, footer_of(path, metadata).batches))
-        else:
+        footer = footer_of(path, metadata)
+        if not ours:
             log.warning("file_left_out", file=str(path), reason="it has another schema than ours")
-    return found
+        elif not any(MERGED in name for name in footer.replaces):
+            found.append(_Small(path, size, footer.batches, _received_us(metadata)))
+    return sorted(found, key=lambda small: small.received_us)
 
 
-def _runs(files: Sequence[_Small]) -> list[list[_Small]]:
-    """Pack files into runs within the bounds of one merged file; a run of one has nothing to merge."""
+def _received_us(metadata: pq.FileMetaData) -> int:
+    """Return when a file's first row was received; 0 where it has none or says nothing."""
+    if not metadata.num_row_groups:
+        return 0
+    statistics = metadata.row_group(0).column(RECEIVED).statistics
+    return int(statistics.min_raw) if statistics and statistics.has_min_max else 0
+
+
+def _runs(files: Sequence[_Small], *, fewest: int) -> list[list[_Small]]:
+    """Pack files into runs within the bounds of one merged file, except runs of fewer than `fewest`."""
     runs: list[list[_Small]] = []
     room_bytes = room_ids = 0
     for small in files:
@@ -119,7 +152,7 @@ def _runs(files: Sequence[_Small]) -> list[list[_Small]]:
         runs[-1].append(small)
         room_bytes -= small.size
         room_ids -= len(small.batches)
-    return [run for run in runs if len(run) > 1]
+    return [run for run in runs if len(run) >= fewest]
 
 
 def _checked(files: Iterable[Path], merged: Path, stopping: Callable[[], bool]) -> Iterator[pa.Table]:
@@ -154,17 +187,32 @@ def _pieces(path: Path) -> Iterator[pa.RecordBatch]:
         yield from source.iter_batches(batch_size=READ_ROWS, use_threads=False)
 
 
+def _merged_last(files: Iterable[Path]) -> list[Path]:
+    """Order files for removal: while a merged one is there, those that it replaces stay left out."""
+    return sorted(files, key=lambda path: (MERGED in path.name, path.name))
+
+
 def _remove(day: Path, files: Iterable[Path]) -> None:
     for path in files:
         path.unlink(missing_ok=True)
     sync(day)
 
 
+def _name(path: Path, name: Path) -> None:
+    """Make a second name: a report that has begun with the first one finds it for one more round."""
+    try:
+        os.link(path, name)
+    except OSError:
+        if name.exists():  # a network file system may do it and report an error all the same
+            return
+        path.rename(name)  # a file system without links
+
+
 def _merged_path(day: Path) -> Path:
-    numbers = (path.stem.rpartition(MERGED)[2] for path in day.glob(f"merged{MERGED}*{SUFFIX}"))
+    numbers = (path.name.rpartition(MERGED)[2].partition(".")[0] for path in day.glob(f"*merged{MERGED}*"))
     last = max((int(number) for number in numbers if NUMBER.fullmatch(number)), default=0)
     while True:
         last += 1
-        path = day / f"merged{MERGED}{last:04d}{SUFFIX}"
-        if not os.path.lexists(path.with_name(path.name + BESIDE)):  # what cannot be removed is in nobody's way
+        path = hidden(day / f"merged{MERGED}{last:04d}{SUFFIX}", NEXT)
+        if not os.path.lexists(hidden(path, BESIDE)):  # what cannot be removed is in nobody's way
             return path

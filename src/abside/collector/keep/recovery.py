@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from abside.collector.keep.aside import set_aside
-from abside.collector.store import BESIDE, FileUnreadable, reason_of, superseded
+from abside.collector.keep.compact import publish
+from abside.collector.store import BESIDE, FileUnreadable, reason_of
 from abside.log import Log
 
 if TYPE_CHECKING:
@@ -15,27 +16,28 @@ log = Log("abside.collector.keep.recovery")
 
 
 def recover(folder: Path) -> None:
-    """Remove what does not count: files not yet whole, and files already merged into another.
+    """Remove files not yet whole, and finish a merge that was cut off.
 
     What cannot be removed is logged and left: it stops neither the other days nor the process.
     """
-    leftovers = [*folder.glob(f"*{BESIDE}"), *_merged_away(folder)]
-    for path in leftovers:
+    for path in folder.glob(f"*{BESIDE}"):
         try:
             path.unlink()
         except OSError as exc:
             log.error("leftover_kept", file=str(path), reason=reason_of(exc))
         else:
             log.info("leftover_removed", file=str(path))
+    _finish(folder)
 
 
-def _merged_away(folder: Path) -> set[Path]:
+def _finish(folder: Path) -> None:
     while True:
         try:
-            return superseded(folder)
+            if files := publish(folder):
+                log.info("merge_finished", day=folder.name, files=files)
         except FileUnreadable as exc:
-            if not set_aside(exc):
-                return set()
-        except OSError as exc:
-            log.error("day_not_read", day=folder.name, reason=reason_of(exc))
-            return set()
+            if set_aside(exc):
+                continue
+        except OSError as exc:  # the next round of upkeep tries again
+            log.error("merge_not_finished", day=folder.name, reason=reason_of(exc))
+        return

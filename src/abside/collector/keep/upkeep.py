@@ -1,4 +1,7 @@
-"""Keeps the store small in files and days: merges finished days, drops old ones, and forgets old batch ids.
+"""Keeps the store small in files and days: merges small files, drops old days, and forgets old batch ids.
+
+A round every ten minutes merges the files of the time since the last one. Once a day is over, its merged files are
+merged once more, into one.
 
 The clock decides which day is today and nothing more: ages count from the newest day of the store itself. Where the
 two disagree, or that day is far from the others, nothing is dropped until a person has looked.
@@ -9,14 +12,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from datetime import date, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from abside.collector.keep import clock_jump
 from abside.collector.keep.aside import set_aside
 from abside.collector.keep.calendar import GAP_DAYS, ONE_DAY, doubtful
-from abside.collector.keep.compact import Interrupted, compact, drop
+from abside.collector.keep.compact import Interrupted, drop, merge, publish
 from abside.collector.keep.writer import day_of
-from abside.collector.store import FileUnreadable, StoreFailed, date_of, day_folders, reason_of
+from abside.collector.store import NEXT, FileUnreadable, StoreFailed, date_of, day_folders, reason_of
 from abside.log import Log
 
 if TYPE_CHECKING:
@@ -26,19 +30,29 @@ if TYPE_CHECKING:
     from abside.collector.keep.writer import Writer
 
 log = Log("abside.collector.keep.upkeep")
-EVERY_SECONDS = 600.0  # a day may be merged a little late; asking costs one listing
+EVERY_SECONDS = 600.0  # 144 files a day
 SETTLE_US = 600 * 1_000_000  # after midnight: groups of yesterday are long written
 
 
 class Upkeep:
     """`run` is a background task; `once` is its work. `clock` returns µs UTC."""
 
-    def __init__(self, writer: Writer, clock: Callable[[], int], *, known_days: int, keep_days: int | None) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        clock: Callable[[], int],
+        *,
+        known_days: int,
+        keep_days: int | None,
+        every_seconds: float = EVERY_SECONDS,
+    ) -> None:
         self._writer = writer
         self._clock = clock
         self._known_days = known_days
         self._keep_days = keep_days
+        self._every_seconds = every_seconds
         self._stopping = threading.Event()
+        self._at_rest: dict[date, tuple[bool, frozenset[str]]] = {}  # days that had nothing to do, as they were
         self.last_error: str | None = None
         self.clock_problem: str | None = None  # what store and clock do not agree on; nothing is dropped meanwhile
 
@@ -54,10 +68,10 @@ class Upkeep:
                 self._stopping.set()
                 await asyncio.wait([work])
                 raise
-            await asyncio.sleep(EVERY_SECONDS)
+            await asyncio.sleep(self._every_seconds)
 
     def once(self) -> None:
-        """Drop the days beyond keeping and merge those that are finished. One bad day does not stop the others."""
+        """Drop days beyond keeping and merge the small files of the others. One bad day does not stop the rest."""
         try:
             self._writer.check_owned()
         except StoreFailed as exc:
@@ -75,8 +89,9 @@ class Upkeep:
             try:
                 if keep_from and day < keep_from:
                     log.info("day_dropped", day=day.isoformat(), files=drop(folder))
-                elif day < finished_before:
-                    self._merge(day, folder)
+                    self._at_rest.pop(day, None)
+                else:
+                    self._merge(day, folder, is_over=day < finished_before)
             except Interrupted:
                 log.info("merge_left_off", day=day.isoformat())
             except (StoreFailed, FileUnreadable, OSError) as exc:
@@ -85,19 +100,27 @@ class Upkeep:
                 log.crash("upkeep_failed", exc, day=day.isoformat())
                 self.last_error = f"{day.isoformat()}: {type(exc).__name__}, see the log"
 
-    def _merge(self, day: date, folder: Path) -> None:
-        """Merge a day. A damaged file is set aside, and the others are merged without it."""
+    def _merge(self, day: date, folder: Path, *, is_over: bool) -> None:
+        """Finish what the round before merged, then merge what has come since."""
+        names = frozenset(path.name for path in folder.iterdir())
+        if self._at_rest.get(day) == (is_over, names):
+            return
+        published = self._apart_from_damaged(day, partial(publish, folder))
+        merged = self._apart_from_damaged(day, partial(merge, folder, again=is_over, stopping=self._stopping.is_set))
+        if merged:
+            log.info("day_merged", day=day.isoformat(), files=merged)
+        if not published and not merged and not any(name.endswith(NEXT) for name in names):
+            self._at_rest[day] = (is_over, names)
+
+    def _apart_from_damaged(self, day: date, work: Callable[[], int]) -> int:
+        """Do the work. A damaged file is set aside, and the others are worked on without it."""
         while True:
             try:
-                files = compact(folder, stopping=self._stopping.is_set)
+                return work()
             except FileUnreadable as exc:
                 if not set_aside(exc):
                     raise
                 self.last_error = f"{day.isoformat()}: {exc}; it is set aside"
-            else:
-                if files:
-                    log.info("day_merged", day=day.isoformat(), files=files)
-                return
 
     def _keep_from(self, days: Sequence[date], today: date) -> date | None:
         """Return the first day that is kept; None to keep all."""

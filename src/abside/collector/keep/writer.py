@@ -16,6 +16,7 @@ from abside.collector.keep.calendar import isolated, known_since, receipt_day
 from abside.collector.keep.recovery import recover
 from abside.collector.store import (
     BESIDE,
+    NEXT,
     SCHEMA,
     SUFFIX,
     FileUnreadable,
@@ -25,6 +26,7 @@ from abside.collector.store import (
     date_of,
     day_folders,
     days_of,
+    hidden,
     read_footer,
     reason_of,
     sync,
@@ -192,7 +194,7 @@ class Writer:
             del self._loose[folder]
 
     def _learn(self, day: date, folder: Path) -> None:
-        for path in sorted(folder.glob(f"*{SUFFIX}")):
+        for path in sorted([*folder.glob(f"*{SUFFIX}"), *folder.glob(f"*{NEXT}")]):
             try:
                 self._known[day].update(read_footer(path).batches)
             except FileUnreadable as exc:
@@ -215,7 +217,7 @@ def _free_path(folder: Path, batch_id: str) -> Path:
     """Name a file after its first batch; never like anything that is there, whole or not."""
     path = folder / f"{batch_id}{SUFFIX}"
     number = 1
-    while os.path.lexists(path) or os.path.lexists(path.with_name(path.name + BESIDE)):
+    while os.path.lexists(path) or os.path.lexists(hidden(path, BESIDE)):
         number += 1
         path = folder / f"{batch_id}{AGAIN}{number}{SUFFIX}"
     return path

@@ -2,7 +2,9 @@
 
 from abside.collector.store.files import (
     BESIDE,
+    HIDDEN,
     MERGED,
+    NEXT,
     SUFFIX,
     UNREADABLE,
     FileUnreadable,
@@ -11,6 +13,7 @@ from abside.collector.store.files import (
     day_folders,
     days_of,
     footer_of,
+    hidden,
     live_files,
     live_files_of,
     read_footer,
@@ -24,7 +27,9 @@ from abside.collector.store.writing import NotSynced, StoreFailed, reason_of, sy
 
 __all__ = [
     "BESIDE",
+    "HIDDEN",
     "MERGED",
+    "NEXT",
     "SCHEMA",
     "SUFFIX",
     "UNREADABLE",
@@ -36,6 +41,7 @@ __all__ = [
     "day_folders",
     "days_of",
     "footer_of",
+    "hidden",
     "live_files",
     "live_files_of",
     "read_footer",

@@ -1,7 +1,8 @@
 """Reading a store: which files count, and what their footers contain.
 
-A store is a directory of `dt=<UTC date of receipt>/*.parquet`. A file counts unless its name ends in `.tmp` or it is
-superseded: a merged file says in its footer which files it replaces, so that both may exist for a moment.
+A store is a directory of `dt=<UTC date of receipt>/*.parquet`. A file counts unless it is superseded: a merged file
+says in its footer which files it replaces. It counts from the moment it has the name `_….parquet.next`, which no other
+reader takes; for those it is there once the files that it replaces are gone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from abside.collector.store.schema import SCHEMA
 from abside.files import FileRefusedError, open_regular
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     import pyarrow.dataset as ds
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 SUFFIX = ".parquet"
 UNREADABLE = ".unreadable"  # of a file set aside: no reader takes it
 BESIDE = ".tmp"  # of a file not yet whole
+NEXT = ".next"  # of a merged file that counts for us alone: the files it replaces are still there for other readers
+HIDDEN = "_"  # Spark and Arrow read whatever a directory holds, except names that begin so
 MERGED = "~"  # in the name of merged files only: a batch id cannot contain one
+LISTINGS = 10
 MAX_FILE_BYTES = 2**40  # no file of ours comes near; what is read of it at once is bounded below
 MAX_FOOTER_BYTES = 64 * 2**20  # twice the names of a merged file; a footer's length is a claim
 _TAIL = struct.Struct("<I4s")  # of every Parquet file: the footer's length, and the magic
@@ -91,10 +95,16 @@ def date_of(folder: Path) -> date | None:
         return None
 
 
+def hidden(path: Path, ending: str) -> Path:
+    """Return the name beside a file's own that no reader takes."""
+    return path.with_name(f"{HIDDEN}{path.name}{ending}")
+
+
 def live_files_of(day: Path) -> list[Path]:
     """List the files of one day that count."""
-    gone = superseded(day)
-    return [path for path in sorted(day.glob(f"*{SUFFIX}")) if path not in gone]
+    files = _whole_files(day)
+    gone = _superseded(files)
+    return [path for path in sorted(files.values()) if path not in gone]
 
 
 def superseded(day: Path) -> set[Path]:
@@ -102,7 +112,10 @@ def superseded(day: Path) -> set[Path]:
 
     The name alone would not do: a clock set back may bring a new file of an old name into the day.
     """
-    files = {path.name: path for path in day.glob(f"*{SUFFIX}")}
+    return _superseded(_whole_files(day))
+
+
+def _superseded(files: Mapping[str, Path]) -> set[Path]:
     gone: set[Path] = set()
     for merged in (path for name, path in files.items() if MERGED in name):
         with suppress(FileNotFoundError):  # merged once more, meanwhile
@@ -113,6 +126,30 @@ def superseded(day: Path) -> set[Path]:
                     if merged_in.issuperset(read_footer(path).batches):
                         gone.add(path)
     return gone
+
+
+def _whole_files(day: Path) -> dict[str, Path]:
+    """Find the whole files of a day by the names they have for other readers, or will have."""
+    names = _listed(day)
+    files = {name: day / name for name in names if name.endswith(SUFFIX)}
+    for name in names:
+        if name.endswith(NEXT):
+            files.setdefault(name.removeprefix(HIDDEN).removesuffix(NEXT), day / name)
+    return files
+
+
+def _listed(day: Path) -> frozenset[str]:
+    """List names until two listings are alike: one alone may miss a file that is renamed meanwhile, by both names."""
+    names: frozenset[str] | None = None
+    for _ in range(LISTINGS):
+        before = names
+        try:
+            names = frozenset(path.name for path in day.iterdir() if path.name.endswith((SUFFIX, SUFFIX + NEXT)))
+        except FileNotFoundError:  # the day was dropped
+            return frozenset()
+        if names == before:
+            break
+    return names or frozenset()
 
 
 def read_footer(path: Path) -> Footer:

@@ -10,7 +10,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from abside.collector.store.files import BATCHES, BESIDE, REPLACES
+from abside.collector.store.files import BATCHES, BESIDE, REPLACES, hidden
 from abside.collector.store.schema import SCHEMA
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def write_file(path: Path, tables: Iterable[pa.Table], footer: Footer) -> int:
     stays behind, as far as the disk still obeys. Raises NotSynced once it has its name: from then on it counts,
     because a name that is taken back again may stay all the same.
     """
-    beside = path.with_name(path.name + BESIDE)
+    beside = hidden(path, BESIDE)
     try:
         rows = _write(beside, tables, footer)
         _rename(beside, path)

@@ -34,7 +34,7 @@ def report_lines(report: Report) -> list[Line]:
     said = [Line(head, "dim"), Line(f"events: {rows or 'none'}")]
     if report.set_aside:
         files = "1 damaged file" if report.set_aside == 1 else f"{report.set_aside:,} damaged files"
-        said.append(Line(f"not in any figure: {files} that the collector set aside (….parquet{UNREADABLE})", "alarm"))
+        said.append(Line(f"not in any figure: {files} that the collector set aside (_….parquet{UNREADABLE})", "alarm"))
     said.append(Line(_losses(report)))
     if report.clocks:
         said.append(Line(clocks_words(report.clocks), "note"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 import pytest
 
-from abside.collector.keep.compact import Interrupted, compact
+from abside.collector.keep.compact import Interrupted, merge, publish
 from abside.collector.keep.upkeep import Upkeep
 from abside.collector.keep.writer import ReceivedBatch, Writer
 from abside.collector.receive.rows import record_batch, rows_of
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NOON_US = 1_790_078_400_000_000  # 2026-09-22T12:00:00Z
 DAY_US = 86_400 * 1_000_000
+MIDNIGHT_US = NOON_US + DAY_US // 2
 LONG_AGO = date(2000, 1, 1)
 NAMES = ("a", "b", "c")
 
@@ -49,6 +50,15 @@ def names(day: Path) -> list[str]:
     return sorted(path.name for path in day.iterdir())
 
 
+def merged_through(day: Path) -> int:
+    """Merge a day that is over, with the rounds after it."""
+    publish(day)
+    files = merge(day, again=True)
+    for _ in range(2):
+        publish(day)
+    return files
+
+
 @pytest.fixture
 def day(store: Path) -> Path:
     """Make a day of three small files."""
@@ -59,7 +69,7 @@ def day(store: Path) -> Path:
 
 
 def test_a_days_small_files_become_one_that_keeps_rows_ids_and_schema(store: Path, day: Path) -> None:
-    assert compact(day) == 3
+    assert merged_through(day) == 3
     assert names(day) == ["merged~0001.parquet"]
     assert stored_ids(store) == expected(*NAMES)
     merged = day / "merged~0001.parquet"
@@ -70,11 +80,11 @@ def test_a_days_small_files_become_one_that_keeps_rows_ids_and_schema(store: Pat
 
 
 def test_a_merged_day_is_left_alone_until_something_comes_late(store: Path, day: Path) -> None:
-    compact(day)
-    assert compact(day) == 0
+    merged_through(day)
+    assert merged_through(day) == 0
     with opened(store) as writer:
         writer.write([batch("late")])
-    assert compact(day) == 2
+    assert merged_through(day) == 2
     assert names(day) == ["merged~0002.parquet"]
     assert stored_ids(store) == expected(*NAMES, "late")
 
@@ -84,7 +94,7 @@ def test_a_crash_between_merging_and_removing_neither_loses_nor_doubles(
     store: Path, day: Path, tmp_path: Path, left: tuple[str, ...]
 ) -> None:
     shutil.copytree(day, tmp_path / "before")
-    compact(day)
+    merged_through(day)
     for name in left:
         shutil.copy(tmp_path / "before" / f"{name}.parquet", day)
     assert stored_ids(store) == expected(*NAMES)
@@ -96,21 +106,21 @@ def test_a_crash_between_merging_and_removing_neither_loses_nor_doubles(
 
 def test_a_crash_after_merging_a_second_time_neither_loses_nor_doubles(store: Path, day: Path, tmp_path: Path) -> None:
     shutil.copytree(day, tmp_path / "first")
-    compact(day)
+    merged_through(day)
     with opened(store) as writer:
         writer.write([batch("late")])
     shutil.copytree(day, tmp_path / "second")
-    compact(day)
+    merged_through(day)
     for before in ("first", "second"):
         shutil.copytree(tmp_path / before, day, dirs_exist_ok=True)
     assert len(names(day)) == 6
     assert stored_ids(store) == expected(*NAMES, "late")
-    assert compact(day) == 0
+    assert merged_through(day) == 0
     assert names(day) == ["merged~0002.parquet"]
 
 
 def test_a_new_file_of_a_merged_files_name_is_not_taken_for_the_old_one(store: Path, day: Path) -> None:
-    compact(day)
+    merged_through(day)
     with opened(store) as writer:  # a clock set back, a sender that begins its numbers again
         writer.write([batch("new"), batch("other")])
     (day / "new.parquet").rename(day / "a.parquet")
@@ -122,7 +132,7 @@ def test_a_new_file_of_a_merged_files_name_is_not_taken_for_the_old_one(store: P
 def test_a_merge_that_is_left_off_changes_nothing(store: Path, day: Path) -> None:
     asked = iter([False, True])
     with pytest.raises(Interrupted):
-        compact(day, stopping=lambda: next(asked))
+        merge(day, again=True, stopping=lambda: next(asked))
     assert names(day) == ["a.parquet", "b.parquet", "c.parquet"]
 
 
@@ -131,13 +141,13 @@ def test_a_merge_the_disk_does_not_take_changes_nothing(store: Path, day: Path) 
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
         with pytest.raises(StoreFailed):
-            compact(day)
+            merged_through(day)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert names(day) == ["a.parquet", "b.parquet", "c.parquet"]
     assert stored_ids(store) == expected(*NAMES)
-    (day / "merged~0001.parquet.tmp").mkdir()  # it cannot be written over, and need not be
-    assert compact(day) == 3
+    (day / "__merged~0001.parquet.next.tmp").mkdir()  # it cannot be written over, and need not be
+    assert merged_through(day) == 3
     assert stored_ids(store) == expected(*NAMES)
 
 
@@ -149,25 +159,61 @@ def test_a_merge_that_reads_other_rows_than_the_files_promise_replaces_nothing(d
     assert data.count(rows % (2 * 3) + row_groups) == 1
     path.write_bytes(data.replace(rows % (2 * 3) + row_groups, rows % (2 * promised) + row_groups))
     with pytest.raises(StoreFailed, match=f"9 rows were read of {6 + promised}"):
-        compact(day)
+        merged_through(day)
     assert names(day) == ["a.parquet", "b.parquet", "c.parquet"]
 
 
-def test_upkeep_merges_days_that_are_over_and_leaves_today(store: Path, clock: Clock) -> None:
+def test_upkeep_merges_the_running_day_every_round_and_a_day_that_is_over_once_more(store: Path, clock: Clock) -> None:
+    day = store / "dt=2026-09-22"
     with opened(store) as writer:
-        for name, recv_us in (("a", NOON_US - DAY_US), ("b", NOON_US - DAY_US), ("c", NOON_US), ("d", NOON_US)):
-            writer.write([batch(name, recv_us)])
         upkeep = Upkeep(writer, clock, known_days=7, keep_days=None)
+        for number in range(3):
+            for name in (f"a{number}", f"b{number}"):
+                writer.write([batch(name)])
+            upkeep.once()
         upkeep.once()
-        assert names(store / "dt=2026-09-21") == ["merged~0001.parquet"]
-        assert names(store / "dt=2026-09-22") == ["c.parquet", "d.parquet"]
-        clock.us = 1_790_121_600_000_000  # midnight: groups of yesterday may still be on their way
         upkeep.once()
-        assert len(names(store / "dt=2026-09-22")) == 2
+        first = [f"merged~{number:04d}.parquet" for number in (1, 2, 3)]
+        assert names(day) == first
+        written = {name: (day / name).stat().st_mtime_ns for name in first}
+        clock.us = MIDNIGHT_US  # groups of yesterday may still be on their way
+        upkeep.once()
+        assert {name: (day / name).stat().st_mtime_ns for name in names(day)} == written
         clock.us += DAY_US // 24
         upkeep.once()
-        assert names(store / "dt=2026-09-22") == ["merged~0001.parquet"]
-    assert stored_ids(store) == expected("a", "b", "c", "d")
+        assert names(day) == ["_merged~0004.parquet.next", *first]
+        upkeep.once()
+        upkeep.once()
+        assert names(day) == ["merged~0004.parquet"]
+        for name in ("late", "later"):
+            writer.write([batch(name)])
+            upkeep.once()
+            upkeep.once()
+            upkeep.once()
+        assert names(day) == ["merged~0004.parquet", "merged~0005.parquet"]
+    assert stored_ids(store) == expected("a0", "b0", "a1", "b1", "a2", "b2", "late", "later")
+
+
+def test_rows_are_merged_in_the_order_of_their_receipt(store: Path) -> None:
+    with opened(store) as writer:
+        for at, name in enumerate(("z", "m", "a")):
+            writer.write([batch(name, NOON_US + at)])
+    day = store / "dt=2026-09-22"
+    assert merge(day, again=False) == 3
+    received = scan(store).to_table(columns=["recv_ts"]).column(0).to_pylist()
+    assert received == sorted(received)
+    assert read_footer(day / "_merged~0001.parquet.next").batches == ("z", "m", "a")
+
+
+def test_a_report_that_has_begun_finds_its_files_for_a_round(store: Path, day: Path, clock: Clock) -> None:
+    clock.us = NOON_US
+    with opened(store) as writer:
+        upkeep = Upkeep(writer, clock, known_days=7, keep_days=None)
+        for _ in range(3):
+            begun = live_files(store)
+            upkeep.once()
+            assert all(path.exists() for path in begun)
+    assert names(day) == ["merged~0001.parquet"]
 
 
 def test_upkeep_drops_days_beyond_keeping_and_only_those(store: Path, clock: Clock) -> None:
@@ -191,7 +237,7 @@ def test_one_bad_day_does_not_stop_the_others(store: Path, clock: Clock) -> None
         upkeep = Upkeep(writer, clock, known_days=7, keep_days=None)
         upkeep.once()
         assert "2026-09-19" in (upkeep.last_error or "")
-        assert names(store / "dt=2026-09-20") == ["merged~0001.parquet"]
+        assert "_merged~0001.parquet.next" in names(store / "dt=2026-09-20")
         bad.write_bytes(whole)
         upkeep.once()
         assert upkeep.last_error is None
