@@ -5,7 +5,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -23,7 +23,18 @@ from abside.snapshot import Attribute, Snapshot
 
 DAY = 24 * 60
 ATTRIBUTES = {"country": Attribute("string", log=True), "tier": Attribute("string")}
-Person = tuple[int, str, str, float | None]  # day, variant, country, the minute of the cart
+OPENED = 9 * 60  # the shop opens at nine
+ARMS = ("control", "treatment")
+
+
+class Person(NamedTuple):
+    """One shopper. Minutes: of the first exposure since the shop opened, of the cart since then."""
+
+    day: int
+    variant: str
+    country: str
+    start: float
+    cart: float | None
 
 
 @pytest.fixture
@@ -41,7 +52,7 @@ def people(till: Any) -> list[Person]:
         cart = start + rng.random() * 4 * DAY if rng.random() < 0.5 else None
         if cart is not None:
             till.add("add_to_cart", cart, user_id=user, item_id="i")
-        found.append((day, variant, country, None if cart is None else cart - start))
+        found.append(Person(day, variant, country, start, None if cart is None else cart - start))
     till.add("click", 9 * DAY, user_id="u0")
     return found
 
@@ -64,22 +75,25 @@ def figures(slices: tuple[Slice, ...]) -> Iterator[tuple[str, dict[str, int], fl
 
 
 def rate(people: list[Person]) -> float:
-    return sum(cart is not None for *_, cart in people) / len(people)
+    return sum(one.cart is not None for one in people) / len(people)
 
 
-def test_by_day_is_cumulative_over_the_day_of_the_first_exposure(
+def test_by_day_is_what_would_have_been_seen_at_the_end_of_each_day(
     people: list[Person], cut: Callable[..., ExperimentPage]
 ) -> None:
     page = cut(planned_units=300)
     found = list(figures(page.cuts.days))
-    assert [key for key, *_ in found] == [f"2026-11-0{2 + day}" for day in range(5)]
+    assert [key for key, *_ in found] == [f"2026-11-{2 + day:02}" for day in range(9)]  # the carts of the last, too
     for day, (_, units, control, value) in enumerate(found):
-        until = {arm: [one for one in people if one[0] <= day and one[1] == arm] for arm in ("control", "treatment")}
+        until = {arm: [one for one in people if one.day <= day and one.variant == arm] for arm in ARMS}
         assert units == {arm: len(ones) for arm, ones in until.items()}
-        assert (control, value) == pytest.approx((rate(until["control"]), rate(until["treatment"])))
+        ends = (day + 1) * DAY - OPENED
+        seen = [sum(one.cart is not None and one.start + one.cart < ends for one in until[arm]) for arm in ARMS]
+        assert (control, value) == pytest.approx(tuple(n / len(until[arm]) for n, arm in zip(seen, ARMS, strict=True)))
     last, (whole,) = page.cuts.days[-1].estimates, [one for one in page.estimates if one.role == "primary"]
     assert last[0].lift_interval == whole.lift_interval
     assert last[0].band == whole.band
+    assert page.cuts.days[1].estimates[0].band != last[0].band
 
 
 def test_by_days_since_the_first_exposure_counts_those_seen_so_long(
@@ -90,7 +104,7 @@ def test_by_days_since_the_first_exposure_counts_those_seen_so_long(
     for number, (_, units, control, value) in enumerate(found):
         expected = {}
         for arm in ("control", "treatment"):
-            mine = [cart for _, variant, _, cart in people if variant == arm]
+            mine = [one.cart for one in people if one.variant == arm]
             hit = sum(cart is not None and number <= cart / DAY < number + 1 for cart in mine)
             expected[arm] = (len(mine), hit / len(mine))
         if number < 4:  # the store ends four days after the last first exposures
@@ -142,11 +156,20 @@ def test_a_mismatch_is_looked_for_by_day_placement_unit_and_attribute(
         if country == "AT" and number % 2 and number % 5:
             continue  # a page of AT that fails in the treatment
         variant = "treatment" if number % 2 else "control"
-        till.expose(0, variant, user_id=f"u{number}", attributes={"country": country})
+        boot = "new" if country == "AT" else "old" if number % 5 else "silent"
+        till.expose(0, variant, event_id=f"{boot}-{number:x}", user_id=f"u{number}", attributes={"country": country})
+    for boot, version in (("new", "5.0"), ("old", "4.9")):
+        source = {"pod": boot, "app": "recs", "version": version}
+        till.add("config", 0, event_id=f"{boot}-fffff", revision="r0", source=source, placements=[])
     page = cut()
     assert page.sample_ratio.is_mismatch
     assert page.cuts.ratios is not None
-    assert list(page.cuts.ratios) == ["day", "placement", "unit_type", "country"]
+    assert list(page.cuts.ratios) == ["day", "placement", "unit_type", "app version", "country"]
+    assert [(one.key, one.sample_ratio.is_mismatch) for one in page.cuts.ratios["app version"]] == [
+        ("4.9", False),
+        ("5.0", True),
+        (NO_VALUE, False),
+    ]
     by_country = {one.key: one.sample_ratio for one in page.cuts.ratios["country"]}
     assert by_country["AT"].is_mismatch
     assert by_country["DE"].p == pytest.approx(1.0)

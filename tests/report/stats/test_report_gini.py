@@ -4,13 +4,14 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
 from abside.report.page.experiment import ExperimentPage
-from abside.report.stats.gini import GROUPS, compared, gini, jackknifed
+from abside.report.stats.gini import GROUPS, compared, gini, jackknifed, lorenz
 
 
 @pytest.mark.parametrize(("counts", "expected"), [([5, 5, 5, 5], 0), ([0, 0, 0, 4], 0.75), ([1, 2, 3, 4], 0.25)])
@@ -88,3 +89,12 @@ def test_items_are_counted_over_one_catalogue_once_within_the_window(
 def test_it_is_counted_only_where_the_document_names_it(till: Any, page_of: Callable[..., ExperimentPage]) -> None:
     till.expose(0, "control", user_id="u1")
     assert "inventory_exposure_gini" not in {metric.name for metric in page_of(till.close()).metrics}
+
+
+def test_a_lorenz_curve_is_what_the_least_shown_items_have() -> None:
+    alike, one_has_all = lorenz(np.full(40, 3)), lorenz(np.array([0] * 39 + [7]))
+    assert alike == pytest.approx([step / 20 for step in range(21)])
+    assert one_has_all == pytest.approx([0.0] * 20 + [1.0])
+    counts = np.array([5, 1, 3, 11])
+    area = sum((a + b) / 2 / 20 for a, b in pairwise(lorenz(np.repeat(counts, 5))))  # a corner at every step
+    assert 1 - 2 * area == pytest.approx(gini(counts))

@@ -9,7 +9,9 @@ from abside.report.stats.adjust import benjamini_hochberg
 from abside.report.stats.band import always_valid
 from abside.report.stats.compare import estimate
 from abside.report.stats.ratio import SampleRatio, sample_ratio
-from abside.report.tally.slices import by_column, by_day, by_days_since, by_value, cumulated
+from abside.report.tally.daily import seen_by_day
+from abside.report.tally.slices import by_column, by_day, by_days_since, by_value
+from abside.report.tally.versions import units_by_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,9 +20,13 @@ if TYPE_CHECKING:
     from abside.metric import Metric
     from abside.report.page.roles import AnalysisPlan
     from abside.report.stats.compare import Estimate
-    from abside.report.store.engine import Engine
+    from abside.report.store.engine import Engine, Table
     from abside.report.tally.moments import ArmFigures
+    from abside.report.tally.outcomes import Outcomes
     from abside.report.tally.units import Choice, Counted
+
+
+UNIT_TYPE = "unit_type"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +43,9 @@ class Slice:
 class Cuts:
     """Every cut of one page."""
 
-    days: tuple[Slice, ...] = ()  # cumulative, by the day of the first exposure
+    days: tuple[Slice, ...] = ()  # as it would have been seen at the end of each day
     since: tuple[Slice, ...] = ()  # by days since the first exposure; units seen so long
-    by: dict[str, tuple[Slice, ...]] | None = None  # attribute → its values; exploratory
+    by: dict[str, tuple[Slice, ...]] | None = None  # attribute, or unit type → its values; exploratory
     ratios: dict[str, tuple[Slice, ...]] | None = None  # where the sample ratio is a mismatch: what may explain it
 
 
@@ -48,6 +54,8 @@ class Cutting:
     """What slices are made from."""
 
     engine: Engine
+    events: Table
+    outcomes: Outcomes
     choice: Choice
     counted: Counted
     analysis: AnalysisPlan
@@ -61,7 +69,7 @@ class Cutting:
         if metric is None or metric.kind == "gini":
             return Cuts()
         figures, own = self.counted.units, [metric]
-        daily = by_day(self.engine, figures, own, self.last_ts)
+        days = seen_by_day(self.engine, self.outcomes, self.choice, self.counted, metric, self.last_ts)
         since = by_days_since(
             self.engine,
             self.counted.hits,
@@ -71,19 +79,37 @@ class Cutting:
             self.last_ts,
             self.choice.currency,
         )
+        kinds = by_column(self.engine, figures, UNIT_TYPE, own, self.last_ts)
         values = {name: by_value(self.engine, figures, name, own, self.last_ts) for name in by}
-        ratios = None
-        if is_mismatch:
-            places = ("placement", "unit_type")
-            found = {name: by_column(self.engine, figures, name, own, self.last_ts) for name in places}
-            told = {name: by_value(self.engine, figures, name, own, self.last_ts) for name in logged}
-            ratios = {name: self._slices(metric, cut) for name, cut in {"day": daily, **found, **told}.items()}
+        if len(kinds) > 1:
+            values = {UNIT_TYPE: kinds, **values}
         return Cuts(
-            days=self._banded(self._slices(metric, cumulated(daily))),
+            days=self._banded(self._slices(metric, days)),
             since=self._slices(metric, since),
             by={name: _adjusted(self._slices(metric, found)) for name, found in values.items()} or None,
-            ratios=ratios,
+            ratios=self._ratios(logged) if is_mismatch else None,
         )
+
+    def _ratios(self, logged: Sequence[str]) -> dict[str, tuple[Slice, ...]]:
+        """Cut the sample ratio by all that may explain a mismatch."""
+        units, last = self.counted.units, self.last_ts
+        cuts = {"day": by_day(self.engine, units, [], last)}
+        for name in ("placement", UNIT_TYPE):
+            cuts[name] = by_column(self.engine, units, name, [], last)
+        told = {name: {key: _units(arms) for key, arms in cut.items()} for name, cut in cuts.items()}
+        told["app version"] = units_by_version(self.engine, self.outcomes, self.events, self.choice, units)
+        for name in logged:
+            told[name] = {key: _units(arms) for key, arms in by_value(self.engine, units, name, [], last).items()}
+        return {
+            name: tuple(Slice(key, found, (), self._ratio(self._known(found))) for key, found in cut.items())
+            for name, cut in told.items()
+        }
+
+    def _known(self, units: Mapping[str, int]) -> dict[str, int]:
+        return {name: count for name, count in units.items() if self.weights_bp is None or name in self.weights_bp}
+
+    def _ratio(self, units: Mapping[str, int]) -> SampleRatio:
+        return sample_ratio(units, self.weights_bp, reason="no weights")
 
     def _slices(self, metric: Metric, slices: Mapping[str, Sequence[ArmFigures]]) -> tuple[Slice, ...]:
         found = []
@@ -93,7 +119,7 @@ class Cutting:
             others = [arm for name, arm in by_name.items() if name != self.control]
             made = [estimate(metric, control, arm) for arm in others] if control else []
             units = {name: arm.units for name, arm in by_name.items()}
-            found.append(Slice(key, units, tuple(made), sample_ratio(units, self.weights_bp, reason="no weights")))
+            found.append(Slice(key, units, tuple(made), self._ratio(units)))
         return tuple(found)
 
     def _banded(self, slices: Sequence[Slice]) -> tuple[Slice, ...]:
@@ -114,6 +140,10 @@ class Cutting:
                 made.append(replace(each, band=band))
             whole.append(replace(one, estimates=tuple(made)))
         return tuple(whole)
+
+
+def _units(arms: Sequence[ArmFigures]) -> dict[str, int]:
+    return {arm.variant: arm.units for arm in arms}
 
 
 def _adjusted(slices: Sequence[Slice]) -> tuple[Slice, ...]:

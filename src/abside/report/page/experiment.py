@@ -54,6 +54,8 @@ class ExperimentPage:
     sample_ratio: SampleRatio
     values: dict[str, dict[str, float | None]]  # metric → variant → figure
     estimates: tuple[Estimate, ...]
+    curves: dict[str, tuple[float, ...]]  # variant → Lorenz curve of the items shown
+    load_p75: dict[str, float]  # variant → ms
     cuts: Cuts
     sensitivity: tuple[Sensitivity, ...]
     fallbacks: FallbackCounts
@@ -125,7 +127,9 @@ def experiment_page(
     if ask.with_rows:
         keep_rows(engine, tally.outcomes, events, choice, counted, number)
     ratio = sample_ratio({arm.variant: arm.units for arm in arms}, scope.weights_bp, reason="no weights are known")
-    cutting = Cutting(engine, choice, counted, analysis, control, scope.weights_bp, tally.last_ts)
+    cutting = Cutting(
+        engine, events, tally.outcomes, choice, counted, analysis, control, scope.weights_bp, tally.last_ts
+    )
     return ExperimentPage(
         experiment=experiment,
         phase=phase,
@@ -145,8 +149,10 @@ def experiment_page(
         sample_ratio=ratio,
         values=figures.values,
         estimates=read(figures.estimates, analysis, arms, control, metrics),
+        curves=figures.curves,
+        load_p75=figures.load_p75,
         cuts=cutting.cuts(ask.by, ask.logged, is_mismatch=ratio.is_mismatch),
-        sensitivity=sensitivities(cutting, tally.outcomes, arms),
+        sensitivity=sensitivities(cutting, arms),
         fallbacks=fallbacks(engine, tally, events, choice, counted.units),
         ledger=dict(sorted(arm_ledger(engine, events, name).items(), key=str)),
         arrived=_arrived(scope.seen),

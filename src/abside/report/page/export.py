@@ -112,6 +112,8 @@ def _page(page: ExperimentPage) -> dict[str, Any]:
         "sample_ratio": {**_fields(page.sample_ratio), "is_mismatch": page.sample_ratio.is_mismatch},
         "values": page.values,
         "estimates": page.estimates,
+        "page_load_p75_ms": page.load_p75,
+        "lorenz_curves": page.curves,
         "cuts": page.cuts,
         "sensitivity": page.sensitivity,
         "fallbacks": page.fallbacks,

@@ -9,6 +9,7 @@ from abside.report.page.remarks import not_computed
 from abside.report.stats.compare import Estimate, estimate, value_of
 from abside.report.stats.gini import compared, jackknifed
 from abside.report.tally.items import items_shown
+from abside.report.tally.loads import load_percentiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from abside.report.tally.moments import ArmFigures
     from abside.report.tally.units import Choice, Counted, Tally
 
+LOAD = "page_load_mean"  # its percentile stands beside it
+
 
 @dataclass(frozen=True, slots=True)
 class Figures:
@@ -27,6 +30,8 @@ class Figures:
 
     values: dict[str, dict[str, float | None]]  # metric → variant → figure
     estimates: tuple[Estimate, ...]
+    curves: dict[str, tuple[float, ...]]  # variant → Lorenz curve of the items shown, where their gini is asked for
+    load_p75: dict[str, float]  # variant → ms, where page loads are known
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,11 @@ class Figuring:
                 else:
                     made = estimate(metric, control, arm)
                 estimates.append(made)
-        return Figures(values, tuple(estimates))
+        curves = {arm.variant: found.curve for arm in self.arms if (found := ginis.get(arm.variant)) is not None}
+        loads = {}
+        if any(metric.name == LOAD for metric in self.choice.metrics) and not reasons[LOAD]:
+            loads = load_percentiles(self.engine, self.choice, self.counted.hits, self.counted.units)
+        return Figures(values, tuple(estimates), curves, loads)
 
     def _ginis(self, reasons: Mapping[str, str]) -> dict[str, Gini | None]:
         """Count the items shown, where a metric asks for it."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from abside.report.page.cuts import Slice
     from abside.report.page.experiment import ExperimentPage
 
 WIDEST = 2.0  # an interval beyond ±200 % is cut there
+WIDE = 0.75  # of the intervals are shown whole
 LEAST_SPAN = 0.01
 LONGEST_KEY = 24
 
@@ -47,7 +49,13 @@ def slice_bars(slices: Sequence[Slice]) -> list[Bar]:
     ]
 
 
-def span_of(bars: Iterable[Bar]) -> float:
-    """Return how far a forest reaches on both sides of zero."""
-    ends = [end for bar in bars for one in (bar.interval, bar.band, bar.margins) if one for end in one]
-    return min(WIDEST, max([LEAST_SPAN, *map(abs, ends)]) * 1.05)
+def span_of(bars: Sequence[Bar]) -> float:
+    """Return how far a forest reaches on both sides of zero: an interval of a few units must not flatten all others.
+
+    WIDE of the intervals are inside; what reaches further is cut at the edge, and marked.
+    """
+    reaches = sorted(max(map(abs, bar.interval)) for bar in bars if bar.interval)
+    if not reaches:
+        reaches = sorted(abs(bar.lift) for bar in bars if bar.lift is not None) or [0.0]
+    usual = reaches[math.ceil(len(reaches) * WIDE) - 1]
+    return min(WIDEST, max(LEAST_SPAN, 1.2 * usual))

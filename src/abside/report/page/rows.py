@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from abside.report.page.figures import LOAD
 from abside.report.page.words import NONE, as_p, comparison, moment, percent, share, written
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from abside.report.page.experiment import ExperimentPage
     from abside.report.page.sensitivity import Sensitivity
 
+LOAD_P75 = "page_load_p75"
 COMPARED = ("lift", "95 % interval", "always valid", "p", "adjusted", "")
 
 
@@ -68,7 +70,30 @@ def figures(page: ExperimentPage) -> Grid:
         name = metric.name if role == "other" else f"{metric.name} ({role})"
         rows.append((name, page.control, written(metric, page.values[metric.name].get(page.control)), *[""] * 6))
         rows += [("", one.variant, written(metric, one.value), *comparison(one)) for one in compared]
+        if metric.name == LOAD:
+            rows += _percentiles(page)
     return Grid(("metric", "variant", "value", *COMPARED), tuple(rows), 2)
+
+
+def _percentiles(page: ExperimentPage) -> list[tuple[str, ...]]:
+    """Return the 75th percentile of page load of each arm: a figure without an interval."""
+    found = [(variant, f"{ms:,.0f} ms") for variant, ms in page.load_p75.items()]
+    said = "a percentile, without an interval"
+    return [
+        ("" if index else LOAD_P75, variant, ms, *[""] * 5, "" if index else said)
+        for index, (variant, ms) in enumerate(found)
+    ]
+
+
+def curves(page: ExperimentPage) -> Grid:
+    """Return the Lorenz curve of each arm: the share of all that was shown that the least shown items have."""
+    steps = max((len(curve) for curve in page.curves.values()), default=1) - 1
+    rows = [
+        (percent(step / steps, 0), *(percent(curve[step], 2) for curve in page.curves.values()))
+        for step in range(steps + 1)
+        if steps
+    ]
+    return Grid(("least shown items", *page.curves), tuple(rows), 0)
 
 
 def folded(page: ExperimentPage) -> list[str]:

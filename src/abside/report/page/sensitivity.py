@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from abside.report.stats.compare import Estimate
     from abside.report.store.engine import Table
     from abside.report.tally.moments import ArmFigures
-    from abside.report.tally.outcomes import Outcomes
 
 LEAST_BEFORE = 0.01  # of the units must have done it before: else there is nothing to adjust by
 
@@ -31,7 +30,7 @@ class Sensitivity:
     estimates: tuple[Estimate, ...]
 
 
-def sensitivities(cutting: Cutting, outcomes: Outcomes, arms: Sequence[ArmFigures]) -> tuple[Sensitivity, ...]:
+def sensitivities(cutting: Cutting, arms: Sequence[ArmFigures]) -> tuple[Sensitivity, ...]:
     """Return the choices that make a difference here. Raises EngineFailed.
 
     Leaving crossovers out is offered under equal weights only: under others it biases every figure.
@@ -47,7 +46,7 @@ def sensitivities(cutting: Cutting, outcomes: Outcomes, arms: Sequence[ArmFigure
     if any(arm.mature < arm.units for arm in arms) and all(arm.mature for arm in arms):
         over = figures.filter(figures.until <= cutting.last_ts)
         found.append(_one(cutting, "windows over only", metric, over))
-    return (*found, *_before(cutting, outcomes, metric))
+    return (*found, *_before(cutting, metric))
 
 
 def _one(cutting: Cutting, choice: str, metric: Metric, figures: Table) -> Sensitivity:
@@ -58,12 +57,12 @@ def _one(cutting: Cutting, choice: str, metric: Metric, figures: Table) -> Sensi
     return Sensitivity(choice, {name: arm.units for name, arm in arms.items()}, tuple(made))
 
 
-def _before(cutting: Cutting, outcomes: Outcomes, metric: Metric) -> list[Sensitivity]:
+def _before(cutting: Cutting, metric: Metric) -> list[Sensitivity]:
     """Adjust by the same figure of the days before the first exposure (CUPED), where enough units have one."""
     term = before_of(metric)
     if term is None:
         return []
-    figures = with_before(cutting.engine, outcomes, cutting.choice, cutting.counted.units, metric, term)
+    figures = with_before(cutting.engine, cutting.outcomes, cutting.choice, cutting.counted.units, metric, term)
     both = Metric(metric.name, "ratio", metric.text, metric.good, metric.above, term)
     arms = _arms(cutting, f"{metric.name}: before and after", figures, both)
     control = arms.get(cutting.control)

@@ -50,6 +50,10 @@ def _rows(page: ExperimentPage) -> Iterator[dict[str, Any]]:
             for name, interval in spans.items():
                 row[f"{name}_low"], row[f"{name}_high"] = interval or (None, None)
             yield {**head, **row, "is_control": 0, "units": units[one.variant]}
+    for variant, ms in page.load_p75.items():
+        head = {"experiment": page.experiment.id, "phase": page.phase, "metric": rows.LOAD_P75, "role": "other"}
+        more = {"is_control": int(variant == page.control), "units": units[variant], "reason": "a percentile"}
+        yield {**head, **more, "variant": variant, "value": ms}
 
 
 def to_markdown(report: Report) -> bytes:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from abside.report.store.clocks import Clock
 
 NONE = "-"
+LEAST_P = 1e-99  # below it a double has little to say
 LARGE = 100  # a number from here on has one digit after its point
 CLOCKS_SHOWN = 5  # the worst
 
@@ -112,6 +113,8 @@ def as_number(value: float | None) -> str:
 
 def as_p(p: float) -> str:
     """Return p."""
+    if p < LEAST_P:
+        return f"<{LEAST_P:.0e}"
     return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
 
 

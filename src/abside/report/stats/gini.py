@@ -21,19 +21,22 @@ if TYPE_CHECKING:
 
 GROUPS = 64  # of people: enough for a normal interval, and few enough to sort a catalogue for each
 TOP_SHARE = 0.01  # of the catalogue, whose share of all that was shown stands beside
+CURVE_STEPS = 20  # of a Lorenz curve
 
 
 @dataclass(frozen=True, slots=True)
 class Gini:
     """One arm's coefficient over the whole catalogue.
 
-    `corrected` is without its bias, `variance` of that; at a border (all items alike) it may be below 0.
+    `corrected` is without its bias, `variance` of that; at a border (all items alike) it may be below 0. `curve`: the
+    Lorenz curve, the share of all that was shown that the least shown 0, 5, … 100 % of the items have.
     """
 
     plain: float
     corrected: float
     variance: float
     top_share: float
+    curve: tuple[float, ...]
 
 
 def gini(counts: NDArray[np.int64]) -> float:
@@ -55,7 +58,14 @@ def jackknifed(counts: NDArray[np.int64]) -> Gini | None:
     corrected = groups * plain - (groups - 1) * float(without.mean())
     variance = (groups - 1) / groups * float(((without - without.mean()) ** 2).sum())
     top = max(1, math.ceil(len(whole) * TOP_SHARE))
-    return Gini(plain, corrected, variance, float(np.sort(whole)[-top:].sum() / whole.sum()))
+    return Gini(plain, corrected, variance, float(np.sort(whole)[-top:].sum() / whole.sum()), lorenz(whole))
+
+
+def lorenz(counts: NDArray[np.int64]) -> tuple[float, ...]:
+    """Return the Lorenz curve at CURVE_STEPS equal steps of the catalogue, between its items linear."""
+    so_far = np.concatenate([[0], np.cumsum(np.sort(counts))]) / counts.sum()
+    at = np.linspace(0, len(counts), CURVE_STEPS + 1)
+    return tuple(np.interp(at, np.arange(len(so_far)), so_far).tolist())
 
 
 def compared(metric: str, variant: str, control: Gini | None, arm: Gini | None) -> Estimate:

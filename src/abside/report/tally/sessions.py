@@ -33,3 +33,33 @@ def sessions_of(engine: Engine, exposed: Table, outcomes: Table, units: Table) -
     bounced = (by_session.views.fill_null(0) <= MOST_VIEWS) & ~by_session.acted.fill_null(False)
     found = by_session.group_by("person").agg(sessions=by_session.count(), bounces=bounced.sum())
     return engine.keep("sessions by unit", "sessions_by_unit", found.mutate(bounces=ibis._.bounces.fill_null(0)))
+
+
+def sessions_by_day(exposed: Table, outcomes: Table, units: Table) -> Table:
+    """Return {person, day, sessions, bounces}: what each day adds to both.
+
+    A session is exposed on the day of its first exposure. It is one that bounced until it does something, or its second
+    page view: where that is on a later day, the bounce is taken back then.
+    """
+    windows = units.select("person", "first_ts", "until")
+    met = exposed.filter(exposed.session_id.notnull()).inner_join(windows, "person")
+    met = met.filter(met.ts < met.until).select("person", "session_id", "ts", "until")
+    acts = outcomes.filter(outcomes.session_id.notnull(), outcomes.type.isin(("page_view", *ACTS)))
+    views = acts.filter(acts.type == "page_view").select("session_id", "ts")
+    number = ibis.row_number().over(group_by="session_id", order_by="ts")
+    views = views.mutate(number=number).filter(lambda table: table.number == MOST_VIEWS).drop("number")
+    ends = acts.filter(acts.type != "page_view").select("session_id", "ts").union(views)
+    ended = ends.group_by(ended_session=ends.session_id).agg(ended=ends.ts.min())
+    spans = met.left_join(ended, met.session_id == ended.ended_session)
+    spans = spans.mutate(
+        begun=spans.ts.date().cast("string"),
+        left=ibis.ifelse(spans.ended < spans.until, spans.ended, None).date().cast("string"),
+    )
+    is_bounce = spans.left.isnull() | (spans.left > spans.begun)
+    begins = spans.select("person", day=spans.begun, sessions=ibis.literal(1), bounces=is_bounce.cast("int64"))
+    taken_back = spans.filter(spans.left > spans.begun)
+    taken_back = taken_back.select("person", day=taken_back.left, sessions=ibis.literal(0), bounces=ibis.literal(-1))
+    whole = begins.mutate(sessions=begins.sessions.cast("int64")).union(
+        taken_back.mutate(sessions=taken_back.sessions.cast("int64"), bounces=taken_back.bounces.cast("int64"))
+    )
+    return whole.group_by("person", "day").agg(sessions=whole.sessions.sum(), bounces=whole.bounces.sum())

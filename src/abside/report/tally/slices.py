@@ -12,7 +12,7 @@ from abside.report.tally.moments import moments_by
 from abside.report.tally.terms import column
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from abside.metric import Metric
@@ -29,7 +29,7 @@ EVENT_TERMS = frozenset({"did", "count", "sum"})
 
 def by_day(engine: Engine, figures: Table, metrics: Sequence[Metric], last_ts: datetime) -> Slices:
     """Cut by the date (UTC) of the first exposure. Raises EngineFailed."""
-    days = figures.mutate(slice=figures.first_ts.strftime("%Y-%m-%d"))
+    days = figures.mutate(slice=figures.first_ts.date().cast("string"))
     found = moments_by(engine, "by day of first exposure", days, metrics, last_ts)
     return dict(sorted(found.items())[:MAX_DAYS])
 
@@ -83,19 +83,8 @@ def by_days_since(
     return dict(sorted(found.items(), key=lambda item: int(item[0])))
 
 
-def cumulated(slices: Mapping[str, Sequence[ArmFigures]]) -> Slices:
-    """Return for each slice the arms of it and all before it: sums and products add up."""
-    so_far: dict[str, ArmFigures] = {}
-    whole: Slices = {}
-    for key, arms in slices.items():
-        for arm in arms:
-            before = so_far.get(arm.variant)
-            so_far[arm.variant] = arm if before is None else _together(before, arm)
-        whole[key] = list(so_far.values())
-    return whole
-
-
-def _together(one: ArmFigures, other: ArmFigures) -> ArmFigures:
+def together(one: ArmFigures, other: ArmFigures) -> ArmFigures:
+    """Return two parts of an arm as one: sums and products add up."""
     return replace(
         one,
         units=one.units + other.units,

@@ -8,7 +8,7 @@ from abside.report.page import rows
 from abside.report.page.forest import page_bars, slice_bars
 from abside.report.page.html.markup import heading, lines, paragraph, table
 from abside.report.page.html.over_time import over_time
-from abside.report.page.html.svg import forest
+from abside.report.page.html.svg import forest, lorenz
 from abside.report.page.lines import counted_lines, scope_line
 from abside.report.page.words import sample_ratio_words, sentence
 
@@ -33,7 +33,7 @@ def experiment(page: ExperimentPage, report: Report) -> list[str]:
     body += [heading("Units"), table(rows.arms(page)), *lines(counted_lines(page, report))]
     for name, found in (page.cuts.ratios or {}).items():
         body += [heading(f"Sample ratio by {name}"), table(rows.ratios(found, name))]
-    return [*body, *_figures(page), *over_time(page), *_breakdowns(page)]
+    return [*body, *_figures(page), *over_time(page), *_breakdowns(page), *_curves(page)]
 
 
 def _figures(page: ExperimentPage) -> list[str]:
@@ -51,3 +51,14 @@ def _breakdowns(page: ExperimentPage) -> list[str]:
         body.append(heading(f"{page.analysis.primary} by {name} at the first exposure, exploratory"))
         body += [forest(f"Lift by {name}", slice_bars(found)), table(rows.slices(page, found, name))]
     return body
+
+
+def _curves(page: ExperimentPage) -> list[str]:
+    """Draw how unequally items were shown: the further below the diagonal, the more a few of them have."""
+    if not page.curves:
+        return []
+    told = (
+        "The share of all that was shown, by the share of the items, least shown first. On the diagonal all are alike."
+    )
+    drawn = lorenz("Lorenz curves of the items shown", page.curves)
+    return [heading("How unequally items were shown"), paragraph(told, "dim"), drawn, table(rows.curves(page))]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from abside.report.page.words import NONE
+
 if TYPE_CHECKING:
     from abside.report.page.lines import Line
     from abside.report.page.rows import Grid
 
 LONG = 40  # characters of a cell that may break
-NUMBER = ' class="n"'
+NUMBER, TOLD = ' class="n"', ' class="told"'
+NEW_LINE = "\n"
 
 
 def text(plain: str) -> str:
@@ -34,19 +37,27 @@ def lines(said: list[Line]) -> list[str]:
 
 
 def table(grid: Grid) -> str:
-    """Return a table that scrolls in itself where the window is narrower."""
-    head = "".join(
-        f"<th{'' if index < grid.left or not name else NUMBER}>{text(name)}</th>"
-        for index, name in enumerate(grid.header)
-    )
-    rows = ("".join(_cell(cell, is_figure=index >= grid.left) for index, cell in enumerate(row)) for row in grid.rows)
-    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
-    whole = f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>"
+    """Return a table that scrolls in itself where the window is narrower; columns without any figure are left out.
+
+    What is said of a row (a last column without a name) stands below its figures, over the whole width.
+    """
+    is_told = grid.header[-1] == ""
+    every = range(len(grid.header) - is_told)
+    shown = [index for index in every if index < grid.left or any(row[index] not in ("", NONE) for row in grid.rows)]
+    head = "".join(f"<th{'' if index < grid.left else NUMBER}>{text(grid.header[index])}</th>" for index in shown)
+    body = []
+    for row in grid.rows:
+        cells = "".join(_cell(row[index], is_figure=index >= grid.left) for index in shown)
+        said = row[-1] if is_told else ""
+        body.append(f"<tr{TOLD if said else ''}>{cells}</tr>")
+        if said:
+            body.append(f'<tr class="said"><td></td><td colspan="{len(shown) - 1}">{text(said)}</td></tr>')
+    whole = f"<table><thead><tr>{head}</tr></thead>\n<tbody>{NEW_LINE.join(body)}</tbody></table>"
     return f'<div class="scroll" tabindex="0">{whole}</div>'
 
 
-def _cell(plain: str, is_figure: bool) -> str:
+def _cell(plain: str, *, is_figure: bool) -> str:
     """Put numbers under each other, and let only long words break."""
-    is_number = is_figure and (plain[:1].isdigit() or plain[:1] in ("+", "-"))
-    style = NUMBER if is_number else ' class="said"' if len(plain) > LONG else ""
+    is_number = is_figure and (plain[:1].isdigit() or plain[:1] in ("+", "-", "<"))
+    style = NUMBER if is_number else ' class="long"' if len(plain) > LONG else ""
     return f"<td{style}>{text(plain)}</td>"

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from abside.report.page import rows
-from abside.report.page.html.markup import heading, table
+from abside.report.page.html.markup import heading, paragraph, table
 from abside.report.page.html.svg import Point, line
 from abside.report.page.rows import Grid
 from abside.report.page.words import NONE, as_p, share
@@ -21,7 +21,8 @@ def over_time(page: ExperimentPage) -> list[str]:
     """Draw the growing lift of each arm, the sample ratio as it grew, and the days since the first exposure."""
     body, cuts = [], page.cuts
     if len(cuts.days) > 1:
-        body.append(heading(f"{page.analysis.primary}, persons first exposed until each day"))
+        body.append(heading(f"{page.analysis.primary} at the end of each day"))
+        body.append(paragraph("Persons first exposed, and outcomes, until then.", "dim"))
         for arm in page.arms:
             points = [
                 Point(cut.key[5:], one.lift, one.lift_interval, one.band)
@@ -30,7 +31,7 @@ def over_time(page: ExperimentPage) -> list[str]:
                 if one.variant == arm.variant
             ]
             if points:
-                body.append(line(f"Lift of {arm.variant} until each day", points, 0.0))
+                body.append(line(f"Lift of {arm.variant} at the end of each day", points, 0.0))
         body += [table(rows.slices(page, cuts.days, "day")), *_ratio_by_day(page)]
     if len(cuts.since) > 1:
         body.append(heading(f"{page.analysis.primary}, on each day since the first exposure"))

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING
 
 from abside.report.page.forest import LEAST_SPAN, span_of
+from abside.report.page.html.markup import text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from abside.report.page.forest import Bar
 
-WIDTH, ROW, LEFT, RIGHT = 640, 26, 210, 70  # of the drawing, which scales with the page
-PLOT_HEIGHT, PLOT_LEFT, PLOT_BOTTOM = 220, 62, 26
+WIDTH, ROW, EDGE = 480, 42, 8  # of the drawing, which scales with the page: legible on a phone, too
+PLOT_HEIGHT, PLOT_LEFT, PLOT_BOTTOM = 200, 66, 26
 TICKS = 4
+SQUARE = 240
+DASHES = ("none", "7 4", "2 3", "9 3 2 3")
+LONGEST_NAME, SHORT_NAME = 50, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,32 +32,50 @@ class Point:
 
 
 def forest(title: str, bars: Sequence[Bar]) -> str:
-    """Draw intervals of lifts under each other, around zero."""
+    """Draw intervals of lifts under each other, around zero, each below its name."""
     span = span_of(bars)
     height = ROW * len(bars) + 30
 
     def x(value: float) -> float:
         inside = max(-span, min(span, value))
-        return LEFT + (WIDTH - LEFT - RIGHT) * (inside + span) / (2 * span)
+        return EDGE + (WIDTH - 2 * EDGE) * (inside + span) / (2 * span)
 
     drawn = [f'<line class="axis" x1="{x(0):.1f}" x2="{x(0):.1f}" y1="4" y2="{height - 22}"/>']
     ends = [-span, 0.0, span]
-    drawn += [_text(x(end), height - 6, f"{end:+.1%}" if end else "0", "middle") for end in ends]
+    drawn += [_text(x(end), height - 4, f"{end:+.1%}" if end else "0", _anchor(end)) for end in ends]
     for index, bar in enumerate(bars):
-        y = ROW * index + 16
-        drawn.append(_text(LEFT - 10, y + 4, bar.name, "end"))
+        y = ROW * index + 34
         drawn += [
-            f'<line class="margin" x1="{x(m):.1f}" x2="{x(m):.1f}" y1="{y - 11}" y2="{y + 11}"/>' for m in bar.margins
+            f'<line class="margin" x1="{x(m):.1f}" x2="{x(m):.1f}" y1="{y - 10}" y2="{y + 10}"/>' for m in bar.margins
         ]
         for name, one in (("band", bar.band), ("interval", bar.interval)):
             if one is not None:
                 drawn.append(f'<line class="{name}" x1="{x(one[0]):.1f}" x2="{x(one[1]):.1f}" y1="{y}" y2="{y}"/>')
-        if bar.lift is None:
-            drawn.append(_text(x(0) + 8, y + 4, "not estimable", "start"))
-            continue
-        drawn.append(f'<circle class="dot" cx="{x(bar.lift):.1f}" cy="{y}" r="4"/>')
-        drawn.append(_text(WIDTH - 4, y + 4, f"{bar.lift:+.2%}", "end"))
+        drawn += _arrows(bar, span, y)
+        name = bar.name if len(bar.name) <= LONGEST_NAME else f"{bar.name[: LONGEST_NAME - 1]}…"
+        drawn.append(_text(2, y - 14, name, "start"))
+        drawn.append(_text(WIDTH - 2, y - 14, "not estimable" if bar.lift is None else f"{bar.lift:+.2%}", "end"))
+        if bar.lift is not None:
+            drawn.append(f'<circle class="dot" cx="{x(bar.lift):.1f}" cy="{y}" r="4"/>')
     return _whole(title, height, drawn)
+
+
+def _anchor(end: float) -> str:
+    return "middle" if not end else "start" if end < 0 else "end"
+
+
+def _arrows(bar: Bar, span: float, y: int) -> list[str]:
+    """Draw an arrow where an interval goes on beyond the edge."""
+    if bar.interval is None:
+        return []
+    drawn = []
+    for at, out, is_cut in (
+        (EDGE, -EDGE + 1, bar.interval[0] < -span),
+        (WIDTH - EDGE, EDGE - 1, bar.interval[1] > span),
+    ):
+        if is_cut:
+            drawn.append(f'<polygon class="dot" points="{at},{y - 5} {at},{y + 5} {at + out},{y}"/>')
+    return drawn
 
 
 def line(title: str, points: Sequence[Point], baseline: float) -> str:
@@ -63,7 +84,7 @@ def line(title: str, points: Sequence[Point], baseline: float) -> str:
     values += [point.value for point in points if point.value is not None] + [baseline]
     # A first day of a few units has an interval that would flatten all others.
     reach = sorted(abs(value - baseline) for value in values)
-    span = max(LEAST_SPAN, reach[int(len(reach) * 0.9)] * 1.1)
+    span = max(LEAST_SPAN, reach[int(len(reach) * 0.8)] * 1.1)
     low, high = baseline - span, baseline + span
 
     def x(index: int) -> float:
@@ -94,11 +115,35 @@ def line(title: str, points: Sequence[Point], baseline: float) -> str:
     return _whole(title, PLOT_HEIGHT, drawn)
 
 
-def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+def lorenz(title: str, curves: Mapping[str, Sequence[float]]) -> str:
+    """Draw Lorenz curves in one square, from corner to corner; each has a dash pattern of its own and its name."""
+
+    def x(share: float) -> float:
+        return PLOT_LEFT + SQUARE * share
+
+    def y(share: float) -> float:
+        return 8 + SQUARE * (1 - share)
+
+    drawn = [f'<rect class="frame" x="{x(0)}" y="{y(1)}" width="{SQUARE}" height="{SQUARE}"/>']
+    drawn.append(f'<line class="axis" x1="{x(0)}" y1="{y(0)}" x2="{x(1)}" y2="{y(1)}"/>')
+    for share in (0.0, 0.5, 1.0):
+        drawn.append(_text(PLOT_LEFT - 6, y(share) + 4, f"{share:.0%}", "end"))
+        drawn.append(_text(x(share), SQUARE + 24, f"{share:.0%}", "middle"))
+    for number, (name, curve) in enumerate(curves.items()):
+        at = [f"{x(index / (len(curve) - 1)):.1f},{y(share):.1f}" for index, share in enumerate(curve)]
+        dash = f' style="stroke-dasharray: {DASHES[number % len(DASHES)]}"'
+        drawn.append(f'<polyline class="line"{dash} points="{" ".join(at)}"/>')
+        top = 20 + 20 * number
+        drawn.append(f'<line class="line"{dash} x1="{x(1) + 14}" x2="{x(1) + 44}" y1="{top}" y2="{top}"/>')
+        drawn.append(_text(x(1) + 50, top + 4, name[:SHORT_NAME], "start"))
+    return _whole(title, SQUARE + 32, drawn)
+
+
+def _text(x: float, y: float, plain: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{text(plain)}</text>'
 
 
 def _whole(title: str, height: float, drawn: Sequence[str]) -> str:
-    head = f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}">'
-    lines = ['<div class="scroll">', head, f"<title>{escape(title)}</title>", *drawn, "</svg></div>"]
+    head = f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{text(title)}">'
+    lines = [f"<figure><figcaption>{text(title)}</figcaption>", head, *drawn, "</svg></figure>"]
     return "\n".join(lines)

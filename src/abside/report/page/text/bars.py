@@ -1,4 +1,7 @@
-"""The intervals as bars of signs: `─` always valid, `━` fixed, `●` the lift, `┊` a guardrail's margin."""
+"""The intervals as bars of signs.
+
+`─` always valid, `━` fixed, `●` the lift, `│` zero, `┊` a guardrail's margin; `<` and `>`: it goes on.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +47,9 @@ def _drawn(bar: Bar, span: float, half: int) -> str:
     for sign, ends in (("─", bar.band), ("━", bar.interval)):
         if ends is not None:
             signs[at(ends[0]) : at(ends[1]) + 1] = sign * (at(ends[1]) + 1 - at(ends[0]))
+    if bar.interval is not None:
+        signs[0] = "<" if min(bar.interval) < -span else signs[0]
+        signs[-1] = ">" if max(bar.interval) > span else signs[-1]
     signs[half] = "│"
     for margin in bar.margins:
         signs[at(margin)] = "┊"

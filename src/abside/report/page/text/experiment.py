@@ -58,7 +58,7 @@ def _over_time(page: ExperimentPage, pen: Pen) -> None:
     primary, cuts = page.analysis.primary, page.cuts
     if len(cuts.days) > 1:
         pen.line()
-        pen.line(f"{primary}, persons first exposed until the end of each day")
+        pen.line(f"{primary}, as it was at the end of each day: persons first exposed, and outcomes, until then")
         pen.table(rows.slices(page, cuts.days[-DAYS_SHOWN:], "day"))
     if len(cuts.since) > 1:
         pen.line()

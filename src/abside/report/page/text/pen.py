@@ -13,12 +13,14 @@ from rich.text import Text
 from abside.report.page.words import NONE, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from abside.report.page.lines import Line
     from abside.report.page.rows import Grid
 
 ALARM, MUTED, HEAD, NOTE = "bold red", "dim", "bold", "yellow"
 TONES = {"": "", "dim": MUTED, "note": NOTE, "alarm": ALARM}
-PLAIN_WIDTH = 200  # of what is no terminal: the widest table, and longer where its words are
+PLAIN_WIDTH = 200  # of what is no terminal, for bars
 GAP = 2  # between columns
 # What a terminal shows that has only ASCII; any other sign becomes a question mark.
 ASCII = str.maketrans({"…": "...", "→": "->", "─": "-", "━": "=", "●": "o", "│": "|", "┊": ":", "≥": ">="})
@@ -56,15 +58,26 @@ class Pen:
         if self._console.is_terminal and sum(widths) + GAP * len(widths) > self.width:
             self._paragraphs(grid)
             return
-        edge = box.SIMPLE_HEAD if self._console.is_terminal else None
-        table = Table(box=edge, header_style=HEAD, pad_edge=False, padding=(0, GAP, 0, 0))
+        if self._console.is_terminal:
+            self._framed(rows, grid.left)
+            return
+        for row in rows:
+            cells = []
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True)):
+                room = " " * (width - cell_len(cell))
+                is_text = index < grid.left or not rows[0][index]
+                cells.append(cell + room if is_text else room + cell)
+            self._console.file.write((" " * GAP).join(cells).rstrip() + "\n")
+
+    def _framed(self, rows: Sequence[tuple[str, ...]], left: int) -> None:
+        """Write a table that fits the terminal."""
+        table = Table(box=box.SIMPLE_HEAD, header_style=HEAD, pad_edge=False, padding=(0, GAP, 0, 0))
         for index, name in enumerate(rows[0]):
-            is_text = index < grid.left or not name
-            table.add_column(name, justify="left" if is_text else "right", no_wrap=True, overflow="ignore")
+            table.add_column(name, justify="left" if index < left or not name else "right", no_wrap=True)
         for row in rows[1:]:
             table.add_row(*row)
         with self._console.capture() as lines:
-            self._console.print(table, width=None if edge else max(PLAIN_WIDTH, sum(widths) + GAP * len(widths)))
+            self._console.print(table)
         for line in lines.get().splitlines():
             self._console.file.write(line.rstrip() + "\n")
 
