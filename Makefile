@@ -20,7 +20,7 @@ UV_LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3
 SLOW := $(addprefix tests/,api client collector journey k8s report shop upstream)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools kafka lock image cluster demo test lint format wheel bench clean test-slow test-rest
+.PHONY: help setup tools kafka lock image cluster demo test lint format wheel bench calibrate clean test-slow test-rest
 
 help:  ## List what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -99,6 +99,9 @@ $(CLUSTER_STAMP): tests/k8s/apiserver/go.mod tests/k8s/apiserver/go.sum | $(TOOL
 
 bench: $(STAMP)  ## Measure the ratios and figures of bench/results.md
 	$(BIN)/python bench/run.py
+
+calibrate: $(STAMP)  ## Measure how often the report's intervals hold where nothing differs: half an hour
+	$(BIN)/python bench/calibration.py
 
 format: $(STAMP)  ## Format the code
 	$(BIN)/ruff check --fix-only .

@@ -76,14 +76,14 @@ def write(folder: Path, table: pa.Table, *, name: str = "batch") -> None:
 
 def rows(shop: Shop, flaws: Flaws, experiment: str = EXPERIMENT) -> pa.Table:
     """Return every event of the shop as rows of the collector's schema."""
-    walk = _Walk(shop, crowd(shop), experiment)
+    walk = Walk(shop, crowd(shop), experiment)
     table = pa.concat_tables(
         [walk.config(), walk.exposures(), walk.impressions(flaws.unseen), walk.clicks(), *walk.baskets()]
     )
     rng = np.random.default_rng(shop.seed + 1)
     count = table.num_rows
     late = pa.array(np.where(rng.random(count) < flaws.late, LATE_US, SECOND_US), pa.duration("us"))
-    table = _with(table, recv_ts=pc.add(table["ts"], late))
+    table = with_columns(table, recv_ts=pc.add(table["ts"], late))
     twice = np.flatnonzero(rng.random(count) < flaws.duplicates)
     return pa.concat_tables([table, table.take(pa.array(twice))]) if len(twice) else table
 
@@ -93,7 +93,7 @@ def as_received(table: pa.Table) -> pa.Table:
     table = table.take(pc.sort_indices(table["recv_ts"]))
     number = pc.cast(pc.divide(pc.cast(table["recv_ts"], pa.int64()), BATCH_US), pa.string())
     name = pc.binary_join_element_wise("rec-0", pc.utf8_lpad(number, 20, "0"), ".")
-    return _with(table, batch_id=pc.binary_join_element_wise(name, "0" * 16, "-"))
+    return with_columns(table, batch_id=pc.binary_join_element_wise(name, "0" * 16, "-"))
 
 
 def merged(variant: str) -> Parameters:
@@ -101,7 +101,7 @@ def merged(variant: str) -> Parameters:
     return {"model": "ranker-v1" if variant == "control" else f"ranker-{variant}"}
 
 
-class _Walk:
+class Walk:
     """One crowd's way through one shop, column by column."""
 
     def __init__(self, shop: Shop, people: Crowd, experiment: str) -> None:
@@ -118,8 +118,8 @@ class _Walk:
         _, first_page = np.unique(people.shopper, return_index=True)
         rates = np.array([shop.cart_rate_of(name) for name in self.names])
         self.carts = np.flatnonzero(people.cart_draw < rates[self.variant[first_page]])  # shoppers with a cart
-        self.user = _ids("u", people.shopper, experiment)
-        self.session = _ids("s", people.shopper * 2 + people.visit, experiment)
+        self.user = ids_of("u", people.shopper, experiment)
+        self.session = ids_of("s", people.shopper * 2 + people.visit, experiment)
 
     def _buckets(self, kind: str) -> Ints:
         """The bucket of every shopper's user id, or of the session of the first visit."""
@@ -143,9 +143,9 @@ class _Walk:
         source = {"source": {"pod": "rec-0"}}
         return _table(
             event_id=pa.array([f"config@{self.experiment}-{number:x}" for number in range(len(details))]),
-            type=_same("config", len(details)),
-            ts=_time(np.full(len(details), OPENED_US)),
-            revision=_same("000000000001", len(details)),
+            type=same("config", len(details)),
+            ts=times(np.full(len(details), OPENED_US)),
+            revision=same("000000000001", len(details)),
             detail=pa.array([json.dumps({**source, **detail}, separators=(",", ":")) for detail in details]),
         )
 
@@ -160,11 +160,11 @@ class _Walk:
             "exposure",
             pages,
             people.at_us,
-            exposure_id=_ids("exposure", pages, self.experiment),
-            placement=_same(PLACEMENT, len(pages)),
-            revision=_same("000000000001", len(pages)),
+            exposure_id=ids_of("exposure", pages, self.experiment),
+            placement=same(PLACEMENT, len(pages)),
+            revision=same("000000000001", len(pages)),
             config_id=pa.array(config_ids).take(pa.array(self.variant)),
-            experiment=_same(self.experiment, len(pages)),
+            experiment=same(self.experiment, len(pages)),
             phase=pa.array(np.ones(len(pages)), pa.int32()),
             variant=pa.array(self.names).take(pa.array(self.variant)),
             unit_type=kind,
@@ -182,7 +182,7 @@ class _Walk:
         starts = pa.array(np.arange(0, len(pages) * SHOWN + 1, SHOWN), pa.int32())
         lists = pa.ListArray.from_arrays(starts, names.take(pa.array(shown.ravel())))
         at_us = self.people.at_us[pages] + SECOND_US
-        return self._rows("impression", pages, at_us, placement=_same(PLACEMENT, len(pages)), items=lists)
+        return self._rows("impression", pages, at_us, placement=same(PLACEMENT, len(pages)), items=lists)
 
     def clicks(self) -> pa.Table:
         """A click on the first item of some lists."""
@@ -191,8 +191,8 @@ class _Walk:
             "click",
             pages,
             self.people.at_us[pages] + CLICK_US,
-            placement=_same(PLACEMENT, len(pages)),
-            item_id=_ids("i", self.people.first_item[pages]),
+            placement=same(PLACEMENT, len(pages)),
+            item_id=ids_of("i", self.people.first_item[pages]),
         )
 
     def baskets(self) -> list[pa.Table]:
@@ -200,8 +200,8 @@ class _Walk:
         people = self.people
         pages = people.cart_page[self.carts]
         elsewhere = (people.first_item[pages] + 1) % CATALOGUE
-        item = _ids("i", np.where(people.cart_shown[self.carts], people.first_item[pages], elsewhere))
-        money = {"value": _same("19.9000", len(pages)).cast(pa.decimal128(18, 4)), "currency": _same("EUR", len(pages))}
+        item = ids_of("i", np.where(people.cart_shown[self.carts], people.first_item[pages], elsewhere))
+        money = {"value": same("19.9000", len(pages)).cast(pa.decimal128(18, 4)), "currency": same("EUR", len(pages))}
         carts = self._rows("add_to_cart", pages, people.at_us[pages] + CART_US, item_id=item, **money)
         bought = people.cart_page[self.carts[people.buy_draw[self.carts] < self.shop.buy_rate]]
         return [carts, self._rows("purchase", bought, people.at_us[bought] + BUY_US)]
@@ -211,9 +211,9 @@ class _Walk:
         take = pa.array(pages)
         logged_in = pa.array(self.people.logged_in[pages])
         return _table(
-            event_id=_ids(kind, pages, self.experiment),
-            type=_same(kind, len(pages)),
-            ts=_time(OPENED_US + at_us),
+            event_id=ids_of(kind, pages, self.experiment),
+            type=same(kind, len(pages)),
+            ts=times(OPENED_US + at_us),
             user_id=pc.if_else(logged_in, self.user.take(take), pa.scalar(None, pa.string())),
             session_id=self.session.take(take),
             bot=pa.array(self.people.bot[self.people.shopper[pages]]),
@@ -228,20 +228,20 @@ def _table(**columns: pa.Array) -> pa.Table:
     return pa.table([whole.get(field.name, pa.nulls(count, field.type)) for field in SCHEMA], schema=SCHEMA)
 
 
-def _with(table: pa.Table, **columns: pa.ChunkedArray) -> pa.Table:
+def with_columns(table: pa.Table, **columns: pa.ChunkedArray) -> pa.Table:
     for name, column in columns.items():
         table = table.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), column)
     return table
 
 
-def _ids(kind: str, numbers: Ints, tail: str = "") -> pa.Array:
+def ids_of(kind: str, numbers: Ints, tail: str = "") -> pa.Array:
     text = pa.array(numbers).cast(pa.string())
     return pc.binary_join_element_wise(kind, text, f"@{tail}" if tail else "", "")
 
 
-def _same(value: str, count: int) -> pa.Array:
+def same(value: str, count: int) -> pa.Array:
     return pa.repeat(pa.scalar(value), count)
 
 
-def _time(at_us: Ints | Floats) -> pa.Array:
+def times(at_us: Ints | Floats) -> pa.Array:
     return pa.array(at_us).cast(pa.timestamp("us", "UTC"))
