@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import full_load
 import growth
 import inside
 import over_http
@@ -104,6 +105,8 @@ def over_the_wire(stage: Stage, folder: Path) -> Iterator[str]:
     seconds, memory = over_http.light(stage, folder, upstream)
     yield "## Light"
     yield f"With 100 experiments: start to ready {seconds:.2f} s, idle {memory:.1f} MB."
+    yield ""
+    yield from full_load.measure(stage, folder, full_load.SECONDS, upstream)
 
 
 def headline(table: over_http.Table, cpu: float) -> Iterator[str]:
