@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from abside.collector.app import SettingWrong, collector
+from abside.collector.app import collector
 from abside.collector.keep.compact import drop, merge, publish
 from abside.collector.keep.upkeep import Upkeep
 from abside.collector.keep.writer import ReceivedBatch, Writer
+from abside.collector.modes import SettingWrong
 from abside.collector.receive.rows import record_batch, rows_of
 from abside.collector.receive.token import Token, TokenUnreadable
 from abside.collector.settings import CollectorSettings

@@ -12,7 +12,8 @@ import pytest
 import zstandard
 
 from abside import event
-from abside.collector.app import SettingWrong, collector
+from abside.collector.app import collector
+from abside.collector.modes import SettingWrong
 from abside.collector.receive.token import TokenUnreadable
 from abside.collector.settings import CollectorSettings
 from abside.collector.store import live_files, scan

@@ -7,17 +7,21 @@ import os
 import ssl
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abside import log as logging
+from abside.collector.from_kafka import kafka_collector
 from abside.collector.keep.calendar import known_since
 from abside.collector.keep.group import Grouper
 from abside.collector.keep.upkeep import Upkeep
 from abside.collector.keep.writer import StoreOwned, Writer
+from abside.collector.modes import SettingWrong, check_mode
 from abside.collector.receive.intake import Intake
 from abside.collector.receive.token import Token, TokenUnreadable
 from abside.collector.status import CollectorStatus, alive
 from abside.collector.store import days_of
+from abside.collector.store.place import PlaceRefused
 from abside.environ import now_us
 from abside.files import open_regular
 from abside.log import Log
@@ -28,25 +32,13 @@ from abside.supervise import Supervisor, stop_on_signal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-    from pathlib import Path
 
     from abside.collector.settings import CollectorSettings
 
 log = Log("abside.collector")
 MAX_PEM_BYTES = 2**20  # a chain of hundreds of certificates
+GROUP_SECONDS = 1.0  # senders wait for it
 CLOSE_SECONDS = 1.0  # everything is answered or abandoned by then
-
-
-class SettingWrong(Exception):  # noqa: N818 read as a sentence where it is caught
-    """A setting that cannot be, or does not go with another."""
-
-    def __init__(self, option: str, reason: str) -> None:
-        super().__init__(option, reason)
-        self.option = option
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.option}: {self.reason}"
 
 
 class BatchListener(Listener):
@@ -58,24 +50,35 @@ class BatchListener(Listener):
 
 
 def main(settings: CollectorSettings) -> int:
-    """Run until SIGTERM or SIGINT: 0; 1 when it cannot start, with the reason in the log."""
+    """Run until SIGTERM or SIGINT: 0; 1 when it cannot start or go on, with the reason in the log."""
     logging.setup("collector", settings.log_level)
     settings = replace(settings, max_connections=affordable_connections(settings.max_connections))
     try:
-        asyncio.run(_until_signalled(settings))
-    except (SettingWrong, StoreOwned, TokenUnreadable, OSError) as exc:
+        check_mode(settings)
+        failed = asyncio.run(_until_signalled(settings))
+    except (SettingWrong, StoreOwned, TokenUnreadable, PlaceRefused, OSError) as exc:
         log.error("cannot_start", reason=str(exc))
         return 1
     log.info("stopped")
-    return 0
+    return 1 if failed else 0
 
 
-async def _until_signalled(settings: CollectorSettings) -> None:
+async def _until_signalled(settings: CollectorSettings) -> bool:
+    """Run until a signal; return whether it ended by itself before."""
     stopping = stop_on_signal()
-    async with collector(settings) as address:
+    failed = False
+
+    def ended() -> None:
+        nonlocal failed
+        failed = True
+        stopping.set()
+
+    running = kafka_collector(settings, settings.kafka, ended) if settings.kafka else collector(settings)
+    async with running as address:
         log.info("listening", address=address, store=str(settings.store))
         await stopping.wait()
         log.info("stopping")
+    return failed
 
 
 @asynccontextmanager
@@ -84,15 +87,18 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
 
     Raises SettingWrong, StoreOwned, TokenUnreadable and OSError.
     """
+    check_mode(settings)
+    directory = Path(settings.store)
     _check_address(settings.listen)
     tls = _tls(settings)
     token = Token(settings.token_file) if settings.token_file else None
     if token is None:
         log.warning("no_token", then="whoever reaches this port can send events", remedy="--token-file")
     # From here on the store is ours: whatever writes to it must have ended before it is released.
-    known = known_since(days_of(settings.store), settings.known_days)
-    writer = await asyncio.to_thread(Writer.open, settings.store, known_since=known)
-    grouper = Grouper(writer, seconds=settings.group_seconds, limit_bytes=settings.group_bytes)
+    known = known_since(days_of(directory), settings.known_days)
+    writer = await asyncio.to_thread(Writer.open, directory, known_since=known)
+    group_seconds = GROUP_SECONDS if settings.group_seconds is None else settings.group_seconds
+    grouper = Grouper(writer, seconds=group_seconds, limit_bytes=settings.group_bytes)
     upkeep = Upkeep(
         writer,
         clock,

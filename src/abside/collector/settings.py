@@ -6,6 +6,7 @@ from dataclasses import MISSING, dataclass
 from pathlib import Path
 
 from abside.environ import address, host_name, integer, log_level, positive, seconds, setting, size
+from abside.kafka import KafkaAddress, parse_address
 
 
 def days(value: str) -> int:
@@ -16,11 +17,29 @@ def days(value: str) -> int:
     return number
 
 
+def store_place(value: str) -> Path | str:
+    """Read a directory, or the URL of an object store, which stays text."""
+    return value if "://" in value else Path(value)
+
+
+def kafka_topic(value: str) -> KafkaAddress:
+    """Read `kafka://broker:9092,…/topic`. Raises ValueError."""
+    topic = parse_address(value)
+    if topic.query:
+        raise ValueError(f"{topic} takes no parameters here: a collector reads both formats; leave ?… out")
+    return topic
+
+
 @dataclass(frozen=True, slots=True)
 class CollectorSettings:
     """Every setting of the collector. Sizes are bytes, times seconds."""
 
-    store: Path = setting(MISSING, "directory of the Parquet files; one collector owns it", Path)
+    store: Path | str = setting(
+        MISSING,
+        "directory of the Parquet files; one collector owns it. With --kafka also s3://bucket/prefix, gs:// or az://, "
+        "and any number of collectors",
+        store_place,
+    )
     listen: str = setting("0.0.0.0:7700", "address for batches", address)  # sidecars of other pods send to it
     allow_name: tuple[str, ...] = setting(
         (),
@@ -28,8 +47,21 @@ class CollectorSettings:
         host_name,
         many=True,
     )
-    group_seconds: float = setting("1", "how long batches are collected before they are written to one file", seconds)
-    group_bytes: int = setting("64MiB", "a group of this size is written at once", positive(size))
+    group_seconds: float | None = setting(
+        None, "how long batches are collected before they are written to one file: 1 s; with --kafka 60 s", seconds
+    )
+    group_bytes: int = setting(
+        "64MiB",
+        "a group of this size is written at once; with --kafka, all groups together",
+        positive(size),
+    )
+    kafka: KafkaAddress | None = setting(
+        None, "read from this topic, kafka://broker:9092,broker:9092/topic, in place of receiving batches", kafka_topic
+    )
+    group: str | None = setting(None, "the consumer group, with --kafka: collectors of one store share it")
+    kafka_config: Path | None = setting(
+        None, "file of librdkafka properties, name=value a line, for TLS and SASL; with --kafka", Path
+    )
     merge_seconds: float = setting(
         "600", "how often small files are merged; a file that a report reads stays as long", positive(seconds)
     )

@@ -33,13 +33,13 @@ class RefusedRecord:
 
 @dataclass(slots=True)
 class TakenCounts:
-    """Counts of what a partition's records were, since it was assigned."""
+    """Counts of what records were, each time they were taken."""
 
-    events: int = 0
+    events: int = 0  # new ones of ours
     rows: int = 0
     resent: int = 0
     foreign: Counter[str] = field(default_factory=Counter)  # by reason
-    refused: int = 0
+    refused: int = 0  # of the new ones
 
 
 @dataclass(slots=True)
@@ -72,10 +72,10 @@ class Gatherer:
     It begins at the tip of the chain and trusts nothing else. `sealed` is the group on its way; there is one at a time.
     """
 
-    def __init__(self, tip: ChainTip) -> None:
+    def __init__(self, tip: ChainTip, counts: TakenCounts | None = None) -> None:
         self.end = tip.next_offset  # the next offset to take
         self.sealed: SealedGroup | None = None
-        self.counts = TakenCounts()
+        self.counts = counts or TakenCounts()
         self.first_foreign: tuple[int, str] | None = None  # since it was last taken from here, for the log
         self._marks = {spool: (mark.sequence, mark.index) for spool, mark in tip.marks.items()}
         self._heard = {spool: mark.heard_us for spool, mark in tip.marks.items()}
@@ -130,6 +130,7 @@ class Gatherer:
                 self.counts.resent += 1
                 continue
             self._marks[spool] = (sequence, index)
+            self.counts.events += 1
             self._wait(offset, value, self._batch_id(spool, sequence), now_us)
 
     def cut(self) -> SealedGroup | None:
@@ -174,13 +175,11 @@ class Gatherer:
         waiting, self._waiting, self._waiting_size = self._waiting, [], 0
         if not waiting or self._open is None:
             return
-        refused = self.counts.refused
         for piece in columns_of(waiting, lambda one, reason: self._refuse(one.offset, one.value, reason)):
             self._open.pieces.append(piece)
             self._open.rows += piece.num_rows
             self._open.size += piece.nbytes
             self.counts.rows += piece.num_rows
-        self.counts.events += len(waiting) - (self.counts.refused - refused)
 
     def _refuse(self, offset: int, value: bytes, reason: str) -> None:
         if self._open is not None:

@@ -19,7 +19,7 @@ BEHIND_US = 60_000_000  # a batch is shipped within seconds
 ALIKE_US = 60_000_000  # delays of one sidecar that differ by less are a clock's, not a backlog's
 BATCHES = 20  # of a sidecar, to tell the two apart
 AT_ONCE_US = 60_000_000  # `ts` this near to `seen_ts`: by the same clock. Else it is a caller's own
-SIDECAR = r"^(.+)\.[0-9]{20}-[0-9a-f]{16}"  # of a batch id: the host
+SIDECAR = r"^(.+)\.[0-9]{20}(-[0-9a-f]{16}|$)"  # of a batch id: the host, or the series of a Kafka record
 
 
 @dataclass(frozen=True, slots=True)
