@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.admin._acl import AclBinding, AclOperation, AclPermissionType
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 PATIENCE_SECONDS = 120.0  # for a start on a busy machine; a quiet one takes 4
@@ -88,7 +92,10 @@ class KafkaBroker:
         return path.read_text()[-3000:] if path.exists() else ""
 
     def start(self) -> float:
-        """Start it, on the ports and the data it had, and wait for its first answer; return the seconds it took."""
+        """Start it, on the ports and the data it had, and wait for its first answer; return the seconds it took.
+
+        Call it in the main thread: the broker ends with the thread that started it.
+        """
         begun = time.monotonic()
         if not self.port:
             self._format()
@@ -105,6 +112,7 @@ class KafkaBroker:
             self.process.kill()
             self.process.wait()
             self.process = None
+        self._admin = None  # its connection is gone, and it asks by no other
 
     def freeze(self) -> None:
         """Stop it as a hanging machine does: connections stay, and nothing is answered."""
@@ -121,9 +129,50 @@ class KafkaBroker:
         dotted = {key.replace("_", "."): value for key, value in config.items()}
         topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dotted)
         self.admin.create_topics([topic], operation_timeout=ANSWER_SECONDS)[name].result(ANSWER_SECONDS)
+        self._until(lambda: len(self._leaders(name)) == partitions and min(self._leaders(name)) > 0)
 
     def delete_topic(self, name: str) -> None:
         self.admin.delete_topics([name], operation_timeout=ANSWER_SECONDS)[name].result(ANSWER_SECONDS)
+        self._until(lambda: not self._leaders(name))
+
+    def add_partitions(self, name: str, total: int) -> None:
+        """Make a topic have so many partitions."""
+        asked = [NewPartitions(name, total)]
+        self.admin.create_partitions(asked, operation_timeout=ANSWER_SECONDS)[name].result(ANSWER_SECONDS)
+        self._until(lambda: len(self._leaders(name)) == total and min(self._leaders(name)) > 0)
+
+    def allow(self, name: str) -> None:
+        """Let USER write to a topic."""
+        may = (AclOperation.WRITE, AclPermissionType.ALLOW)  # it implies Describe
+        rule = AclBinding(ResourceType.TOPIC, name, ResourcePatternType.LITERAL, f"User:{USER}", "*", *may)
+        self.admin.create_acls([rule])[rule].result(ANSWER_SECONDS)
+
+    def configure_topic(self, name: str, **config: str) -> None:
+        """Change settings of a topic, named as in `create_topic`."""
+        dotted = {key.replace("_", "."): value for key, value in config.items()}
+        entries = [
+            ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in dotted.items()
+        ]
+        resource = ConfigResource("topic", name, incremental_configs=entries)
+        self.admin.incremental_alter_configs([resource])[resource].result(ANSWER_SECONDS)
+
+        def applied() -> bool:
+            asked = ConfigResource("topic", name)
+            found = self.admin.describe_configs([asked])[asked].result(ANSWER_SECONDS)
+            return all(found[key].value == value for key, value in dotted.items())
+
+        self._until(applied)
+
+    def _leaders(self, name: str) -> list[int]:
+        """Return the leader of each partition, -1 for none, as the broker knows them; it learns a little later."""
+        found = self.admin.list_topics(timeout=ANSWER_SECONDS).topics.get(name)
+        return [] if found is None else [partition.leader for partition in found.partitions.values()]
+
+    def _until(self, holds: Callable[[], bool]) -> None:
+        begun = time.monotonic()
+        while not holds():
+            assert time.monotonic() - begun < PATIENCE_SECONDS, self.log
+            time.sleep(0.01)
 
     @property
     def admin(self) -> AdminClient:

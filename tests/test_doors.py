@@ -110,13 +110,13 @@ INNER: dict[str, frozenset[str]] = {
     "abside.snapshot": frozenset({"digests", "file", "records", "shapes"}),
     "abside.event": frozenset({"caller", "fields", "meant", "own", "record", "shape", "timestamp"}),
     "abside.assignment": frozenset({"bucket"}),
-    "abside.upstream": frozenset({"answer", "encode", "verdict"}),
+    "abside.upstream": frozenset({"answer", "encode", "kafka_verdict", "producer", "record", "verdict"}),
     "abside.spool.write": frozenset(
         {"calendar", "complaint", "openfile", "room", "sealing", "settle", "starting", "upkeep"}
     ),
     "abside.sidecar.decide": frozenset({"callers", "token"}),
     "abside.sidecar.observe": frozenset({"page.experiment", "page.markup", "page.pod"}),
-    "abside.sidecar.ship": frozenset({"leaving", "patience", "shipping", "unreadable"}),
+    "abside.sidecar.ship": frozenset({"leaving", "order", "patience", "shipping", "unreadable"}),
     "abside.collector.receive": frozenset({"heading", "ingest", "rows", "usual"}),
     "abside.collector.keep": frozenset({"aside", "clock_jump", "compact", "recovery"}),
     "abside.collector.store": frozenset({"place.bucket", "place.choose", "place.contract", "place.directory"}),

@@ -38,6 +38,8 @@ class Store:
     """An upstream that gives the answers it was told to give, and then keeps what comes, by id."""
 
     takes_large = True
+
+    in_order = False
     in_flight = 8
 
     def __init__(self, *answers: Result) -> None:

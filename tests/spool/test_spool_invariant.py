@@ -56,6 +56,8 @@ class Door:
     """An upstream that gives the answer it was told to, and keeps what it acknowledged."""
 
     takes_large = True
+
+    in_order = False
     in_flight = 8
 
     def __init__(self) -> None:

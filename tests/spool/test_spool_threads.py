@@ -56,6 +56,8 @@ class Answering:
     """An upstream that gives the answers it was given."""
 
     takes_large = True
+
+    in_order = False
     in_flight = 8
 
     def __init__(self, *answers: Result) -> None:

@@ -14,9 +14,12 @@ import zstandard
 from aiohttp import web
 
 from abside.upstream.contract import Batch
+from kafka_topic import KafkaTopic
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+
+    from kafka_broker import KafkaBroker
 
 NOW_US = 1_700_000_000_000_000  # Tue, 14 Nov 2023 22:13:20 GMT
 
@@ -138,6 +141,9 @@ class Receiver:
         """Begin to answer the next delivery, and cut the connection."""
         self.write(b"HTTP/1.1 200 OK\r\nContent-Le")
 
+    def recover(self) -> None:
+        """Go on as usual: each command was about one delivery."""
+
     def keep_silent(self, after: bytes = b"") -> None:
         """Leave the next delivery without an answer, or with the beginning of one."""
 
@@ -164,6 +170,14 @@ async def receiver() -> AsyncIterator[Receiver]:
     yield state
     state.released.set()
     await runner.cleanup()
+
+
+@pytest.fixture
+def topic(kafka_broker: KafkaBroker) -> Iterator[KafkaTopic]:
+    """A topic of its own."""
+    made = KafkaTopic(kafka_broker)
+    yield made
+    made.recover()
 
 
 @pytest.fixture

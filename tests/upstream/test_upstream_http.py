@@ -247,7 +247,7 @@ def test_no_header_makes_retry_after_raise(header: str, date: str) -> None:
     ("url", "says"),
     [
         ("collector:7700", "the scheme collector is not known; write http:// or https://"),
-        ("kafka://broker:9092/topic", "the scheme kafka is not known; write http:// or https://"),
+        ("nats://broker:4222/topic", "the scheme nats is not known; write http:// or https:// or kafka://"),
         ("", "the scheme \\(none\\) is not known"),
         ("http://", "there is no host"),
         ("http:///v1", "there is no host"),

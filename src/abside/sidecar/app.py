@@ -111,11 +111,14 @@ class Sidecar:
         """Choose the upstream and own the spool. Raises ValueError, SpoolBusy, SpoolFailed."""
         boot = secrets.token_hex(8)
         upstream = None
+        if settings.upstream is None and settings.kafka_config is not None:
+            raise ValueError("--kafka-config is given without --upstream: write --upstream kafka://…, or leave it out")
         if settings.upstream is not None:
             upstream = open_upstream(
                 settings.upstream,
                 now_us,
                 token_file=settings.upstream_token_file,
+                kafka_config=settings.kafka_config,
                 timeouts=Timeouts(answer_seconds=settings.upstream_seconds),
             )
         return cls(settings, Spool.open(_spool_settings(settings), boot, now_us), upstream, boot)

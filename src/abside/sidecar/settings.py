@@ -50,9 +50,12 @@ class SidecarSettings:
         many=True,
     )
     upstream: str | None = setting(
-        None, "address for batches: http(s)://…; without it events stay in the spool", upstream_url
+        None, "address for batches: http(s)://… or kafka://…; without it events stay in the spool", upstream_url
     )
-    upstream_token_file: Path | None = setting(None, "file with the upstream's bearer token", Path)
+    upstream_token_file: Path | None = setting(None, "file with the bearer token of an http(s):// upstream", Path)
+    kafka_config: Path | None = setting(
+        None, "file of librdkafka's properties (TLS, SASL, …) for a kafka:// upstream, lines name=value", Path
+    )
     upstream_seconds: float = setting("10", "longest time until the answer to one batch", positive(seconds))
 
     spool_open: Path | None = setting(

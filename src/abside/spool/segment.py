@@ -3,6 +3,9 @@
 `<seq>-<boot>.open` is being written; `<seq>-<boot>.seg` is sealed, a batch. A receiver that finds a batch too large
 gets it in halves: `<seq>-<boot>.0.seg` still has its first half to send, `….1.seg` only its second, `….1.0.seg` the
 first half of that. The name is a cursor, moved by one rename: whatever dies, the same ids are sent again and no other.
+
+`….late.seg` waits behind later segments of its boot. Its batch id is the same; where a receiver keeps the order, it is
+sent in a series of its own.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 OPEN = ".open"
 SEALED = ".seg"
 DAMAGED = ".damaged"  # in dead/: the bytes of a segment that no checksum vouches for
+LATE = ".late"  # before SEALED, in the queue: later segments of its boot may have been sent
 WHOLE = ".whole"  # before SEALED, in dead/: a whole file with its cursor; without it a cursor names a part of one
 UNFINISHED = ".tmp"  # a copy that was being made
 MAX_SEQ = 10**19  # microseconds come nowhere near: beyond it a number could not be counted on in its 20 digits
@@ -35,7 +39,8 @@ _NAME = re.compile(r"(\d{20})-([A-Za-z0-9_-]{1,32})((?:\.[01])*)((?:\.[a-z]+)+)\
 class Segment:
     """One segment file. `part` is the cursor (empty: the whole file); `written_us` its last append, µs UTC.
 
-    `events` is how many were written to it, None where an earlier process sealed it: its name has no count.
+    `late`: it may come behind later ones of its boot. `events` is how many were written to it, None where an earlier
+    process sealed it: its name has no count.
     """
 
     seq: int
@@ -45,6 +50,12 @@ class Segment:
     size: int
     written_us: int
     events: int | None = field(default=None, compare=False)
+    late: bool = False
+
+    @property
+    def file_name(self) -> str:
+        """The name of its file in the queue."""
+        return f"{self.name}{LATE if self.late else ''}{SEALED}"
 
     @property
     def name(self) -> str:
@@ -58,7 +69,7 @@ def stem(seq: int, boot: str) -> str:
 
 
 def listed(directory: Path, suffix: str) -> list[Segment]:
-    """List the segments with this suffix, oldest first; nothing where there is no directory.
+    """List the segments with this suffix, oldest first, late ones too; nothing where there is no directory.
 
     Other files are not ours and are left alone: other names, links, directories, FIFOs, and what is too large to have
     been written here.
@@ -81,7 +92,8 @@ def strangers(directory: Path) -> list[str]:
 def _segments(directory: Path, suffix: str) -> Iterator[Segment]:
     for name in _names(directory):
         match = _NAME.match(name)
-        if not match or match[4] != suffix:
+        late = match is not None and suffix.startswith(SEALED) and match[4] == LATE + suffix
+        if not match or (match[4] != suffix and not late):
             continue
         path = directory / name
         try:
@@ -89,7 +101,8 @@ def _segments(directory: Path, suffix: str) -> Iterator[Segment]:
         except OSError:  # gone meanwhile
             continue
         if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_SEGMENT_BYTES:
-            yield Segment(int(match[1]), match[2], match[3], path, status.st_size, status.st_mtime_ns // 1000)
+            written_us = status.st_mtime_ns // 1000
+            yield Segment(int(match[1]), match[2], match[3], path, status.st_size, written_us, late=late)
 
 
 def _names(directory: Path) -> list[str]:

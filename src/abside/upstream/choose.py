@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING
 from yarl import URL
 
 from abside.files import read_regular
+from abside.kafka import SCHEME as KAFKA
+from abside.kafka import parse_address
 from abside.upstream.contract import USUAL, BearerTokenError, OpenOptions, Upstream, UpstreamUrlError
 from abside.upstream.http import open_http
+from abside.upstream.kafka import open_kafka
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from abside.upstream.contract import Encoding, Timeouts
 
-# From a URL, the same URL as it may be shown, and the options to an upstream that keeps the contract; raises
-# UpstreamUrlError. An opener connects nothing.
-Opener = Callable[[URL, str, OpenOptions], Upstream]
-SCHEMES: Mapping[str, Opener] = {"http": open_http, "https": open_http}
+# From a URL and the options to an upstream that keeps the contract; raises UpstreamUrlError, and KafkaSettingError
+# where a Kafka library or its properties are the reason. An opener connects nothing.
+Opener = Callable[[str, OpenOptions], Upstream]
+SCHEMES: Mapping[str, Opener] = {"http": open_http, "https": open_http, KAFKA: open_kafka}
 MAX_TOKEN_BYTES = 64 * 1024  # a service account's token has two thousand; more is another file
 
 
@@ -28,27 +31,31 @@ def open_upstream(
     now_us: Callable[[], int],
     *,
     token_file: Path | None = None,
+    kafka_config: Path | None = None,
     encoding: Encoding | None = None,
     timeouts: Timeouts = USUAL,
 ) -> Upstream:
     """Return the upstream that `url` names; nothing is connected before the first batch.
 
-    `token_file` contains a bearer token and is read before every delivery. Raises UpstreamUrlError.
+    `token_file` contains a bearer token and is read before every delivery; it is for HTTP. `kafka_config` contains
+    librdkafka's properties; it is for Kafka. Raises UpstreamUrlError, KafkaSettingError.
     """
-    try:
-        parsed = URL(url)
-    except ValueError as exc:
-        raise UpstreamUrlError("(unreadable)", str(exc), "write for example http://collector:7700") from exc
-    shown = str(parsed.with_user(None)) if parsed.absolute and parsed.host else url.partition("@")[2] or url
-    opener = SCHEMES.get(parsed.scheme)
+    scheme = url.partition(":")[0].lower() if ":" in url else ""
+    opener = SCHEMES.get(scheme)
+    shown = url.partition("@")[2] or url
     if opener is None:
         known = " or ".join(f"{scheme}://" for scheme in SCHEMES)
-        raise UpstreamUrlError(shown, f"the scheme {parsed.scheme or '(none)'} is not known", f"write {known}")
-    return opener(parsed, shown, OpenOptions(now_us, token_reader(token_file), encoding, timeouts))
+        raise UpstreamUrlError(shown, f"the scheme {scheme or '(none)'} is not known", f"write {known}")
+    if kafka_config is not None and scheme != KAFKA:
+        raise UpstreamUrlError(shown, "--kafka-config is for kafka://", "leave it out")
+    if token_file is not None and scheme == KAFKA:
+        remedy = "write sasl.mechanisms and what it needs into the file of --kafka-config"
+        raise UpstreamUrlError(shown, "--upstream-token-file is for http:// and https://", remedy)
+    return opener(url, OpenOptions(now_us, token_reader(token_file), encoding, timeouts, kafka_config))
 
 
 def check_url(url: str) -> None:
-    """Raise UpstreamUrlError where `url` names no upstream. It is opened for that, which connects nothing."""
+    """Raise ValueError where `url` names no upstream. It is opened for that, which connects nothing."""
     open_upstream(url, lambda: 0)
 
 
@@ -57,6 +64,8 @@ def without_credentials(url: str) -> str:
 
     A name, a password and the query, which may hold a key, are left out. Raises ValueError.
     """
+    if url.partition(":")[0].lower() == KAFKA:
+        return str(parse_address(url))
     return str(URL(url).with_user(None).with_query(None).with_fragment(None)).rstrip("/")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 Encoding = Literal["zstd", "gzip", "identity"]
 CONNECT_SECONDS = 5.0  # a receiver in the cluster accepts at once; a longer wait only hides that it is away
@@ -15,11 +16,19 @@ ANSWER_SECONDS = 30.0  # our collector groups batches for seconds before it stor
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events to deliver together. `id` is the idempotency key; `payload` is `count` msgpack maps, one after another."""
+    """Events to deliver together. `id` is the idempotency key; `payload` is `count` msgpack maps, one after another.
+
+    `series`, `seq` and `first` are its place in an order, for an upstream that keeps one: batches of a series are sent
+    by rising `seq`, and by rising `first`, the index of the first event in all that has this `seq`. Empty: the batch is
+    a series of its own.
+    """
 
     id: str
     count: int
     payload: bytes
+    series: str = ""
+    seq: int = 0
+    first: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +77,12 @@ class Upstream(Protocol):
     """Where batches go. `takes_large`: known to accept batches of several MiB.
 
     `in_flight`: so many batches may be sent at once, each answered by itself and in any order; 1: one after another.
+    `in_order`: a batch behind a later one of its series is taken for a re-send and dropped, so none is sent there.
     """
 
     takes_large: bool
     in_flight: int
+    in_order: bool
 
     async def send(self, batch: Batch) -> Result:
         """Deliver one batch. Network trouble is an answer (Retry), never an exception."""
@@ -116,9 +127,11 @@ class OpenOptions:
 
     `now_us` is the clock, µs UTC. `token` returns the bearer token, None for none, and is asked before every delivery,
     so that a rotated one is used at once; it raises BearerTokenError. `encoding` None: the upstream's own choice.
+    `kafka_config` is a file of librdkafka's properties.
     """
 
     now_us: Callable[[], int]
     token: Callable[[], str | None]
     encoding: Encoding | None = None
     timeouts: Timeouts = USUAL
+    kafka_config: Path | None = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import aiohttp
 from aiohttp import hdrs
+from yarl import URL
 
 from abside.upstream.answer import MAX_ANSWER_BYTES, MAX_DETAIL_CHARS, Answer, anyones, believed, unpacked
 from abside.upstream.contract import BearerTokenError, Rejected, Retry, UpstreamUrlError
@@ -16,7 +17,6 @@ from abside.upstream.verdict import retry_after
 
 if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
-    from yarl import URL
 
     from abside.upstream.contract import Batch, Encoding, OpenOptions, Result
 
@@ -29,12 +29,17 @@ GZIPPED = frozenset({"gzip", "x-gzip"})
 CONTENT_TYPES: dict[Format, str] = {"msgpack": "application/msgpack", "json_array": "application/json"}
 
 
-def open_http(url: URL, shown: str, options: OpenOptions) -> HttpUpstream:
+def open_http(text: str, options: OpenOptions) -> HttpUpstream:
     """Return the upstream of an `http://` or `https://` URL; nothing is connected before the first batch.
 
     It is our collector; with `?format=json_array` the URL is used as it is, for any receiver of JSON, its other query
-    parameters kept. `shown` is the URL as it may be shown. Raises UpstreamUrlError.
+    parameters kept. Raises UpstreamUrlError.
     """
+    try:
+        url = URL(text)
+    except ValueError as exc:
+        raise UpstreamUrlError("(unreadable)", str(exc), "write for example http://collector:7700") from exc
+    shown = str(url.with_user(None)) if url.absolute and url.host else text.partition("@")[2] or text
     if not url.host:
         raise UpstreamUrlError(shown, "there is no host", "write for example http://collector:7700")
     if url.user is not None or url.password is not None:
@@ -64,6 +69,7 @@ class HttpUpstream:
         self._url = url / BATCHES_PATH if form == "msgpack" else url
         self._format: Format = form
         self.takes_large = form == "msgpack"  # our collector; another's bound may be a proxy's 1 MB
+        self.in_order = False  # our collector knows every batch by its id
         self.in_flight = IN_FLIGHT if form == "msgpack" else 1  # another may keep the order in which batches come
         self._token = options.token
         self._now_us = options.now_us

@@ -34,6 +34,8 @@ class Store:
     """An upstream that keeps what it is sent, by id, and first gives the answers it was built with."""
 
     takes_large = True
+
+    in_order = False
     in_flight = 8
 
     def __init__(self, *answers: Result, takes: int = 1000) -> None:

@@ -33,6 +33,7 @@ class World:
     """One spool over several lives, and where it ships to: slow, choosy, and its answers may get lost."""
 
     takes_large = True
+    in_order = False
     in_flight = 8
 
     def __init__(self, directory: Path, seed: int) -> None:

@@ -68,6 +68,7 @@ class Door:
     """An upstream of which a test answers each batch, when and as it likes; `waiting` is what has no answer yet."""
 
     takes_large = True
+    in_order = False
 
     def __init__(self, in_flight: int = MOST) -> None:
         self.in_flight = in_flight

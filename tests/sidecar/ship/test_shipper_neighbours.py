@@ -33,6 +33,8 @@ class Store:
     """An upstream that does something with each batch before it keeps it."""
 
     takes_large = True
+
+    in_order = False
     in_flight = 8
 
     def __init__(self, meanwhile: Callable[[Batch], Result | None] = lambda _: None) -> None:

@@ -153,6 +153,8 @@ class Killed:
     """An upstream whose sender is killed at its n-th delivery: before the batch arrives, or before the answer does."""
 
     takes_large = True
+
+    in_order = False
     in_flight = 8
 
     def __init__(self, upstream: Upstream, kill_at: int, *, arrived: bool) -> None:
@@ -215,6 +217,8 @@ class RefusesAll:
     """A collector that refuses every event, and names the first one of a batch."""
 
     takes_large = True
+
+    in_order = False
     in_flight = 8
 
     def __init__(self) -> None:

@@ -202,6 +202,8 @@ class Scripted:
     """An upstream that gives one answer for ever, or raises."""
 
     takes_large = True
+
+    in_order = False
     in_flight = 8
 
     def __init__(self, answer: Result | Exception) -> None:

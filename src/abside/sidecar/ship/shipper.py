@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from abside.log import Log
 from abside.sidecar.ship.flights import Flights
 from abside.sidecar.ship.leaving import Leaving
+from abside.sidecar.ship.order import SeriesOrder, series_of
 from abside.sidecar.ship.patience import Patience, wait_after
-from abside.sidecar.ship.shipping import Delivery, ShipperSettings, ShipperStats
+from abside.sidecar.ship.shipping import Delivery, ShipperSettings, ShipperStats, host_in_ids
 from abside.sidecar.ship.unreadable import row_of
 from abside.spool.errors import SpoolFailed
 from abside.spool.queue.reader import read
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 # So many refused events in a row are no exception any more: from there on as many are refused together as were before,
 # so that a collector which refuses a kind of event is not asked about each, and dead/ gets no file for each.
 MANY_IN_A_ROW = 128
-MAX_HOST_CHARS = 40  # of a batch id's 128; sequence number, boot id and halves need the rest
 
 __all__ = ["Shipper", "ShipperSettings", "ShipperStats", "host_in_ids", "wait_after"]
 
@@ -55,6 +54,7 @@ class Shipper:
         self._settings = settings
         self._host = host_in_ids(settings.host)
         self._leaving = Leaving(spool.backlog, self.stats, self._forget)
+        self._order = SeriesOrder(spool.backlog, kept=upstream.in_order)
         self._patience = Patience(settings, self.stats, now_us, upstream.in_flight)
         self._flights = Flights(spool.backlog.wake)
         self._rejected: dict[str, int] = {}  # batches, and how often each was rejected
@@ -125,12 +125,13 @@ class Shipper:
         """Send what a segment's cursor points at; return the seconds that all wait after it."""
         try:
             return await self._deliver(segment, after)
-        except SpoolFailed as exc:  # dead/ did not take it: it stays, and is tried again
+        except SpoolFailed as exc:  # dead/ did not take it, or the queue not its name: it stays, and is tried again
             return self._patience.alone(segment.name, str(exc))
         except Exception as exc:  # noqa: BLE001 a bug: nobody's answer and no segment may end the shipping of the others
             return self._broken(segment, exc)
 
     async def _deliver(self, segment: Segment, after: int) -> float:
+        segment = await self._order.admit(segment)
         try:
             async with self._backlog.disk:
                 contents = await read(segment)
@@ -149,7 +150,8 @@ class Shipper:
             return 0.0
         if after < self._patience.failures:  # meanwhile: it waits with the others
             return 0.0
-        batch = Batch(self._id_of(segment), len(payloads), b"".join(payloads))
+        place = (series_of(self._host, segment), segment.seq, part.start)
+        batch = Batch(self._id_of(segment), len(payloads), b"".join(payloads), *place)
         result = await self._upstream.send(batch)
         return await self._take(result, Delivery(segment, contents, payloads, batch, after))
 
@@ -244,8 +246,3 @@ class Shipper:
         stats.acked_bytes += len(batch.payload)
         stats.duplicates += duplicate
         self._patience.arrived(one.after)
-
-
-def host_in_ids(host: str) -> str:
-    """Return the host as batch ids contain it: `[A-Za-z0-9._-]`, a letter or digit first, MAX_HOST_CHARS at most."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", host).lstrip("._-")[:MAX_HOST_CHARS] or "host"

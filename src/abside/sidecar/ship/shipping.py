@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ LOUD_AFTER_SECONDS = 60.0  # without a word of an upstream of ours: longer than 
 REMIND_SECONDS = 60.0  # what lasts is logged so often: a line lost in a day's log helps nobody
 MAX_RETRY_AFTER_SECONDS = 300.0  # longer is a mistake, and would fill the spool
 DRAIN_LONGEST_SECONDS = 2.0  # a process that is going has no time for the usual longest wait
+MAX_HOST_CHARS = 40  # of a batch id's 128; sequence number, boot id and halves need the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +75,8 @@ class Delivery:
     payloads: list[bytes]
     batch: Batch
     after: int
+
+
+def host_in_ids(host: str) -> str:
+    """Return the host as batch ids contain it: `[A-Za-z0-9._-]`, a letter or digit first, MAX_HOST_CHARS at most."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", host).lstrip("._-")[:MAX_HOST_CHARS] or "host"

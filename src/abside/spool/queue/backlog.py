@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from abside.spool.errors import SpoolFailed
 from abside.spool.frame import MAGIC, frame
 from abside.spool.segment import DAMAGED, SEALED, WHOLE, Segment, stem, unhandled
 
@@ -128,7 +129,7 @@ class Backlog:
 
     async def advance(self, segment: Segment, part: str) -> Segment:
         """Move the segment's cursor to `part`, on disk first; return the segment with its new cursor."""
-        moved = segment.path.with_name(replace(segment, part=part).name + SEALED)
+        moved = segment.path.with_name(replace(segment, part=part).file_name)
         try:
             await self._on_disk(segment.path.replace, moved)
         except OSError as exc:  # this process goes on by memory; one that starts anew sends a part again
@@ -136,6 +137,21 @@ class Backlog:
             moved = segment.path
         now = replace(segment, part=part, path=moved)
         if not self._abandoned:  # meanwhile
+            self._segments[segment.seq, segment.boot] = now
+        return now
+
+    async def set_aside(self, segment: Segment) -> Segment:
+        """Make a segment late, on disk first: later ones of its boot may then be sent. Raises SpoolFailed."""
+        now = replace(segment, late=True)
+        now = replace(now, path=segment.path.with_name(now.file_name))
+        try:
+            await asyncio.to_thread(segment.path.replace, now.path)
+        except FileNotFoundError:  # somebody removed it: whoever reads it finds that
+            return now
+        except OSError as exc:
+            self._stats.failed(exc)
+            raise SpoolFailed("rename", segment.path, exc) from exc
+        if not self._abandoned and self.holds(segment.seq, segment.boot):  # meanwhile
             self._segments[segment.seq, segment.boot] = now
         return now
 

@@ -42,14 +42,17 @@ def recover(folder: Folder, dead: Dead, stats: SpoolStats, *, durable: bool) -> 
                 copy.unlink()
     known = {(segment.seq, segment.boot) for directory in directories for segment in listed(directory, SEALED)}
     counts: dict[tuple[int, str], int | None] = {}
+    left: set[str] = set()  # boots of which an open segment stays
     for directory in directories:
         for segment in listed(directory, OPEN):
             try:
                 if (segment.seq, segment.boot) in known:
                     segment.path.unlink()  # its copy was sealed, and the move cut short
                 else:
-                    counts[segment.seq, segment.boot] = _seal(segment, folder.queue, dead, stats, durable=durable)
+                    sealed_as = replace(segment, late=segment.boot in left)
+                    counts[segment.seq, segment.boot] = _seal(sealed_as, folder.queue, dead, stats, durable=durable)
             except (OSError, SpoolFailed) as exc:
+                left.add(segment.boot)
                 stats.failed(exc)
     sealed = [
         replace(segment, events=counts.get((segment.seq, segment.boot)))
@@ -101,7 +104,7 @@ def _seal(segment: Segment, queue: Path, dead: Dead, stats: SpoolStats, *, durab
         stats.cut_bytes += len(tail)
     if durable:
         sync(segment.path)
-    move(segment.path, queue / (segment.name + SEALED), durable=durable)
+    move(segment.path, queue / segment.file_name, durable=durable)
     stats.recovered_segments += 1
     stats.recovered_events += len(frames.payloads)
     inside = frames.damage[:-1] if tail else frames.damage

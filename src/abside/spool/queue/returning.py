@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from abside.spool.folder import move
-from abside.spool.segment import SEALED, Segment, home, stem
+from abside.spool.segment import LATE, SEALED, Segment, home, stem
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,7 +74,10 @@ def requested(requests: Path, behind: str = "") -> list[str]:
 
 
 def candidate(path: Path, queue: Path) -> Segment | None:
-    """Return the segment that a file of dead/ would be in `queue`; None where it is none, or its name is taken."""
+    """Return the segment that a file of dead/ would be in `queue`; None where it is none, or its name is taken.
+
+    It is late: what was written after it has been sent.
+    """
     place = home(path.name)
     if place is None:
         return None
@@ -83,10 +86,10 @@ def candidate(path: Path, queue: Path) -> Segment | None:
         status = path.lstat()
     except OSError:
         return None
-    target = queue / f"{stem(seq, boot)}{part}{SEALED}"
-    if not stat.S_ISREG(status.st_mode) or target.exists():
+    target = queue / f"{stem(seq, boot)}{part}{LATE}{SEALED}"
+    if not stat.S_ISREG(status.st_mode) or target.exists() or (queue / f"{stem(seq, boot)}{part}{SEALED}").exists():
         return None
-    return Segment(seq, boot, part, target, status.st_size, status.st_mtime_ns // 1000)
+    return Segment(seq, boot, part, target, status.st_size, status.st_mtime_ns // 1000, late=True)
 
 
 def back(path: Path, target: Path, *, durable: bool) -> OSError | None:
