@@ -31,7 +31,7 @@ RUN find /opt/abside/lib/python3*/site-packages -depth \( -path '*/pyarrow/inclu
     -o -path '*/pyarrow/libarrow_python.so' -o -path '*/pyarrow/libarrow_python.so.*.*.*' \
     -o -path '*/zstandard/_cffi.*' \) -delete \
  && /opt/abside/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/abside/lib \
- && /opt/abside/bin/python -c 'import abside_agent.run.loop, abside.sidecar.app, abside.collector.app, zstandard'
+ && /opt/abside/bin/python -c 'import abside_agent.run.loop, abside.sidecar.app, abside.collector.app, confluent_kafka, obstore, zstandard'
 
 FROM ${PYTHON}
 ARG PYTHON

@@ -58,7 +58,7 @@ $(KAFKA_STAMP): tests/kafka/pom.xml
 
 lock: $(STAMP)  ## Renew the locked requirements of the image
 	$(BIN)/python -m pip install --quiet 'uv>=0.5'
-	$(UV_LOCK) --extra agent --extra collector pyproject.toml --output-file requirements/image.txt
+	$(UV_LOCK) --extra agent --extra collector --extra kafka --extra objects pyproject.toml --output-file requirements/image.txt
 	$(UV_LOCK) requirements/image-build.in --output-file requirements/image-build.txt
 
 demo: $(STAMP)  ## Run agent, sidecar and collector over real traffic, edit, pause, count the stored events

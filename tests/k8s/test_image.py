@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-EXTRAS = ("agent", "collector")  # what the roles of a cluster need; the report runs where people read it
+EXTRAS = (
+    "agent",
+    "collector",
+    "kafka",
+    "objects",
+)  # what the roles of a cluster need; the report runs where people read it
 
 
 def locked(path: Path) -> dict[str, str]:

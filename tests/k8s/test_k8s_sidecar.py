@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from abside.kafka import parse_address
+from abside.upstream.choose import check_url
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -15,7 +18,17 @@ if TYPE_CHECKING:
 
 LABEL = {"abside.dev/sidecar": "enabled"}
 SIDECARS = ["abside-agent", "abside-sidecar"]
-PRODUCT = ["sidecar", "fast-watch", "fast-watch-experiments", "upstream-token", "upstream-tls", "podmonitor"]
+PRODUCT = [
+    "sidecar",
+    "fast-watch",
+    "fast-watch-experiments",
+    "upstream-token",
+    "upstream-tls",
+    "upstream-kafka",
+    "podmonitor",
+]
+
+KAFKA_MOUNT = {"name": "abside-upstream-kafka", "mountPath": "/etc/abside/upstream-kafka", "readOnly": True}
 
 
 class NothingPatchedError(AssertionError):
@@ -133,3 +146,28 @@ def test_a_name_prefix_reaches_volumes_and_the_role_but_no_variable(
     # This is why the README recommends a namespace and not a prefix.
     assert recs.variables("abside-sidecar")["ABSIDE_UPSTREAM"] == "http://experiment-collector:7700"
     assert "experiment-collector" not in rendered.of("Service")
+
+
+def settings_of(container: Object) -> dict[str, str]:
+    return {one["name"]: one.get("value", "") for one in container["env"]}
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+def test_a_sidecar_sends_to_kafka_with_properties_from_one_key_of_a_secret(
+    overlay: Callable[..., Rendered], existing: Callable[..., Object], kind: str
+) -> None:
+    rendered = overlay([existing("recs", kind=kind, labels=LABEL)], "sidecar", "upstream-kafka")
+    (workload,) = (one for one in rendered.workloads if one.labels.get("abside.dev/sidecar") == "enabled")
+    agent, sidecar = workload.containers[:2]
+    assert (agent["name"], sidecar["name"]) == ("abside-agent", "abside-sidecar")
+    set_here = settings_of(sidecar)
+    check_url(set_here["ABSIDE_UPSTREAM"])
+    assert parse_address(set_here["ABSIDE_UPSTREAM"]).topic == "abside-events"
+    assert set_here["ABSIDE_KAFKA_CONFIG"] == "/etc/abside/upstream-kafka/kafka.properties"
+    assert KAFKA_MOUNT in sidecar["volumeMounts"]
+    assert KAFKA_MOUNT not in agent["volumeMounts"]
+    secret = workload.volumes["abside-upstream-kafka"]["secret"]
+    assert secret == {
+        "secretName": "abside-upstream-kafka",
+        "items": [{"key": "kafka.properties", "path": "kafka.properties"}],
+    }
