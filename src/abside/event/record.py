@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
 MAX_EVENT_BYTES = 64 * 1024  # an event is a fact, not a document; also the frame's bound
 MAX_EVENTS_A_REQUEST = 1_000  # keeps one request's work on the loop under a few milliseconds
@@ -49,11 +49,19 @@ class EventIds:
     """Ids unique without a system call: a random boot id and a counter."""
 
     boot: str
-    _counter: Iterable[int] = field(default_factory=itertools.count)
+    _counter: Iterator[int] = field(default_factory=itertools.count)
+    _boot_utf8: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._boot_utf8 = self.boot.encode()
 
     def next(self) -> str:
         """Return `<boot>-<n>`, n in base 16."""
-        return f"{self.boot}-{next(self._counter):x}"  # type: ignore[call-overload]
+        return self.next_utf8().decode()
+
+    def next_utf8(self) -> bytes:
+        """Return the next id as an event and an answer contain it."""
+        return b"%b-%x" % (self._boot_utf8, next(self._counter))
 
 
 def encode(event: EventMap) -> bytes:

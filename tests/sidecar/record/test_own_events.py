@@ -173,7 +173,7 @@ async def test_at_the_end_all_arms_are_told_however_many_there_are(start: Start)
     running = await start(published=None)
     accounts = running.sidecar.context.journal.accounts
     for number in range(2 * MAX_ARMS + 7):
-        accounts.accept_exposure([accounts.arm(f"e{number}", "control")])
+        accounts.accept_exposures([[accounts.arm(f"e{number}", "control")]])
     await running.sidecar.drain()
     written = running.spooled("account")
     assert [len(one["exposures"]) for one in written] == [MAX_ARMS, MAX_ARMS, 7]
@@ -245,10 +245,10 @@ async def test_a_config_event_that_found_no_room_is_told_when_there_is(
 
 def test_made_up_arms_never_grow_the_accounts_beyond_their_bound() -> None:
     accounts = Accounts("b", {})
-    accounts.accept_exposure([accounts.arm("real", "control")])
+    accounts.accept_exposures([[accounts.arm("real", "control")]])
     for number in range(MAX_KEPT_ARMS + 100):
-        accounts.accept_exposure([accounts.arm(f"e{number}", "v")])
-    accounts.accept_exposure([accounts.arm("real", "control")])
+        accounts.accept_exposures([[accounts.arm(f"e{number}", "v")]])
+    accounts.accept_exposures([[accounts.arm("real", "control")]])
     assert len(accounts.arms) == MAX_KEPT_ARMS + 1
     assert accounts.arms["real", "control"].accepted == 2
     assert sum(count.accepted for count in accounts.arms.values()) == MAX_KEPT_ARMS + 102
@@ -281,7 +281,7 @@ def test_the_last_word_on_each_arm_is_its_count(story: list[tuple[str, list[tupl
     totals: tuple[Any, Any] = ({}, {})
     for what, touched in [*story, ("tell", [])]:
         if what == "accept":
-            accounts.accept_exposure([accounts.arm(*arm) for arm in touched])
+            accounts.accept_exposures([[accounts.arm(*arm) for arm in touched]])
         elif what == "lose":
             accounts.lose_exposure([accounts.arm(*arm) for arm in touched])
         elif accounts.has_changed():

@@ -53,7 +53,12 @@ class Current:
 
     def attributes_to_log(self, sent: Mapping[str, Any]) -> dict[str, Any]:
         """Copy what was declared with `log: true` and has its declared type; nothing else ever reaches an event."""
-        return {name: sent[name] for name, fits in self.logged if name in sent and fits(sent[name])}
+        found = {}
+        for name, fits in self.logged:
+            value = sent.get(name)  # null has no declared type
+            if value is not None and fits(value):
+                found[name] = value
+        return found
 
 
 @dataclass(slots=True)

@@ -113,7 +113,7 @@ def _part(
         context.configs.served(cache, prepared)
     if not prepared.arms:
         return prepared, NOT_EXPOSED if request.expose else NO_TOKEN, subject
-    event_id = journal.ids.next().encode()
+    event_id = journal.ids.next_utf8()
     logged = current.attributes_to_log(subject.attributes) if current.logged else None
     if request.expose:
         batch.add(prepared.exposure(event_id, context.clock(), subject, logged, bot=request.bot), prepared.counts)

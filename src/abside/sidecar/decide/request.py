@@ -90,7 +90,7 @@ def parse_assign(body: bytes, rules: Rules) -> AssignRequest:
     shared_ids, lengths = rules.shared_ids, rules.shared_lengths
     user_id, session_id = fields.get("user_id"), fields.get("session_id")
     # What nearly every request is, seen without a call; everything else goes by the whole rule.
-    is_plain = fields.keys() <= _PLAIN_FIELDS
+    is_plain = _PLAIN_FIELDS.issuperset(fields)
     if not is_plain and not fields.keys() <= _FIELDS:
         name = next(name for name in fields if name not in _FIELDS)
         raise unknown_field(name, _FIELDS, beside=fields)
@@ -107,8 +107,11 @@ def parse_assign(body: bytes, rules: Rules) -> AssignRequest:
     ):
         session_id = unit_id(fields, "session_id", shared_ids)
     if is_plain:
-        placement = _name(fields, "placement")
-        attributes = _attributes(fields, rules.max_attributes) if "attributes" in fields else {}
+        placement, attributes = fields.get("placement"), fields.get("attributes", {})
+        if type(placement) is not str:
+            placement = _name(fields, "placement")
+        if type(attributes) is not dict or len(attributes) > rules.max_attributes:
+            attributes = _attributes(fields, rules.max_attributes)
         request = AssignRequest(user_id, session_id, attributes, placement)
     else:
         request = _particular(fields, user_id, session_id, rules)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from abside import event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 ArmKey = tuple[str, str]  # experiment, variant
 
@@ -50,11 +50,12 @@ class Accounts:
             count = self.arms.setdefault((experiment, variant) if known else OTHER_ARM, ArmCount())
         return count
 
-    def accept_exposure(self, counts: Iterable[ArmCount]) -> None:
-        """Count one exposure that is in the spool."""
-        self.accepted["exposure"] += 1
-        for count in counts:
-            count.accepted += 1
+    def accept_exposures(self, exposed: Collection[Iterable[ArmCount]]) -> None:
+        """Count exposures that are in the spool, each by its arms."""
+        self.accepted["exposure"] += len(exposed)
+        for counts in exposed:
+            for count in counts:
+                count.accepted += 1
 
     def lose_exposure(self, counts: Iterable[ArmCount]) -> None:
         """Count one exposure that could not be written."""

@@ -61,9 +61,8 @@ class Journal:
             raise Refusal(503, "SPOOL_FULL", detail, retry_after_seconds=RETRY_AFTER_SECONDS) from exc
         for one in events:
             if one["type"] == "exposure":
-                self.accounts.accept_exposure(
-                    self.accounts.arm(arm["experiment"], arm["variant"]) for arm in one["assignments"]
-                )
+                arms = [self.accounts.arm(arm["experiment"], arm["variant"]) for arm in one["assignments"]]
+                self.accounts.accept_exposures([arms])
             else:
                 self.accounts.accept(one["type"])
 
@@ -80,11 +79,13 @@ class Journal:
                 self.accounts.lose_exposure(counts)
             raise
         if refused is None:
-            for counts in exposed:
-                self.accounts.accept_exposure(counts)
+            self.accounts.accept_exposures(exposed)
             return
         for is_in, counts in zip(refused[0], exposed, strict=True):
-            (self.accounts.accept_exposure if is_in else self.accounts.lose_exposure)(counts)
+            if is_in:
+                self.accounts.accept_exposures([counts])
+            else:
+                self.accounts.lose_exposure(counts)
         self._refused(refused[1])
 
     def note(self, events: Sequence[EventMap]) -> bool:
