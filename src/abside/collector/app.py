@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from abside import log as logging
 from abside.collector.from_kafka import kafka_collector
+from abside.collector.keep.archive import Archive
+from abside.collector.keep.archiving import Archiving
 from abside.collector.keep.calendar import known_since
 from abside.collector.keep.group import Grouper
 from abside.collector.keep.upkeep import Upkeep
@@ -21,7 +23,7 @@ from abside.collector.receive.intake import Intake
 from abside.collector.receive.token import Token, TokenUnreadable
 from abside.collector.status import CollectorStatus, alive
 from abside.collector.store import days_of
-from abside.collector.store.place import PlaceRefused
+from abside.collector.store.place import PlaceError, PlaceRefused, is_url, open_place
 from abside.environ import now_us
 from abside.files import open_regular
 from abside.log import Log
@@ -94,6 +96,8 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
     token = Token(settings.token_file) if settings.token_file else None
     if token is None:
         log.warning("no_token", then="whoever reaches this port can send events", remedy="--token-file")
+    archive = _archive(directory, settings.archive)
+    archiving = Archiving(archive) if archive else None
     # From here on the store is ours: whatever writes to it must have ended before it is released.
     known = known_since(days_of(directory), settings.known_days)
     writer = await asyncio.to_thread(Writer.open, directory, known_since=known)
@@ -105,6 +109,7 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
         known_days=settings.known_days,
         keep_days=settings.keep_days,
         every_seconds=settings.merge_seconds,
+        archiving=archiving,
     )
     intake = Intake(
         grouper,
@@ -115,7 +120,7 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
         body_seconds=settings.body_seconds,
     )
     supervisor = Supervisor(on_fatal=lambda name: log.error("task_ended", task=name))
-    status = CollectorStatus(writer, grouper, intake, upkeep, supervisor, token)
+    status = CollectorStatus(writer, grouper, intake, upkeep, archiving, supervisor, token)
     listener = BatchListener(
         {
             "/v1/batches": {"POST": Route(intake.post)},  # no body bound here: intake reads it, after the token
@@ -128,7 +133,10 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
     try:
         supervisor.start("grouper", grouper.run)
         supervisor.start("upkeep", upkeep.run)
+        if archiving:
+            supervisor.start("archive", archiving.run)
         yield await listener.open(settings.listen, tls)
+        ends_at = asyncio.get_running_loop().time() + settings.drain_seconds
         listener.retiring = True
         await listener.stop_accepting()
         grouper.hurry()
@@ -138,12 +146,41 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
                 await intake.drain()
         await listener.close(CLOSE_SECONDS)
         await grouper.finish()
+        if archiving:
+            await supervisor.stop("upkeep", "archive")
+            await _archive_the_last(upkeep, archiving, ends_at)
     finally:
+        if archiving:
+            archiving.stop()
         await listener.stop_accepting()
         await supervisor.stop()
         intake.close()
         await asyncio.to_thread(grouper.close)  # a file half written is finished
         writer.close()
+
+
+async def _archive_the_last(upkeep: Upkeep, archiving: Archiving, ends_at: float) -> None:
+    """Merge and copy what came since the last round, as far as the time goes: this disk may not come back."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(ends_at):
+            await upkeep.round()
+            await archiving.copy()
+            return
+    log.warning("archive_left", then="what is not copied yet is copied at the next start")
+
+
+def _archive(store: Path, named: str | None) -> Archive | None:
+    if named is None:
+        return None
+    try:
+        place = open_place(named)
+    except PlaceError as exc:
+        raise SettingWrong("--archive", str(exc)) from exc
+    if not is_url(named):
+        directories = store.resolve(), Path(named).resolve()
+        if any(one.is_relative_to(other) for one, other in (directories, directories[::-1])):
+            raise SettingWrong("--archive", f"{named} and the store {store}: neither may be inside the other")
+    return Archive(store, place)
 
 
 def _check_address(listen: str) -> None:

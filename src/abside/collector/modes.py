@@ -18,6 +18,7 @@ ONLY_HTTP = {
     "keep_days": "how long files are kept is the store's own rule: a lifecycle rule of the bucket",
     "known_days": "a re-send is known by its place in its spool",
     "merge_seconds": "files are large from the start, and one writer each; nothing merges them",
+    "archive": "--store itself may be a bucket",
     "max_batch_bytes": "there are no batches",
     "max_pending_bytes": "memory is bounded by --group-bytes, of which it takes up to twice as much",
 }

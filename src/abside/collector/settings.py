@@ -66,6 +66,9 @@ class CollectorSettings:
         "600", "how often small files are merged; a file that a report reads stays as long", positive(seconds)
     )
     keep_days: int | None = setting(None, "days kept beside the store's newest; without it every day is kept", days)
+    archive: str | None = setting(
+        None, "s3://bucket/prefix, gs://…, az://… or a directory to which merged files are copied as well", str
+    )
     known_days: int = setting("7", "days beside the store's newest whose batch ids are known after a restart", days)
     token_file: Path | None = setting(
         None, "file with the bearer token that senders must send; read for each request", Path

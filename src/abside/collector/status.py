@@ -11,6 +11,7 @@ from abside.serve.answer import Response
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from abside.collector.keep.archiving import Archiving
     from abside.collector.keep.group import Grouper
     from abside.collector.keep.upkeep import Upkeep
     from abside.collector.keep.writer import Writer
@@ -28,6 +29,7 @@ class CollectorStatus:
         grouper: Grouper,
         intake: Intake,
         upkeep: Upkeep,
+        archiving: Archiving | None,
         supervisor: Supervisor,
         token: Token | None,
     ) -> None:
@@ -35,6 +37,7 @@ class CollectorStatus:
         self._grouper = grouper
         self._intake = intake
         self._upkeep = upkeep
+        self._archiving = archiving
         self._supervisor = supervisor
         self._token = token
 
@@ -46,6 +49,7 @@ class CollectorStatus:
             "store": self._grouper.last_error,
             "upkeep": self._upkeep.last_error,
             "clock": self._upkeep.clock_problem,
+            "archive": self._archive_problem(),
             "token": self._token.problem if self._token else None,
             **self._supervisor.degraded,
         }
@@ -60,7 +64,22 @@ class CollectorStatus:
             "pending_bytes": self._intake.pending.used_bytes,
             "errors": {name: error for name, error in errors.items() if error},
         }
+        if self._archiving:
+            archive = self._archiving.archive
+            body["archive"] = {
+                "place": archive.place.shown,
+                "files": archive.files,
+                "bytes": archive.bytes,
+                "files_waiting": archive.waiting,
+                "days_kept_longer": self._upkeep.kept_days,
+            }
         return Response(200, orjson.dumps(body))
+
+    def _archive_problem(self) -> str | None:
+        if self._archiving is None or self._archiving.problem is None:
+            return None
+        kept = f"; {self._upkeep.kept_days} days beyond --keep-days stay until it has them"
+        return f"{self._archiving.problem}{kept if self._upkeep.kept_days else ''}"
 
 
 def alive(_request: web.BaseRequest, _: bytes) -> Response:

@@ -50,9 +50,9 @@ def theirs(store: Path) -> Counter[str]:
     return Counter(by_directory)
 
 
-def cuts(store: Path, into: Path, *, again: bool) -> list[Path]:
+def cuts(store: Path, into: Path, mode: str) -> list[Path]:
     """Return copies of the store after 0, 1, … steps of merging; the last one is done."""
-    command = [sys.executable, str(CUT_OFF), str(store), str(into), "again" if again else "once"]
+    command = [sys.executable, str(CUT_OFF), str(store), str(into), mode]
     subprocess.run(command, check=True, timeout=60)
     return sorted(into.iterdir(), key=lambda path: int(path.name))
 
@@ -73,12 +73,12 @@ def day_that_is_over(store: Path) -> tuple[str, ...]:
     return ("a", "b", "c", "d", "e")
 
 
-@pytest.mark.parametrize(("make", "again"), [(running_day, False), (day_that_is_over, True)])
+@pytest.mark.parametrize(("make", "mode"), [(running_day, "once"), (day_that_is_over, "again")])
 def test_at_every_cut_we_count_each_row_once_and_others_none_twice(
-    store: Path, tmp_path: Path, make: Callable[[Path], tuple[str, ...]], again: bool
+    store: Path, tmp_path: Path, make: Callable[[Path], tuple[str, ...]], mode: str
 ) -> None:
     expected = Counter(make(store))
-    found = cuts(store, tmp_path / "cuts", again=again)
+    found = cuts(store, tmp_path / "cuts", mode)
     assert len(found) > 2 * len(live_files_of(store / FOLDER))
     for cut in found:
         assert ours(cut) == expected, cut
@@ -90,7 +90,7 @@ def test_at_every_cut_we_count_each_row_once_and_others_none_twice(
         day = tmp_path / "next" / FOLDER
         for _ in range(3):  # and so do the rounds of one that was not restarted
             publish(day)
-            merge(day, again=again)
+            merge(day, again=mode == "again")
         assert theirs(tmp_path / "next") == ours(tmp_path / "next") == expected, cut
         assert not list(day.glob("*.next"))
         shutil.rmtree(tmp_path / "next")
@@ -104,6 +104,6 @@ def test_an_older_store_with_a_merged_file_beside_those_it_replaces_is_read_and_
     tables = [scan(store).to_table()]
     write_file(day / "merged~0001.parquet", tables, Footer(("a", "b", "c"), ("a.parquet", "b.parquet", "c.parquet")))
     assert ours(store) == Counter("abc")
-    for cut in cuts(store, tmp_path / "cuts", again=True):
+    for cut in cuts(store, tmp_path / "cuts", "again"):
         assert ours(cut) == Counter("abc"), cut
     assert theirs(cut) == Counter("abc")

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from abside.collector.store import (
+    ARCHIVED,
     BESIDE,
     HIDDEN,
     MERGED,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 log = Log("abside.collector.keep.compact")
 SMALL_BYTES = 64 * 2**20  # a larger file scans well as it is; merging it again would only rewrite the day
+FIRST_BYTES = 128 * 2**20  # what is sent to an archive at once, from memory
 MERGED_BYTES = 512 * 2**20  # what a reader of one file may have to fetch
 MERGED_IDS = 200_000  # 20 MB of names in a footer; Parquet readers refuse one of 100 MB
 ROW_GROUP_BYTES = 64 * 2**20  # in memory while merging
@@ -90,7 +92,7 @@ def merge(day: Path, *, again: bool, stopping: Callable[[], bool] = lambda: Fals
     Raises StoreFailed, FileUnreadable, OSError or Interrupted; whichever it is, every row of the day counts once.
     """
     merged = 0
-    for run in _runs(_small_files(day, again=again), fewest=2 if again else 1):
+    for run in _runs(_small_files(day, again=again), again=again):
         replaced = [small.path for small in run]
         batches = tuple(batch for small in run for batch in small.batches)
         path = _merged_path(day)
@@ -141,18 +143,18 @@ def _received_us(metadata: pq.FileMetaData) -> int:
     return int(statistics.min_raw) if statistics and statistics.has_min_max else 0
 
 
-def _runs(files: Sequence[_Small], *, fewest: int) -> list[list[_Small]]:
-    """Pack files into runs within the bounds of one merged file, except runs of fewer than `fewest`."""
+def _runs(files: Sequence[_Small], *, again: bool) -> list[list[_Small]]:
+    """Pack files into runs within the bounds of one merged file; of a day that is over, one alone stays as it is."""
     runs: list[list[_Small]] = []
     room_bytes = room_ids = 0
     for small in files:
         if not runs or small.size > room_bytes or len(small.batches) > room_ids:
             runs.append([])
-            room_bytes, room_ids = MERGED_BYTES, MERGED_IDS
+            room_bytes, room_ids = MERGED_BYTES if again else FIRST_BYTES, MERGED_IDS
         runs[-1].append(small)
         room_bytes -= small.size
         room_ids -= len(small.batches)
-    return [run for run in runs if len(run) >= fewest]
+    return [run for run in runs if len(run) > again]
 
 
 def _checked(files: Iterable[Path], merged: Path, stopping: Callable[[], bool]) -> Iterator[pa.Table]:
@@ -188,8 +190,11 @@ def _pieces(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def _merged_last(files: Iterable[Path]) -> list[Path]:
-    """Order files for removal: while a merged one is there, those that it replaces stay left out."""
-    return sorted(files, key=lambda path: (MERGED in path.name, path.name))
+    """Order files for removal: while a merged one is there, those that it replaces stay left out.
+
+    Last goes what says which of them are in the archive.
+    """
+    return sorted(files, key=lambda path: (path.name == ARCHIVED, MERGED in path.name, path.name))
 
 
 def _remove(day: Path, files: Iterable[Path]) -> None:

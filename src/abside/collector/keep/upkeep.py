@@ -20,13 +20,14 @@ from abside.collector.keep.aside import set_aside
 from abside.collector.keep.calendar import GAP_DAYS, ONE_DAY, doubtful
 from abside.collector.keep.compact import Interrupted, drop, merge, publish
 from abside.collector.keep.writer import day_of
-from abside.collector.store import NEXT, FileUnreadable, StoreFailed, date_of, day_folders, reason_of
+from abside.collector.store import ARCHIVED, NEXT, FileUnreadable, StoreFailed, date_of, day_folders, reason_of
 from abside.log import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from abside.collector.keep.archiving import Archiving
     from abside.collector.keep.writer import Writer
 
 log = Log("abside.collector.keep.upkeep")
@@ -45,30 +46,40 @@ class Upkeep:
         known_days: int,
         keep_days: int | None,
         every_seconds: float = EVERY_SECONDS,
+        archiving: Archiving | None = None,
     ) -> None:
         self._writer = writer
         self._clock = clock
         self._known_days = known_days
         self._keep_days = keep_days
         self._every_seconds = every_seconds
+        self._archiving = archiving
         self._stopping = threading.Event()
         self._at_rest: dict[date, tuple[bool, frozenset[str]]] = {}  # days that had nothing to do, as they were
         self.last_error: str | None = None
+        self.kept_days = 0  # beyond keeping, because the archive does not have all of them
         self.clock_problem: str | None = None  # what store and clock do not agree on; nothing is dropped meanwhile
 
     async def run(self) -> None:
         """Do what is due, for ever. When it is cancelled it leaves the store alone before it ends."""
         while True:
             self._writer.forget(self._known_days)
-            # Reading and writing Parquet is C that releases the GIL.
-            work = asyncio.get_running_loop().run_in_executor(None, self.once)
-            try:
-                await asyncio.shield(work)
-            except asyncio.CancelledError:
-                self._stopping.set()
-                await asyncio.wait([work])
-                raise
+            await self.round()
+            if self._archiving:
+                self._archiving.due()
             await asyncio.sleep(self._every_seconds)
+
+    async def round(self) -> None:
+        """Do what is due once. When it is cancelled it leaves the store alone before it ends."""
+        self._stopping.clear()
+        # Reading and writing Parquet is C that releases the GIL.
+        work = asyncio.get_running_loop().run_in_executor(None, self.once)
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            self._stopping.set()
+            await asyncio.wait([work])
+            raise
 
     def once(self) -> None:
         """Drop days beyond keeping and merge the small files of the others. One bad day does not stop the rest."""
@@ -83,15 +94,16 @@ class Upkeep:
         folders = {day: folder for folder in day_folders(self._writer.directory) if (day := date_of(folder))}
         self.last_error = None
         keep_from = self._keep_from(list(folders), day_of(now_us))
+        self.kept_days = 0
         for day, folder in folders.items():
             if self._stopping.is_set():
                 return
             try:
-                if keep_from and day < keep_from:
-                    log.info("day_dropped", day=day.isoformat(), files=drop(folder))
-                    self._at_rest.pop(day, None)
-                else:
+                is_old = bool(keep_from and day < keep_from)
+                if not is_old or self._archiving:
                     self._merge(day, folder, is_over=day < finished_before)
+                if is_old:
+                    self._drop(day, folder)
             except Interrupted:
                 log.info("merge_left_off", day=day.isoformat())
             except (StoreFailed, FileUnreadable, OSError) as exc:
@@ -100,13 +112,24 @@ class Upkeep:
                 log.crash("upkeep_failed", exc, day=day.isoformat())
                 self.last_error = f"{day.isoformat()}: {type(exc).__name__}, see the log"
 
+    def _drop(self, day: date, folder: Path) -> None:
+        """Drop a day, unless the archive does not have all of it."""
+        if self._archiving and (missing := self._archiving.archive.missing(folder)):
+            self.kept_days += 1
+            log.error("day_not_dropped", day=day.isoformat(), files_not_archived=len(missing))
+            return
+        log.info("day_dropped", day=day.isoformat(), files=drop(folder))
+        self._at_rest.pop(day, None)
+
     def _merge(self, day: date, folder: Path, *, is_over: bool) -> None:
         """Finish what the round before merged, then merge what has come since."""
         names = frozenset(path.name for path in folder.iterdir())
         if self._at_rest.get(day) == (is_over, names):
             return
+        # What is in an archive is merged once only: its copy has the name of these very batches.
+        again = is_over and not self._archiving and ARCHIVED not in names
         published = self._apart_from_damaged(day, partial(publish, folder))
-        merged = self._apart_from_damaged(day, partial(merge, folder, again=is_over, stopping=self._stopping.is_set))
+        merged = self._apart_from_damaged(day, partial(merge, folder, again=again, stopping=self._stopping.is_set))
         if merged:
             log.info("day_merged", day=day.isoformat(), files=merged)
         if not published and not merged and not any(name.endswith(NEXT) for name in names):

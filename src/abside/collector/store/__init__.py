@@ -1,6 +1,7 @@
 """The store on disk: Parquet files of one schema that appear whole, each with its batch ids in its footer."""
 
 from abside.collector.store.files import (
+    ARCHIVED,
     BESIDE,
     HIDDEN,
     MERGED,
@@ -21,11 +22,13 @@ from abside.collector.store.files import (
     reading,
     scan,
     superseded,
+    whole_files,
 )
 from abside.collector.store.schema import SCHEMA
 from abside.collector.store.writing import NotSynced, StoreFailed, reason_of, sync, write_file
 
 __all__ = [
+    "ARCHIVED",
     "BESIDE",
     "HIDDEN",
     "MERGED",
@@ -51,5 +54,6 @@ __all__ = [
     "scan",
     "superseded",
     "sync",
+    "whole_files",
     "write_file",
 ]

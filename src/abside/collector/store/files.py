@@ -33,6 +33,7 @@ BESIDE = ".tmp"  # of a file not yet whole
 NEXT = ".next"  # of a merged file that counts for us alone: the files it replaces are still there for other readers
 HIDDEN = "_"  # Spark and Arrow read whatever a directory holds, except names that begin so
 MERGED = "~"  # in the name of merged files only: a batch id cannot contain one
+ARCHIVED = "_archived"  # in the folder of a day: which of its files are in an archive
 LISTINGS = 10
 MAX_FILE_BYTES = 2**40  # no file of ours comes near; what is read of it at once is bounded below
 MAX_FOOTER_BYTES = 64 * 2**20  # twice the names of a merged file; a footer's length is a claim
@@ -102,7 +103,7 @@ def hidden(path: Path, ending: str) -> Path:
 
 def live_files_of(day: Path) -> list[Path]:
     """List the files of one day that count."""
-    files = _whole_files(day)
+    files = whole_files(day)
     gone = _superseded(files)
     return [path for path in sorted(files.values()) if path not in gone]
 
@@ -112,7 +113,7 @@ def superseded(day: Path) -> set[Path]:
 
     The name alone would not do: a clock set back may bring a new file of an old name into the day.
     """
-    return _superseded(_whole_files(day))
+    return _superseded(whole_files(day))
 
 
 def _superseded(files: Mapping[str, Path]) -> set[Path]:
@@ -128,7 +129,7 @@ def _superseded(files: Mapping[str, Path]) -> set[Path]:
     return gone
 
 
-def _whole_files(day: Path) -> dict[str, Path]:
+def whole_files(day: Path) -> dict[str, Path]:
     """Find the whole files of a day by the names they have for other readers, or will have."""
     names = _listed(day)
     files = {name: day / name for name in names if name.endswith(SUFFIX)}
