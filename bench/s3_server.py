@@ -1,20 +1,25 @@
-"""An S3 server in a thread: moto, honest about If-None-Match, with the faults that a test asks for."""
+"""An S3 server in a thread: moto, honest about If-None-Match, with the faults that a test asks for; or a real one."""
 
 from __future__ import annotations
 
 import itertools
+import secrets
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from werkzeug.serving import BaseWSGIServer
+
+REGION = "us-east-1"
 Environ = dict[str, Any]
 
 
@@ -25,12 +30,21 @@ class _Quiet(WSGIRequestHandler):
 
 @dataclass
 class S3Server:
-    """One server for a whole run; each test takes a bucket of its own."""
+    """One server for a whole run; each test takes a bucket of its own. `endpoint`: of a real one, already there."""
 
-    faults: list[Callable[[Environ], tuple[str, bytes] | None]] = field(default_factory=list)
-    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    endpoint: str = ""
+    key: str = "shop"
+    secret: str = "secret"  # noqa: S105 moto asks for none
+    faults: list[Callable[[Environ], tuple[str, bytes] | None]] = field(default_factory=list, kw_only=True)
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1), kw_only=True)
 
     def start(self) -> None:
+        self._server = None if self.endpoint else self._moto()
+        self._run = "" if self._server else f"{secrets.token_hex(4)}-"  # a real one keeps the buckets of other runs
+        named = {"aws_access_key_id": self.key, "aws_secret_access_key": self.secret, "region_name": REGION}
+        self._client = boto3.client("s3", endpoint_url=self.endpoint, **named)
+
+    def _moto(self) -> BaseWSGIServer:
         moto = DomainDispatcherApplication(create_backend_app)
 
         def app(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -43,17 +57,18 @@ class S3Server:
             answered: Iterable[bytes] = moto(environ, start_response)
             return answered
 
-        self._server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+        self._thread = threading.Thread(target=server.serve_forever, daemon=True)
         self._thread.start()
-        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
-        self._client = boto3.client("s3", endpoint_url=self.endpoint, **_SIGNED)
+        self.endpoint = f"http://127.0.0.1:{server.server_port}"
+        return server
 
     def stop(self) -> None:
         self._client.close()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(10)
+        if self._server:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join(10)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -61,14 +76,14 @@ class S3Server:
         return {
             "AWS_ENDPOINT": self.endpoint,
             "AWS_ALLOW_HTTP": "true",
-            "AWS_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "shop",
-            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": self.key,
+            "AWS_SECRET_ACCESS_KEY": self.secret,
         }
 
     def bucket(self) -> str:
         """Make an empty bucket; return its name."""
-        name = f"bucket-{next(self._numbers)}"
+        name = f"bucket-{self._run}{next(self._numbers)}"
         self._client.create_bucket(Bucket=name)
         return name
 
@@ -80,11 +95,10 @@ class S3Server:
     @contextmanager
     def faulty(self, fault: Callable[[Environ], tuple[str, bytes] | None]) -> Iterator[None]:
         """Ask `fault` before each request: its answer is sent instead of the server's; None leaves that alone."""
+        if self._server is None:
+            pytest.skip("faults are those of a server in this process")
         self.faults.append(fault)
         try:
             yield
         finally:
             self.faults.remove(fault)
-
-
-_SIGNED = {"region_name": "us-east-1", "aws_access_key_id": "shop", "aws_secret_access_key": "secret"}

@@ -64,6 +64,9 @@ def configmap_volume(tmp_path: Path) -> Callable[[str], ConfigMapVolume]:
 IN_CI = os.environ.get("CI") == "true"  # noqa: TID251 CI sets it
 APISERVER = os.environ.get("ABSIDE_TEST_APISERVER")  # noqa: TID251 a path, by a person or by `make cluster`
 INSTALL_SECONDS = 220
+# The address of a real S3 server (http://127.0.0.1:9000), and the keys of somebody who may make buckets there.
+REAL_S3 = os.environ.get("ABSIDE_TEST_S3")  # noqa: TID251 set by a person who runs one
+REAL_S3_KEYS = [os.environ.get(f"AWS_{name}", "") for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")]  # noqa: TID251
 
 
 def have_installed(needed: Mapping[str, str], *, install: bool = True, require: bool = IN_CI) -> None:
@@ -123,10 +126,10 @@ def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBrok
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
-    """Return the S3 server that all tests of a run share."""
+    """Return the S3 server that all tests of a run share: one in this process, or that which ABSIDE_TEST_S3 names."""
     from s3_server import S3Server  # noqa: PLC0415 a second of imports, where it is used
 
-    server = S3Server()
+    server = S3Server(REAL_S3, *REAL_S3_KEYS) if REAL_S3 else S3Server()
     server.start()
     try:
         yield server
