@@ -18,12 +18,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from abside import event
-from abside.collector.app import SettingWrong, collector
+from abside.collector.app import collector
 from abside.collector.keep.archive import Archive
 from abside.collector.keep.archiving import Archiving
 from abside.collector.keep.compact import merge, publish
 from abside.collector.keep.upkeep import Upkeep
 from abside.collector.keep.writer import ReceivedBatch, Writer
+from abside.collector.modes import SettingWrong
 from abside.collector.receive.rows import record_batch, rows_of
 from abside.collector.settings import CollectorSettings
 from abside.collector.store import SCHEMA
