@@ -66,7 +66,8 @@ APISERVER = os.environ.get("ABSIDE_TEST_APISERVER")  # noqa: TID251 a path, by a
 INSTALL_SECONDS = 220
 # The address of a real S3 server (http://127.0.0.1:9000), and the keys of somebody who may make buckets there.
 REAL_S3 = os.environ.get("ABSIDE_TEST_S3")  # noqa: TID251 set by a person who runs one
-REAL_S3_KEYS = [os.environ.get(f"AWS_{name}", "") for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")]  # noqa: TID251
+_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+REAL_S3_KEYS = [os.environ.get(name, "") for name in _KEYS]  # noqa: TID251 as that person has them
 
 
 def have_installed(needed: Mapping[str, str], *, install: bool = True, require: bool = IN_CI) -> None:
