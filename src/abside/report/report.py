@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +13,13 @@ from abside.report.page.roles import WINDOW_SECONDS, analysis_of
 from abside.report.problem import NoDocuments, ReportRefused, listed, unknown_experiment
 from abside.report.store.clocks import Clock, corrected
 from abside.report.store.exposures import Overview, overview
+from abside.report.store.few import are_few, events_of_few
 from abside.report.store.losses import Ledger, ledger
 from abside.report.store.period import Period
 from abside.report.store.timeline import timeline
 from abside.report.store.undocumented import told_experiments, undocumented
 from abside.report.tally.before import DAYS_BEFORE
+from abside.report.tally.outcomes import OUTCOMES
 from abside.report.tally.units import Tally
 
 if TYPE_CHECKING:
@@ -59,6 +61,9 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
     """
     events, clocks = corrected(engine, source.events)
     seen = overview(engine, events, [*documents.experiments, *ask.experiments])
+    is_few = are_few(seen.phases, ask.experiments, source.rows)
+    if is_few:
+        events = events_of_few(engine, events, ask.experiments)
     asked, refused = _asked(engine, events, ask, documents, seen)
     pages: list[ExperimentPage] = []
     outcome_copies = 0
@@ -72,7 +77,7 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
             if isinstance(found, ReportRefused):
                 refused.append(found)
             else:
-                pages.append(found)
+                pages.append(found if not is_few else _of_the_store(found, seen, tally.outcomes.repeated))
         outcome_copies = tally.outcomes.repeated
     return Report(
         engine=engine.name,
@@ -89,6 +94,14 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
         pages=tuple(pages),
         refused=tuple(refused),
     )
+
+
+def _of_the_store(page: ExperimentPage, seen: Overview, copies: int) -> ExperimentPage:
+    """Return a page of few people beside the outcomes of everybody, in which copies were not looked for."""
+    counted = page.unmatched.outcomes - page.unmatched.of_nobody
+    whole = sum(seen.people.get(kind, 0) for kind in OUTCOMES) - copies
+    unmatched = replace(page.unmatched, outcomes=whole, of_nobody=whole - counted, with_copies=True)
+    return replace(page, unmatched=unmatched)
 
 
 def period_of(documents: Snapshot, ask: Ask) -> Period:

@@ -83,8 +83,9 @@ def _left_out(page: ExperimentPage) -> str:
 
 def _copies(page: ExperimentPage, report: Report) -> str:
     outcomes = sum(count for name, count in report.overview.late.items() if name in OUTCOMES)
+    whose = "its people" if page.unmatched.with_copies else "the store"
     return (
-        f"duplicates removed: {page.copies:,} exposures, {report.outcome_copies:,} outcomes of the store; "
+        f"duplicates removed: {page.copies:,} exposures, {report.outcome_copies:,} outcomes of {whose}; "
         f"more than {duration(LATE_SECONDS)} late: {page.late:,} exposures, {outcomes:,} outcomes of the store"
     )
 
@@ -92,8 +93,9 @@ def _copies(page: ExperimentPage, report: Report) -> str:
 def _unmatched(page: ExperimentPage) -> str:
     found = page.unmatched
     early = f" ({found.just_before:,} of them by less than {duration(EARLY_SECONDS)})" if found.just_before else ""
+    others = " (copies of other people's among them)" if found.with_copies else ""
     return (
-        f"of {found.outcomes:,} outcomes of the store, in no figure: {found.of_nobody:,} "
+        f"of {found.outcomes:,} outcomes of the store{others}, in no figure: {found.of_nobody:,} "
         f"({share(found.of_nobody, found.outcomes)}) of people who are no unit here, "
         f"{found.before:,} before the first exposure{early}, {found.after:,} after the window"
     )

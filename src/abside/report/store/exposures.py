@@ -23,6 +23,7 @@ class Overview:
     """The store at a glance."""
 
     rows: dict[str, int]  # by type
+    people: dict[str, int]  # of them, those of no bot
     late: dict[str, int]  # of them, received more than LATE_SECONDS after they happened
     first: datetime | None
     last: datetime | None
@@ -59,20 +60,27 @@ class ExcludedCounts:
 def overview(engine: Engine, events: Table, names: Sequence[str]) -> Overview:
     """Look at the whole store once. `names` are looked at however few exposures they have. Raises EngineFailed."""
     by_type = events.group_by("type").agg(
-        rows=events.count(), late=_late(events).sum(), first=events.ts.min(), last=events.ts.max()
+        rows=events.count(),
+        people=(~events.bot).sum(),
+        late=_late(events).sum(),
+        first=events.ts.min(),
+        last=events.ts.max(),
     )
     types = sorted(engine.rows("rows by type", by_type), key=lambda row: str(row["type"]))
     exposed = events.filter(events.type == "exposure", events.experiment.notnull(), events.phase.notnull())
     found = exposed.group_by("experiment", "phase").agg(rows=exposed.count())
+    found = engine.keep("experiments found", "experiments", found)
     names_found = found.select("experiment").distinct()  # counted as rows: some engines count distinct values roughly
     kinds = engine.rows("experiments found, counted", names_found.agg(kinds=names_found.count()))[0]["kinds"]
     is_named = found.experiment.isin(list(names))
     found = found.order_by(is_named.desc(), found.rows.desc(), found.experiment, found.phase).limit(MAX_FOUND)
     phases: dict[str, dict[int, int]] = {}
-    for row in sorted(engine.rows("experiments found", found), key=lambda row: (row["experiment"], row["phase"])):
+    rows = engine.rows("experiments found, those shown", found)
+    for row in sorted(rows, key=lambda row: (row["experiment"], row["phase"])):
         phases.setdefault(row["experiment"], {})[row["phase"]] = row["rows"]
     return Overview(
         rows={row["type"]: row["rows"] for row in types},
+        people={row["type"]: row["people"] for row in types},
         late={row["type"]: row["late"] for row in types if row["late"]},
         first=min((row["first"] for row in types), default=None),
         last=max((row["last"] for row in types), default=None),

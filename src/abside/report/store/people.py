@@ -21,10 +21,11 @@ def stitch(engine: Engine, events: Table) -> Table:
     A session with several users (a shared machine) is its first user's.
     """
     told = events.filter(events.session_id.notnull())
-    anonymous = told.filter(told.user_id.isnull()).select("session_id").distinct()
-    known = told.filter(told.user_id.notnull()).select("session_id", "user_id", "ts")
-    both = known.semi_join(anonymous, "session_id")
-    found = both.group_by("session_id").agg(member=both.user_id.argmin(both.ts))
+    known = told.user_id.notnull()
+    found = told.group_by("session_id").agg(
+        member=told.user_id.argmin(told.ts, where=known), was_anonymous=(~known).any()
+    )
+    found = found.filter(found.was_anonymous, found.member.notnull()).select("session_id", "member")
     return engine.keep("stitching sessions to users", "stitched", found)
 
 

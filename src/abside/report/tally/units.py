@@ -55,6 +55,7 @@ class Unmatched:
     before: int = 0  # their unit's first exposure
     just_before: int = 0  # of those, by less than EARLY_SECONDS: a clock, or a token posted late without its id
     after: int = 0  # the window
+    with_copies: bool = False  # of others than the units: copies of theirs were not looked for
 
 
 @dataclass(frozen=True, slots=True)

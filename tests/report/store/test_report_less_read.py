@@ -1,4 +1,4 @@
-"""`--since` and `--until`: files of days that cannot matter are not read, and no figure changes by that."""
+"""What is not read: files of days that cannot matter, events of other people. No figure changes by that."""
 
 import random
 from collections import defaultdict
@@ -16,6 +16,7 @@ from abside.collector.store import SCHEMA, Footer, write_file
 from abside.report.ask import Ask
 from abside.report.page.export import to_json
 from abside.report.report import Report, build, period_of
+from abside.report.store import few
 from abside.report.store.engine import Engine
 from abside.report.store.period import FileFacts, Period
 from abside.report.store.source import open_source
@@ -112,3 +113,40 @@ def test_a_file_is_left_out_when_its_day_is_too_far_from_the_period() -> None:
     assert period.needs(facts(90, happened_on=None))  # it does not say when it begins
     assert period.needs(facts(90, happened_on=45))  # a sidecar's spool waited for weeks
     assert all(Period().needs(facts(day, day)) for day in (0, 99))
+
+
+def crowd(till: Any) -> None:
+    """Ten thousand events of people who were never exposed, some of whose clicks name somebody else's exposure."""
+    for number in range(10_000):
+        named = f"x{number % 60}-0-{number % 3}" if number % 100 == 0 else None
+        till.add("click", 60 * (number % 500), user_id=f"other{number % 700}", item_id="i2", exposure_id=named)
+    till.add("client_fallback", 90, session_id="s1-0", properties={"placement": "pdp", "count": 2})
+
+
+def test_figures_of_few_people_are_the_same_when_everybody_is_read(
+    till: Any, engine: Engine, documents: Callable[..., Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(7)
+    life(till, chance)
+    crowd(till)
+    source = open_source(engine, received(till, chance))
+    reports = []
+    for share, most_listed in ((0.01, few.MAX_LISTED), (0.01, 0), (-1, 0)):
+        monkeypatch.setattr(few, "FEW", share)
+        monkeypatch.setattr(few, "MAX_LISTED", most_listed)
+        reports.append(build(engine, source, documents(), Ask(("e",))))
+    by_list, by_join, whole = reports
+    assert figures(by_list) == figures(by_join) == figures(whole)
+    assert by_list.overview == whole.overview
+    some, all_of_it = by_list.pages[0].unmatched, whole.pages[0].unmatched
+    assert (some.with_copies, all_of_it.with_copies) == (True, False)
+    assert some.outcomes >= all_of_it.outcomes > 10_000
+    assert (some.before, some.after) == (all_of_it.before, all_of_it.after)
+
+
+def test_people_are_few_by_the_exposures_of_what_was_asked_for() -> None:
+    phases = {"e": {1: 6, 2: 4}, "f": {1: 600}}
+    assert few.are_few(phases, ("e",), 1_000)
+    assert not few.are_few(phases, ("e",), 999)
+    assert not few.are_few(phases, ("e", "f"), 1_000)
+    assert not few.are_few(phases, (), 1_000_000)
