@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from abside.environ import now_us
 from abside.report.ask import Ask
 from abside.report.documents import read_documents
@@ -26,6 +24,7 @@ from abside.report.page.tables import to_csv, to_markdown
 from abside.report.page.text.document import write_report
 from abside.report.page.text.pen import Pen
 from abside.report.problem import EngineFailed, NoPeriod, NoRoom, NotLogged, ReportProblem
+from abside.report.progress import progress
 from abside.report.report import Report, build, period_of
 from abside.report.store.source import Source, StoreChanged, open_source
 from abside.report.tally.rows import ATTRIBUTION, UNITS, kept_rows
@@ -50,7 +49,7 @@ def main(settings: ReportSettings) -> int:
             _made(settings.export)
         documents = read_documents(settings.config)
         _ask(settings, documents)
-        with _progress() as tell:
+        with progress(len(settings.experiment or documents.experiments)) as tell:
             engine, source, report = _look(settings, documents, tell)
         is_shown = all(outlet.place is not None for outlet in outlets.values())  # else standard output is that form's
         if settings.show_sql and is_shown:
@@ -162,14 +161,3 @@ def _spill(work: Path | None) -> Iterator[Path]:
         raise NoRoom("--work", exc) from exc
     with folder as name:
         yield Path(name)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """Report what is being done, to a person who waits."""
-    console = Console(stderr=True, markup=False)
-    if not console.is_terminal:
-        yield lambda _purpose: None
-        return
-    with console.status("") as status:
-        yield status.update

@@ -2,11 +2,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ibis
 import pytest
 
 from abside.report.command import main
 from abside.report.engines.embedded import Embedded
 from abside.report.memory import USUAL_BYTES, default_memory
+from abside.report.problem import EngineFailed
 from abside.report.settings import ReportSettings
 
 
@@ -32,3 +34,26 @@ def test_out_of_memory_names_the_option(
     assert "does not fit into its memory, even with what it spilled; give it more, for example --memory " in (
         capsys.readouterr().err
     )
+
+
+def test_a_full_disk_names_where_it_spills(tmp_path: Path) -> None:
+    with Embedded.open(memory_bytes=20_000_000, spill=tmp_path / "spill") as engine:
+        engine.connection.raw_sql("SET max_temp_directory_size = '100KB'")  # as much as a full disk has
+        numbers = ibis.range(3_000_000).unnest().name("number").as_table()
+        table = numbers.mutate(text=numbers.number.cast("string").hexdigest("md5"))
+        with pytest.raises(EngineFailed, match="full where it spills; name another directory with --work"):
+            engine.keep("many numbers", "numbers", table)
+
+
+def test_a_full_disk_names_the_export(
+    till: Any, config_file: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    till.config(0)
+    for number in range(20):
+        till.expose(0, "treatment" if number % 2 else "control", user_id=f"u{number}")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / ".units.parquet.tmp").symlink_to("/dev/full")
+    assert main(ReportSettings(events=till.close(), config=(config_file(),), export=folder)) == 1
+    assert "abside report: --export units: the disk is full: " in capsys.readouterr().err
+    assert not list(folder.iterdir())

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+DISK_FULL = "No space left on device"
+SPILLED = "duckdb_temp_storage"  # in the name of what it spills into
+SPILL_FULL = "max_temp_directory_size"  # its bound is the room on that disk
 UTC_TIME = dt.Timestamp("UTC")
 
 
@@ -78,7 +81,10 @@ class Embedded(Engine):
         self.connection.to_parquet(table.mutate(**{name: table[name].cast(UTC_TIME) for name in times}), place)
 
     def _reason(self, fault: Exception) -> str:
+        text = str(fault)
+        more = f"--memory {2 * self.memory_bytes // 2**20 or 1}MiB"
+        if SPILL_FULL in text or (DISK_FULL in text and SPILLED in text):
+            return f"the disk is full where it spills; name another directory with --work, or give it {more}"
         if isinstance(fault, duckdb.OutOfMemoryException):
-            more = f"--memory {2 * self.memory_bytes // 2**20 or 1}MiB"
             return f"does not fit into its memory, even with what it spilled; give it more, for example {more}"
-        return str(fault).partition("\n")[0]
+        return f"the disk is full: {text.partition(': ')[2]}" if DISK_FULL in text else text.partition("\n")[0]
