@@ -115,5 +115,5 @@ def test_one_unit_with_much_of_an_arms_exposures_is_named(till: Any, page_of: Pa
         till.expose(1, "treatment", user_id="t7")
     page = page_of(till.close())
     assert [note for note in page.notes if note.startswith("one unit")] == [
-        "one unit has 18% of the exposures of treatment: a robot, or a shared id"
+        "one unit has 18% of the exposures of treatment: a robot, or an id that a crowd shares"
     ]
