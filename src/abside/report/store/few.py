@@ -47,7 +47,7 @@ def events_of_few(engine: Engine, events: Table, names: Sequence[str]) -> Table:
     people = keep("users of the sessions of few", "people_1", ids.filter(theirs.fill_null(False)).distinct())
     visits = ids.filter(_test(engine, people, "user_id")(ids)).distinct()
     people = people.union(keep("sessions of the users of few", "people_2", visits))
-    crowd = Crowd.of(engine, people)
+    crowd = FewPeople.of(engine, people)
     own = events.filter(~events.type.isin(("exposure", EVENT, *SAID)))
     own = crowd.near(engine, "few_outcomes", own)
     others = events.filter(is_shown, ~events.experiment.isin(list(names)).fill_null(False))
@@ -60,14 +60,14 @@ def events_of_few(engine: Engine, events: Table, names: Sequence[str]) -> Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Crowd:
+class FewPeople:
     """Some users and sessions: a test of a column for each."""
 
     is_user: Callable[[Table], Any]
     is_session: Callable[[Table], Any]
 
     @classmethod
-    def of(cls, engine: Engine, people: Table) -> Crowd:
+    def of(cls, engine: Engine, people: Table) -> FewPeople:
         """Look who they are. Raises EngineFailed."""
         return cls(_test(engine, people, "user_id"), _test(engine, people, "session_id"))
 
@@ -96,7 +96,7 @@ def _ids(people: Table, name: str) -> Table:
     return people.filter(people[name].notnull()).select(name).distinct()
 
 
-def _named(engine: Engine, events: Table, crowd: Crowd, own: Table, shown: Table) -> list[Table]:
+def _named(engine: Engine, events: Table, crowd: FewPeople, own: Table, shown: Table) -> list[Table]:
     """Keep outcomes of others that name an exposure of these, and exposures of others that outcomes of these name."""
     shown = shown.filter(shown.exposure_id.notnull()).select(named="exposure_id").distinct()
     outcomes = events.filter(events.type != "exposure", events.exposure_id.notnull())
