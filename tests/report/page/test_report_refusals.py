@@ -79,6 +79,17 @@ def test_a_variant_that_is_none_of_the_experiment_is_in_no_figure(till: Any, pag
     assert any(note.startswith("treatmnt has 1 units and is no variant of e") for note in page.notes)
 
 
+def test_a_thousand_names_that_are_no_variant_are_a_few_lines(till: Any, page_of: PageOf) -> None:
+    till.config(0)
+    for number in range(1_000):
+        till.expose(0, f"v{number}" if number > 1 else ("control", "treatment")[number], user_id=f"u{number}")
+    page = page_of(till.close())
+    assert [arm.variant for arm in page.arms] == ["control", "treatment"]
+    strangers = [note for note in page.notes if "no variant of e" in note]
+    assert len(strangers) == 6
+    assert strangers[-1] == "993 more names that are no variant of e have 993 units together"
+
+
 def test_one_unit_an_arm_and_no_conversion_leave_figures_without_intervals(till: Any, page_of: PageOf) -> None:
     till.expose(0, "control", user_id="u1")
     till.expose(0, "treatment", user_id="u2")

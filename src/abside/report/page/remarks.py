@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from abside.report.tally.units import Counted
 
 HEAVY_SHARE = 0.05  # of an arm's exposures, by one unit: no shopper
+MAX_STRANGERS = 5  # names that are no variant, each in a line: more of them is garbage in `variant`
 CROWD_UNITS = 100  # below, one unit has its share anyway
 
 
@@ -88,16 +89,19 @@ def arm_remarks(experiment: str, arms: Mapping[str, ArmFigures], known: Sequence
     if missing:
         have = "has" if len(missing) == 1 else "have"
         said.append(f"{listed(missing)} {have} no unit; variants found: {found}")
+    strangers = sorted((arm for name, arm in arms.items() if name not in known), key=lambda arm: -arm.units)
     said += [
-        f"{name} has {arm.units:,} units and is no variant of {experiment}: they are in no figure"
-        for name, arm in arms.items()
-        if name not in known
+        f"{arm.variant} has {arm.units:,} units and is no variant of {experiment}: they are in no figure"
+        for arm in strangers[:MAX_STRANGERS]
     ]
+    if rest := strangers[MAX_STRANGERS:]:
+        units = sum(arm.units for arm in rest)
+        said.append(f"{len(rest):,} more names that are no variant of {experiment} have {units:,} units together")
     said += [
         f"one unit has {arm.most_exposures / arm.exposures:.0%} of the exposures of {name}: "
         "a robot, or an id that a crowd shares"
         for name, arm in arms.items()
-        if arm.units >= CROWD_UNITS and arm.most_exposures > HEAVY_SHARE * arm.exposures
+        if name in known and arm.units >= CROWD_UNITS and arm.most_exposures > HEAVY_SHARE * arm.exposures
     ]
     return said
 
