@@ -211,6 +211,7 @@ async def test_with_a_full_spool_assign_answers_events_are_refused_and_losses_ar
         arms = {(one["experiment"], one["variant"]): one["lost"] for part in statements for one in part["exposures"]}
         return arms == lost and statements[-1]["lost"] == {"exposure": accounts.lost["exposure"]}
 
+    await spool.seal()  # while eight segments wait, none is sealed for its age
     await until(written)
     await spool.seal()
     for segment in spool.sealed():
