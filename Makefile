@@ -20,10 +20,10 @@ UV_LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3
 SLOW := $(addprefix tests/,api client collector journey k8s report shop upstream)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools kafka lock image cluster demo test lint format wheel bench calibrate clean test-slow test-rest
+.PHONY: help setup tools kafka lock image cluster cluster-of-one demo test lint format wheel bench calibrate clean test-slow test-rest
 
 help:  ## List what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 setup: $(STAMP)  ## Make the virtual environment
 
@@ -63,6 +63,9 @@ lock: $(STAMP)  ## Renew the locked requirements of the image
 
 demo: $(STAMP)  ## Run agent, sidecar and collector over real traffic, edit, pause, count the stored events
 	$(BIN)/python tests/journey/demo.py
+
+cluster-of-one: $(STAMP) $(KAFKA_STAMP)  ## Run Kafka, sidecars, collectors, S3 and Sail here, kill them, look for every event
+	$(BIN)/python tests/journey/cluster_of_one.py $(if $(MINUTES),--minutes $(MINUTES))
 
 lint: $(STAMP)  ## Check style and types
 	$(BIN)/ruff check .

@@ -97,14 +97,24 @@ class KafkaBroker:
         Call it in the main thread: the broker ends with the thread that started it.
         """
         begun = time.monotonic()
+        self.launch()
+        self.until_ready()
+        return time.monotonic() - begun
+
+    def launch(self) -> None:
+        """Start it and do not wait: see `start`."""
         if not self.port:
             self._format()
         self.process = self._java("kafka.Kafka", str(self.folder / "properties"))
+
+    def until_ready(self) -> None:
+        """Wait for its first answer."""
+        begun = time.monotonic()
         while not self._answers():
+            assert self.process is not None
             assert self.process.poll() is None, self.log
             assert time.monotonic() - begun < PATIENCE_SECONDS, self.log
             time.sleep(0.05)
-        return time.monotonic() - begun
 
     def kill(self) -> None:
         """Kill it with -9; its data stays."""
