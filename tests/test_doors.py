@@ -117,7 +117,7 @@ INNER: dict[str, frozenset[str]] = {
     "abside.sidecar.decide": frozenset({"callers", "token"}),
     "abside.sidecar.observe": frozenset({"page.experiment", "page.markup", "page.pod"}),
     "abside.sidecar.ship": frozenset({"leaving", "order", "patience", "shipping", "unreadable"}),
-    "abside.collector.receive": frozenset({"heading", "ingest", "rows", "usual"}),
+    "abside.collector.receive": frozenset({"few", "heading", "ingest", "rows", "usual"}),
     "abside.collector.keep": frozenset({"aside", "clock_jump", "compact", "recovery"}),
     "abside.collector.store": frozenset({"place.bucket", "place.choose", "place.contract", "place.directory"}),
     "abside_agent.document": frozenset({"example", "syntax", "text"}),

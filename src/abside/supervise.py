@@ -28,6 +28,15 @@ def stop_on_signal(stopping: asyncio.Event | None = None) -> asyncio.Event:
     return stopping
 
 
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Return a uvloop where there is one: half the time a request takes on asyncio's own loop."""
+    try:
+        import uvloop  # noqa: PLC0415 absent on PyPy and Windows
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
 def start_once(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     """Start a task that belongs to one connection; it is not restarted, and an exception of it is logged as a bug."""
     task = asyncio.get_running_loop().create_task(work, name=name)

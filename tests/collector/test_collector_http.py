@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from tests.collector.conftest import Sender, Start, Views
+    from tests.collector.conftest import Collector, Sender, Start, Views
 
 
 def stored_ids(store: Path) -> list[str]:
@@ -273,6 +273,21 @@ async def test_batches_come_over_tls_too(start: Start, certificate: tuple[Path, 
         async with aiohttp.ClientSession(connector=trusting) as session:
             plain.scheme, plain.session = "https", session
             assert (await plain.send("a", views("a"))).status == 200
+
+
+async def test_a_process_takes_tls_on_the_loop_that_it_runs_on(
+    process: Collector, certificate: tuple[Path, Path], views: Views
+) -> None:
+    cert, key = certificate
+    await asyncio.to_thread(process.start, "--tls-cert", str(cert), "--tls-key", str(key))
+    trusting = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=str(cert)))
+    headers = {"Content-Type": "application/msgpack", "Idempotency-Key": "a", "X-Batch-Count": "1"}
+    body = event.encode(views("a")[0])
+    async with (
+        aiohttp.ClientSession(connector=trusting) as session,
+        session.post(f"https://{process.address}/v1/batches", data=body, headers=headers) as response,
+    ):
+        assert response.status == 200
 
 
 @pytest.mark.parametrize("wrong", [{"tls_key": "key.pem"}, {"listen": "nowhere"}])

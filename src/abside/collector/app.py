@@ -30,7 +30,7 @@ from abside.log import Log
 from abside.serve.answer import Route
 from abside.serve.bounds import Bounds, affordable_connections
 from abside.serve.listener import Listener, split_address
-from abside.supervise import Supervisor, stop_on_signal
+from abside.supervise import Supervisor, new_loop, stop_on_signal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -57,7 +57,9 @@ def main(settings: CollectorSettings) -> int:
     settings = replace(settings, max_connections=affordable_connections(settings.max_connections))
     try:
         check_mode(settings)
-        failed = asyncio.run(_until_signalled(settings))
+        # uvloop reads what a client says first before `serve.handshake` can take the connection over.
+        with asyncio.Runner(loop_factory=new_loop if settings.tls_cert is None else None) as runner:
+            failed = runner.run(_until_signalled(settings))
     except (SettingWrong, StoreOwned, TokenUnreadable, PlaceRefused, OSError) as exc:
         log.error("cannot_start", reason=str(exc))
         return 1

@@ -34,7 +34,7 @@ from abside.sidecar.ship.shipper import Shipper, ShipperSettings
 from abside.spool.errors import SpoolBusy, SpoolFailed, SpoolTaken
 from abside.spool.settings import SpoolSettings
 from abside.spool.write.writer import Spool
-from abside.supervise import Supervisor, stop_on_signal
+from abside.supervise import Supervisor, new_loop, stop_on_signal
 from abside.upstream.choose import open_upstream, without_credentials
 from abside.upstream.contract import Timeouts
 
@@ -56,7 +56,7 @@ def main(settings: SidecarSettings) -> int:
     """Run until SIGTERM or SIGINT, then drain. Exit 0; 1 when it cannot start or a fatal task died."""
     logging.setup("sidecar", settings.log_level)
     settings = replace(settings, max_connections=affordable_connections(settings.max_connections))
-    with asyncio.Runner(loop_factory=_new_loop) as runner:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
         return runner.run(_run(settings))
 
 
@@ -238,15 +238,6 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_YOUNG_OBJECTS, 20, 100)
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    """Take uvloop where there is one: half the time a request takes on asyncio's own loop."""
-    try:
-        import uvloop  # noqa: PLC0415 absent on PyPy and Windows
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
 
 
 def _rules(settings: SidecarSettings) -> Rules:

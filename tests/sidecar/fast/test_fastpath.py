@@ -16,10 +16,10 @@ import pytest
 
 from abside.serve.bounds import Bounds
 from abside.serve.listener import Listener, split_address
-from abside.sidecar.app import _new_loop
 from abside.sidecar.fast.fastpath import DIRECT_ANSWERS, FastDoor
 from abside.sidecar.fast.heads import FastRoute, FastRoutes
 from abside.snapshot import Placement, encode
+from abside.supervise import new_loop
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -217,7 +217,7 @@ async def test_what_comes_together_is_settled_together_and_what_comes_alone_is_a
 
 
 @pytest.mark.parametrize("turns", range(5))
-@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, _new_loop])
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, new_loop])
 def test_a_connection_that_comes_as_a_drain_closes_the_door_is_closed_with_it(
     loop_factory: Callable[[], asyncio.AbstractEventLoop], turns: int
 ) -> None:

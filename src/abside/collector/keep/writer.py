@@ -7,7 +7,7 @@ import os
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, Self
 
 import pyarrow as pa
 
@@ -35,7 +35,7 @@ from abside.collector.store import (
 from abside.log import Log
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 log = Log("abside.collector.keep.writer")
@@ -54,18 +54,30 @@ class StoreOwned(Exception):  # noqa: N818 read as a sentence where it is caught
         return f"{self.directory} belongs to a collector that is running; give each collector a store of its own"
 
 
+class FewRows(Protocol):
+    """The rows of a small batch that are not columns yet: a few rows take 100 KB as columns of their own."""
+
+    @property
+    def size(self) -> int:
+        """Their bytes in memory."""
+
+    def with_others(self, all_few: Sequence[Self]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of all these batches, this one among them, as columns of SCHEMA."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReceivedBatch:
-    """One batch, decoded: its rows as Arrow columns, and when it was received (µs UTC)."""
+    """One batch, decoded: its rows, as Arrow columns or a few that become such; when it was received (µs UTC)."""
 
     batch_id: str
     recv_us: int
     pieces: tuple[pa.RecordBatch, ...]
+    few: FewRows | None = None
 
     @property
     def size(self) -> int:
         """Its bytes in memory."""
-        return sum(piece.nbytes for piece in self.pieces)
+        return self.few.size if self.few else sum(piece.nbytes for piece in self.pieces)
 
     @property
     def day(self) -> date:
@@ -172,7 +184,7 @@ class Writer:
             path = _free_path(folder, batches[0].batch_id)
         except OSError as exc:
             raise StoreFailed(folder, reason_of(exc)) from exc
-        table = pa.Table.from_batches([piece for batch in batches for piece in batch.pieces], SCHEMA)
+        table = pa.Table.from_batches(_pieces(batches), SCHEMA)
         names = tuple(batch.batch_id for batch in batches)
         try:
             return write_file(path, [table], Footer(names))
@@ -211,6 +223,12 @@ def day_of(us: int) -> date:
 def days_before(us: int, days: int) -> date:
     """Return the UTC date so many days before a moment."""
     return day_of(us) - timedelta(days=days)
+
+
+def _pieces(batches: Sequence[ReceivedBatch]) -> list[pa.RecordBatch]:
+    pieces = [piece for batch in batches for piece in batch.pieces]
+    few = [batch.few for batch in batches if batch.few]
+    return [*pieces, *few[0].with_others(few)] if few else pieces
 
 
 def _free_path(folder: Path, batch_id: str) -> Path:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ENCODINGS = ("zstd", "gzip", "identity")
+LOOP_BYTES = 32 * 2**10  # unpacked in 0.1 ms: handing it to a thread and back takes longer
 MAX_MEMBERS = 16  # of gzip in one body: each costs what it costs to set one up, and a sender writes one
 MIN_EVENT_BYTES = 23  # `event_id`, `type` and `ts` alone: their names and the shortest values
 ZSTD_WINDOW_BYTES = 8 * 2**20  # RFC 8878 asks a decoder for no more; a frame may claim any amount
@@ -47,6 +48,15 @@ def unpack(body: bytes, encoding: str, *, max_bytes: int, count: int) -> Measure
     Made for a thread: most of it is C that releases the GIL. Raises Refusal as `decompress` and `measure` do.
     """
     return measure(decompress(body, encoding, max_bytes), count)
+
+
+def unpack_small(body: bytes, encoding: str, *, max_bytes: int, count: int) -> Measured | None:
+    """Unpack a body that is small, on the loop; return None for one that is not. Raises Refusal as `unpack` does."""
+    bound = min(LOOP_BYTES, max_bytes)
+    if len(body) > bound:
+        return None
+    data = _decompressed(body, encoding, bound)
+    return measure(data, count) if len(data) <= bound else None
 
 
 def measure(data: bytes, count: int) -> Measured:
@@ -87,21 +97,25 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
 
     Raises Refusal 413 beyond `max_bytes`, before more is in memory, and 422 for what does not decompress.
     """
-    try:
-        if encoding == "gzip":
-            data = _gunzip(body, max_bytes + 1)
-        elif encoding == "zstd":
-            reader = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES).stream_reader(
-                body, read_across_frames=True
-            )
-            data = reader.read(max_bytes + 1)
-        else:
-            data = body
-    except (zlib.error, zstandard.ZstdError) as exc:
-        raise Refusal(422, "UNDECODABLE", f"the body is not {encoding}: {exc}") from exc
+    data = _decompressed(body, encoding, max_bytes)
     if len(data) > max_bytes:
         raise Refusal(413, "TOO_LARGE", f"the batch has more than {max_bytes:,} bytes when it is unpacked")
     return data
+
+
+def _decompressed(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    """Undo a Content-Encoding; of more than `max_bytes` return a byte more. Raises Refusal 422."""
+    try:
+        if encoding == "gzip":
+            return _gunzip(body, max_bytes + 1)
+        if encoding == "zstd":
+            reader = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES).stream_reader(
+                body, read_across_frames=True
+            )
+            return reader.read(max_bytes + 1)
+    except (zlib.error, zstandard.ZstdError) as exc:
+        raise Refusal(422, "UNDECODABLE", f"the body is not {encoding}: {exc}") from exc
+    return body
 
 
 def batch_columns(measured: Measured, *, batch_id: str, recv_us: int) -> Iterator[pa.RecordBatch]:

@@ -14,8 +14,9 @@ import orjson
 from aiohttp import hdrs, web
 
 from abside.collector.keep.writer import ReceivedBatch
+from abside.collector.receive.few import few_of
 from abside.collector.receive.heading import BATCH_ID, Heading, heading_of
-from abside.collector.receive.ingest import batch_columns, unpack
+from abside.collector.receive.ingest import batch_columns, unpack, unpack_small
 from abside.collector.store import StoreFailed
 from abside.serve.answer import Refusal, Response, problem
 
@@ -162,11 +163,16 @@ class Intake:
     async def _receive(self, request: web.BaseRequest, heading: Heading, use: Callable[[int], None]) -> ReceivedBatch:
         body = await self._read(request, use)
         recv_us = self._clock()
-        async with self._unpacking:
-            work = partial(unpack, max_bytes=self._max_batch_bytes, count=heading.count)
-            batch = await asyncio.get_running_loop().run_in_executor(self._threads, work, body, heading.encoding)
-            unpacked_bytes = len(batch.data)
-            use(unpacked_bytes)
+        batch = unpack_small(body, heading.encoding, max_bytes=self._max_batch_bytes, count=heading.count)
+        if batch is None:
+            async with self._unpacking:
+                work = partial(unpack, max_bytes=self._max_batch_bytes, count=heading.count)
+                batch = await asyncio.get_running_loop().run_in_executor(self._threads, work, body, heading.encoding)
+                use(len(batch.data))
+        elif few := few_of(batch.events(), heading.batch_id, recv_us):
+            use(few.size)
+            return ReceivedBatch(heading.batch_id, recv_us, (), few)
+        unpacked_bytes = len(batch.data)
         pieces: list[pa.RecordBatch] = []
         size = 0
         async with self._decoding[unpacked_bytes > SMALL_BYTES]:
@@ -180,6 +186,9 @@ class Intake:
         return ReceivedBatch(heading.batch_id, recv_us, tuple(pieces))
 
     async def _read(self, request: web.BaseRequest, use: Callable[[int], None]) -> bytes:
+        if request.content.is_eof() and len(body := request.content.read_nowait()) <= self._max_batch_bytes:
+            use(len(body))  # it came with its head, as most small ones do
+            return body
         chunks: list[bytes] = []
         size = 0
         if (request.content_length or 0) > self._max_batch_bytes:
