@@ -6,6 +6,7 @@ from contextlib import closing
 from datetime import date
 from typing import TYPE_CHECKING
 
+import pyarrow.parquet as pq
 import pytest
 
 from abside.collector.keep.writer import ReceivedBatch, StoreOwned, Writer
@@ -134,3 +135,17 @@ def test_a_store_that_vanished_is_a_failure_not_a_new_store(store: Path) -> None
         shutil.rmtree(store)
         with pytest.raises(StoreFailed, match="No such file"):
             writer.write([batch("a", "e1")])
+
+
+def test_only_columns_that_repeat_have_a_dictionary(store: Path) -> None:
+    with opened(store) as writer:
+        fields = {"items": ["a", "b"], "type": "impression", "exposure_id": "x"}
+        rows = rows_of({"event_id": "e", "ts": 1, **fields}, batch_id="b", recv_us=NOON_US)
+        writer.write([ReceivedBatch("b", NOON_US, (record_batch(rows),))])
+    [path] = live_files(store)
+    group = pq.read_metadata(path).row_group(0)
+    columns = {(one := group.column(number)).path_in_schema: one for number in range(group.num_columns)}
+    assert columns["type"].has_dictionary_page
+    assert columns["items.list.element"].has_dictionary_page
+    assert not columns["event_id"].has_dictionary_page
+    assert not columns["exposure_id"].has_dictionary_page

@@ -77,7 +77,7 @@ class ReceivedBatch:
     @property
     def size(self) -> int:
         """Its bytes in memory."""
-        return self.few.size if self.few else sum(piece.nbytes for piece in self.pieces)
+        return self.few.size if self.few else sum(piece.get_total_buffer_size() for piece in self.pieces)
 
     @property
     def day(self) -> date:

