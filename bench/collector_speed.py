@@ -30,7 +30,11 @@ LARGE_EVENTS = 4000
 SMALL_EVENTS = 3
 IN_FLIGHT = 8  # a sidecar's bound
 EXPERIMENTS = (("pdp-reranker", "user"), ("pdp-badge", "session"), ("home-order", "user"))
-HEAD = "POST /v1/batches HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/msgpack\r\nIdempotency-Key: {batch}\r\nX-Batch-Count: {count}\r\nContent-Encoding: zstd\r\nContent-Length: {size}\r\nAuthorization: Bearer {token}\r\n\r\n"  # noqa: E501
+HEAD = (
+    "POST /v1/batches HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/msgpack\r\nIdempotency-Key: {batch}\r\n"
+    "X-Batch-Count: {count}\r\nContent-Encoding: zstd\r\nContent-Length: {size}\r\n"
+    "Authorization: Bearer {token}\r\n\r\n"
+)
 TOKEN = "bench"  # noqa: S105 the collector reads a token for each batch: that is measured too
 
 

@@ -23,8 +23,8 @@ from abside.collector.store import (
     NEXT,
     SCHEMA,
     SUFFIX,
+    FileUnreadable,
     Footer,
-    StoreFailed,
     footer_of,
     hidden,
     live_files_of,
@@ -96,7 +96,7 @@ def merge(day: Path, *, again: bool, stopping: Callable[[], bool] = lambda: Fals
         replaced = [small.path for small in run]
         batches = tuple(batch for small in run for batch in small.batches)
         path = _merged_path(day)
-        write_file(path, _checked(replaced, path, stopping), Footer(batches, tuple(path.name for path in replaced)))
+        write_file(path, _checked(replaced, stopping), Footer(batches, tuple(path.name for path in replaced)))
         merged += len(replaced)
     return merged
 
@@ -157,26 +157,24 @@ def _runs(files: Sequence[_Small], *, again: bool) -> list[list[_Small]]:
     return [run for run in runs if len(run) > again]
 
 
-def _checked(files: Iterable[Path], merged: Path, stopping: Callable[[], bool]) -> Iterator[pa.Table]:
-    """Yield the rows of the files in tables of a row group each. Raises StoreFailed at the end where some miss."""
-    expected = read = 0
+def _checked(files: Iterable[Path], stopping: Callable[[], bool]) -> Iterator[pa.Table]:
+    """Yield the rows of the files in tables of a row group each. Raises FileUnreadable where some of a file miss."""
     group: list[pa.Table] = []
     pieces: list[pa.RecordBatch] = []
     for path in files:
         if stopping():
             raise Interrupted
-        expected += _rows_promised(path)
-        for piece in _pieces(path):
-            pieces.append(piece)
-            read += piece.num_rows
+        own = list(_pieces(path))
+        read, promised = sum(piece.num_rows for piece in own), _rows_promised(path)
+        if read != promised:
+            raise FileUnreadable(path, f"{read} rows were read of {promised}")
+        pieces += own
         if len(pieces) >= MAX_PIECES:
             group.append(pa.Table.from_batches(pieces, SCHEMA).combine_chunks())
             pieces = []
         if sum(part.nbytes for part in group) >= ROW_GROUP_BYTES:
             yield pa.concat_tables(group)
             group = []
-    if read != expected:
-        raise StoreFailed(merged, f"{read} rows were read of {expected}")
     yield pa.concat_tables([*group, pa.Table.from_batches(pieces, SCHEMA)])
 
 
