@@ -187,7 +187,12 @@ def footer_of_another(path: Path) -> None:
     pq.write_table(table.replace_schema_metadata({"abside.batches": "5"}), path)
 
 
-KINDS = [fifo, directory, kernel, nowhere, loop, empty, sparse, claiming, footer_of_another]
+def wrong_ranges(path: Path) -> None:
+    table = pa.Table.from_batches(batch("x").pieces, SCHEMA)
+    pq.write_table(table.replace_schema_metadata({"abside.ranges": '[["pod.7-f0", 3]]'}), path)
+
+
+KINDS = [fifo, directory, kernel, nowhere, loop, empty, sparse, claiming, footer_of_another, wrong_ranges]
 NAMES = ["x.parquet", "merged~0007.parquet", "_merged~0007.parquet.next", "_x.parquet.tmp"]
 
 

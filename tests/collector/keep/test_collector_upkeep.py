@@ -14,7 +14,16 @@ from abside.collector.keep.compact import Interrupted, merge, publish
 from abside.collector.keep.upkeep import Upkeep
 from abside.collector.keep.writer import ReceivedBatch, Writer
 from abside.collector.receive.rows import record_batch, rows_of
-from abside.collector.store import SCHEMA, FileUnreadable, StoreFailed, live_files, read_footer, scan
+from abside.collector.store import (
+    SCHEMA,
+    FileUnreadable,
+    Footer,
+    StoreFailed,
+    live_files,
+    read_footer,
+    scan,
+    write_file,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,6 +86,43 @@ def test_a_days_small_files_become_one_that_keeps_rows_ids_and_schema(store: Pat
     assert pq.read_schema(merged).equals(SCHEMA, check_metadata=True)
     with opened(store) as writer:
         assert all(writer.knows(name) for name in NAMES)
+
+
+def test_a_merged_file_lists_consecutive_ids_as_ranges_and_the_next_start_knows_each(store: Path) -> None:
+    def numbered(number: int) -> str:
+        return f"shop-1.pod.{number:020d}-3f2a1b"
+
+    def write(*batch_ids: str) -> None:
+        with opened(store) as writer:
+            for batch_id in batch_ids:
+                writer.write([batch(batch_id)])
+
+    day = store / "dt=2026-09-22"
+    write(*map(numbered, (7, 8, 9, 11)), "by-hand")
+    assert merged_through(day) == 5
+    footer = read_footer(day / "merged~0001.parquet")
+    assert (footer.batches, footer.ranges) == (("by-hand", numbered(11)), ((numbered(7), 3),))
+    write(numbered(10))
+    assert merged_through(day) == 2
+    footer = read_footer(day / "merged~0002.parquet")
+    assert (footer.batches, footer.ranges) == (("by-hand",), ((numbered(7), 5),))
+    assert len(stored_ids(store)) == 18
+    with opened(store) as writer:
+        assert writer.known_ids == 6
+        found = [number for number in range(20) if writer.knows(numbered(number))]
+        assert (found, writer.knows("by-hand")) == ([7, 8, 9, 10, 11], True)
+
+
+def test_a_file_with_ranges_is_replaced_only_by_one_that_contains_all_their_ids(store: Path, day: Path) -> None:
+    [first, *_] = live_files(store)
+    first_id, table = "pod.00000000000000000001-f0", pq.read_table(first)
+    small, merged = day / "small.parquet", day / "merged~0001.parquet"
+    write_file(small, [table], Footer((), ranges=((first_id, 3),)))
+    write_file(merged, [table], Footer((), ("small.parquet",), ((first_id, 2),)))
+    assert small in live_files(store)
+    merged.unlink()
+    write_file(merged, [table], Footer((), ("small.parquet",), ((first_id, 4),)))
+    assert small not in live_files(store)
 
 
 def test_a_merged_day_is_left_alone_until_something_comes_late(store: Path, day: Path) -> None:

@@ -23,6 +23,7 @@ from abside.collector.store import (
     NEXT,
     SCHEMA,
     SUFFIX,
+    BatchIds,
     FileUnreadable,
     Footer,
     footer_of,
@@ -60,7 +61,7 @@ class Interrupted(Exception):  # noqa: N818 read as a sentence where it is caugh
 class _Small:
     path: Path
     size: int
-    batches: tuple[str, ...]
+    footer: Footer
     received_us: int  # of its first row
 
 
@@ -94,9 +95,12 @@ def merge(day: Path, *, again: bool, stopping: Callable[[], bool] = lambda: Fals
     merged = 0
     for run in _runs(_small_files(day, again=again), again=again):
         replaced = [small.path for small in run]
-        batches = tuple(batch for small in run for batch in small.batches)
+        ids = BatchIds()
+        for small in run:
+            ids.update(small.footer.batches, small.footer.ranges)
         path = _merged_path(day)
-        write_file(path, _checked(replaced, stopping), Footer(batches, tuple(path.name for path in replaced)))
+        footer = Footer(tuple(ids.alone()), tuple(path.name for path in replaced), tuple(ids.ranges()))
+        write_file(path, _checked(replaced, stopping), footer)
         merged += len(replaced)
     return merged
 
@@ -131,7 +135,7 @@ def _small_files(day: Path, *, again: bool) -> list[_Small]:
         if not ours:
             log.warning("file_left_out", file=str(path), reason="it has another schema than ours")
         elif not any(MERGED in name for name in footer.replaces):
-            found.append(_Small(path, size, footer.batches, _received_us(metadata)))
+            found.append(_Small(path, size, footer, _received_us(metadata)))
     return sorted(found, key=lambda small: small.received_us)
 
 
@@ -148,12 +152,12 @@ def _runs(files: Sequence[_Small], *, again: bool) -> list[list[_Small]]:
     runs: list[list[_Small]] = []
     room_bytes = room_ids = 0
     for small in files:
-        if not runs or small.size > room_bytes or len(small.batches) > room_ids:
+        if not runs or small.size > room_bytes or small.footer.names > room_ids:
             runs.append([])
             room_bytes, room_ids = MERGED_BYTES if again else FIRST_BYTES, MERGED_IDS
         runs[-1].append(small)
         room_bytes -= small.size
-        room_ids -= len(small.batches)
+        room_ids -= small.footer.names
     return [run for run in runs if len(run) > again]
 
 

@@ -19,6 +19,7 @@ from abside.collector.store import (
     NEXT,
     SCHEMA,
     SUFFIX,
+    BatchIds,
     FileUnreadable,
     Footer,
     NotSynced,
@@ -91,7 +92,7 @@ class Writer:
     def __init__(self, directory: Path, lock: int) -> None:
         self.directory = directory
         self._lock = lock
-        self._known: defaultdict[date, set[str]] = defaultdict(set)
+        self._known: defaultdict[date, BatchIds] = defaultdict(BatchIds)
         self._loose: dict[Path, set[str]] = {}  # directory not forced to disk → batches in its files
 
     @classmethod
@@ -208,7 +209,8 @@ class Writer:
     def _learn(self, day: date, folder: Path) -> None:
         for path in sorted([*folder.glob(f"*{SUFFIX}"), *folder.glob(f"*{NEXT}")]):
             try:
-                self._known[day].update(read_footer(path).batches)
+                footer = read_footer(path)
+                self._known[day].update(footer.batches, footer.ranges)
             except FileUnreadable as exc:
                 set_aside(exc)
             except OSError as exc:  # one bad sector; its batches may be stored once more, if they come again

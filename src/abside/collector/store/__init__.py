@@ -24,6 +24,7 @@ from abside.collector.store.files import (
     superseded,
     whole_files,
 )
+from abside.collector.store.ids import BatchIds
 from abside.collector.store.schema import SCHEMA
 from abside.collector.store.writing import NotSynced, StoreFailed, reason_of, sync, write_file
 
@@ -36,6 +37,7 @@ __all__ = [
     "SCHEMA",
     "SUFFIX",
     "UNREADABLE",
+    "BatchIds",
     "FileUnreadable",
     "Footer",
     "NotSynced",

@@ -18,6 +18,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from abside.collector.store.ids import BatchIds, Range
 from abside.collector.store.schema import SCHEMA
 from abside.files import FileRefusedError, open_regular
 
@@ -39,6 +40,7 @@ MAX_FILE_BYTES = 2**40  # no file of ours comes near; what is read of it at once
 MAX_FOOTER_BYTES = 64 * 2**20  # twice the names of a merged file; a footer's length is a claim
 _TAIL = struct.Struct("<I4s")  # of every Parquet file: the footer's length, and the magic
 BATCHES = b"abside.batches"  # a key of the footer
+RANGES = b"abside.ranges"
 REPLACES = b"abside.replaces"
 
 
@@ -60,6 +62,12 @@ class Footer:
 
     batches: tuple[str, ...]
     replaces: tuple[str, ...] = ()
+    ranges: tuple[Range, ...] = ()  # of further batches: as BatchIds keeps them
+
+    @property
+    def names(self) -> int:
+        """How many names of batches it takes to list them."""
+        return len(self.batches) + len(self.ranges)
 
 
 def scan(directory: Path) -> ds.Dataset:
@@ -121,10 +129,11 @@ def _superseded(files: Mapping[str, Path]) -> set[Path]:
     for merged in (path for name, path in files.items() if MERGED in name):
         with suppress(FileNotFoundError):  # merged once more, meanwhile
             footer = read_footer(merged)
-            merged_in = set(footer.batches)
+            merged_in = BatchIds(footer.batches, footer.ranges)
             for path in (files[name] for name in footer.replaces if name in files):
                 with suppress(FileNotFoundError):
-                    if merged_in.issuperset(read_footer(path).batches):
+                    replaced = read_footer(path)
+                    if merged_in.contains_all(replaced.batches, replaced.ranges):
                         gone.add(path)
     return gone
 
@@ -171,7 +180,8 @@ def read_metadata(path: Path) -> pq.FileMetaData:
 def footer_of(path: Path, metadata: pq.FileMetaData) -> Footer:
     """Return what the collector wrote into a footer. Raises FileUnreadable."""
     entries = metadata.metadata or {}
-    return Footer(*(_names(path, entries.get(key, b"[]")) for key in (BATCHES, REPLACES)))
+    batches, replaces = (_names(path, entries.get(key, b"[]")) for key in (BATCHES, REPLACES))
+    return Footer(batches, replaces, _ranges(path, entries.get(RANGES, b"[]")))
 
 
 @contextmanager
@@ -205,6 +215,15 @@ def _check_tail(path: Path) -> None:
         raise FileUnreadable(path, "it does not end like one")
     if length > min(MAX_FOOTER_BYTES, status.st_size):
         raise FileUnreadable(path, f"its footer claims {length:,} bytes")
+
+
+def _ranges(path: Path, text: bytes) -> tuple[Range, ...]:
+    try:
+        ranges = tuple((first, count) for first, count in orjson.loads(text))
+        BatchIds().update((), ranges)
+    except (ValueError, TypeError) as exc:
+        raise FileUnreadable(path, f"its footer does not list ranges of batches: {exc}") from exc
+    return ranges
 
 
 def _names(path: Path, text: bytes) -> tuple[str, ...]:

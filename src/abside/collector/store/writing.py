@@ -10,7 +10,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from abside.collector.store.files import BATCHES, BESIDE, REPLACES, hidden
+from abside.collector.store.files import BATCHES, BESIDE, RANGES, REPLACES, hidden
 from abside.collector.store.schema import SCHEMA
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _write(path: Path, tables: Iterable[pa.Table], footer: Footer) -> int:
         for table in tables:
             out.write_table(table)
             rows += table.num_rows
-        entries = {BATCHES: footer.batches, REPLACES: footer.replaces}
+        entries = {BATCHES: footer.batches, RANGES: footer.ranges, REPLACES: footer.replaces}
         out.add_key_value_metadata({key: orjson.dumps(names) for key, names in entries.items() if names})
     sync(path)
     return rows
