@@ -219,7 +219,7 @@ async def test_an_empty_token_file_lets_nobody_in_by_not_starting(start: Start, 
 
 
 async def test_beyond_the_pending_bytes_a_batch_is_503_and_comes_back(start: Start, store: Path, views: Views) -> None:
-    async with start(max_pending_bytes=30_000, group_seconds=1) as sender:
+    async with start(max_pending_bytes=20_000, group_seconds=1) as sender:
         first = asyncio.ensure_future(sender.send("a", views("a", 150)))  # noqa: TID251 a test's own task
         await sender.until_pending()
         reply = await sender.send("b", views("b", 100))
