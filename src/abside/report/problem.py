@@ -80,6 +80,13 @@ class NoPeriod(ReportProblem):
         return f"--{self.option} {self.at:%Y-%m-%dT%H:%M:%SZ}: {self.reason}"
 
 
+class EngineAway(EngineFailed):
+    """An engine elsewhere that cannot be reached, or died meanwhile: the same question may be answered later."""
+
+    def __str__(self) -> str:
+        return f"--engine {self.asked}: {self.reason}"
+
+
 class NotLogged(ReportProblem):
     """An attribute to cut by that exposures do not carry."""
 

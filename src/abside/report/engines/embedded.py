@@ -10,6 +10,7 @@ import ibis
 import ibis.expr.datatypes as dt
 import pyarrow as pa
 
+from abside.report.problem import EngineFailed
 from abside.report.store.engine import Engine, Table
 
 if TYPE_CHECKING:
@@ -79,6 +80,9 @@ class Embedded(Engine):
     def _write(self, table: Table, place: Path) -> None:
         times = [name for name, kind in table.schema().items() if kind.is_timestamp()]
         self.connection.to_parquet(table.mutate(**{name: table[name].cast(UTC_TIME) for name in times}), place)
+
+    def _failed(self, purpose: str, fault: Exception) -> EngineFailed:
+        return EngineFailed(purpose, self._reason(fault))
 
     def _reason(self, fault: Exception) -> str:
         text = str(fault)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import ibis
 
-from abside.report.problem import EngineFailed
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import pyarrow as pa
+
+    from abside.report.problem import EngineFailed
 
 Table = Any  # an ibis table: the library has no types
 Row = dict[str, Any]
@@ -109,7 +109,7 @@ class Engine(ABC):
         """Write the rows of a table to one Parquet file here."""
 
     @abstractmethod
-    def _reason(self, fault: Exception) -> str:
+    def _failed(self, purpose: str, fault: Exception) -> EngineFailed:
         """Say in one line why a statement failed, and what would help."""
 
     @contextmanager
@@ -124,4 +124,4 @@ class Engine(ABC):
         try:
             yield
         except self.faults as exc:
-            raise EngineFailed(purpose, self._reason(exc)) from exc
+            raise self._failed(purpose, exc) from exc

@@ -23,6 +23,7 @@ Slices = dict[str, list["ArmFigures"]]  # of each slice its arms, in order
 TOP = 20  # values of an attribute; the rest is one
 OTHERS, NO_VALUE = "(others)", "(no value)"
 MAX_DAYS = 400  # of a page; an experiment of more than a year shows its first
+DAY_US = 86_400_000_000  # of seconds, some engines count those that begin in between
 MAX_SINCE = 28  # days since the first exposure
 EVENT_TERMS = frozenset({"did", "count", "sum"})
 
@@ -67,7 +68,7 @@ def by_days_since(
     """
     if any(term.of not in EVENT_TERMS or term.cap is not None for term in metric.terms):
         return {}
-    day = (hits.ts.delta(hits.first_ts, unit="second") // 86_400).cast("int64")
+    day = (hits.ts.delta(hits.first_ts, unit="microsecond") // DAY_US).cast("int64")
     timed = hits.mutate(day=day).filter(lambda t: t.day < MAX_SINCE)
     terms = {term.column: column(timed, term, placements, currency) for term in metric.terms}
     done = engine.keep("outcomes by day since", "by_since", timed.group_by("person", "day").agg(**terms))

@@ -1,0 +1,147 @@
+"""Spark Connect: Spark, Databricks, Sail, or whatever else answers at an `sc://` URL."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import grpc
+import ibis
+import pyarrow as pa
+import pyarrow.parquet as pq
+from ibis.backends.sql.compilers.pyspark import PySparkCompiler
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+from pyspark.sql.connect.client.retries import DefaultPolicy
+
+from abside.report.problem import EngineAway, EngineFailed
+from abside.report.store.engine import Engine, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+PORT = 15_002  # of Spark Connect, where the URL names none
+ZONE = "spark.sql.session.timeZone"
+PARTITIONS = "spark.sql.shuffle.partitions"
+UTC_NAMES = ("UTC", "Etc/UTC", "Z", "+00:00")
+REACH_SECONDS = 10.0  # for a connection; a cluster that starts up on demand is asked once more by a person
+GONE = ("UNAVAILABLE", "SESSION_CHANGED", "SESSION_CLOSED", "SESSION_NOT_FOUND")  # of gRPC; of Spark, begun anew
+MAX_LINE = 300
+TRIES = 6  # 50 ms, 200 ms, …: about 15 s without an answer, and Spark is gone. Its own bound is ten minutes
+
+
+class Cluster(Engine):
+    """A session of its own on a Spark Connect server; it ends with the report, and so does all that it kept."""
+
+    dialect = "pyspark"
+    faults = (PySparkException, grpc.RpcError, grpc.FutureTimeoutError)
+
+    def __init__(self, session: SparkSession, place: str, tell: Callable[[str], None] | None = None) -> None:
+        super().__init__(ibis.pyspark.connect(session), tell)
+        self.connection.compiler = _Compiler()
+        self._session = session
+        self._place = place
+        self._version = session.version
+        self._frames: dict[str, Any] = {}  # what the server keeps, as long as it is here
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls, url: str, *, partitions: int | None = None, tell: Callable[[str], None] | None = None
+    ) -> Iterator[Cluster]:
+        """Open a session whose zone is UTC. Raises EngineAway."""
+        place = _reached(url)
+        session = None
+        try:
+            session = SparkSession.builder.remote(url).create()
+            session.client.set_retry_policies([DefaultPolicy(max_retries=TRIES)])
+            engine = cls(session, place, tell)
+            zone = session.conf.get(ZONE)
+            if zone not in UTC_NAMES:
+                raise EngineAway(place, f"its session is in the time zone {zone} and does not change to UTC")
+            if partitions is not None:
+                session.conf.set(PARTITIONS, str(partitions))
+        except cls.faults as exc:
+            raise EngineAway(place, f"answers, and not as Spark Connect: {_line(exc)}") from exc
+        try:
+            yield engine
+        finally:
+            with suppress(*cls.faults):  # a server that is gone has no session to end
+                session.stop()
+
+    @property
+    def name(self) -> str:
+        """The engine as the page names it."""
+        return f"Spark {self._version} at {self._place}"
+
+    def _parquet(self, files: list[str]) -> Table:
+        self._session.read.parquet(*files).createOrReplaceTempView("events")
+        return self.connection.table("events")
+
+    def _fetched(self, table: Table) -> pa.Table:
+        return self._frame(table).toArrow()
+
+    def _kept(self, name: str, table: Table) -> Table:
+        """Keep the rows on the executors and forget how they came: else each statement would plan all before it anew."""
+        frame = self._frame(table).localCheckpoint()
+        frame.createOrReplaceTempView(name)
+        self._frames[name] = frame
+        return self.connection.table(name)
+
+    def _write(self, table: Table, place: Path) -> None:
+        """Write here what comes, part by part: the executors' disks are no place of whoever asks."""
+        client = self._session.client
+        plan = self._frame(table)._plan.to_proto(client)  # noqa: SLF001 the public way collects all rows first
+        writer = None
+        try:
+            for part in client.to_table_as_iterator(plan, {}):
+                if isinstance(part, pa.Table):
+                    writer = writer or pq.ParquetWriter(place, part.schema, compression="zstd")
+                    writer.write_table(part)
+        finally:
+            if writer is not None:
+                writer.close()
+        if writer is None:
+            pq.write_table(self._fetched(table), place)
+
+    def _frame(self, table: Table) -> Any:
+        return self._session.sql(self.connection.compile(table))
+
+    def _failed(self, purpose: str, fault: Exception) -> EngineFailed:
+        if any(word in str(fault) for word in GONE):
+            return EngineAway(self._place, f"went away meanwhile ({purpose}); ask again: {_line(fault)}")
+        return EngineFailed(purpose, f"Spark says: {_line(fault)}")
+
+
+class _Compiler(PySparkCompiler):
+    """Writes differences of times as all that speak Spark's SQL read them: Sail has no DATEDIFF of microseconds."""
+
+    __slots__ = ()
+
+    def visit_TimestampDelta(self, op: Any, *, part: Any, left: Any, right: Any) -> Any:  # noqa: N802 Ibis's name
+        if str(op.part.value) != "microsecond":
+            return super().visit_TimestampDelta(op, part=part, left=left, right=right)
+        return self.f.unix_micros(left) - self.f.unix_micros(right)
+
+
+def _reached(url: str) -> str:
+    """Return host and port of a URL that something answers at, without what else is in it: a token. Raises EngineAway.
+
+    Spark's own client asks for ten minutes before it gives up.
+    """
+    parts = urlsplit(url)
+    place = f"{parts.hostname}:{parts.port or PORT}"
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or PORT), timeout=REACH_SECONDS).close()
+    except OSError as exc:
+        raise EngineAway(place, f"nobody answers there: {exc.strerror or exc}") from exc
+    return place
+
+
+def _line(fault: Exception) -> str:
+    """Return the first line of what Spark says: behind it come the plan, and Java's stack."""
+    return str(fault).strip().partition("\n")[0][:MAX_LINE]
