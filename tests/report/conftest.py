@@ -83,6 +83,12 @@ class Till:
         return self.folder
 
 
+@pytest.fixture(scope="session")
+def till_at() -> Callable[[Path], Till]:
+    """Return what makes a till that fills a store of this folder."""
+    return Till
+
+
 @pytest.fixture
 def till(tmp_path: Path) -> Till:
     return Till(tmp_path / "store")

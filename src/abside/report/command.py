@@ -1,49 +1,49 @@
 """`abside report`: reads the store and the documents, prints the page.
 
 Exit codes: 0 the figures asked for are printed; 1 something about the data or the documents kept some of them back,
-which one line says; 2 the command line was wrong.
+which one line says; 2 the command line was wrong; 3 the engine is away: the same question may be answered later.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abside.environ import now_us
 from abside.report.ask import Ask
 from abside.report.documents import read_documents
-from abside.report.engines.embedded import Embedded
-from abside.report.memory import default_memory
+from abside.report.engines.choose import check_engine, open_engine
+from abside.report.engines.statements import script
 from abside.report.outlet import Outlet
 from abside.report.page.export import to_json
 from abside.report.page.html.document import to_html
 from abside.report.page.tables import to_csv, to_markdown
 from abside.report.page.text.document import write_report
 from abside.report.page.text.pen import Pen
-from abside.report.problem import EngineFailed, NoPeriod, NoRoom, NotLogged, ReportProblem
+from abside.report.problem import EngineAway, EngineFailed, NoPeriod, NoRoom, NotLogged, NotTogether, ReportProblem
 from abside.report.progress import progress
 from abside.report.report import Report, build, period_of
 from abside.report.store.source import Source, StoreChanged, open_source
 from abside.report.tally.rows import ATTRIBUTION, UNITS, kept_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from datetime import datetime
+    from pathlib import Path
 
     from abside.report.settings import ReportSettings
     from abside.report.store.engine import Engine
     from abside.snapshot import Snapshot
 
 LOOKS = 3  # a collector leaves a file for ten minutes after it was merged: only a longer look meets a change
-DONE, KEPT_BACK = 0, 1
+DONE, KEPT_BACK, WRONG, AWAY = 0, 1, 2, 3
 
 
 def main(settings: ReportSettings) -> int:
     """Print the report; give the exit code."""
     try:
+        check_engine(settings)
         outlets = _outlets(settings)
         if settings.export is not None:
             _made(settings.export)
@@ -53,8 +53,7 @@ def main(settings: ReportSettings) -> int:
             engine, source, report = _look(settings, documents, tell)
         is_shown = all(outlet.place is not None for outlet in outlets.values())  # else standard output is that form's
         if settings.show_sql and is_shown:
-            for asked in engine.asked:
-                sys.stdout.write(f"-- {asked.purpose}\n{asked.sql};\n\n")
+            sys.stdout.writelines(script(engine.asked, settings.dialect or engine.dialect, ran=engine.dialect))
         if is_shown:
             write_report(report, Pen(sys.stdout))
         for name, outlet in outlets.items():
@@ -62,8 +61,14 @@ def main(settings: ReportSettings) -> int:
     except ReportProblem as exc:
         sys.stdout.flush()
         sys.stderr.write(f"abside report: {exc}\n")
-        return KEPT_BACK
+        return _code(exc)
     return KEPT_BACK if report.refused or not report.pages else DONE
+
+
+def _code(problem: ReportProblem) -> int:
+    if isinstance(problem, NotTogether):
+        return WRONG
+    return AWAY if isinstance(problem, EngineAway) else KEPT_BACK
 
 
 def _ask(settings: ReportSettings, documents: Snapshot) -> Ask:
@@ -115,10 +120,7 @@ def _look(settings: ReportSettings, documents: Snapshot, tell: Callable[[str], N
     """Look at the store, again when a collector changed it meanwhile."""
     for look in range(LOOKS):
         try:
-            with (
-                _spill(settings.work) as spill,
-                Embedded.open(memory_bytes=settings.memory or default_memory(), spill=spill, tell=tell) as engine,
-            ):
+            with open_engine(settings, tell) as engine:
                 source = open_source(engine, settings.events, period_of(documents, _ask(settings, documents)))
                 report = _build(engine, source, documents, settings)
                 if settings.export is not None and report.pages:
@@ -148,16 +150,3 @@ def _made(folder: Path) -> None:
             pass
     except OSError as exc:
         raise NoRoom("--export", exc) from exc
-
-
-@contextmanager
-def _spill(work: Path | None) -> Iterator[Path]:
-    """Return a directory to spill into, gone afterwards."""
-    try:
-        if work is not None:
-            work.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix="abside-report-", dir=work)
-    except OSError as exc:
-        raise NoRoom("--work", exc) from exc
-    with folder as name:
-        yield Path(name)

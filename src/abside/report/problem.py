@@ -87,6 +87,18 @@ class EngineAway(EngineFailed):
         return f"--engine {self.asked}: {self.reason}"
 
 
+class NotTogether(ReportProblem):
+    """Settings that contradict each other: the command line was wrong, whatever the data is."""
+
+    def __init__(self, option: str, reason: str) -> None:
+        super().__init__(option, reason)
+        self.option = option
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.option} {self.reason}"
+
+
 class NotLogged(ReportProblem):
     """An attribute to cut by that exposures do not carry."""
 

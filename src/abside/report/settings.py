@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from abside.environ import integer, positive, setting, size
+from abside.environ import integer, one_of, positive, setting, size
+
+EMBEDDED = "duckdb"  # the engine in this process
 
 
 def moment(value: str) -> datetime:
@@ -18,6 +21,24 @@ def moment(value: str) -> datetime:
     if found.tzinfo is None and len(value.strip()) > len("2026-12-01"):
         raise ValueError(f"{value!r} has no zone, write for example {value}Z")
     return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def engine_url(value: str) -> str:
+    """Take `duckdb`, or the URL of Spark Connect, as written. Raises ValueError."""
+    written = value.strip()
+    if written.lower() == EMBEDDED:
+        return EMBEDDED
+    try:
+        parts = urlsplit(written)
+        if parts.scheme == "sc" and parts.hostname and (parts.port or 1) > 0:
+            return written
+    except ValueError:
+        pass
+    shown = written.partition(";")[0]  # what follows may be a token
+    raise ValueError(f"{shown!r} is no engine: write duckdb, or the URL of a Spark Connect server, sc://host:15002")
+
+
+dialect = one_of("duckdb", "spark", "bigquery", "snowflake", "trino", "clickhouse")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +63,23 @@ class ReportSettings:
     csv: Path | None = setting(None, "also write one row a metric and arm to this file; or -", Path)
     markdown: Path | None = setting(None, "also write the pages as Markdown, for a pull request; or -", Path)
     export: Path | None = setting(None, "also write units.parquet and attribution.parquet into this directory", Path)
-    show_sql: bool = setting(False, "print the SQL that ran, before the page", flag=True)
+    engine: str = setting(
+        EMBEDDED, "what computes: duckdb in this process, or Spark Connect, as sc://host:15002", engine_url
+    )
+    partitions: int | None = setting(
+        None, "shuffle partitions of Spark; default what the server has set", positive(integer)
+    )
+    show_sql: bool = setting(
+        False, "print the SQL that ran, before the page; it runs as it is printed against the same files", flag=True
+    )
+    dialect: str | None = setting(
+        None, "print that SQL as another engine reads it, compiled and not run; default the engine's own", dialect
+    )
     memory: int | None = setting(
         None,
-        "memory the engine may use before it spills to disk; default 4GiB, or 60 % of what the container has",
+        "memory DuckDB may use before it spills to disk; default 4GiB, or 60 % of what the container has",
         positive(size),
     )
     work: Path | None = setting(
-        None, "directory for what is spilled; default the system's directory for temporary files", Path
+        None, "directory for what DuckDB spills; default the system's directory for temporary files", Path
     )

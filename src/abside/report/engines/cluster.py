@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import warnings
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ import ibis
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ibis.backends.sql.compilers.pyspark import PySparkCompiler
-from pyspark.errors import PySparkException
+from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql.connect.client.retries import DefaultPolicy
 
@@ -34,16 +35,16 @@ MAX_LINE = 300
 TRIES = 6  # 50 ms, 200 ms, …: about 15 s without an answer, and Spark is gone. Its own bound is ten minutes
 
 
-class Cluster(Engine):
+class SparkConnect(Engine):
     """A session of its own on a Spark Connect server; it ends with the report, and so does all that it kept."""
 
-    dialect = "pyspark"
+    dialect = "spark"
     faults = (PySparkException, grpc.RpcError, grpc.FutureTimeoutError)
 
     def __init__(self, session: SparkSession, place: str, tell: Callable[[str], None] | None = None) -> None:
         super().__init__(ibis.pyspark.connect(session), tell)
         self.connection.compiler = _Compiler()
-        self._session = session
+        self._session: Any = session  # its own types name classic Spark too
         self._place = place
         self._version = session.version
         self._frames: dict[str, Any] = {}  # what the server keeps, as long as it is here
@@ -51,14 +52,19 @@ class Cluster(Engine):
     @classmethod
     @contextmanager
     def open(
-        cls, url: str, *, partitions: int | None = None, tell: Callable[[str], None] | None = None
-    ) -> Iterator[Cluster]:
+        cls,
+        url: str,
+        *,
+        partitions: int | None = None,
+        tries: int = TRIES,
+        tell: Callable[[str], None] | None = None,
+    ) -> Iterator[SparkConnect]:
         """Open a session whose zone is UTC. Raises EngineAway."""
         place = _reached(url)
-        session = None
+        session: Any = None
         try:
             session = SparkSession.builder.remote(url).create()
-            session.client.set_retry_policies([DefaultPolicy(max_retries=TRIES)])
+            session.client.set_retry_policies([DefaultPolicy(max_retries=tries)])
             engine = cls(session, place, tell)
             zone = session.conf.get(ZONE)
             if zone not in UTC_NAMES:
@@ -67,27 +73,38 @@ class Cluster(Engine):
                 session.conf.set(PARTITIONS, str(partitions))
         except cls.faults as exc:
             raise EngineAway(place, f"answers, and not as Spark Connect: {_line(exc)}") from exc
-        try:
-            yield engine
-        finally:
-            with suppress(*cls.faults):  # a server that is gone has no session to end
-                session.stop()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pyspark")  # of retries, and a logger's own: what fails is raised
+            try:
+                yield engine
+            finally:
+                with suppress(*cls.faults):  # a server that is gone has no session to end
+                    session.stop()
 
     @property
     def name(self) -> str:
         """The engine as the page names it."""
         return f"Spark {self._version} at {self._place}"
 
-    def _parquet(self, files: list[str]) -> Table:
-        self._session.read.parquet(*files).createOrReplaceTempView("events")
-        return self.connection.table("events")
+    def _parquet(self, files: list[str], name: str) -> Table:
+        self._session.read.parquet(*files).createOrReplaceTempView(name)
+        return self.connection.table(name)
 
     def _fetched(self, table: Table) -> pa.Table:
         return self._frame(table).toArrow()
 
     def _kept(self, name: str, table: Table) -> Table:
-        """Keep the rows on the executors and forget how they came: else each statement would plan all before it anew."""
-        frame = self._frame(table).localCheckpoint()
+        """Keep the rows on the executors, without how they came: else each statement would plan all before it anew.
+
+        Sail does so where it has a place for checkpoints; without one it computes them again each time they are read.
+        """
+        frame = self._frame(table)
+        try:
+            frame = frame.localCheckpoint()
+        except AnalysisException as exc:
+            if "checkpoint" not in str(exc):
+                raise
+            frame = frame.persist()
         frame.createOrReplaceTempView(name)
         self._frames[name] = frame
         return self.connection.table(name)
@@ -95,7 +112,8 @@ class Cluster(Engine):
     def _write(self, table: Table, place: Path) -> None:
         """Write here what comes, part by part: the executors' disks are no place of whoever asks."""
         client = self._session.client
-        plan = self._frame(table)._plan.to_proto(client)  # noqa: SLF001 the public way collects all rows first
+        frame = self._frame(table)
+        plan = frame._plan.to_proto(client)  # noqa: SLF001 the public way collects all rows first
         writer = None
         try:
             for part in client.to_table_as_iterator(plan, {}):
@@ -117,7 +135,7 @@ class Cluster(Engine):
         return EngineFailed(purpose, f"Spark says: {_line(fault)}")
 
 
-class _Compiler(PySparkCompiler):
+class _Compiler(PySparkCompiler):  # type: ignore[misc]  # Ibis has no types
     """Writes differences of times as all that speak Spark's SQL read them: Sail has no DATEDIFF of microseconds."""
 
     __slots__ = ()

@@ -66,10 +66,11 @@ class Embedded(Engine):
         """The engine as the page names it."""
         return f"DuckDB {duckdb.__version__}"
 
-    def _parquet(self, files: list[str]) -> Table:
-        found = self.connection.read_parquet(files, hive_partitioning=False)
-        zoned = [name for name, kind in found.schema().items() if kind.is_timestamp() and kind.timezone]
-        return found.mutate(**{name: _make_timestamp(_epoch_us(found[name])) for name in zoned})
+    def _parquet(self, files: list[str], name: str) -> Table:
+        found = self.connection.read_parquet(files, table_name=f"{name}_files", hive_partitioning=False)
+        zoned = [column for column, kind in found.schema().items() if kind.is_timestamp() and kind.timezone]
+        bare = found.mutate(**{column: _make_timestamp(_epoch_us(found[column])) for column in zoned})
+        return self.connection.create_view(name, bare, overwrite=True)
 
     def _fetched(self, table: Table) -> pa.Table:
         return utc(self.connection.to_pyarrow(table))

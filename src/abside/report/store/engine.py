@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import ibis
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
@@ -22,33 +20,29 @@ if TYPE_CHECKING:
 
 Table = Any  # an ibis table: the library has no types
 Row = dict[str, Any]
+EVENTS = "events"  # the view of the files; of those opened later, with a number
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One statement that ran, and what for. Its SQL is written when somebody wants to read it: that takes a while."""
+    """One statement that ran, and what for; or files that were opened as a table. `kept_as`: the name it got."""
 
     purpose: str
     table: Table
-    dialect: str
     kept_as: str | None = None
-
-    @property
-    def sql(self) -> str:
-        """The statement as it ran."""
-        written = str(ibis.to_sql(self.table, dialect=self.dialect))
-        return f"CREATE TEMP TABLE {self.kept_as} AS\n{written}" if self.kept_as else written
+    files: tuple[str, ...] = ()
 
 
 class Engine(ABC):
     """A connection, and all that was asked of it. `tell` hears what is being done."""
 
-    dialect: ClassVar[str]  # as Ibis names it
+    dialect: ClassVar[str]  # of what `asked` was written in
     faults: ClassVar[tuple[type[Exception], ...]]  # what a statement that fails raises
 
     def __init__(self, connection: Any, tell: Callable[[str], None] | None = None) -> None:
         self.connection = connection
         self.asked: list[Asked] = []
+        self._opened = 0
         self._tell = tell or (lambda _purpose: None)
 
     @property
@@ -58,8 +52,13 @@ class Engine(ABC):
 
     def parquet(self, files: Sequence[Path]) -> Table:
         """Return the rows of Parquet files of one schema as a table. Raises EngineFailed."""
+        names = [str(path) for path in files]
+        view = f"{EVENTS}_{self._opened}" if self._opened else EVENTS
+        self._opened += 1
         with self._running("opening the files"):
-            return self._parquet([str(path) for path in files])
+            table = self._parquet(names, view)
+        self.asked.append(Asked(f"{len(names):,} files of the store", table, view, tuple(names)))
+        return table
 
     def rows(self, purpose: str, table: Table) -> list[Row]:
         """Run a table that has few rows. Raises EngineFailed."""
@@ -93,8 +92,8 @@ class Engine(ABC):
         return self.connection.table(name)
 
     @abstractmethod
-    def _parquet(self, files: list[str]) -> Table:
-        """Return the rows of Parquet files as a table."""
+    def _parquet(self, files: list[str], name: str) -> Table:
+        """Return the rows of Parquet files as a table of this name."""
 
     @abstractmethod
     def _fetched(self, table: Table) -> pa.Table:
@@ -114,7 +113,7 @@ class Engine(ABC):
 
     @contextmanager
     def _asking(self, purpose: str, table: Table, kept_as: str | None = None) -> Iterator[None]:
-        self.asked.append(Asked(purpose, table, self.dialect, kept_as))
+        self.asked.append(Asked(purpose, table, kept_as))
         with self._running(purpose):
             yield
 

@@ -1,0 +1,74 @@
+"""What a person meets when Spark is not there, goes away, or does not have what was asked for."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import ibis
+import pytest
+
+from abside.report.command import main
+from abside.report.engines.cluster import SparkConnect
+from abside.report.problem import EngineAway, EngineFailed
+from abside.report.settings import ReportSettings, engine_url
+
+
+def ask(capsys: pytest.CaptureFixture[str], **settings: Any) -> tuple[int, str]:
+    code = main(ReportSettings(**settings))
+    return code, capsys.readouterr().err
+
+
+@pytest.fixture
+def asked(till: Any, config_file: Any) -> dict[str, Any]:
+    till.expose(0, "control", user_id="u1")
+    return {"events": till.close(), "config": (config_file(),)}
+
+
+def test_an_engine_that_is_away_is_exit_code_3_and_no_token_is_shown(
+    asked: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    code, err = ask(capsys, **asked, engine=f"sc://127.0.0.1:{port}/;token=secret")
+    assert code == 3
+    assert err == f"abside report: --engine 127.0.0.1:{port}: nobody answers there: Connection refused\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"engine": "sc://spark", "memory": 2**30}, "--memory is of DuckDB: what Spark may use is set where it runs"),
+        ({"engine": "sc://spark", "work": Path("w")}, "--work is of DuckDB: where Spark spills is set where it runs"),
+        ({"partitions": 8}, "--partitions is of Spark, and the engine is DuckDB: give it with --engine sc://…"),
+        ({"dialect": "trino"}, "--dialect is that of --show-sql: give both"),
+    ],
+)
+def test_what_an_engine_does_not_have_is_refused(
+    asked: dict[str, Any], capsys: pytest.CaptureFixture[str], settings: dict[str, Any], words: str
+) -> None:
+    assert ask(capsys, **asked, **settings) == (2, f"abside report: {words}\n")
+
+
+def test_an_engine_is_duckdb_or_a_url_of_spark_connect() -> None:
+    assert engine_url(" DuckDB ") == "duckdb"
+    assert engine_url("sc://spark:15002/;use_ssl=true") == "sc://spark:15002/;use_ssl=true"
+    for wrong in ("spark", "http://spark", "sc://", "sc://spark:x", "sc://spark:0;token=secret"):
+        with pytest.raises(ValueError, match="is no engine: write duckdb, or the URL") as caught:
+            engine_url(wrong)
+        assert "secret" not in str(caught.value)
+
+
+def test_a_spark_that_goes_away_meanwhile_is_told_with_what_was_being_done() -> None:
+    from pysail.spark import SparkConnectServer  # noqa: PLC0415 one of its own, to be stopped
+
+    server = SparkConnectServer(ip="127.0.0.1", port=0)
+    server.start(background=True)
+    host, port = server.listening_address
+    one = ibis.range(3).unnest().name("n").as_table()
+    with SparkConnect.open(f"sc://{host}:{port}", tries=1) as engine:
+        assert [row["n"] for row in engine.rows("three", one)] == [0, 1, 2]
+        with pytest.raises(EngineFailed, match=r"^a sum: Spark says: .*no_such_table"):
+            engine.rows("a sum", ibis.table({"n": "int64"}, name="no_such_table"))
+        server.stop()
+        with pytest.raises(EngineAway, match=rf"^--engine {host}:{port}: went away meanwhile \(a sum\); ask again: "):
+            engine.rows("a sum", one)
