@@ -21,10 +21,19 @@ from abside.report.page.html.document import to_html
 from abside.report.page.tables import to_csv, to_markdown
 from abside.report.page.text.document import write_report
 from abside.report.page.text.pen import Pen
-from abside.report.problem import EngineAway, EngineFailed, NoPeriod, NoRoom, NotLogged, NotTogether, ReportProblem
+from abside.report.problem import (
+    EngineAway,
+    EngineFailed,
+    NoPeriod,
+    NoRoom,
+    NotLogged,
+    NotTogether,
+    ReportProblem,
+    StoreChanged,
+)
 from abside.report.progress import progress
 from abside.report.report import Report, build, period_of
-from abside.report.store.source import Source, StoreChanged, open_source
+from abside.report.store.source import Source, open_source
 from abside.report.tally.rows import ATTRIBUTION, UNITS, kept_rows
 
 if TYPE_CHECKING:

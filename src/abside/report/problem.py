@@ -18,10 +18,14 @@ class ReportProblem(Exception):  # noqa: N818 read as a sentence where it is cau
     """Something about the data or the documents; whoever asked can change it."""
 
 
-class NoEvents(ReportProblem):
-    """A directory that is no collector's store."""
+class StoreChanged(Exception):  # noqa: N818 read as a sentence where it is caught
+    """A collector merged or dropped a file meanwhile: look again."""
 
-    def __init__(self, directory: Path, reason: str) -> None:
+
+class NoEvents(ReportProblem):
+    """A directory or a URL that is no collector's store."""
+
+    def __init__(self, directory: Path | str, reason: str) -> None:
         super().__init__(directory, reason)
         self.directory = directory
         self.reason = reason

@@ -23,6 +23,11 @@ def moment(value: str) -> datetime:
     return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
+def events_place(value: str) -> Path | str:
+    """Take a directory, or the URL of an object store as it is written: as a path it would lose a slash."""
+    return value if "://" in value else Path(value)
+
+
 def engine_url(value: str) -> str:
     """Take `duckdb`, or the URL of Spark Connect, as written. Raises ValueError."""
     written = value.strip()
@@ -45,7 +50,9 @@ dialect = one_of("duckdb", "spark", "bigquery", "snowflake", "trino", "clickhous
 class ReportSettings:
     """What to report on, and where the page goes."""
 
-    events: Path = setting(MISSING, "the collector's store: a directory of dt=…/*.parquet", Path)
+    events: Path | str = setting(
+        MISSING, "the collector's store or archive: a directory, or s3://bucket/prefix (gs://, az:// too)", events_place
+    )
     config: tuple[Path, ...] = setting(
         MISSING, "directory of documents, several times as for the agent; or a file it published", Path, many=True
     )

@@ -149,6 +149,12 @@ def reported(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 
 
 @pytest.fixture(scope="session")
+def embedded(reported: Callable[..., Reported]) -> Reported:
+    """Return what the default engine says of the world, from a disk: others are held to it."""
+    return reported()
+
+
+@pytest.fixture(scope="session")
 def sail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the URL of a Spark Connect server without a JVM, which all tests of a run share."""
     place = tmp_path_factory.mktemp("sail")

@@ -58,14 +58,14 @@ def test_an_engine_is_duckdb_or_a_url_of_spark_connect() -> None:
         assert "secret" not in str(caught.value)
 
 
-def test_a_spark_that_goes_away_meanwhile_is_told_with_what_was_being_done() -> None:
+def test_a_spark_that_goes_away_meanwhile_is_told_with_what_was_being_done(tmp_path: Path) -> None:
     from pysail.spark import SparkConnectServer  # noqa: PLC0415 one of its own, to be stopped
 
     server = SparkConnectServer(ip="127.0.0.1", port=0)
     server.start(background=True)
     host, port = server.listening_address
     one = ibis.range(3).unnest().name("n").as_table()
-    with SparkConnect.open(f"sc://{host}:{port}", tries=1) as engine:
+    with SparkConnect.open(f"sc://{host}:{port}", folder=tmp_path, tries=1) as engine:
         assert [row["n"] for row in engine.rows("three", one)] == [0, 1, 2]
         with pytest.raises(EngineFailed, match=r"^a sum: Spark says: .*no_such_table"):
             engine.rows("a sum", ibis.table({"n": "int64"}, name="no_such_table"))

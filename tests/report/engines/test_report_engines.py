@@ -38,11 +38,6 @@ def same(one: Any, other: Any, path: str = "") -> Iterator[str]:
         yield f"{path}: {one!r} {other!r}"
 
 
-@pytest.fixture(scope="module")
-def embedded(reported: Report) -> Any:
-    return reported()
-
-
 def test_the_world_has_all_that_a_page_can_say(embedded: Any) -> None:
     page, visits = embedded.figures["experiments"]
     assert [one["what"] for one in page["timeline"]][:2] == ["started: 10 % of traffic, phase 1", "ramped 10 % → 100 %"]

@@ -15,10 +15,11 @@ from abside.collector.store import SCHEMA
 from abside.report.command import _build, main
 from abside.report.page.text.document import write_report
 from abside.report.page.text.pen import Pen
+from abside.report.problem import StoreChanged
 from abside.report.report import Report
 from abside.report.settings import ReportSettings, moment
 from abside.report.store.engine import Engine
-from abside.report.store.source import COLUMNS, StoreChanged, open_source
+from abside.report.store.source import COLUMNS, open_source
 from abside.snapshot import Snapshot
 
 Configure = Callable[..., Path]

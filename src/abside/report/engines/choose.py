@@ -45,7 +45,10 @@ def open_engine(settings: ReportSettings, tell: Callable[[str], None]) -> Iterat
         from abside.report.engines.cluster import SparkConnect  # noqa: PLC0415 pyspark-client is an extra
     except ModuleNotFoundError as exc:
         raise EngineAway("sc://", "this takes pip install 'abside[spark]'") from exc
-    with SparkConnect.open(settings.engine, partitions=settings.partitions, tell=tell) as cluster:
+    with (
+        _spill(None) as folder,
+        SparkConnect.open(settings.engine, folder=folder, partitions=settings.partitions, tell=tell) as cluster,
+    ):
         yield cluster
 
 

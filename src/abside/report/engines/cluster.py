@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import warnings
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 import grpc
@@ -39,10 +39,13 @@ class SparkConnect(Engine):
     """A session of its own on a Spark Connect server; it ends with the report, and so does all that it kept."""
 
     dialect = "spark"
+    reads_urls = True
     faults = (PySparkException, grpc.RpcError, grpc.FutureTimeoutError)
 
-    def __init__(self, session: SparkSession, place: str, tell: Callable[[str], None] | None = None) -> None:
-        super().__init__(ibis.pyspark.connect(session), tell)
+    def __init__(
+        self, session: SparkSession, place: str, folder: Path, tell: Callable[[str], None] | None = None
+    ) -> None:
+        super().__init__(ibis.pyspark.connect(session), folder, tell)
         self.connection.compiler = _Compiler()
         self._session: Any = session  # its own types name classic Spark too
         self._place = place
@@ -55,17 +58,18 @@ class SparkConnect(Engine):
         cls,
         url: str,
         *,
+        folder: Path,
         partitions: int | None = None,
         tries: int = TRIES,
         tell: Callable[[str], None] | None = None,
-    ) -> Iterator[SparkConnect]:
-        """Open a session whose zone is UTC. Raises EngineAway."""
+    ) -> Iterator[Self]:
+        """Open a session whose zone is UTC. `folder` is for footers of files elsewhere. Raises EngineAway."""
         place = _reached(url)
         session: Any = None
         try:
             session = SparkSession.builder.remote(url).create()
             session.client.set_retry_policies([DefaultPolicy(max_retries=tries)])
-            engine = cls(session, place, tell)
+            engine = cls(session, place, folder, tell)
             zone = session.conf.get(ZONE)
             if zone not in UTC_NAMES:
                 raise EngineAway(place, f"its session is in the time zone {zone} and does not change to UTC")

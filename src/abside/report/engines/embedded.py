@@ -40,10 +40,13 @@ class Embedded(Engine):
     """DuckDB with a bound on its memory; beyond it, it spills into a directory."""
 
     dialect = "duckdb"
+    reads_urls = False
     faults = (duckdb.Error,)
 
-    def __init__(self, connection: Any, memory_bytes: int, tell: Callable[[str], None] | None = None) -> None:
-        super().__init__(connection, tell)
+    def __init__(
+        self, connection: Any, folder: Path, memory_bytes: int, tell: Callable[[str], None] | None = None
+    ) -> None:
+        super().__init__(connection, folder, tell)
         self.memory_bytes = memory_bytes
 
     @classmethod
@@ -57,7 +60,7 @@ class Embedded(Engine):
             autoinstall_known_extensions=False,  # nothing is fetched from a network
         )
         try:
-            yield cls(connection, memory_bytes, tell)
+            yield cls(connection, spill, memory_bytes, tell)
         finally:
             connection.disconnect()
 

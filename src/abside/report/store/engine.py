@@ -5,10 +5,13 @@ An expression holds nothing that only one engine has: no JSON, no SQL, no file f
 
 from __future__ import annotations
 
+import shutil
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from abside.report.store.mirror import mirror
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 Table = Any  # an ibis table: the library has no types
 Row = dict[str, Any]
+MIRROR = "store"  # of an object store, a directory here
 EVENTS = "events"  # the view of the files; of those opened later, with a number
 
 
@@ -37,10 +41,13 @@ class Engine(ABC):
     """A connection, and all that was asked of it. `tell` hears what is being done."""
 
     dialect: ClassVar[str]  # of what `asked` was written in
+    reads_urls: ClassVar[bool]  # whether it reads an object store by itself
     faults: ClassVar[tuple[type[Exception], ...]]  # what a statement that fails raises
 
-    def __init__(self, connection: Any, tell: Callable[[str], None] | None = None) -> None:
+    def __init__(self, connection: Any, folder: Path, tell: Callable[[str], None] | None = None) -> None:
         self.connection = connection
+        self._folder = folder  # of its own, gone afterwards
+        self._mirrored: tuple[Path, str] | None = None
         self.asked: list[Asked] = []
         self._opened = 0
         self._tell = tell or (lambda _purpose: None)
@@ -52,13 +59,29 @@ class Engine(ABC):
 
     def parquet(self, files: Sequence[Path]) -> Table:
         """Return the rows of Parquet files of one schema as a table. Raises EngineFailed."""
-        names = [str(path) for path in files]
+        names = [self._read_at(path) for path in files]
         view = f"{EVENTS}_{self._opened}" if self._opened else EVENTS
         self._opened += 1
         with self._running("opening the files"):
             table = self._parquet(names, view)
         self.asked.append(Asked(f"{len(names):,} files of the store", table, view, tuple(names)))
         return table
+
+    def near(self, url: str) -> Path:
+        """Return a directory with what the report looks at of a store elsewhere. Raises what `mirror` raises."""
+        folder = self._folder / MIRROR
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        mirror(url, folder, whole=not self.reads_urls, tell=self._tell)
+        if self.reads_urls:
+            self._mirrored = (folder, url.rstrip("/"))
+        return folder
+
+    def _read_at(self, path: Path) -> str:
+        """Return where the engine reads a file."""
+        if self._mirrored is None or not path.is_relative_to(self._mirrored[0]):
+            return str(path)
+        return f"{self._mirrored[1]}/{path.relative_to(self._mirrored[0]).as_posix()}"
 
     def rows(self, purpose: str, table: Table) -> list[Row]:
         """Run a table that has few rows. Raises EngineFailed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abside.collector.store import (
@@ -15,13 +16,12 @@ from abside.collector.store import (
     reading,
     reason_of,
 )
-from abside.report.problem import ForeignFiles, NoEvents, listed
+from abside.report.problem import ForeignFiles, NoEvents, StoreChanged, listed
 from abside.report.store.period import FileFacts, Period, facts_of, narrow
 from abside.snapshot import digest
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from pathlib import Path
 
     from abside.report.store.engine import Engine, Table
 
@@ -58,10 +58,10 @@ COLUMNS = (
     "batch_id",
 )
 ALWAYS = Period()
-
-
-class StoreChanged(Exception):  # noqa: N818 read as a sentence where it is caught
-    """A collector merged or dropped a file meanwhile: look again."""
+PARTITIONS = "topic=*/p=*"
+NOT_THERE = (
+    "holds no dt=YYYY-MM-DD/*.parquet and no topic=…/p=…/*.parquet; it must be a collector's --store or --archive"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +86,13 @@ def live_store(directory: Path) -> dict[Path, FileFacts]:
         raise NoEvents(directory, "is no directory")
     faults: list[str] = []
     files: list[Path] = []
-    for day in day_folders(directory):
+    for folder in folders_of(directory):
         try:
-            files += live_files_of(day)
+            files += live_files_of(folder)
         except FileUnreadable as exc:
             faults.append(str(exc))
         except OSError as exc:
-            faults.append(f"{day}: {reason_of(exc)}")
+            faults.append(f"{folder}: {reason_of(exc)}")
     if not files and not faults:
         raise NoEvents(directory, f"holds no dt=YYYY-MM-DD/*.parquet{_hint(directory)}")
     found: dict[Path, FileFacts] = {}
@@ -106,9 +106,21 @@ def live_store(directory: Path) -> dict[Path, FileFacts]:
     return found
 
 
-def open_source(engine: Engine, directory: Path, period: Period = ALWAYS) -> Source:
-    """Open a store, for what happened in a period. Raises what `live_store` raises, and EngineFailed."""
-    found = live_store(directory)
+def folders_of(directory: Path) -> list[Path]:
+    """List the folders of a store's files: the days of an HTTP collector, the partitions of a Kafka one."""
+    return [*day_folders(directory), *sorted(path for path in directory.glob(PARTITIONS) if path.is_dir())]
+
+
+def open_source(engine: Engine, events: Path | str, period: Period = ALWAYS) -> Source:
+    """Open a store, for what happened in a period. `events` is its directory, or its URL in an object store.
+
+    Raises what `live_store` and `mirror` raise, and EngineFailed.
+    """
+    directory = events if isinstance(events, Path) else engine.near(events)
+    try:
+        found = live_store(directory)
+    except NoEvents as exc:
+        raise NoEvents(events, exc.reason if isinstance(events, Path) else NOT_THERE) from exc
     whole = [path for path, facts in found.items() if period.needs(facts)]
     others = [path for path in found if path not in set(whole)]
     tables = [engine.parquet(whole).select(*COLUMNS)] if whole else []
@@ -122,8 +134,8 @@ def open_source(engine: Engine, directory: Path, period: Period = ALWAYS) -> Sou
         files=tuple(found),
         whole=len(whole),
         rows=sum(facts.rows for facts in found.values()),
-        set_aside=sum(1 for day in day_folders(directory) for _ in day.glob(f"*{UNREADABLE}*")),
-        digest=digest([[f"{path.parent.name}/{path.name}", facts.rows] for path, facts in found.items()]),
+        set_aside=sum(1 for folder in folders_of(directory) for _ in folder.glob(f"*{UNREADABLE}*")),
+        digest=digest([[path.relative_to(directory).as_posix(), facts.rows] for path, facts in found.items()]),
         reaches=period.last if is_cut else None,
     )
 
