@@ -58,7 +58,7 @@ class KafkaSender:
     sent: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.producer = Producer({"bootstrap.servers": self.bootstrap, "log_level": 0, "linger.ms": 5})
+        self.producer = Producer({"bootstrap.servers": self.bootstrap, "enable.idempotence": True, "log_level": 0})
         self._sequences = itertools.count(1)
 
     def segment(self, count: int, partition: int = 0, *, as_json: bool = False) -> int:
@@ -119,6 +119,11 @@ class KafkaCollector:
             with refused:
                 return refused.code, orjson.loads(refused.read())
 
+    def text(self, path: str) -> str:
+        with urllib.request.urlopen(f"http://{self.address}{path}", timeout=30) as answer:
+            found: str = answer.read().decode()
+        return found
+
     def status(self) -> dict[str, Any]:
         status: dict[str, Any] = self.ask("/v1/status")[1]
         return status
@@ -129,11 +134,6 @@ class KafkaCollector:
             lambda: (found := self.status()) and all(found[name] >= least for name, least in figures.items()) and found,
             f"{figures}: {self.read()[-3000:]}",
         )
-
-    def has_stored(self, count: int) -> bool:
-        """Whether its own files have so many rows."""
-        rows: int = self.status()["rows"]
-        return rows >= count
 
     def until_said(self, pattern: str) -> None:
         until(lambda: re.search(pattern, self.read()), f"{pattern}: {self.read()[-3000:]}")
@@ -170,11 +170,23 @@ class KafkaStage:
     folder: Path
     ends: ExitStack
 
-    def collector(self, *options: str, group: str = "g", store: str | None = None) -> KafkaCollector:
+    def collector(
+        self,
+        *options: str,
+        group: str = "g",
+        store: str | None = None,
+        properties: str = "",
+        bootstrap: str | None = None,
+    ) -> KafkaCollector:
         """Make a collector that is not started. Its session is short, so that a dead one is missed soon."""
         config = self.folder / "kafka.properties"
-        config.write_text(SHORT_SESSION)
-        words = ["--kafka", f"kafka://{self.broker.bootstrap}/{self.topic}", "--group", f"{self.topic}-{group}"]
+        config.write_text(SHORT_SESSION + properties)
+        words = [
+            "--kafka",
+            f"kafka://{bootstrap or self.broker.bootstrap}/{self.topic}",
+            "--group",
+            f"{self.topic}-{group}",
+        ]
         words += ["--store", store or self.store, "--listen", "127.0.0.1:0", "--kafka-config", str(config)]
         made = KafkaCollector(
             [sys.executable, "-m", "abside", "collector", *words, *options], self.folder / secrets.token_hex(4)

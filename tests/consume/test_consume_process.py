@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,6 +30,7 @@ def test_events_of_both_formats_are_stored_once_over_restarts_and_re_sends(stage
     collector.start()
     collector.until(rows=500)
     assert collector.ask("/readyz")[0] == collector.ask("/livez")[0] == 200
+    assert "\nabside_consumer_rows_total 500.0\n" in collector.text("/metrics")
     sender.again(first, 300)  # as a sidecar that was killed before it saw the answer
     sender.segment(100)
     collector.until(rows=600, resent=300)
@@ -204,3 +206,32 @@ def test_a_store_that_no_waiting_mends_ends_the_start(stage_over: StageOver, s3:
         careless.launch()
         assert careless.ended() == 1
     assert "overwrites a file that exists" in careless.read()
+
+
+def test_partitions_that_are_added_are_read_from_their_beginning(stage_over: StageOver) -> None:
+    stage = stage_over()
+    sender = stage.sender()
+    collector = stage.collector(*SOON, properties="topic.metadata.refresh.interval.ms=500\n")
+    collector.start()
+    sender.segment(10)
+    collector.until(rows=10)
+    stage.broker.add_partitions(stage.topic, 3)
+    other = stage.sender("rec-2.aa")
+    for partition in (1, 2):
+        other.segment(10, partition=partition)
+    collector.until(rows=30)
+    assert collector.stop() == 0
+    assert stage.stored() == sorted(sender.sent + other.sent)
+
+
+def test_a_broker_that_is_away_from_the_start_is_waited_for(stage_over: StageOver) -> None:
+    stage = stage_over()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = free.getsockname()[1]
+    collector = stage.collector(*SOON, bootstrap=f"127.0.0.1:{address}")
+    collector.start()
+    collector.until_said("kafka_connection|topic_not_known")
+    status, body = collector.ask("/readyz")
+    assert (status, body["ready"]) == (503, False)
+    assert collector.ask("/livez")[0] == 200
+    assert collector.stop() == 0

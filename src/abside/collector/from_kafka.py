@@ -82,7 +82,7 @@ def _parts(
     seconds = GROUP_SECONDS if settings.group_seconds is None else settings.group_seconds
     bounds = GroupBounds(seconds, settings.group_bytes, settings.drain_seconds)
     watch = TopicWatch(about.describe, threads)
-    loop = ConsumeLoop(consumer, about, watch, place, bounds, now_us)
+    loop = ConsumeLoop(consumer, about, watch, place, bounds, now_us, status.connection_failed)
     status.watch(loop, watch)
     return loop, status
 

@@ -43,6 +43,7 @@ class ConsumeLoop:
         place: StorePlace,
         bounds: GroupBounds,
         now_us: Callable[[], int],
+        on_error: Callable[[Any], None],
     ) -> None:
         self.held: dict[int, HeldPartition] = {}
         self.totals = ConsumeTotals()
@@ -56,6 +57,7 @@ class ConsumeLoop:
         self._place = place
         self._bounds = bounds
         self._now_us = now_us
+        self._on_error = on_error
         self._reader = TopicReader(consumer, about.topic)
         self._steps = PartitionSteps(self._reader, about, place, bounds, self.totals)
         self._stopping = threading.Event()
@@ -148,7 +150,7 @@ class ConsumeLoop:
         if held and error.code() == self._kafka.KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 its public name
             held.needs_offset = True
         else:
-            log.warning("kafka_error", partition=number, error=str(error))
+            self._on_error(error)  # of the group or the topic, for example rights that are missing
 
     def _tell_foreign(self, held: HeldPartition, now: float) -> None:
         gatherer = held.gatherer

@@ -162,6 +162,7 @@ class PartitionSteps:
             held.succeed()
             if held.gatherer and held.gatherer.sealed:
                 self._count(held.number, held.gatherer.sealed)
+                log.debug("file_written", partition=held.number, rows=held.gatherer.sealed.rows)
                 held.gatherer.stored()
 
     def _count(self, number: int, stored: SealedGroup) -> None:
