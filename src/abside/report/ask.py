@@ -20,3 +20,4 @@ class Ask:
     by: tuple[str, ...] = ()  # attributes to cut by
     logged: tuple[str, ...] = ()  # attributes that exposures carry
     with_rows: bool = False  # keep units and outcomes for --export
+    is_aa: bool = False  # read as an A/A test

@@ -1,7 +1,8 @@
 """`abside report`: reads the store and the documents, prints the page.
 
 Exit codes: 0 the figures asked for are printed; 1 something about the data or the documents kept some of them back,
-which one line says; 2 the command line was wrong; 3 the engine is away: the same question may be answered later.
+which one line says; 2 the command line was wrong; 3 the engine is away: the same question may be answered later;
+4 with --aa: chance does not explain what was found.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from abside.report.engines.statements import script
 from abside.report.outlet import Outlet
 from abside.report.page.export import to_json
 from abside.report.page.html.document import to_html
-from abside.report.page.tables import to_csv, to_markdown
 from abside.report.page.text.document import write_report
 from abside.report.page.text.pen import Pen
+from abside.report.page.text.tables import to_csv, to_markdown
 from abside.report.problem import (
     EngineAway,
     EngineFailed,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from abside.snapshot import Snapshot
 
 LOOKS = 3  # a collector leaves a file for ten minutes after it was merged: only a longer look meets a change
-DONE, KEPT_BACK, WRONG, AWAY = 0, 1, 2, 3
+DONE, KEPT_BACK, WRONG, AWAY, AA_ALARM = 0, 1, 2, 3, 4
 
 
 def main(settings: ReportSettings) -> int:
@@ -71,7 +72,9 @@ def main(settings: ReportSettings) -> int:
         sys.stdout.flush()
         sys.stderr.write(f"abside report: {exc}\n")
         return _code(exc)
-    return KEPT_BACK if report.refused or not report.pages else DONE
+    if report.refused or not report.pages:
+        return KEPT_BACK
+    return AA_ALARM if report.aa is not None and report.aa.is_alarm else DONE
 
 
 def _code(problem: ReportProblem) -> int:
@@ -95,6 +98,7 @@ def _ask(settings: ReportSettings, documents: Snapshot) -> Ask:
         settings.by,
         logged,
         with_rows=settings.export is not None,
+        is_aa=settings.aa,
     )
 
 

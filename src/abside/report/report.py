@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abside.metric import METRICS, from_json
+from abside.report.page.aa import aa_check
 from abside.report.page.experiment import ExperimentPage, experiment_page
 from abside.report.page.roles import WINDOW_SECONDS, analysis_of
 from abside.report.problem import NoDocuments, ReportRefused, listed, unknown_experiment
@@ -25,6 +26,7 @@ from abside.report.tally.units import Tally
 if TYPE_CHECKING:
     from abside.metric import Metric
     from abside.report.ask import Ask
+    from abside.report.stats.aa import AaCheck
     from abside.report.store.engine import Engine, Table
     from abside.report.store.source import Source
     from abside.snapshot import Experiment, Snapshot, SnapshotHead
@@ -52,6 +54,7 @@ class Report:
     outcome_copies: int
     pages: tuple[ExperimentPage, ...]
     refused: tuple[ReportRefused, ...]
+    aa: AaCheck | None = None  # where it was asked for
 
 
 def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Report:
@@ -93,6 +96,7 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
         outcome_copies=outcome_copies,
         pages=tuple(pages),
         refused=tuple(refused),
+        aa=aa_check(pages) if ask.is_aa else None,
     )
 
 

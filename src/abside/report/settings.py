@@ -82,6 +82,11 @@ class ReportSettings:
     dialect: str | None = setting(
         None, "print that SQL as another engine reads it, compiled and not run; default the engine's own", dialect
     )
+    aa: bool = setting(
+        False,
+        "read an A/A test as a check of the pipeline: which intervals do not hold 0; exit code 4 on an alarm",
+        flag=True,
+    )
     memory: int | None = setting(
         None,
         "memory DuckDB may use before it spills to disk; default 4GiB, or 60 % of what the container has",

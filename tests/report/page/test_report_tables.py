@@ -9,7 +9,7 @@ import pytest
 
 from abside.report.command import main
 from abside.report.page.experiment import ExperimentPage
-from abside.report.page.tables import COLUMNS
+from abside.report.page.text.tables import COLUMNS
 from abside.report.page.words import sentence
 from abside.report.settings import ReportSettings
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from abside.report.page.aa import aa_fields
 from abside.report.page.words import sentence
 from abside.report.stats.compare import LEVEL
 from abside.report.tally.moments import ARM_PLAIN
@@ -51,6 +52,7 @@ def to_json(report: Report, digest: str) -> bytes:
             name: {"phases": {str(one): rows for one, rows in found.items()}} for name, found in seen.phases.items()
         },
         "confidence_level": LEVEL,
+        "aa": aa_fields(report.aa),
         "experiments": [_page(page) for page in report.pages],
         "refused": report.refused,
     }

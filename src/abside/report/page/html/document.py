@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from abside.report.page.aa import aa_grids, aa_lines
 from abside.report.page.html.experiment import experiment
-from abside.report.page.html.markup import lines, paragraph, text
+from abside.report.page.html.markup import heading, lines, paragraph, table, text
 from abside.report.page.html.style import STYLE
 from abside.report.page.lines import report_lines
 
@@ -20,6 +21,8 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # nothing is loaded, a
 def to_html(report: Report) -> bytes:
     """Return the whole page."""
     body = ["<h1>abside report</h1>", *lines(report_lines(report))]
+    if report.aa is not None:
+        body += [heading("A/A check", 2), *lines(aa_lines(report.aa)), *map(table, aa_grids(report.aa))]
     for page in report.pages:
         body += experiment(page, report)
     body += [paragraph(f"{one.experiment}: {one.reason}", "alarm") for one in report.refused]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from abside.report.page.aa import aa_grids, aa_lines
 from abside.report.page.lines import report_lines
 from abside.report.page.rows import Grid
 from abside.report.page.text.experiment import write_page
@@ -23,6 +24,13 @@ def write_report(report: Report, pen: Pen) -> None:
         pen.say(line)
     pen.line()
     _experiments(report, pen)
+    if report.aa is not None:
+        pen.line()
+        for line in aa_lines(report.aa):
+            pen.say(line)
+        for grid in aa_grids(report.aa):
+            pen.line()
+            pen.table(grid)
     for page in report.pages:
         pen.line()
         write_page(page, report, pen)

@@ -7,6 +7,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from abside.report.page import rows
+from abside.report.page.aa import aa_grids, aa_lines
 from abside.report.page.words import NONE, sample_ratio_words, sentence
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ def _rows(page: ExperimentPage) -> Iterator[dict[str, Any]]:
 def to_markdown(report: Report) -> bytes:
     """Return the pages as Markdown: the sentence, what is to be known, the arms and the figures."""
     lines = []
+    if report.aa is not None:
+        lines += ["## A/A check", "", *(f"- {_text(line.text)}" for line in aa_lines(report.aa)), ""]
+        lines += [line for grid in aa_grids(report.aa) for line in (*_table(grid), "")]
     for page in report.pages:
         lines += [f"## {_text(page.experiment.id)}: {_text(page.experiment.name)}", "", _text(sentence(page)), ""]
         lines += [f"- {_text(note)}" for note in page.notes]
