@@ -7,14 +7,16 @@ ARG PYTHON=python:3.11-slim-bookworm
 
 FROM ${PYTHON} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=1
+# Which lock: `image` for every role beside an app and behind it; `report` for `abside report`, with its engine and statistics.
+ARG REQUIREMENTS=image
 WORKDIR /src
-COPY requirements/image-build.txt requirements/image.txt requirements/
+COPY requirements requirements
 # Two environments: one builds, the other runs and has no pip. Only packages with the locked hashes are installed.
 RUN python3 -m venv /opt/build \
  && /opt/build/bin/pip install --quiet --require-hashes --only-binary :all: -r requirements/image-build.txt \
  && python3 -m venv --without-pip /opt/abside \
  && /opt/build/bin/pip --python /opt/abside/bin/python install --quiet --require-hashes --only-binary :all: \
-    --no-compile -r requirements/image.txt
+    --no-compile -r "requirements/$REQUIREMENTS.txt"
 COPY pyproject.toml README.md ./
 COPY src src
 COPY agent agent

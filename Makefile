@@ -56,9 +56,10 @@ $(KAFKA_STAMP): tests/kafka/pom.xml
 		rm -rf $(KAFKA) && mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(abspath $(KAFKA)) && touch $@; \
 	else echo 'no Maven: tests that need a Kafka broker are skipped'; fi
 
-lock: $(STAMP)  ## Renew the locked requirements of the image
+lock: $(STAMP)  ## Renew the locked requirements of the images
 	$(BIN)/python -m pip install --quiet 'uv>=0.5'
 	$(UV_LOCK) --extra agent --extra collector --extra kafka --extra objects pyproject.toml --output-file requirements/image.txt
+	$(UV_LOCK) --extra agent --extra objects --extra report pyproject.toml --output-file requirements/report.txt
 	$(UV_LOCK) requirements/image-build.in --output-file requirements/image-build.txt
 
 demo: $(STAMP)  ## Run agent, sidecar and collector over real traffic, edit, pause, count the stored events

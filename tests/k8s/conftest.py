@@ -32,7 +32,7 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A Deployment or StatefulSet, and its pod."""
+    """A Deployment, a StatefulSet or a CronJob, and its pod."""
 
     object: Object
 
@@ -41,12 +41,18 @@ class Workload:
         return f"{self.object['kind']}/{self.object['metadata']['name']}"
 
     @property
+    def is_job(self) -> bool:
+        """Whether it ends by itself: no probes, no ports, no selector."""
+        return bool(self.object["kind"] == "CronJob")
+
+    @property
     def labels(self) -> dict[str, str]:
         return self.object["metadata"].get("labels") or {}
 
     @property
     def template(self) -> Object:
-        template: Object = self.object["spec"]["template"]
+        spec = self.object["spec"]
+        template: Object = spec["jobTemplate"]["spec"]["template"] if self.is_job else spec["template"]
         return template
 
     @property
@@ -131,7 +137,7 @@ class Rendered:
 
     @property
     def workloads(self) -> list[Workload]:
-        return [Workload(one) for one in self.objects if one["kind"] in {"Deployment", "StatefulSet"}]
+        return [Workload(one) for one in self.objects if one["kind"] in {"Deployment", "StatefulSet", "CronJob"}]
 
     @property
     def roles(self) -> list[Role]:

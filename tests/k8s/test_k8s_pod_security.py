@@ -119,6 +119,8 @@ OWNED = {
     ("abside-sidecar", "abside-spool"),
     ("abside-sidecar", "abside-open"),
     ("abside-collector", "store"),
+    ("abside-report", "report"),
+    ("abside-report", "work"),
 }
 
 

@@ -31,11 +31,8 @@ def test_it_opens_with_three_commands(readme: str) -> None:
 
 
 def test_every_folder_and_file_it_names_is_there(readme: str, root: Path) -> None:
-    named = set(
-        re.findall(
-            r"`((?:components|overlays)/[a-z-]+|experiments|collector|collector-kafka|gateway|admission)`", readme
-        )
-    )
+    bases = "experiments|collector|collector-kafka|gateway|report|admission"
+    named = set(re.findall(rf"`((?:components|overlays)/[a-z-]+|{bases})`", readme))
     for folder in named:
         assert (root / "k8s" / folder / "kustomization.yaml").exists(), folder
     for path in set(re.findall(r"\bk8s/[a-z/.-]+[a-z]", readme)) - {"k8s/overlays/mine"}:

@@ -25,7 +25,10 @@ MEANT = {
         r".*",
         "a tag that is not moved needs no pull at every start, and a registry's outage no part in it",
     ),
-    "CKV_K8S_21": (r"[A-Z][a-z]+\.default\.experiment-admission", "an overlay gives the namespace; here is none"),
+    "CKV_K8S_21": (
+        r"[A-Za-z]+\.default\.experiment-(admission|report)",
+        "an overlay gives the namespace; here is none",
+    ),
     "CKV_K8S_8": (r"Deployment\.abside-dev\.rec-service", "the stand-in for an app has no listener"),
     "CKV_K8S_9": (r"Deployment\.abside-dev\.rec-service", "the stand-in for an app has no listener"),
     "CKV_DOCKER_7": (r"/?Dockerfile\.FROM", "it does not look into the build argument, which names a tag"),
@@ -67,7 +70,7 @@ def test_checkov_finds_nothing_but_what_we_mean(
     tool: Callable[[str], str], render: Callable[[str], Rendered], root: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "Dockerfile").write_bytes((root / "Dockerfile").read_bytes())
-    for folder in ("overlays/example", "overlays/dev", "admission"):
+    for folder in ("overlays/example", "overlays/dev", "admission", "report"):
         (tmp_path / f"{folder.replace('/', '-')}.yaml").write_text(render(folder).text)
     command = [tool("checkov"), "--directory", str(tmp_path), "--framework", "kubernetes", "dockerfile"]
     done = subprocess.run(

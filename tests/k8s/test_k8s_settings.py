@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 UNITS = {"": 1, "m": 1e-3, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 NEVER_WRITTEN_OUT = {"ABSIDE_POD", "ABSIDE_APP", "ABSIDE_APP_VERSION"}  # the kubelet knows them
-WRITES = {"ABSIDE_SPOOL", "ABSIDE_SPOOL_OPEN", "ABSIDE_STORE"}
-READS = {"ABSIDE_KAFKA_CONFIG", "ABSIDE_CONFIG", "ABSIDE_PAUSED", "ABSIDE_TOKEN_FILE", "ABSIDE_UPSTREAM_TOKEN_FILE"}
-READS |= {"ABSIDE_TLS_CERT", "ABSIDE_TLS_KEY", "SSL_CERT_FILE"}
+WRITES = {"ABSIDE_SPOOL", "ABSIDE_SPOOL_OPEN", "ABSIDE_STORE", "ABSIDE_HTML", "ABSIDE_JSON", "ABSIDE_WORK"}
+READS = {"ABSIDE_EVENTS", "ABSIDE_CONFIG", "ABSIDE_PAUSED", "ABSIDE_TOKEN_FILE", "ABSIDE_UPSTREAM_TOKEN_FILE"}
+READS |= {"ABSIDE_KAFKA_CONFIG", "ABSIDE_TLS_CERT", "ABSIDE_TLS_KEY", "SSL_CERT_FILE"}
 APPS_GRACE_SECONDS = 30  # Kubernetes' default: what a workload had before
 
 
@@ -112,7 +112,7 @@ def test_the_agents_memory_holds_itself_and_the_child_that_compiles(render: Call
 def test_probes_ask_by_number_a_port_that_is_declared_and_listened_to(rendered: Rendered) -> None:
     for role in rendered.roles:
         (command,) = role.container["args"]
-        if command == "agent":
+        if command == "agent" or role.workload.is_job:
             assert not any(name.endswith("Probe") for name in role.container)
             continue
         expected = {"sidecar": "ABSIDE_ADMIN"}.get(command, "ABSIDE_LISTEN")
@@ -162,7 +162,8 @@ def test_the_grace_period_holds_the_apps_way_out_and_the_sidecars(rendered: Rend
 def test_the_image_is_ours_at_this_version(rendered: Rendered) -> None:
     tag = "dev" if rendered.folder == "overlays/dev" else __version__
     for role in rendered.roles:
-        assert role.container["image"] == f"abside:{tag}"
+        name = "abside-report" if role.container["args"] == ["report"] else "abside"
+        assert role.container["image"] == f"{name}:{tag}"
 
 
 def test_a_component_without_any_overlay_brings_the_same_image(
