@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 LONG = 40  # characters of a cell that may break
 NUMBER, TOLD = ' class="n"', ' class="told"'
-NEW_LINE = "\n"
+NEW_LINE, BREAK = "\n", "_<wbr>"  # a name in a narrow column is broken where its words are
 
 
 def text(plain: str) -> str:
@@ -51,7 +51,7 @@ def table(grid: Grid) -> str:
         said = row[-1] if is_told else ""
         body.append(f"<tr{TOLD if said else ''}>{cells}</tr>")
         if said:
-            body.append(f'<tr class="said"><td></td><td colspan="{len(shown) - 1}">{text(said)}</td></tr>')
+            body.append(f'<tr class="said"><td></td><td colspan="{len(shown) - 1}"><div>{text(said)}</div></td></tr>')
     whole = f"<table><thead><tr>{head}</tr></thead>\n<tbody>{NEW_LINE.join(body)}</tbody></table>"
     return f'<div class="scroll" tabindex="0">{whole}</div>'
 
@@ -60,4 +60,4 @@ def _cell(plain: str, *, is_figure: bool) -> str:
     """Put numbers under each other, and let only long words break."""
     is_number = is_figure and (plain[:1].isdigit() or plain[:1] in ("+", "-", "<"))
     style = NUMBER if is_number else ' class="long"' if len(plain) > LONG else ""
-    return f"<td{style}>{text(plain)}</td>"
+    return f"<td{style}>{text(plain).replace('_', BREAK)}</td>"
