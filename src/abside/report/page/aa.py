@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from abside.report.page.lines import Line
 from abside.report.page.rows import Grid
-from abside.report.page.words import NONE, as_interval, as_p
+from abside.report.page.words import NONE, Line, as_interval, as_p
 from abside.report.problem import listed
 from abside.report.stats.aa import AaCheck, AaInterval
 from abside.report.stats.ratio import ALARM

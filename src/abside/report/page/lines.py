@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from abside.collector.store import UNREADABLE
-from abside.report.page.words import clocks_words, dates, duration, files_words, sample_ratio_words, share
+from abside.report.page.words import Line, clocks_words, dates, duration, files_words, sample_ratio_words, share
 from abside.report.store.exposures import LATE_SECONDS
 from abside.report.tally.outcomes import EARLY_SECONDS, OUTCOMES
 
 if TYPE_CHECKING:
     from abside.report.page.experiment import ExperimentPage
     from abside.report.report import Report
-
-Tone = Literal["", "dim", "note", "alarm"]
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One sentence, and how loud it is."""
-
-    text: str
-    tone: Tone = ""
 
 
 def report_lines(report: Report) -> list[Line]:

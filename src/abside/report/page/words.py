@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from abside.report.stats.ratio import ALARM as ALARM_P
 
@@ -26,6 +27,17 @@ def files_words(files: int, whole: int) -> str:
     if whole == files:
         return f"{files:,} files"
     return f"{whole:,} of {files:,} files (of the others only exposures, logins and what sidecars say)"
+
+
+Tone = Literal["", "dim", "note", "alarm"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One sentence, and how loud it is."""
+
+    text: str
+    tone: Tone = ""
 
 
 def sentence(page: ExperimentPage) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from abside.report.page.words import NONE
 
 if TYPE_CHECKING:
-    from abside.report.page.lines import Line
     from abside.report.page.rows import Grid
+    from abside.report.page.words import Line
 
 LONG = 40  # characters of a cell that may break
 NUMBER, TOLD = ' class="n"', ' class="told"'

@@ -15,8 +15,8 @@ from abside.report.page.words import NONE, printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from abside.report.page.lines import Line
     from abside.report.page.rows import Grid
+    from abside.report.page.words import Line
 
 ALARM, MUTED, HEAD, NOTE = "bold red", "dim", "bold", "yellow"
 TONES = {"": "", "dim": MUTED, "note": NOTE, "alarm": ALARM}

@@ -64,7 +64,7 @@ def test_what_it_runs_makes_the_page_from_a_store_and_documents_that_it_cannot_w
     for name, value in role.variables.items():
         mount = role.mount_of(value)
         variables[name] = value.replace(mount["mountPath"], str(places[mount["name"]]), 1)
-    variables |= {"PATH": os.environ["PATH"], "TMPDIR": str(places["work"]), "HOME": "/nonexistent"}  # noqa: TID251
+    variables |= {"PATH": os.environ["PATH"], "TMPDIR": str(places["work"]), "HOME": "/nonexistent"}  # noqa: TID251 the path only
     command = [sys.executable, "-m", "abside", *role.container["args"]]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")
