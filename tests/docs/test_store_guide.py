@@ -5,6 +5,7 @@ from pathlib import Path
 
 from abside.collector.store import SCHEMA
 from abside.metric import METRICS
+from abside.report.tally.before import before_of
 from abside.report.tally.moments import terms_of
 from abside.report.tally.rows import OF_OUTCOME
 
@@ -20,5 +21,15 @@ def test_every_column_of_the_store_is_there_with_its_type() -> None:
 
 def test_every_column_of_the_export_is_there() -> None:
     exported = TEXT.partition("## What")[2]
-    for name in (*terms_of(METRICS), *OF_OUTCOME, "in_window", "shown_24h", "by_exposure_id", "first_ts", "until"):
+    before = [term.column for metric in METRICS if (term := before_of(metric)) is not None]
+    for name in (
+        *terms_of(METRICS),
+        *before,
+        *OF_OUTCOME,
+        "in_window",
+        "shown_24h",
+        "by_exposure_id",
+        "first_ts",
+        "until",
+    ):
         assert f"`{name}`" in exported, name

@@ -39,8 +39,11 @@ def exported(store: Path, config: Path, folder: Path) -> tuple[list[dict[str, An
 
 
 def test_units_have_a_row_each_and_add_up_to_the_page(
-    store: Path, config_file: Configure, tmp_path: Path, page_of: Callable[..., ExperimentPage]
+    till: Any, store: Path, config_file: Configure, tmp_path: Path, page_of: Callable[..., ExperimentPage]
 ) -> None:
+    for user, day in (("u4", -13), ("u4", -15), ("u5", -1)):
+        till.add("purchase", day * 24 * 60, user_id=user, value=7.5, currency="EUR")
+    till.close()
     units, _ = exported(store, config_file(), tmp_path / "out")
     page = page_of(store)
     assert len(units) == 21
@@ -52,6 +55,8 @@ def test_units_have_a_row_each_and_add_up_to_the_page(
     (one,) = (row for row in units if row["person"] == "u3")
     assert (one["experiment"], one["phase"], one["person_type"], one["revenue"]) == ("e", 1, "user", 3.25)
     assert one["attributes"] == '{"country":"DE"}'
+    before = {row["person"]: (row["before_bought"], row["before_revenue"], row["before_carted"]) for row in units}
+    assert {person: found for person, found in before.items() if any(found)} == {"u4": (1, 7.5, 0), "u5": (1, 7.5, 0)}
     assert [row["person_type"] for row in units if row["person"] == "s1"] == ["session"]
 
 

@@ -11,6 +11,8 @@ from abside.report.tally.slices import EVENT_TERMS
 from abside.report.tally.terms import column
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from abside.metric import Metric, Term
     from abside.report.store.engine import Engine, Table
     from abside.report.tally.outcomes import Outcomes
@@ -26,15 +28,14 @@ def before_of(metric: Metric) -> Term | None:
     return replace(metric.above, column=f"before_{metric.above.column}")
 
 
-def with_before(
-    engine: Engine, outcomes: Outcomes, choice: Choice, figures: Table, metric: Metric, term: Term
-) -> Table:
-    """Add the covariate to the units' columns. Raises EngineFailed."""
+def with_before(engine: Engine, outcomes: Outcomes, choice: Choice, figures: Table, terms: Sequence[Term]) -> Table:
+    """Add covariates to the units' columns. Raises EngineFailed."""
     units = figures.select("person", "first_ts")
     met = outcomes.owned(outcomes.once(choice.unit), units).inner_join(units, "person")
     earliest = met.first_ts - ibis.interval(days=DAYS_BEFORE)
     hits = met.filter(met.ts < met.first_ts, met.ts >= earliest)
-    done = hits.group_by("person").agg(**{term.column: column(hits, term, choice.placements, choice.currency)})
-    done = engine.keep(f"{choice.experiment}: {metric.name} before", "done_before", done)
+    columns = {term.column: column(hits, term, choice.placements, choice.currency) for term in terms}
+    done = hits.group_by("person").agg(**columns)
+    done = engine.keep(f"{choice.experiment}: before the first exposure", "done_before", done)
     whole = figures.left_join(done, "person").drop("person_right")
-    return whole.mutate(**{term.column: whole[term.column].cast("int64").fill_null(0)})
+    return whole.mutate(**{name: whole[name].cast("int64").fill_null(0) for name in columns})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import ibis
 
 from abside.report.store.people import USER
+from abside.report.tally.before import before_of, with_before
 from abside.report.tally.moments import terms_of
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ OF_OUTCOME = (
 
 def keep_rows(engine: Engine, outcomes: Outcomes, events: Table, choice: Choice, counted: Counted, number: int) -> None:
     """Keep the rows of one page until all are written. Raises EngineFailed."""
-    engine.keep(f"{choice.experiment}: units to export", f"{UNITS}_{number}", _units(choice, counted))
+    engine.keep(f"{choice.experiment}: units to export", f"{UNITS}_{number}", _units(engine, outcomes, choice, counted))
     attributed = _attribution(outcomes, events, choice, counted)
     engine.keep(f"{choice.experiment}: outcomes to export", f"{ATTRIBUTION}_{number}", attributed)
 
@@ -34,12 +35,13 @@ def kept_rows(engine: Engine, name: str, pages: int) -> Table:
     return tables[0].union(*tables[1:]) if len(tables) > 1 else tables[0]
 
 
-def _units(choice: Choice, counted: Counted) -> Table:
+def _units(engine: Engine, outcomes: Outcomes, choice: Choice, counted: Counted) -> Table:
     """Return one row a person, experiment and phase. Sums of fields are in the field's own unit."""
-    units = counted.units
+    before = {term.column: term for metric in choice.metrics if (term := before_of(metric)) is not None}
+    units = with_before(engine, outcomes, choice, counted.units, list(before.values()))
     columns = {
         name: units[name] if term.scale == 1 else units[name].cast("float64") / term.scale
-        for name, term in terms_of(choice.metrics).items()
+        for name, term in {**terms_of(choice.metrics), **before}.items()
     }
     plain = ("variant", "first_ts", "until", "crossed", "exposures", "placement", "attributes")
     return units.select(**_head(choice, units), **{name: units[name] for name in plain}, **columns)
