@@ -65,7 +65,7 @@ def store(till: Any) -> Callable[[float], Path]:
     return make
 
 
-def test_a_sound_pipeline_is_exit_0_and_one_that_loses_outcomes_of_an_arm_is_exit_3(
+def test_a_sound_pipeline_is_exit_0_and_one_that_loses_outcomes_of_an_arm_is_exit_4(
     store: Callable[[float], Path], config_file: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place, config = tmp_path / "out.json", (config_file(variants=ALIKE),)
@@ -77,7 +77,7 @@ def test_a_sound_pipeline_is_exit_0_and_one_that_loses_outcomes_of_an_arm_is_exi
     assert f"0 of {told['whole']['intervals']} 95 % intervals do not hold 0" in out
     html = tmp_path / "out.html"
     events = store(0.7)  # into the same store, a second time: still most of the carts of one arm are missing
-    assert main(ReportSettings(events=events, config=config, aa=True, json=place, html=html)) == 3
+    assert main(ReportSettings(events=events, config=config, aa=True, json=place, html=html)) == 4
     told = json.loads(place.read_text())["aa"]
     assert told["is_alarm"]
     assert {"add_to_cart_rate", "conversion_rate"} <= {one["metric"] for one in told["missed"]}
