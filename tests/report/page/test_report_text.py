@@ -44,13 +44,14 @@ def test_a_terminal_of_any_width_has_every_figure_and_no_line_beyond_its_edge(
     monkeypatch.delenv("NO_COLOR", raising=False)
     figures = set(re.findall(r"[+-]\d+\.\d\d%", written(report, "utf-8")))
     assert len(figures) > 20
-    for width in (40, 60, 80, 250):
+    for width in (40, 60, *range(76, 84), 130, 250):
         told = COLOUR.sub("", written(report, "utf-8", is_terminal=True, width=width))
         assert max(map(len, told.splitlines())) <= width
         whole = " ".join(told.split())
         for word in (*LONG_NAME.split(), "add_to_cart_rate", "always valid", "crossovers"):
             assert word in whole
         assert figures <= set(re.findall(r"[+-]\d+\.\d\d%", whole))
+        assert [word for word in whole.split() if word.endswith("…") and word != "…"] == []  # no cell is cut
 
 
 def test_an_ascii_output_gets_ascii(report: Report) -> None:

@@ -22,6 +22,7 @@ ALARM, MUTED, HEAD, NOTE = "bold red", "dim", "bold", "yellow"
 TONES = {"": "", "dim": MUTED, "note": NOTE, "alarm": ALARM}
 PLAIN_WIDTH = 200  # of what is no terminal, for bars
 GAP = 2  # between columns
+EDGE = 1  # of a frame, on both sides of each column
 # What a terminal shows that has only ASCII; any other sign becomes a question mark.
 ASCII = str.maketrans({"…": "...", "→": "->", "─": "-", "━": "=", "●": "o", "│": "|", "┊": ":", "≥": ">="})
 
@@ -55,7 +56,7 @@ class Pen:
         """Write a table; where a terminal is narrower, each row as a paragraph instead."""
         rows = [tuple(map(self._shown, row)) for row in (grid.header, *grid.rows)]
         widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
-        if self._console.is_terminal and sum(widths) + GAP * len(widths) > self.width:
+        if self._console.is_terminal and sum(widths) + (GAP + EDGE) * len(widths) + EDGE > self.width:
             self._paragraphs(grid)
             return
         if self._console.is_terminal:
