@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import socket
+import struct
 import sys
 import threading
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +17,7 @@ from obstore.store import MemoryStore
 
 from abside.collector.store.place import (
     DirectoryPlace,
+    NameFound,
     NameMissing,
     NameTaken,
     PlaceError,
@@ -26,6 +30,7 @@ from abside.collector.store.place import (
 from abside.collector.store.place.bucket import BucketPlace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from s3_server import Environ, S3Server
@@ -232,6 +237,57 @@ def test_a_server_that_is_away_fails_for_now(monkeypatch: pytest.MonkeyPatch, s3
     monkeypatch.setenv("AWS_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(PlaceFailed):
         open_place("s3://bucket/events").create("a", b"1")
+
+
+class Hasty(StreamRequestHandler):
+    """Refuses a content before it has read it, and ends the connection; every name is there but `missing`."""
+
+    def handle(self) -> None:
+        method, path, _ = self.rfile.readline().split()
+        while self.rfile.readline().strip():
+            pass
+        if method == b"HEAD" and b"missing" not in path:
+            said = b'200 OK\r\nContent-Length: 5\r\nLast-Modified: Tue, 22 Sep 2026 12:00:00 GMT\r\nETag: "1"'
+        elif method == b"HEAD":
+            said = b"404 Not Found\r\nContent-Length: 0"
+        else:
+            linger = struct.pack("ii", 1, 0)  # a reset: what was answered is lost too
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            return
+        self.wfile.write(b"HTTP/1.1 " + said + b"\r\nConnection: close\r\n\r\n")
+
+
+@pytest.fixture
+def hasty(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[StorePlace]:
+    """Return a bucket of a server that is hasty."""
+    monkeypatch.setattr("abside.collector.store.place.bucket.TRIES", 0)
+    with ThreadingTCPServer(("127.0.0.1", 0), Hasty) as server:
+        serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+        serving.start()
+        monkeypatch.setenv("AWS_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
+        try:
+            yield open_place("s3://bucket/events")
+        finally:
+            server.shutdown()
+            serving.join(10)
+
+
+def test_a_taken_name_is_found_where_the_server_breaks_off_before_it_has_read_the_content(
+    hasty: StorePlace,
+) -> None:
+    content = b"x" * 10_000_000
+    with pytest.raises(NameTaken):
+        hasty.create(NAME, content)
+    with pytest.raises(PlaceFailed) as caught:
+        hasty.create("a/missing", content)
+    assert type(caught.value) is PlaceFailed
+
+
+def test_a_name_that_is_only_found_is_no_proof_for_the_probe(hasty: StorePlace) -> None:
+    with pytest.raises(NameFound):
+        hasty.create("_PROBE", b"1")
+    with pytest.raises(PlaceFailed):
+        probe(hasty)
 
 
 def test_plain_http_that_nobody_allowed_is_refused(monkeypatch: pytest.MonkeyPatch, s3: S3Server) -> None:

@@ -152,6 +152,37 @@ def test_two_copies_of_one_disk_double_nothing_that_both_have(store: Path, place
     assert archived(place) == Counter("abcde")
 
 
+def numbered(*numbers: int) -> list[str]:
+    """Return ids as a sidecar makes them; a merged file lists those that follow each other as ranges."""
+    return [f"pod.{number:020d}-3f2a" for number in numbers]
+
+
+def test_ranges_of_ids_are_known_in_the_archive_as_single_ones_are(
+    store: Path, place: StorePlace, tmp_path: Path
+) -> None:
+    write(store, *numbered(1, 2, 9))
+    Archive(store, place).copy()
+    shutil.copytree(store, tmp_path / "twin")
+    for one, more in ((store, (3,)), (tmp_path / "twin", (4, 5, 10)), (store, (11,))):
+        write(one, *numbered(*more))
+        merge_all(one)
+        Archive(one, place).copy()
+    assert archived(place) == Counter(numbered(1, 2, 3, 4, 5, 9, 10, 11))
+
+
+def test_two_copies_of_one_disk_whose_files_have_one_single_id_in_common_both_arrive(
+    store: Path, place: StorePlace, tmp_path: Path
+) -> None:
+    write(store, "a")
+    Archive(store, place).copy()
+    shutil.copytree(store, tmp_path / "twin")
+    for one, more in ((store, (1, 2)), (tmp_path / "twin", (6, 7))):
+        write(one, *numbered(*more))
+        merge_all(one)
+        Archive(one, place).copy()
+    assert archived(place) == Counter(["a", *numbered(1, 2, 6, 7)])
+
+
 def test_what_the_archive_has_dropped_by_a_rule_of_its_own_does_not_come_back(
     store: Path, place: StorePlace, tmp_path: Path
 ) -> None:

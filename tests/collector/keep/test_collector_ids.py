@@ -47,6 +47,13 @@ def test_what_a_footer_lists_becomes_the_same_set_again(first: list[str], second
     assert len(ids) == len({*first, *second})
 
 
+@given(IDS, IDS)
+def test_what_is_left_without_others_is_the_difference_of_sets(first: list[str], second: list[str]) -> None:
+    left = BatchIds(first).without(BatchIds(second))
+    assert as_set(left) == set(first) - set(second)
+    assert len(left) == len(set(first) - set(second))
+
+
 FIRST = "a.00000000000000000001-f0"
 NO_RANGES = [("b0", 2), (FIRST, 0), (FIRST, 2.0), (FIRST, True), ("a.99999999999999999999-f0", 2), ("a.1-f0", 1)]
 

@@ -28,6 +28,7 @@ from abside.collector.store import (
     NEXT,
     SCHEMA,
     SUFFIX,
+    BatchIds,
     FileUnreadable,
     Footer,
     day_folders,
@@ -46,7 +47,6 @@ from abside.log import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from collections.abc import Set as AbstractSet
 
     from abside.collector.store.place import StorePlace
 
@@ -118,29 +118,30 @@ class Archive:
             write_whole(day / ARCHIVED, orjson.dumps(everything))
             self.waiting -= 1
 
-    def _copy_file(self, day: Path, path: Path, there: AbstractSet[str]) -> str | None:
+    def _copy_file(self, day: Path, path: Path, there: BatchIds) -> str | None:
         """Copy the rows of batches that are not there; return the copy's name, None where all of them are."""
-        footer = read_footer(path)
-        rest = tuple(batch for batch in footer.batches if batch not in there)
-        if footer.batches and not rest:
+        whole = _ids_of(read_footer(path))
+        rest = whole.without(there)
+        if whole and not rest:
             return None
         name = f"{self._folder}/{day.name}/merged{MERGED}{_digest(path, rest)}{SUFFIX}"
-        with _source(day, path, footer, rest) as source:
+        with _source(day, path, whole, rest) as source:
             try:
                 self.place.create(name, source)
             except NameTaken as exc:  # by another with this store's id: a copy of its disk
-                if set(self._footer(name).batches) != set(rest):
+                if _listing(_ids_of(self._footer(name))) != _listing(rest):
                     raise PlaceRefused(exc.name, "another file has this name; move it elsewhere") from exc
             self.files += 1
             self.bytes += source.stat().st_size
         return name
 
-    def _batches_there(self, day: Path, known: AbstractSet[str | None]) -> set[str]:
+    def _batches_there(self, day: Path, known: set[str | None]) -> BatchIds:
         """Find the batches in copies of a day that are not listed."""
-        there: set[str] = set()
+        there = BatchIds()
         for name in self.place.names(f"{self._folder}/{day.name}"):
             if name not in known and name.endswith(SUFFIX):
-                there.update(self._footer(name).batches)
+                footer = self._footer(name)
+                there.update(footer.batches, footer.ranges)
         return there
 
     def _footer(self, name: str) -> Footer:
@@ -201,30 +202,40 @@ def _is_ours(path: Path) -> bool:
         return bool(metadata.schema.to_arrow_schema().equals(SCHEMA))
 
 
-def _digest(path: Path, batches: tuple[str, ...]) -> str:
+def _ids_of(footer: Footer) -> BatchIds:
+    return BatchIds(footer.batches, footer.ranges)
+
+
+def _listing(ids: BatchIds) -> list[str]:
+    """List ids and ranges of ids as lines: the same for the same ids, however they came together."""
+    return sorted([*ids.alone(), *(f"{first} {count}" for first, count in ids.ranges())])
+
+
+def _digest(path: Path, batches: BatchIds) -> str:
     """Name a content: its batches, or its bytes where a person's file says nothing of batches."""
     if batches:
-        return hashlib.sha256("\n".join(sorted(batches)).encode()).hexdigest()[:16]
+        return hashlib.sha256("\n".join(_listing(batches)).encode()).hexdigest()[:16]
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 @contextmanager
-def _source(day: Path, path: Path, footer: Footer, batches: tuple[str, ...]) -> Iterator[Path]:
+def _source(day: Path, path: Path, whole: BatchIds, batches: BatchIds) -> Iterator[Path]:
     """Return a file with the rows of some of its batches: itself, where these are all."""
-    if len(batches) == len(footer.batches):
+    if len(batches) == len(whole):
         yield path
         return
     part = hidden(day / f"part{SUFFIX}", BESIDE)
-    write_file(part, _rows(path, frozenset(batches)), Footer(batches))
+    write_file(part, _rows(path, batches), Footer(tuple(batches.alone()), ranges=tuple(batches.ranges())))
     try:
         yield part
     finally:
         part.unlink(missing_ok=True)
 
 
-def _rows(path: Path, batches: frozenset[str]) -> Iterator[pa.Table]:
+def _rows(path: Path, batches: BatchIds) -> Iterator[pa.Table]:
     with reading(path), pq.ParquetFile(path) as source:
         for piece in source.iter_batches(batch_size=READ_ROWS, use_threads=False):
-            chosen = pa.array([batch in batches for batch in piece.column("batch_id").to_pylist()], pa.bool_())
+            ids = piece.column("batch_id").to_pylist()
+            chosen = pa.array([one is not None and one in batches for one in ids], pa.bool_())
             yield pa.Table.from_batches([piece.filter(chosen)], SCHEMA)

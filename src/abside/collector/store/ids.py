@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 Range = tuple[str, int]  # the first id, and how many follow each other from it on
 # `<host>.<seq, 20 digits>-<boot>`, with `.0`, `.1.0` … where a batch was sent in pieces: before, number, behind.
@@ -32,8 +33,7 @@ class BatchIds:
         """Return whether it contains an id."""
         if not (match := NUMBERED.fullmatch(batch_id)):
             return batch_id in self._alone
-        bounds = self._bounds.get((match[1], match[3]))
-        return bounds is not None and bisect_right(bounds, int(match[2])) % 2 == 1
+        return _is_inside(self._bounds.get((match[1], match[3]), []), int(match[2]))
 
     def add(self, batch_id: str) -> None:
         """Take one id."""
@@ -53,6 +53,16 @@ class BatchIds:
     def contains_all(self, ids: Iterable[str], ranges: Iterable[Range] = ()) -> bool:
         """Return whether it contains these ids and all ids of these ranges. Raises ValueError as `update` does."""
         return all(batch_id in self for batch_id in ids) and all(self._contains_range(*one) for one in ranges)
+
+    def without(self, others: BatchIds) -> BatchIds:
+        """Return the ids that are not among others."""
+        left = BatchIds(one for one in self._alone if one not in others._alone)
+        for place, bounds in self._bounds.items():
+            theirs = others._bounds.get(place, [])
+            for begin, end in pairwise(sorted({*bounds, *theirs})):
+                if _is_inside(bounds, begin) and not _is_inside(theirs, begin):
+                    left._take(place, begin, end)
+        return left
 
     def alone(self) -> Iterator[str]:
         """Yield the ids that follow no other, and those of another form."""
@@ -82,6 +92,10 @@ class BatchIds:
         covered = [*([begin] if left % 2 else []), *edges, *([end] if right % 2 else [])]
         self._numbered += end - begin - sum(covered[1::2]) + sum(covered[::2])
         bounds[left:right] = [*([] if left % 2 else [begin]), *([] if right % 2 else [end])]
+
+
+def _is_inside(bounds: Sequence[int], number: int) -> bool:
+    return bisect_right(bounds, number) % 2 == 1
 
 
 def _parsed(first: str, count: int) -> tuple[tuple[str, str], int, int]:

@@ -2,6 +2,7 @@
 
 from abside.collector.store.place.choose import SCHEMES, is_url, open_place
 from abside.collector.store.place.contract import (
+    NameFound,
     NameMissing,
     NameTaken,
     PlaceError,
@@ -15,6 +16,7 @@ from abside.collector.store.place.directory import DirectoryPlace
 __all__ = [
     "SCHEMES",
     "DirectoryPlace",
+    "NameFound",
     "NameMissing",
     "NameTaken",
     "PlaceError",

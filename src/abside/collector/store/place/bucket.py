@@ -21,7 +21,14 @@ from obstore.exceptions import (
 )
 from obstore.store import from_url
 
-from abside.collector.store.place.contract import NameMissing, NameTaken, PlaceError, PlaceFailed, PlaceRefused
+from abside.collector.store.place.contract import (
+    NameFound,
+    NameMissing,
+    NameTaken,
+    PlaceError,
+    PlaceFailed,
+    PlaceRefused,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,12 +79,27 @@ class BucketPlace:
             return bytes(obstore.get_range(self._store, name, start=start, length=length))
 
     def create(self, name: str, content: bytes | Path) -> None:
-        """Create an object with If-None-Match."""
+        """Create an object with If-None-Match.
+
+        Some servers refuse a name that is taken before they have read the content, and end the connection: the answer
+        is lost then. So after a failure it is looked whether the name exists. An object appears whole.
+        """
         try:
             with self._errors(name):
                 obstore.put(self._store, name, content, mode="create")
         except NameMissing as exc:
             raise PlaceRefused(exc.name, "there is no such bucket or container") from exc
+        except PlaceFailed as exc:
+            if not self._exists(name):
+                raise
+            raise NameFound(exc.name, f"the name is taken; of its creation was said: {exc.reason}") from exc
+
+    def _exists(self, name: str) -> bool:
+        try:
+            self.size(name)
+        except PlaceError:
+            return False
+        return True
 
     @contextmanager
     def _errors(self, name: str) -> Iterator[None]:

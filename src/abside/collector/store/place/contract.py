@@ -26,6 +26,10 @@ class NameTaken(PlaceError):  # noqa: N818 read as a sentence where it is caught
     """The name exists. Nothing was written; what is there may be one's own, where an earlier answer was lost."""
 
 
+class NameFound(NameTaken):
+    """The name was looked up after a creation without an answer, and exists: no proof that a second one is refused."""
+
+
 class NameMissing(PlaceError):  # noqa: N818 read as a sentence where it is caught
     """No file has this name, or no longer."""
 
@@ -84,6 +88,8 @@ def probe(place: StorePlace) -> None:
     for _ in range(2):
         try:
             place.create(PROBE, b"abside writes this name to see that a name is created once only\n")
+        except NameFound as exc:
+            raise PlaceFailed(exc.name, exc.reason) from exc
         except NameTaken:
             return
     raise PlaceRefused(place.shown, "it overwrites a file that exists; a store needs creation that is exclusive")
