@@ -79,7 +79,10 @@ class ConsumeLoop:
         self._stopping.set()
 
     def run(self) -> None:
-        """Read until `stop`. Raises KafkaException where the library says that it cannot go on."""
+        """Read until `stop`. Raises KafkaException where the library says that it cannot go on.
+
+        After an error nothing more is written: a record may be passed that is not gathered.
+        """
         callbacks = {"on_assign": self._assigned, "on_revoke": self._revoked, "on_lost": self._lost}
         try:
             self._await_store()
@@ -88,6 +91,7 @@ class ConsumeLoop:
                 self._turn()
             self._steps.finish(self.held.values(), self._bounds.drain_seconds)
         finally:
+            self._stopping.set()  # close() calls `_revoked`
             self._consumer.close()
             self._steps.close()
             self.ended.set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from abside.collector.consume.client import TopicMissing
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 WRITERS = 8  # files on their way at a time: a store may take seconds for each
 LOOKERS = 4
+NAP_SECONDS = 0.05
 PASSED_SECONDS = 3600.0  # without a row to store, how far a partition got is written so seldom
 log = Log("abside.collector.consume.steps")
 
@@ -99,7 +100,11 @@ class PartitionSteps:
                     self._written(held, held.write, now)
                 if now >= held.not_before:
                     self.write(held)
-            wait([held.write for held in left if held.write], min(until - now, 0.05), "FIRST_COMPLETED")
+            nap = min(until - now, NAP_SECONDS)
+            if writing := [held.write for held in left if held.write]:
+                wait(writing, nap, "FIRST_COMPLETED")
+            else:  # all of them wait for their next try
+                sleep(nap)
             left = [held for held in left if held.gatherer and _has_something(held.gatherer)]
         if left:
             log.warning("not_written_in_time", partitions=[held.number for held in left], then="read again")

@@ -31,7 +31,7 @@ class TopicWatch:
         self._next = 0.0
 
     def turn(self, now: float) -> bool:
-        """Ask where it is time and take an answer; return whether the id is another one than before, or gone."""
+        """Ask where it is time and take an answer; return whether the id is another than before, gone or back."""
         if self._asked is None:
             if now >= self._next:
                 self._asked = self._threads.submit(self._describe)
@@ -58,7 +58,7 @@ class TopicWatch:
             log.error(
                 "topic_made_anew", before=before, now=self.topic_id, then="read from its beginning, into a new folder"
             )
-        return before is not None and before != self.topic_id
+        return before != self.topic_id
 
     def _tell(self, problem: str) -> None:
         if problem != self.problem:
