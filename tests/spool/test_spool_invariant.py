@@ -186,7 +186,7 @@ async def look(spool: Spool) -> None:
     """Do what the background does every second."""
     with suppress(SpoolFailed):
         await spool._look()
-        if spool._sealing.file is not None:
+        if len(spool._sealing):
             await spool.seal()
 
 
@@ -212,7 +212,7 @@ async def seal_in_vain(spool: Spool, queue: Path) -> None:
     names = [path.with_suffix(SEALED) for path in queue.glob("*.open")]
     for name in names:
         name.mkdir()
-    had = spool._sealing.file is not None or (spool._open is not None and spool._open.events > 0)
+    had = len(spool._sealing) > 0 or (spool._open is not None and spool._open.events > 0)
     try:
         await spool.seal()
     except SpoolFailed:

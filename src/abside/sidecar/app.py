@@ -133,6 +133,7 @@ class Sidecar:
         self.addresses = [await _open(self.decisions, "--listen", address) for address in self.settings.listen]
         self.supervisor.start("follow", self.follower.run)
         self.supervisor.start("spool", self._keep_spool)
+        self.supervisor.start("spool-ahead", self.spool.run_ahead)
         self.supervisor.start("tell", self._tell)
         self.supervisor.start("sweep", self.fast.sweep)
         if self.shipper is not None:
@@ -156,7 +157,7 @@ class Sidecar:
         await asyncio.sleep(min(self.settings.linger_seconds, LINGER_SHARE * self.settings.drain_seconds))
         self.fast.close()
         await self.decisions.close(CLOSE_SECONDS)
-        await self.supervisor.stop("follow", "tell", "spool")
+        await self.supervisor.stop("follow", "tell", "spool", "spool-ahead")
         self.context.journal.ending = True
         seal_seconds = max(SEAL_SECONDS, deadline - time.monotonic())
         try:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 # So much may be written while the disk's free space cannot be read: a write that fails is better evidence.
 UNKNOWN_BYTES = 2**20
+# In a directory of their own the open segment and those being sealed have so many times the bound of one: the volume in
+# memory that `--spool-open` names in our manifests has room for that.
+UNSEALED_IN_MEMORY = 2
 
 
 class Room:
@@ -26,13 +29,19 @@ class Room:
         self._settings = settings
         self.budget = 0
 
-    def admit(self, size: int, used: int, open_length: int) -> None:
-        """Raise SpoolFull when `size` bytes have no place beside the `used` ones, `open_length` of them not sealed."""
+    def admit(self, size: int, used: int, open_length: int, sealing: int) -> None:
+        """Raise SpoolFull when `size` bytes have no place beside the `used` ones.
+
+        `open_length` of them are in the open segment, and `sealing` in those that are being sealed.
+        """
         settings = self._settings
         if used + size > settings.limit_bytes:
             raise SpoolFull(settings.directory, "quota", used, settings.limit_bytes)
         if open_length + size > settings.max_open_bytes:
             raise SpoolFull(settings.directory, "stuck", open_length, settings.max_open_bytes)
+        most = UNSEALED_IN_MEMORY * settings.max_open_bytes
+        if settings.open_directory is not None and sealing + open_length + size > most:
+            raise SpoolFull(settings.open_directory, "stuck", sealing + open_length, most)
         if size > self.budget:
             raise SpoolFull(settings.directory, "floor", used, settings.floor_bytes)
 

@@ -1,10 +1,11 @@
-"""What a thread does to a file put up for sealing: it is made durable and gets its name in the queue."""
+"""What a thread does to files put up for sealing: they are made durable and get their names in the queue."""
 
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from abside.spool.segment import SEALED, Segment, stem
 from abside.spool.write.openfile import CLOSED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from abside.spool.write.openfile import OpenFile
@@ -35,6 +36,53 @@ class SealResult:
     gone: bool = False
 
 
+def settle_all(files: Sequence[OpenFile], queue: Path, durable: bool) -> list[SealResult | OSError]:
+    """Settle files, the oldest first, up to one that cannot be moved: for a thread, and safe to repeat.
+
+    A disk that takes its time makes them durable all at once, and so the directory: one wait, not one for each.
+    """
+    results: list[SealResult | OSError] = []
+    directories: dict[Path, None] = {}
+    for file, forced in zip(files, _forced(files) if durable else [None] * len(files), strict=True):
+        try:
+            result = _place(file, queue, durable, forced, lambda directory: directories.update({directory: None}))
+        except OSError as exc:
+            results.append(exc)
+            break
+        results.append(result)
+        if result.segment is None and not result.gone:
+            break
+    problems = {directory: problem_of(sync, directory) for directory in directories}
+    return [
+        replace(one, sync_problem=one.sync_problem or problems.get(one.segment.path.parent))
+        if isinstance(one, SealResult) and one.segment is not None
+        else one
+        for one in results
+    ]
+
+
+def _forced(files: Sequence[OpenFile]) -> list[OSError | None]:
+    """Make files durable, each in a thread of its own, and return their errors."""
+    if len(files) > 1:
+        with suppress(RuntimeError), ThreadPoolExecutor(len(files), "seal") as threads:  # no thread to be had
+            return list(threads.map(force, files))
+    return [force(file) for file in files]
+
+
+def force(file: OpenFile) -> OSError | None:
+    """Make what a file contains durable; return the error."""
+    if file.handle == CLOSED:
+        return None
+    _cut(file)
+    return problem_of(os.fdatasync, file.handle)  # nobody else closes it: no descriptor more, which might not be had
+
+
+def _cut(file: OpenFile) -> None:
+    if file.torn:
+        with suppress(OSError):  # what stays torn is found by the reader
+            os.ftruncate(file.handle, file.length)
+
+
 def settle(file: OpenFile, queue: Path, durable: bool, *, sync_directory: Callable[[Path], None] = sync) -> SealResult:
     """Make the file durable and rename it to its sealed name in `queue`: for a thread, and safe to repeat.
 
@@ -42,12 +90,15 @@ def settle(file: OpenFile, queue: Path, durable: bool, *, sync_directory: Callab
     cannot take it, it is sealed where it is. `sync_directory` forces the new name to disk, when `durable`. Raises
     OSError where it cannot be found out whether the file has its name.
     """
-    sync_problem = None
-    if file.torn:
-        with suppress(OSError):  # what stays torn is found by the reader
-            os.ftruncate(file.handle, file.length)
-    if durable and file.handle != CLOSED:  # nobody else closes it: no descriptor more is needed, which might not be had
-        sync_problem = problem_of(os.fdatasync, file.handle)
+    return _place(file, queue, durable, force(file) if durable else None, sync_directory)
+
+
+def _place(
+    file: OpenFile, queue: Path, durable: bool, sync_problem: OSError | None, sync_directory: Callable[[Path], None]
+) -> SealResult:
+    """Move a file that is as durable as `sync_problem` says to its sealed name."""
+    if not durable:
+        _cut(file)
     name = stem(file.seq, file.boot) + SEALED
     for target in (queue / name, file.path.with_name(name)):
         named = file.handle == CLOSED or file.is_named or _is_there(file, target)

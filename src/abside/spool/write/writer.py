@@ -2,8 +2,9 @@
 
 Appending is one write to a file opened for appending: no thread, no timer, no waiting but for that write. All else that
 touches the disk (fdatasync, renames, the next file, a look at the free space) is done in a thread, at most one such job
-at a time, and a job that was abandoned by a cancelled caller is picked up by the next: the state in memory never runs
-ahead of the files. Append, seal and sync share a handful of positions, so they are in this one file, long as it is.
+at a time; beside it the next file may be begun. A job that was abandoned by a cancelled caller is picked up by the
+next: the state in memory never runs ahead of the files. Append, seal and sync share a handful of positions, so they are
+in this one file, long as it is.
 """
 
 from __future__ import annotations
@@ -88,13 +89,14 @@ class Spool:
         self._open: OpenFile | None = None
         durable = settings.fsync != "never"
         self._sealing = Sealing(folder.queue, backlog, stats, self._mark, monotonic, durable=durable)
-        self._sealing_bytes = 0
         self._owed: list[bytes] = []  # frames of accounts a failing disk did not take
         self._since: float | None = None  # of the first event, or first refusal, that no seal has covered
         self._durable = 0  # of stats.appended_bytes: what has survived the loss of power
         self._undurable = 0  # highest position whose fsync failed; waiters at or below it get SpoolFailed
         self._disk = asyncio.Lock()
+        self._turning = asyncio.Lock()  # who changes the open file; nobody waits for `_disk` while having it
         self._due = asyncio.Event()
+        self._full = asyncio.Event()
         self._closed = False
         self._trouble = ""  # why there is no file to append to
         self._write_failed: tuple[str, int] = ("", 0)  # the last one, and how much had been appended then
@@ -134,8 +136,8 @@ class Spool:
 
     @property
     def used_bytes(self) -> int:
-        """What counts against the quota: the open segment, one being sealed, and the sealed ones."""
-        return self.backlog.bytes + self._sealing_bytes + (0 if self._open is None else self._open.length)
+        """What counts against the quota: the open segment, those being sealed, and the sealed ones."""
+        return self.backlog.bytes + self._sealing.bytes + (0 if self._open is None else self._open.length)
 
     @property
     def waiting(self) -> Waiting:
@@ -196,22 +198,21 @@ class Spool:
             self._since = self._monotonic()
         opened = self._open
         length = 0 if opened is None else opened.length
-        used = self.backlog.bytes + self._sealing_bytes + length
-        if used + size > self._limit_bytes or length + size > self._max_open_bytes or size > self._room.budget:
-            self._room.admit(size, used, length)
+        unsealed = self._sealing.bytes + length
+        used = self.backlog.bytes + unsealed
+        if used + size > self._limit_bytes or unsealed + size > self._max_open_bytes or size > self._room.budget:
+            self._room.admit(size, used, length, self._sealing.bytes)
         opened = self._write(data, events)
         if opened.length >= self._seal_bytes or opened.events >= self._seal_events:
+            self._full.set()
             self._due.set()
 
     def seal_due(self, now: float) -> bool:
-        """Return whether the open segment should be sealed at `now` (the monotonic clock's seconds)."""
-        if self._sealing.file is not None:
-            return True
-        opened = self._open
-        if opened is not None and (
-            opened.events >= self._seal_events or (opened.events and opened.length >= self._seal_bytes)
-        ):
-            return True
+        """Return whether something should be sealed at `now` (the monotonic clock's seconds)."""
+        return len(self._sealing) > 0 or self._is_full() or self._is_aged(now)
+
+    def _is_aged(self, now: float) -> bool:
+        """Whether what was appended has waited long enough to be sealed, however little it is."""
         if self._since is None or now - self._since < self.settings.seal_seconds:
             return False
         return len(self.backlog) < self.settings.max_waiting_for_age_seal
@@ -219,10 +220,53 @@ class Spool:
     async def seal(self) -> None:
         """Turn what was appended so far into a sealed segment. Raises SpoolFailed; nothing is lost by it."""
         async with self._disk_turn():
-            await self._settle()  # what an interrupted or failed seal left
-            if not self._closed and self._has_something():
+            await self._settle()  # what waits, and what an interrupted or failed seal left
+            async with self._turning:
+                if not self._closed and self._has_something():
+                    self._rotate(await self._next_file())
+            await self._settle()
+
+    async def _finish(self) -> None:
+        """Seal what was put up for it, and the open file if it has its size. Raises SpoolFailed."""
+        async with self._disk_turn():
+            await self._go_on()
+            await self._settle()
+
+    async def run_ahead(self) -> None:
+        """Begin the next file as soon as the open one has its size, while `run` waits for the disk: until cancelled."""
+        while True:
+            await self._full.wait()
+            self._full.clear()
+            await self._go_on()
+            self._due.set()
+
+    async def _go_on(self) -> None:
+        """Put the open file up for sealing if it has its size, and begin the next.
+
+        Where too many wait already, it grows on, to the bound beyond which appends are refused.
+        """
+        async with self._turning:
+            if not self._closed and self._is_full() and self._may_be_put_up():
+                self._has_something()  # the account goes with it
                 self._rotate(await self._next_file())
-                await self._settle()
+
+    def _may_be_put_up(self) -> bool:
+        """Whether the open file may be put up beside those that wait.
+
+        From a directory of its own, files are copied to the spool's disk one by one: a disk that takes its time for
+        each gets few large ones.
+        """
+        if not len(self._sealing) or self._open is None:
+            return True
+        if self.settings.open_directory is not None and self._open.length < self._max_open_bytes // 2:
+            return False
+        return self._sealing.has_room
+
+    def _is_full(self) -> bool:
+        opened = self._open
+        if opened is None or not opened.events:
+            return False
+        return opened.events >= self._seal_events or opened.length >= self._seal_bytes
 
     async def synced(self) -> None:
         """Wait until what was appended is as durable as the policy `always` promises; at once under the others.
@@ -242,13 +286,16 @@ class Spool:
                 await self._settle()
             if target <= self._undurable:
                 raise SpoolFailed("make durable the contents of", self._folder.open, self.stats.last_failure)
-            if self._durable >= target or self._open is None:
-                return
-            mark = self.stats.appended_bytes
-            problem = await self._open.synced()
-            self._mark(mark, problem)
-            if problem is not None:
-                raise SpoolFailed("make durable", self._open.path, problem) from problem
+            files = self._sealing.marked  # those behind one that cannot be sealed
+            if self._open is not None:
+                files.append((self._open, self.stats.appended_bytes))
+            for file, mark in files:
+                if self._durable >= target:
+                    return
+                problem = await file.synced()
+                self._mark(mark, problem)
+                if problem is not None:
+                    raise SpoolFailed("make durable", file.path, problem) from problem
 
     async def run(self) -> None:
         """Seal by size, count and age, sync by interval, and look after the directory: until cancelled.
@@ -266,7 +313,11 @@ class Spool:
             now = self._monotonic()
             try:
                 await self._look()
-                if self.seal_due(now):
+                if len(self._sealing) or self._is_full():
+                    await self._finish()
+                if self._is_full():  # meanwhile
+                    self._due.set()
+                if self._is_aged(now):
                     await self.seal()
                 elif self._dirty and now - synced_at >= self.settings.fsync_seconds:
                     synced_at = now
@@ -281,17 +332,19 @@ class Spool:
         if self._closed:
             return
         with suppress(SpoolFailed):
-            if self._sealing.file is not None or (self._open is not None and self._open.events):
+            if len(self._sealing) or (self._open is not None and self._open.events):
                 await self.seal()
-        await self._starting.end()
-        self._let_go()
+        await self._let_go()
 
-    def _let_go(self) -> None:
+    async def _let_go(self) -> None:
         """Close every file and the locks. What is not sealed is recovered by the next owner."""
-        self._closed = True
-        for file in (self._sealing.file, self._open):
-            if file is not None:
-                file.discard()
+        async with self._turning:
+            await self._starting.end()
+            self._closed = True
+        for file, _ in self._sealing.marked:
+            file.discard()
+        if self._open is not None:
+            self._open.discard()
         self._open = None
         self._folder.release()
 
@@ -312,7 +365,7 @@ class Spool:
         if self._open is not None and self._open.events:
             await self.seal()
             return
-        async with self._disk_turn():
+        async with self._disk_turn(), self._turning:
             fresh = await self._next_file()
             if self._open is not None and not self._open.events:
                 self._open.discard()
@@ -327,8 +380,7 @@ class Spool:
         self.before_seal = no_account
         with suppress(SpoolFailed):  # the next owner recovers it
             await self.seal()
-        await self._starting.end()
-        self._let_go()
+        await self._let_go()
         self.backlog.abandon()
         self._trouble = str(SpoolTaken(lock))
         raise SpoolTaken(lock)
@@ -406,7 +458,6 @@ class Spool:
         self._since = self._monotonic() if self._owed else None
         if self._open is not None:
             self._sealing.put_up(self._open, self.stats.appended_bytes)
-            self._sealing_bytes = self._open.length
         self._start(fresh)
 
     def _framed(self, payloads: Sequence[bytes]) -> list[bytes]:
@@ -425,7 +476,8 @@ class Spool:
         the bound beyond which appends are refused: a seal takes its time.
         """
         settings = self.settings
-        growth = min(self.backlog.growth, 1 + len(self.backlog))
+        behind = max(0, len(self._sealing) - 1)  # the one at work does not wait
+        growth = min(self.backlog.growth, 1 + len(self.backlog) + behind)
         self._seal_bytes = max(settings.seal_bytes, min(growth * settings.seal_bytes, settings.max_open_bytes // 2))
         self._seal_events = growth * settings.seal_events
         self._open = fresh
@@ -433,9 +485,10 @@ class Spool:
             self._trouble = ""
 
     async def _settle(self) -> None:
-        """Bring the file that is being sealed to its end. Raises SpoolFailed; it is then tried again later."""
-        await self._sealing.settle()
-        self._sealing_bytes = 0
+        """Bring what waits to be sealed by now to its end. Raises SpoolFailed; it is then tried again later."""
+        mark = self.stats.appended_bytes
+        while any(reaches <= mark for _, reaches in self._sealing.marked):
+            await self._sealing.settle()
 
     def _mark(self, position: int, problem: OSError | None) -> None:
         """Note that everything up to `position` is durable, or that this cannot be known any more."""
