@@ -8,6 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import msgpack
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,8 +28,6 @@ from abside.event import MAX_EVENT_BYTES, EventError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pyarrow as pa
 
 Found = list[dict[str, Any]] | tuple[int, str, str | None]  # rows, or index, code and path of a refusal
 NOON_US = 1_790_078_400_000_000
@@ -212,6 +211,15 @@ def test_two_parts_of_an_event_are_no_event_though_joined_they_are(halves: tuple
 def test_no_event_is_larger_than_the_bound_though_it_came_alone() -> None:
     with pytest.raises(EventRefused, match="at most 65,536"):
         record_batch_of([packed(order_id="x" * MAX_EVENT_BYTES)], batch_ids=["b"], recv_us=[1])
+
+
+def test_a_lack_of_memory_is_no_error_of_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: object) -> None:
+        raise pa.ArrowMemoryError("malloc of size 64 failed")
+
+    monkeypatch.setattr("abside.collector.receive.columns.usual_columns", exhausted)
+    with pytest.raises(MemoryError):
+        record_batch_of([packed()], batch_ids=["b"], recv_us=[1])
 
 
 def test_no_events_are_no_rows() -> None:

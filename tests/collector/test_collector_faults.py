@@ -324,6 +324,25 @@ async def test_a_certificate_that_is_no_file_is_said_before_anything_else(
     assert not store.exists()
 
 
+def test_a_lack_of_memory_is_no_damage_of_a_file(store: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: object) -> None:
+        raise pa.ArrowMemoryError("malloc of size 64 failed")
+
+    with opened(store) as writer:
+        for name in "ab":
+            writer.write([batch(name)])
+        upkeep = Upkeep(writer, clock, known_days=7, keep_days=None)
+        with monkeypatch.context() as patch:
+            patch.setattr(pq, "read_metadata", exhausted)
+            upkeep.once()
+            problem = upkeep.last_error
+        assert names(store / "dt=2026-09-22") == ["a.parquet", "b.parquet"]
+        assert problem is not None
+        upkeep.once()
+        assert upkeep.last_error is None
+    assert stored_ids(store) == expected("a", "b")
+
+
 def test_readers_meet_no_file_that_was_set_aside(store: Path, clock: Clock) -> None:
     with opened(store) as writer:
         writer.write([batch("a", NOON_US - DAY_US)])

@@ -178,6 +178,8 @@ class _Slice:
         """Return its rows. What Arrow refuses is the sender's error: a 500 would be tried again for ever."""
         try:
             return self._columns()
+        except MemoryError:  # of Arrow's too, whose own is an ArrowException: later there may be some
+            raise
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as exc:
             detail = f"an event up to this one has no place in the columns ({type(exc).__name__})"
             raise EventRefused(last, "INVALID_EVENT", detail) from exc

@@ -189,6 +189,8 @@ def reading(path: Path) -> Iterator[None]:
     """Turn what pyarrow raises over wrong bytes into FileUnreadable; an error of the disk stays an OSError."""
     try:
         yield
+    except MemoryError:  # of Arrow's too, whose own is an ArrowException: the file may be good
+        raise
     except (pa.ArrowException, ValueError) as exc:
         raise FileUnreadable(path, str(exc)) from exc
     except OSError as exc:
