@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.k8s.conftest import Rendered, Workload
+    from tests.k8s.conftest import Object, Rendered, Workload
 
 
 def test_every_mount_has_a_volume_and_every_volume_a_mount(rendered: Rendered) -> None:
@@ -78,14 +78,25 @@ def test_selectors_match_their_own_templates(rendered: Rendered) -> None:
 
 
 def test_the_metrics_port_is_found_by_its_name(rendered: Rendered) -> None:
-    for monitor in rendered.of("PodMonitor").values():
+    if monitor := rendered.of("PodMonitor").get("abside"):
         (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
         for role in rendered.roles:
             if role.container["args"] == ["sidecar"]:
-                (port,) = (
-                    one["containerPort"] for one in role.container["ports"] if one.get("name") == endpoint["port"]
-                )
-                assert port == role.port("ABSIDE_ADMIN")
+                assert named_port(role.container, endpoint["port"]) == role.port("ABSIDE_ADMIN")
+
+
+def test_the_collectors_that_read_kafka_are_scraped_where_they_listen(render: Callable[[str], Rendered]) -> None:
+    monitor = render("components/podmonitor").of("PodMonitor")["abside-collector-kafka"]
+    (role,) = render("collector-kafka").roles
+    assert matches(monitor["spec"]["selector"]["matchLabels"], role.workload)
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert named_port(role.container, endpoint["port"]) == role.port("ABSIDE_LISTEN")
+
+
+def named_port(container: Object, name: str) -> int:
+    """Return the one port of a container that has a name."""
+    (port,) = (one["containerPort"] for one in container["ports"] if one.get("name") == name)
+    return int(port)
 
 
 def test_the_role_names_the_config_maps_that_are_there_and_no_more_may_be_done_to_them(rendered: Rendered) -> None:
