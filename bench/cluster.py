@@ -31,7 +31,6 @@ DOCUMENTS = ROOT / "k8s" / "experiments" / "config"
 TIED = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()  # it ends with us, however we end
 PARTITIONS, SIDECARS, COLLECTORS = 6, 2, 3
 PATIENCE_SECONDS = 120.0
-SHORT_SESSION = "session.timeout.ms=3000\nheartbeat.interval.ms=500\n"  # a killed collector is missed soon
 
 
 @dataclass
@@ -56,11 +55,6 @@ class Process:
         self.running.wait()
         self.kills += 1
 
-    def stop(self) -> int:
-        assert self.running is not None
-        self.running.terminate()
-        return self.running.wait(PATIENCE_SECONDS)
-
     def end(self) -> None:
         if self.running is not None and self.running.poll() is None:
             self.running.kill()
@@ -78,10 +72,15 @@ class ClusterOfOne:
     broker: KafkaBroker
     s3: S3Server
     topic: str = "abside-events"
+    readers: int = COLLECTORS
+    group_seconds: float = 1.0
+    session_seconds: float = 3.0  # after which a collector that was killed is missed
     store: str = ""
     ports: list[int] = field(default_factory=list)
     sidecars: list[Process] = field(default_factory=list)
     collectors: list[Process] = field(default_factory=list)
+    _read: set[str] = field(default_factory=set)  # files, which never change
+    _found: Counter[tuple[str, str | None]] = field(default_factory=Counter)
 
     def start(self, ends: ExitStack) -> None:
         self.broker.create_topic(self.topic, PARTITIONS)
@@ -90,7 +89,8 @@ class ClusterOfOne:
         publish = ["agent", "--once", "--config", str(DOCUMENTS), "--snapshot", str(snapshot)]
         subprocess.run([sys.executable, "-m", "abside", *publish], check=True, capture_output=True)
         properties = self.folder / "kafka.properties"
-        properties.write_text(SHORT_SESSION)
+        session, heartbeat = int(self.session_seconds * 1000), int(self.session_seconds * 150)
+        properties.write_text(f"session.timeout.ms={session}\nheartbeat.interval.ms={heartbeat}\n")
         environment = {**os.environ, **self.s3.environment}  # noqa: TID251 a child's own, made from ours
         address = f"kafka://{self.broker.bootstrap}/{self.topic}"
         self.ports = free_ports(SIDECARS)
@@ -100,9 +100,16 @@ class ClusterOfOne:
             words = ["sidecar", *where, "--upstream", address, "--seal-seconds", "0.5", "--linger-seconds", "0"]
             log = self.folder / f"sidecar-{number}.log"
             self.sidecars.append(Process(f"sidecar {number}", words, environment, log))
-        for number in range(COLLECTORS):
+        for number in range(self.readers):
             words = ["collector", "--kafka", address, "--group", self.topic, "--store", self.store]
-            words += ["--listen", "127.0.0.1:0", "--group-seconds", "1", "--kafka-config", str(properties)]
+            words += [
+                "--listen",
+                "127.0.0.1:0",
+                "--group-seconds",
+                f"{self.group_seconds:g}",
+                "--kafka-config",
+                str(properties),
+            ]
             log = self.folder / f"collector-{number}.log"
             self.collectors.append(Process(f"collector {number}", words, environment, log))
         for process in (*self.sidecars, *self.collectors):
@@ -119,12 +126,13 @@ class ClusterOfOne:
 
     def stored(self) -> Counter[tuple[str, str | None]]:
         """Return how often each event is in the store, an exposure's once for each of its experiments."""
-        place, found = open_place(self.store), Counter[tuple[str, str | None]]()
+        place = open_place(self.store)
         for name in place.names():
-            if name.endswith(".parquet"):
+            if name.endswith(".parquet") and name not in self._read:
                 table = pq.read_table(pa.BufferReader(place.read(name)), columns=["event_id", "experiment"])
-                found.update(zip(*(column.to_pylist() for column in table.columns), strict=True))
-        return found
+                self._found.update(zip(*(column.to_pylist() for column in table.columns), strict=True))
+                self._read.add(name)
+        return self._found.copy()
 
     def copy(self) -> Path:
         """Copy the bucket into a directory, with the same names."""
@@ -138,6 +146,14 @@ class ClusterOfOne:
     @property
     def urls(self) -> list[str]:
         return [f"http://127.0.0.1:{port}" for port in self.ports]
+
+
+def stop_all(processes: list[Process]) -> list[int]:
+    """Ask all to end, wait, and return their exit codes."""
+    running = [one.running for one in processes if one.running is not None]
+    for one in running:
+        one.terminate()
+    return [one.wait(PATIENCE_SECONDS) for one in running]
 
 
 def free_ports(count: int) -> list[int]:

@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from cluster import COLLECTORS, PATIENCE_SECONDS, SIDECARS, ClusterOfOne, Process
+from cluster import PATIENCE_SECONDS, SIDECARS, ClusterOfOne, Process, stop_all
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from kafka_broker import KafkaBroker
 
 CALLERS = 4
 PAUSE_SECONDS = 0.005  # of a caller between two visits
-FROZEN_SECONDS = 6.0  # beyond the session of a collector
-QUIET_SECONDS = 3.0  # beyond the group of a collector: a store that has not grown for so long has all
 
 
 @dataclass
@@ -50,8 +48,13 @@ async def caller(number: int, url: str, seen: Seen) -> None:
             await asyncio.sleep(PAUSE_SECONDS)
             who = {"user_id": f"u{number}-{visit}", "session_id": f"s{number}-{visit}"}
             body = {"placement": "pdp", "attributes": {"country": "DE"}, **who}
-            ids = [f"caller-{number}-{visit}-{part}" for part in range(3)]
-            events = [{"type": "click", "event_id": one, "item_id": "i1", "placement": "pdp", **who} for one in ids]
+            bought = ("add_to_cart", "click")[visit % 7 > 0]
+            told: list[dict[str, object]] = [
+                {"type": "page_view", "page_type": "pdp", "page_load_ms": 100 + visit % 90}
+            ]
+            told += [{"type": kind, "item_id": "i1", "placement": "pdp"} for kind in ("click", bought)]
+            ids = [f"caller-{number}-{visit}-{part}" for part in range(len(told))]
+            events = [{**event, "event_id": one, **who} for event, one in zip(told, ids, strict=True)]
             try:
                 async with http.post(f"{url}/v1/assign", json=body) as answer:
                     seen.take(answer.status, 200, [(await answer.json()).get("exposure_id")])
@@ -69,7 +72,7 @@ async def trouble(cluster: ClusterOfOne, seconds: float, chance: random.Random) 
     due = next(once)
     while (now := time.monotonic()) < end:
         if 1 - (end - now) / seconds >= due:
-            await (freeze(frozen) if due == 0.2 else lose_broker(cluster.broker))
+            await (freeze(frozen, 2 * cluster.session_seconds) if due == 0.2 else lose_broker(cluster.broker))
             due = next(once)
         victim = chance.choice([*cluster.sidecars, *cluster.collectors])
         victim.kill()
@@ -77,10 +80,24 @@ async def trouble(cluster: ClusterOfOne, seconds: float, chance: random.Random) 
         await asyncio.sleep(chance.uniform(1.0, 3.0))
 
 
-async def freeze(process: Process) -> None:
+async def each_once(cluster: ClusterOfOne) -> None:
+    """Kill a sidecar, a collector and the broker, a second apart; while that is away, the other sidecar too."""
+    for victim in (cluster.sidecars[0], cluster.collectors[0]):
+        await asyncio.sleep(1.0)
+        victim.kill()
+        victim.start()
+    await asyncio.sleep(1.0)
+    cluster.broker.kill()
+    cluster.sidecars[1].kill()
+    cluster.sidecars[1].start()
+    cluster.broker.launch()
+    await asyncio.to_thread(cluster.broker.until_ready)
+
+
+async def freeze(process: Process, seconds: float) -> None:
     assert process.running is not None
     process.running.send_signal(signal.SIGSTOP)
-    await asyncio.sleep(FROZEN_SECONDS)
+    await asyncio.sleep(seconds)
     process.running.send_signal(signal.SIGCONT)
 
 
@@ -91,17 +108,17 @@ async def lose_broker(broker: KafkaBroker) -> None:
     await asyncio.to_thread(broker.until_ready)
 
 
-async def run(cluster: ClusterOfOne, seconds: float, chance: random.Random) -> Seen:
-    """Let shoppers come for some seconds amid trouble, and wait until what was accepted has left the spools."""
+async def run(cluster: ClusterOfOne, amid: Callable[[], Coroutine[None, None, None]]) -> Seen:
+    """Let shoppers come amid trouble until that is over, and wait until what was accepted has left the spools."""
     await up(cluster)
     seen = Seen()
     loop = asyncio.get_running_loop()
     callers = [loop.create_task(caller(n, cluster.urls[n % SIDECARS], seen)) for n in range(CALLERS)]
-    await trouble(cluster, seconds, chance)
+    await amid()
     seen.over = True
     await asyncio.gather(*callers)
     await up(cluster)
-    assert [one.stop() for one in cluster.sidecars] == [0] * SIDECARS  # a drain ships what is sealed
+    assert not any(stop_all(cluster.sidecars))  # a drain ships what is sealed
     return seen
 
 
@@ -125,13 +142,14 @@ async def decides(http: aiohttp.ClientSession, url: str) -> bool:
 def settled(cluster: ClusterOfOne, seen: Seen) -> Counter[tuple[str, str | None]]:
     """Return the store once it has all that was accepted and has stopped growing, or has not for long."""
     begun, before = time.monotonic(), Counter[tuple[str, str | None]]()
+    quiet = cluster.group_seconds + cluster.session_seconds  # of one that was killed and missed, and what it had
     while True:
         found = cluster.stored()
         has_all = seen.accepted <= {event for event, _ in found}
         if (has_all and found == before) or time.monotonic() - begun > PATIENCE_SECONDS:
             return found
         before = found
-        time.sleep(QUIET_SECONDS)
+        time.sleep(quiet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +172,7 @@ class Outcome:
 def outcome(cluster: ClusterOfOne, seen: Seen) -> Outcome:
     """Look for everything, then stop the collectors."""
     found = settled(cluster, seen)
-    assert [one.stop() for one in cluster.collectors] == [0] * COLLECTORS
+    assert not any(stop_all(cluster.collectors))
     events = {event for event, _ in found}
     return Outcome(
         accepted=len(seen.accepted),

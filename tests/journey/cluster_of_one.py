@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "bench"))
 from cluster import COLLECTORS, DOCUMENTS, SIDECARS, ClusterOfOne
-from cluster_life import outcome, run
+from cluster_life import outcome, run, trouble
 from kafka_broker import KafkaBroker
 from s3_server import S3Server
 
@@ -34,8 +34,8 @@ FIGURES = ("accepted", "stored", "lost", "doubled", "resends", "fenced")
 
 
 def report(cluster: ClusterOfOne, engine: str) -> int:
-    """Print the analyst's page, computed over a copy of the bucket; return the command's exit code."""
-    words = ["report", "--events", str(cluster.copy()), "--config", str(DOCUMENTS), "--experiment", EXPERIMENT]
+    """Print the analyst's page, computed over the bucket; return the command's exit code."""
+    words = ["report", "--events", cluster.store, "--config", str(DOCUMENTS), "--experiment", EXPERIMENT]
     with sail(cluster.folder / "sail") if engine == "sail" else nullcontext("") as url:
         words += ["--engine", url] if url else []
         return subprocess.run([sys.executable, "-m", "abside", *words], check=False).returncode
@@ -56,7 +56,7 @@ def sail(place: Path) -> Iterator[str]:
 
 def main() -> int:
     asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--minutes", type=float, default=0.5, help="how long shoppers come, amid trouble (0.5)")
+    asked.add_argument("--minutes", type=float, default=0.4, help="how long shoppers come, amid trouble (0.4)")
     asked.add_argument("--engine", choices=("sail", "duckdb"), default="sail", help="what computes the report (sail)")
     asked.add_argument("--keep", type=Path, help="also copy the bucket into this directory")
     asked.add_argument("--seed", type=int, default=random.randrange(10**6), help="of the kills; default by chance")
@@ -67,6 +67,7 @@ def main() -> int:
         folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="abside-cluster-")))
         (folder / "kafka").mkdir()
         cluster = ClusterOfOne(folder, KafkaBroker(JARS, folder / "kafka"), S3Server())
+        cluster.group_seconds = max(1.0, given.minutes)  # a bucket of some hundred files, however long it takes
         ends.callback(cluster.broker.kill)
         print(f"1. Kafka, an S3 server, {SIDECARS} sidecars and {COLLECTORS} collectors; seed {given.seed}")
         print(f"  Kafka answers after {cluster.broker.start():.1f} s")
@@ -75,7 +76,7 @@ def main() -> int:
         os.environ.update(cluster.s3.environment)  # noqa: TID251 with which this process reads the bucket
         cluster.start(ends)
         print(f"2. Shoppers come for {given.minutes * 60:g} s; everything is killed")
-        seen = asyncio.run(run(cluster, given.minutes * 60, random.Random(given.seed)))
+        seen = asyncio.run(run(cluster, lambda: trouble(cluster, given.minutes * 60, random.Random(given.seed))))
         for one in (*cluster.sidecars, *cluster.collectors):
             print(f"  {one.name}: killed {one.kills} times")
         print("  the broker: killed once; a collector: frozen beyond its session")
