@@ -22,6 +22,9 @@ from abside.report.page.html.document import to_html
 from abside.report.page.text.document import write_report
 from abside.report.page.text.pen import Pen
 from abside.report.page.text.tables import to_csv, to_markdown
+from abside.report.pipeline.columns import check_files
+from abside.report.pipeline.join import join
+from abside.report.pipeline.mapping import read_mapping
 from abside.report.problem import (
     EngineAway,
     EngineFailed,
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from abside.report.pipeline.mapping import OutcomeMapping
     from abside.report.settings import ReportSettings
     from abside.report.store.engine import Engine
     from abside.snapshot import Snapshot
@@ -58,9 +62,12 @@ def main(settings: ReportSettings) -> int:
         if settings.export is not None:
             _made(settings.export)
         documents = read_documents(settings.config)
+        mapping = None if settings.outcomes is None else read_mapping(settings.outcomes)
+        if mapping is not None:
+            check_files(mapping)
         _ask(settings, documents)
         with progress(len(settings.experiment or documents.experiments)) as tell:
-            engine, source, report = _look(settings, documents, tell)
+            engine, source, report = _look(settings, documents, mapping, tell)
         is_shown = all(outlet.place is not None for outlet in outlets.values())  # else standard output is that form's
         if settings.show_sql and is_shown:
             sys.stdout.writelines(script(engine.asked, settings.dialect or engine.dialect, ran=engine.dialect))
@@ -129,12 +136,16 @@ _FORMS: dict[str, Any] = {  # what gives the bytes of each form
 }
 
 
-def _look(settings: ReportSettings, documents: Snapshot, tell: Callable[[str], None]) -> tuple[Engine, Source, Report]:
+def _look(
+    settings: ReportSettings, documents: Snapshot, mapping: OutcomeMapping | None, tell: Callable[[str], None]
+) -> tuple[Engine, Source, Report]:
     """Look at the store, again when a collector changed it meanwhile."""
     for look in range(LOOKS):
         try:
             with open_engine(settings, tell) as engine:
                 source = open_source(engine, settings.events, period_of(documents, _ask(settings, documents)))
+                if mapping is not None:
+                    source = join(engine, source, mapping)
                 report = _build(engine, source, documents, settings)
                 if settings.export is not None and report.pages:
                     for name in (UNITS, ATTRIBUTION):

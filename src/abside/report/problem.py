@@ -59,6 +59,18 @@ class NoDocuments(ReportProblem):
         return f"--config {self.place}: {self.reason}"
 
 
+class NoOutcomes(ReportProblem):
+    """A pipeline's outcomes that cannot be read as what they are said to be."""
+
+    def __init__(self, place: Path, reason: str) -> None:
+        super().__init__(place, reason)
+        self.place = place
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"--outcomes {self.place}: {self.reason}"
+
+
 class EngineFailed(ReportProblem):
     """The engine gave up: out of disk, out of memory, a damaged page."""
 

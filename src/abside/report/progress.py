@@ -12,7 +12,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# What a step weighs beside a small one: seconds of 20 million exposures, measured. Steps of one experiment follow ": ".
+# What a step weighs beside a small one: its seconds of 20 million exposures, estimated.
+# Steps of one experiment follow ": ".
 WEIGHTS = {
     "delays by batch": 4,
     "rows by type": 3,

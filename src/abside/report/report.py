@@ -26,6 +26,7 @@ from abside.report.tally.units import Tally
 if TYPE_CHECKING:
     from abside.metric import Metric
     from abside.report.ask import Ask
+    from abside.report.pipeline.mapping import JoinedOutcomes
     from abside.report.stats.aa import AaCheck
     from abside.report.store.engine import Engine, Table
     from abside.report.store.source import Source
@@ -52,6 +53,7 @@ class Report:
     statuses: dict[str, str]  # experiment of the documents → its status there
     ledger: Ledger
     outcome_copies: int
+    outcomes: JoinedOutcomes | None  # a pipeline's, counted with the store's
     pages: tuple[ExperimentPage, ...]
     refused: tuple[ReportRefused, ...]
     aa: AaCheck | None = None  # where it was asked for
@@ -94,6 +96,7 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
         statuses={one.id: "paused" if one.pause else one.status for one in documents.experiments.values()},
         ledger=ledger(engine, events),
         outcome_copies=outcome_copies,
+        outcomes=source.outcomes,
         pages=tuple(pages),
         refused=tuple(refused),
         aa=aa_check(pages) if ask.is_aa else None,

@@ -56,6 +56,9 @@ class ReportSettings:
     config: tuple[Path, ...] = setting(
         MISSING, "directory of documents, several times as for the agent; or a file it published", Path, many=True
     )
+    outcomes: Path | None = setting(
+        None, "count a pipeline's outcomes too, or in place of ours: a TOML file that maps its Parquet", Path
+    )
     experiment: tuple[str, ...] = setting((), "report this one only; may be given several times", many=True)
     phase: int | None = setting(None, "report this phase; default the latest one that has exposures", integer)
     since: datetime | None = setting(

@@ -29,6 +29,8 @@ def check_engine(settings: ReportSettings) -> None:
             raise NotTogether("--memory", "is of DuckDB: what Spark may use is set where it runs")
         if settings.work is not None:
             raise NotTogether("--work", "is of DuckDB: where Spark spills is set where it runs")
+        if settings.outcomes is not None:
+            raise NotTogether("--outcomes", "is read by DuckDB alone: leave --engine out")
     if settings.dialect is not None and not settings.show_sql:
         raise NotTogether("--dialect", "is that of --show-sql: give both")
 

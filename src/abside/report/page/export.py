@@ -47,6 +47,7 @@ def to_json(report: Report, digest: str) -> bytes:
             "clocks": report.clocks,
             "duplicate_outcomes": report.outcome_copies,
         },
+        "outcomes": report.outcomes,
         "accounts": _sorted(report.ledger),
         "found": {
             name: {"phases": {str(one): rows for one, rows in found.items()}} for name, found in seen.phases.items()

@@ -11,6 +11,7 @@ from abside.report.tally.outcomes import EARLY_SECONDS, OUTCOMES
 
 if TYPE_CHECKING:
     from abside.report.page.experiment import ExperimentPage
+    from abside.report.pipeline.mapping import JoinedOutcomes
     from abside.report.report import Report
 
 
@@ -21,6 +22,8 @@ def report_lines(report: Report) -> list[Line]:
     head = f"{report.engine}: {files}, {report.rows:,} rows, {dates(seen.first, seen.last)}"
     rows = ", ".join(f"{count:,} {name}" for name, count in seen.rows.items())
     said = [Line(head, "dim"), Line(f"events: {rows or 'none'}")]
+    if report.outcomes is not None:
+        said.append(Line(outcomes_words(report.outcomes)))
     if report.set_aside:
         files = "1 damaged file" if report.set_aside == 1 else f"{report.set_aside:,} damaged files"
         said.append(Line(f"not in any figure: {files} that the collector set aside (_….parquet{UNREADABLE})", "alarm"))
@@ -32,6 +35,16 @@ def report_lines(report: Report) -> list[Line]:
         revision = report.documents.revision
         said.append(Line(f"the documents (revision {revision}) have {problems} problems: abside check", "alarm"))
     return said
+
+
+def outcomes_words(found: JoinedOutcomes) -> str:
+    """Return which outcomes of a pipeline are counted."""
+    rows = ", ".join(f"{count:,} {name}" for name, count in found.rows.items())
+    files = "1 file" if found.files == 1 else f"{found.files:,} files"
+    whose = f"in place of our own {', '.join(found.instead_of)}" if found.instead_of else "beside our own"
+    left = f"; {found.left_out:,} rows left out, as a sidecar refuses them" if found.left_out else ""
+    when = f", {dates(found.first, found.last)}" if found.rows else ""
+    return f"outcomes by {found.place}: {rows or 'none'}, rows of {files}{when}, {whose}{left}"
 
 
 def _losses(report: Report) -> str:

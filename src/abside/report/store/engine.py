@@ -57,14 +57,14 @@ class Engine(ABC):
     def name(self) -> str:
         """The engine as the page names it."""
 
-    def parquet(self, files: Sequence[Path]) -> Table:
-        """Return the rows of Parquet files of one schema as a table. Raises EngineFailed."""
+    def parquet(self, files: Sequence[Path], of: str = "the store") -> Table:
+        """Return the rows of Parquet files of one schema as a table; `of` whom they are. Raises EngineFailed."""
         names = [self._read_at(path) for path in files]
         view = f"{EVENTS}_{self._opened}" if self._opened else EVENTS
         self._opened += 1
         with self._running("opening the files"):
             table = self._parquet(names, view)
-        self.asked.append(Asked(f"{len(names):,} files of the store", table, view, tuple(names)))
+        self.asked.append(Asked(f"{len(names):,} files of {of}", table, view, tuple(names)))
         return table
 
     def near(self, url: str) -> Path:
@@ -113,6 +113,10 @@ class Engine(ABC):
     def kept(self, name: str) -> Table:
         """Return a table that was kept."""
         return self.connection.table(name)
+
+    def in_utc(self, times: Any, zone: str) -> Any:
+        """Return times that were written down in a zone without its name, in UTC; of engines that take `--outcomes`."""
+        raise NotImplementedError
 
     @abstractmethod
     def _parquet(self, files: list[str], name: str) -> Table:

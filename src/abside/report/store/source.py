@@ -23,6 +23,7 @@ from abside.snapshot import digest
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from abside.report.pipeline.mapping import JoinedOutcomes
     from abside.report.store.engine import Engine, Table
 
 # What the report reads, of the collector's schema.
@@ -75,6 +76,7 @@ class Source:
     set_aside: int  # damaged files that the collector took out of the way: their rows are in no figure
     digest: str  # of the files' names and rows: the same store, the same digest
     reaches: datetime | None = None  # what was left out is later than this: time went on at least so far
+    outcomes: JoinedOutcomes | None = None  # a pipeline's, among the events
 
 
 def live_store(directory: Path) -> dict[Path, FileFacts]:
