@@ -47,6 +47,20 @@ class ForeignFiles(ReportProblem):
         return f"the store holds what is no file of the collector's; move it out and ask again:{listed}{more}"
 
 
+class NotVisible(ReportProblem):
+    """A merged file whose rows no other file has any more, to an engine that skips names like its own."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path}: the collector has not given it its name yet, and Spark skips those that begin with _; "
+            "ask again after its next round, or with --engine duckdb"
+        )
+
+
 class NoDocuments(ReportProblem):
     """Documents from which no snapshot came."""
 

@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import ibis
+import pyarrow.parquet as pq
 import pytest
 
+from abside.collector.keep.compact import publish
+from abside.collector.store import SCHEMA, Footer, write_file
 from abside.report.command import main
 from abside.report.engines.cluster import SparkConnect
 from abside.report.problem import EngineAway, EngineFailed
 from abside.report.settings import ReportSettings, engine_url
+from abside.report.store.source import open_source
 
 
 def ask(capsys: pytest.CaptureFixture[str], **settings: Any) -> tuple[int, str]:
@@ -72,3 +76,44 @@ def test_a_spark_that_goes_away_meanwhile_is_told_with_what_was_being_done(tmp_p
         server.stop()
         with pytest.raises(EngineAway, match=rf"^--engine {host}:{port}: went away meanwhile \(a sum\); ask again: "):
             engine.rows("a sum", one)
+
+
+def merging(till: Any) -> tuple[Path, Path]:
+    """Return a day whose two files were merged in this round, and the merged one: other readers keep to the two."""
+    for number in range(2):
+        till.expose(number, "control", user_id=f"u{number}")
+        day = till.close() / "dt=2026-11-02"
+    files = sorted(day.glob("*.parquet"))
+    merged = day / "_merged~0001.parquet.next"
+    tables = [pq.read_table(path, schema=SCHEMA) for path in files]
+    write_file(merged, tables, Footer(("b",), tuple(path.name for path in files)))
+    return day, merged
+
+
+def test_spark_reads_every_row_once_while_small_files_become_one(till: Any, tmp_path: Path, sail: str) -> None:
+    def people() -> tuple[list[str], list[str]]:
+        source = open_source(engine, day.parent)
+        return [path.name for path in source.files], sorted(row["user_id"] for row in engine.rows("all", source.events))
+
+    day, merged = merging(till)
+    small = sorted(path.name for path in day.glob("*.parquet"))
+    with SparkConnect.open(sail, folder=tmp_path) as engine:
+        assert people() == (small, ["u0", "u1"])
+        publish(day)
+        assert merged.exists()
+        assert people() == (["merged~0001.parquet"], ["u0", "u1"])
+        publish(day)
+        assert people() == (["merged~0001.parquet"], ["u0", "u1"])
+
+
+def test_rows_that_only_a_name_has_that_spark_skips_keep_its_figures_back(
+    till: Any, config_file: Any, sail: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    day, merged = merging(till)
+    min(day.glob("b*.parquet")).unlink()  # a collector was killed between the removals
+    asked = {"events": day.parent, "config": (config_file(),)}
+    code, err = ask(capsys, **asked, engine=sail)
+    assert code == 1
+    assert err.startswith(f"abside report: {merged}: the collector has not given it its name yet, and Spark skips ")
+    assert "--engine duckdb" in err
+    assert ask(capsys, **asked)[0] == 0

@@ -26,6 +26,7 @@ from abside.collector.store.files import (
 )
 from abside.collector.store.ids import BatchIds
 from abside.collector.store.schema import SCHEMA
+from abside.collector.store.visible import visible_files_of
 from abside.collector.store.writing import NotSynced, StoreFailed, reason_of, sync, write_file
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "scan",
     "superseded",
     "sync",
+    "visible_files_of",
     "whole_files",
     "write_file",
 ]

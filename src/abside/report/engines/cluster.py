@@ -40,6 +40,7 @@ class SparkConnect(Engine):
 
     dialect = "spark"
     reads_urls = True
+    reads_hidden = False
     faults = (PySparkException, grpc.RpcError, grpc.FutureTimeoutError)
 
     def __init__(

@@ -44,6 +44,7 @@ class Embedded(Engine):
 
     dialect = "duckdb"
     reads_urls = False
+    reads_hidden = True
     faults = (duckdb.Error,)
 
     def __init__(

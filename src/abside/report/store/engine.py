@@ -42,6 +42,7 @@ class Engine(ABC):
 
     dialect: ClassVar[str]  # of what `asked` was written in
     reads_urls: ClassVar[bool]  # whether it reads an object store by itself
+    reads_hidden: ClassVar[bool]  # whether it reads a file whose name begins with `_`
     faults: ClassVar[tuple[type[Exception], ...]]  # what a statement that fails raises
 
     def __init__(self, connection: Any, folder: Path, tell: Callable[[str], None] | None = None) -> None:

@@ -15,8 +15,9 @@ from abside.collector.store import (
     read_metadata,
     reading,
     reason_of,
+    visible_files_of,
 )
-from abside.report.problem import ForeignFiles, NoEvents, StoreChanged, listed
+from abside.report.problem import ForeignFiles, NoEvents, NotVisible, StoreChanged, listed
 from abside.report.store.period import FileFacts, Period, facts_of, narrow
 from abside.snapshot import digest
 
@@ -79,10 +80,10 @@ class Source:
     outcomes: JoinedOutcomes | None = None  # a pipeline's, among the events
 
 
-def live_store(directory: Path) -> dict[Path, FileFacts]:
-    """Return the files that count, and what each says of itself.
+def live_store(directory: Path, *, hidden: bool = True) -> dict[Path, FileFacts]:
+    """Return the files that count, and what each says of itself. `hidden`: also by names that Spark skips.
 
-    Raises NoEvents, ForeignFiles, and StoreChanged when a file vanished in between.
+    Raises NoEvents, ForeignFiles, StoreChanged when a file vanished in between, and without `hidden` NotVisible.
     """
     if not directory.is_dir():
         raise NoEvents(directory, "is no directory")
@@ -90,7 +91,7 @@ def live_store(directory: Path) -> dict[Path, FileFacts]:
     files: list[Path] = []
     for folder in folders_of(directory):
         try:
-            files += live_files_of(folder)
+            files += live_files_of(folder) if hidden else _visible(folder)
         except FileUnreadable as exc:
             faults.append(str(exc))
         except OSError as exc:
@@ -120,7 +121,7 @@ def open_source(engine: Engine, events: Path | str, period: Period = ALWAYS) -> 
     """
     directory = events if isinstance(events, Path) else engine.near(events)
     try:
-        found = live_store(directory)
+        found = live_store(directory, hidden=engine.reads_hidden)
     except NoEvents as exc:
         raise NoEvents(events, exc.reason if isinstance(events, Path) else NOT_THERE) from exc
     whole = [path for path, facts in found.items() if period.needs(facts)]
@@ -140,6 +141,13 @@ def open_source(engine: Engine, events: Path | str, period: Period = ALWAYS) -> 
         digest=digest([[path.relative_to(directory).as_posix(), facts.rows] for path, facts in found.items()]),
         reaches=period.last if is_cut else None,
     )
+
+
+def _visible(folder: Path) -> list[Path]:
+    files, unseen = visible_files_of(folder)
+    if unseen:
+        raise NotVisible(unseen[0])
+    return files
 
 
 def _looked_at(path: Path) -> FileFacts:
