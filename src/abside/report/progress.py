@@ -57,4 +57,4 @@ def progress(pages: int, console: Console | None = None) -> Iterator[Callable[[s
     columns = (TaskProgressColumn(), BarColumn(20), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=1.0)
-        yield lambda purpose: bar.update(task, completed=steps.begin(purpose), description=purpose)
+        yield lambda purpose: bar.update(task, completed=steps.begin(purpose), description=purpose, refresh=True)
