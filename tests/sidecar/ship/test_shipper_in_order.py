@@ -130,7 +130,8 @@ class Life:
 
     async def hide(self) -> None:
         """Make a segment unreadable that nothing of has been stored: others pass it."""
-        untouched = [one for one in self.spool.sealed() if (f"h-{one.boot}", one.seq) not in self.topic.touched]
+        seen = [one for one in self.spool.sealed() if one.path.is_file()]
+        untouched = [one for one in seen if (f"h-{one.boot}", one.seq) not in self.topic.touched]
         if untouched and not self.topic.flying:
             path = self.chance.choice(untouched).path
             path.rename(beside(path))
