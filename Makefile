@@ -17,7 +17,7 @@ KAFKA_STAMP := $(KAFKA)/.installed
 UV_LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--only-binary :all: --no-annotate --custom-compile-command 'make lock'
 
-SLOW := $(addprefix tests/,collector journey k8s report)
+SLOW := $(addprefix tests/,collector k8s report)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tools kafka lock image cluster cluster-of-one demo test lint format wheel bench calibrate clean test-slow test-rest
@@ -73,8 +73,8 @@ lint: $(STAMP)  ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint $(TOOLS_STAMP) $(KAFKA_STAMP)  ## Run every check: lint, types, tests, the manifests, the journey, the wheel
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-slow test-rest
+test: $(STAMP) $(TOOLS_STAMP) $(KAFKA_STAMP)  ## Run every check: lint, types, tests, the manifests, the journey, the wheel
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint test-slow test-rest
 
 # Two halves of about the same length, beside each other: one core each. A half prints when it has ended.
 test-slow:

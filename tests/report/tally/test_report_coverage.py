@@ -1,4 +1,4 @@
-"""Two hundred shops in which nothing differs, at 80/20, 20 % of logins in mid-visit: how often is the page wrong?"""
+"""Sixty shops in which nothing differs, at 80/20, 20 % of logins in mid-visit: how often is the page wrong?"""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from abside.report.tally.units import Choice, Tally
 from shop import PLACEMENT, Shop
 from shop_store import Flaws, rows, write
 
-SHOPS = 200
+SHOPS = 60  # `make calibrate` has hundreds, by the whole command
 SHOWN = METRICS[:4]  # the shop has no page views, and one item a cart
 SHOPS_A_STORE = 10  # an experiment each, with shoppers of their own
 SHOPPERS = 2_000
@@ -50,5 +50,5 @@ def test_the_interval_covers_no_effect_and_the_sample_ratio_keeps_quiet(tmp_path
     shares = {name: count / SHOPS for name, count in covered.items()}
     print(f"\n{SHOPS} A/A shops: coverage {shares}, sample-ratio alarms {alarms}, crossovers {crossed / units:.1%}")
     assert crossed / units == pytest.approx(0.2 * 2 * 0.8 * 0.2, rel=0.1)
-    assert all(0.92 <= share <= 0.98 for share in shares.values()), shares
-    assert alarms <= 0.01 * SHOPS
+    assert all(share >= 0.86 for share in shares.values()), shares  # 0.95 less three standard errors of 60
+    assert alarms <= 1

@@ -26,7 +26,7 @@ def text_of(texts: Any, name: str) -> Any:
 
 
 def number_of(texts: Any, name: str) -> Any:
-    """Return a member that is a number."""
+    """Return a member that is a number, as a double."""
     return _member(texts, name, NUMBER).try_cast("float64")
 
 
