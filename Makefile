@@ -17,7 +17,7 @@ KAFKA_STAMP := $(KAFKA)/.installed
 UV_LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--only-binary :all: --no-annotate --custom-compile-command 'make lock'
 
-SLOW := $(addprefix tests/,collector k8s report)
+SLOW := $(addprefix tests/,collector journey k8s report)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tools kafka lock image cluster cluster-of-one demo test lint format wheel bench calibrate clean test-slow test-rest
