@@ -188,10 +188,12 @@ async def test_status_and_metrics_show_the_batches_in_flight(
         running = await start(upstream=address, seal_events=1, seal_seconds=60.0, linger_seconds=0.0, drain_seconds=0.1)
         shipper = running.sidecar.shipper
         assert shipper is not None
-        for _ in range(2):
-            before = shipper.in_flight
+
+        async def are_two_away() -> bool:
             await running.post("/v1/events", CLICK)
-            await until(lambda: shipper.in_flight > before)  # noqa: B023 awaited here
+            return shipper.in_flight >= 2
+
+        await until(are_two_away)
         assert (await running.status())["upstream"]["in_flight"] >= 2
         assert (await running.metrics())["abside_upstream_in_flight"] >= 2.0
         await running.sidecar.drain()
