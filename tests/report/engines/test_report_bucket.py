@@ -7,6 +7,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from abside.collector.keep.archive import Archive
+from abside.collector.keep.compact import merge
 from abside.collector.store.place import open_place
 from abside.report.command import main
 from abside.report.engines.cluster import SparkConnect
@@ -50,6 +52,24 @@ def test_both_layouts_are_read_and_files_set_aside_are_counted(till: Any, engine
     assert mirrored == Path("/")
 
 
+@pytest.mark.parametrize("kind", ["bucket", "directory"])
+def test_an_archive_that_two_collectors_have_in_common_is_read_as_one_store(
+    till: Any, engine: Embedded, s3: Any, tmp_path: Path, kind: str
+) -> None:
+    archive = f"s3://{s3.bucket()}/shop" if kind == "bucket" else tmp_path / "archive"
+    for number in range(2):
+        till.folder = tmp_path / f"store-{number}"
+        till.expose(number, "control", user_id=f"u{number}")
+        store = till.close()
+        merge(store / "dt=2026-11-02", again=False)
+        Archive(store, open_place(str(archive))).copy()
+    source = open_source(engine, archive)
+    assert {path.parents[1].name for path in source.files} == {
+        f"store={(tmp_path / f'store-{number}' / '_ID').read_text().strip()}" for number in range(2)
+    }
+    assert {row["user_id"] for row in engine.rows("all", source.events.select("user_id"))} == {"u0", "u1"}
+
+
 def test_foreign_files_of_a_bucket_are_named_and_no_figure_is_made(
     till: Any, config_file: Callable[..., Path], bucket: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -82,7 +102,10 @@ def test_an_empty_prefix_is_said(
     bucket: str, config_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(ReportSettings(events=bucket, config=(config_file(),))) == 1
-    assert f"--events {bucket}: holds no dt=YYYY-MM-DD/*.parquet and no topic=" in capsys.readouterr().err
+    assert (
+        f"--events {bucket}: holds no dt=YYYY-MM-DD/*.parquet, as it is or below store=…, and no topic="
+        in capsys.readouterr().err
+    )
 
 
 class Noted(SparkConnect):

@@ -137,7 +137,7 @@ class Engine(ABC):
 
     @abstractmethod
     def _failed(self, purpose: str, fault: Exception) -> EngineFailed:
-        """Say in one line why a statement failed, and what would help."""
+        """Return why a statement failed, in one line, and what would help."""
 
     @contextmanager
     def _asking(self, purpose: str, table: Table, kept_as: str | None = None) -> Iterator[None]:

@@ -26,7 +26,7 @@ AT_ONCE = 8  # requests: a bucket answers one in tens of milliseconds
 PART_BYTES = 8 * 2**20  # of a file, in memory at once
 TAIL_BYTES = 64 * 2**10  # longer than most footers
 MAX_FOOTER_BYTES = 64 * 2**20  # its length is a claim
-OURS = re.compile(r"(dt=[0-9]{4}-[0-9]{2}-[0-9]{2}|topic=[^/]+/p=[0-9]{4,})/[^/]+")  # other names are not ours
+OURS = re.compile(r"((store=[^/]+/)?dt=[0-9]{4}-[0-9]{2}-[0-9]{2}|topic=[^/]+/p=[0-9]{4,})/[^/]+")  # no other names
 
 
 def mirror(url: str, folder: Path, *, whole: bool, tell: Callable[[str], None]) -> None:

@@ -61,8 +61,10 @@ COLUMNS = (
 )
 ALWAYS = Period()
 PARTITIONS = "topic=*/p=*"
+ARCHIVED = "store=*"  # in an archive, which several collectors may have in common
 NOT_THERE = (
-    "holds no dt=YYYY-MM-DD/*.parquet and no topic=…/p=…/*.parquet; it must be a collector's --store or --archive"
+    "holds no dt=YYYY-MM-DD/*.parquet, as it is or below store=…, and no topic=…/p=…/*.parquet; "
+    "it must be a collector's --store or --archive"
 )
 
 
@@ -110,8 +112,10 @@ def live_store(directory: Path, *, hidden: bool = True) -> dict[Path, FileFacts]
 
 
 def folders_of(directory: Path) -> list[Path]:
-    """List the folders of a store's files: the days of an HTTP collector, the partitions of a Kafka one."""
-    return [*day_folders(directory), *sorted(path for path in directory.glob(PARTITIONS) if path.is_dir())]
+    """List the folders of a store's files: days of an HTTP collector, or of the stores of an archive; partitions."""
+    stores = [directory, *sorted(path for path in directory.glob(ARCHIVED) if path.is_dir())]
+    days = [day for store in stores for day in day_folders(store)]
+    return [*days, *sorted(path for path in directory.glob(PARTITIONS) if path.is_dir())]
 
 
 def open_source(engine: Engine, events: Path | str, period: Period = ALWAYS) -> Source:
