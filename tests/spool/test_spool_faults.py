@@ -18,7 +18,7 @@ import pytest
 from abside.spool.errors import SpoolFailed, SpoolRefused
 from abside.spool.frame import MAGIC, frame
 from abside.spool.queue.reader import read
-from abside.spool.write.settle import settle
+from abside.spool.write.settle import SealResult, settle_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -225,7 +225,8 @@ def test_settling_is_safe_to_repeat_after_the_rename_and_after_the_end(open_spoo
     spool._open = None
     file.path.rename(queue / f"{file.path.stem}.seg")
     for _ in range(2):
-        settled = settle(file, queue, durable)
+        (settled,) = settle_all([file], queue, durable)
+        assert isinstance(settled, SealResult)
         assert settled.segment is not None
         assert (settled.segment.path.name, settled.segment.events) == (f"{file.path.stem}.seg", 2)
         assert settled.segment.size == settled.segment.path.stat().st_size

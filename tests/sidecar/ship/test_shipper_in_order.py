@@ -130,23 +130,24 @@ class Life:
 
     async def hide(self) -> None:
         """Make a segment unreadable that nothing of has been stored: others pass it."""
-        seen = [one for one in self.spool.sealed() if one.path.is_file()]
-        untouched = [one for one in seen if (f"h-{one.boot}", one.seq) not in self.topic.touched]
-        if untouched and not self.topic.flying:
-            path = self.chance.choice(untouched).path
-            path.rename(beside(path))
-            path.mkdir()
-            self.hidden.append(path)
+        async with self.spool.backlog.disk:  # no thread is in the middle of a name
+            seen = [one for one in self.spool.sealed() if one.path.is_file()]
+            untouched = [one for one in seen if (f"h-{one.boot}", one.seq) not in self.topic.touched]
+            if untouched and not self.topic.flying:
+                path = self.chance.choice(untouched).path
+                path.rename(beside(path))
+                path.mkdir()
+                self.hidden.append(path)
 
-    def show(self) -> None:
+    async def show(self) -> None:
         """Let all hidden segments be read again, under whatever name each has by now."""
-        for path in self.hidden:
-            begin = path.name.split(".")[0]
-            for found in path.parent.glob(f"{begin}*"):
-                if found.is_dir():
-                    found.rmdir()
-                    beside(path).rename(found)
-        self.hidden.clear()
+        async with self.spool.backlog.disk:
+            for path in self.hidden:
+                named = path.parent.glob(f"{path.name.split('.')[0]}.*")
+                (found,) = (one for one in named if one.is_dir())
+                found.rmdir()
+                beside(path).rename(found)
+            self.hidden.clear()
 
     async def bring_back(self, names: Iterable[str]) -> None:
         async with self.spool.backlog.disk:
@@ -171,7 +172,7 @@ async def test_a_reader_that_drops_re_sends_stores_every_event_once(tmp_path: Pa
             await asyncio.sleep(0)
         step = life.chance.choice(["seal", "seal", "seal", "hide", "show", "kill", "bring back"])
         if step == "kill":
-            life.show()
+            await life.show()
             await life.kill()
             life.begin()
         elif step == "bring back":
@@ -179,11 +180,11 @@ async def test_a_reader_that_drops_re_sends_stores_every_event_once(tmp_path: Pa
         elif step == "hide":
             await life.hide()
         elif step == "show":
-            life.show()
+            await life.show()
         else:
             for _ in range(life.chance.randrange(1, 6)):
                 await life.seal()
-    life.show()
+    await life.show()
     await life.shipper.drain(60.0)
     assert not len(life.spool.backlog)
     life.topic.bad = frozenset()  # a person raised the bound

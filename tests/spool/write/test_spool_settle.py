@@ -8,7 +8,7 @@ import pytest
 
 from abside.spool.frame import MAGIC, frame
 from abside.spool.write.openfile import create
-from abside.spool.write.settle import settle
+from abside.spool.write.settle import SealResult, settle_all
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,8 @@ def test_the_directory_is_forced_to_disk_after_the_segment_has_its_name(tmp_path
     def sync_directory(directory: Path) -> None:
         forced.append((directory, [path.name for path in directory.iterdir()]))
 
-    result = settle(file, tmp_path, durable=True, sync_directory=sync_directory)
+    (result,) = settle_all([file], tmp_path, durable=True, sync_directory=sync_directory)
+    assert isinstance(result, SealResult)
     assert result.sync_problem is None
     assert forced == [(tmp_path, [f"{NAME}.seg"])]
 
@@ -40,7 +41,8 @@ def test_a_directory_that_cannot_be_forced_to_disk_is_reported_and_the_segment_i
     def sync_directory(_: Path) -> None:
         raise problem
 
-    result = settle(file, tmp_path, durable=True, sync_directory=sync_directory)
+    (result,) = settle_all([file], tmp_path, durable=True, sync_directory=sync_directory)
+    assert isinstance(result, SealResult)
     assert result.sync_problem is problem
     assert result.segment is not None
     assert result.segment.path.read_bytes() == MAGIC + frame(b"one")
@@ -50,5 +52,5 @@ def test_without_durability_no_directory_is_forced_to_disk(tmp_path: Path) -> No
     file = create(tmp_path, 7, "boot1")
     file.write(frame(b"one"), 1)
     forced: list[Path] = []
-    settle(file, tmp_path, durable=False, sync_directory=forced.append)
+    settle_all([file], tmp_path, durable=False, sync_directory=forced.append)
     assert forced == []

@@ -145,7 +145,7 @@ class Backlog:
         now = replace(segment, late=True)
         now = replace(now, path=segment.path.with_name(now.file_name))
         try:
-            await asyncio.to_thread(segment.path.replace, now.path)
+            await self._on_disk(segment.path.replace, now.path)
         except FileNotFoundError:  # somebody removed it: whoever reads it finds that
             return now
         except OSError as exc:

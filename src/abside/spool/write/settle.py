@@ -36,40 +36,53 @@ class SealResult:
     gone: bool = False
 
 
-def settle_all(files: Sequence[OpenFile], queue: Path, durable: bool) -> list[SealResult | OSError]:
-    """Settle files, the oldest first, up to one that cannot be moved: for a thread, and safe to repeat.
+def settle_all(
+    files: Sequence[OpenFile], queue: Path, durable: bool, *, sync_directory: Callable[[Path], None] = sync
+) -> list[SealResult | OSError]:
+    """Make files durable and rename them to their sealed names in `queue`: for a thread, and safe to repeat.
 
-    A disk that takes its time makes them durable all at once, and so the directory: one wait, not one for each.
+    The oldest comes first, and one that cannot be moved is the last that is tried: its OSError where it cannot be found
+    out whether the file has its name. A failed sync stops nothing: every checksum is checked again before anything is
+    sent. Where the queue's disk cannot take a file, it is sealed where it is.
+
+    A disk that takes its time makes the files durable all at once, and then their directory by `sync_directory`: two
+    waits, not two for each.
     """
     results: list[SealResult | OSError] = []
-    directories: dict[Path, None] = {}
-    for file, forced in zip(files, _forced(files) if durable else [None] * len(files), strict=True):
+    for file, problem in zip(files, _forced(files) if durable else [None] * len(files), strict=True):
         try:
-            result = _place(file, queue, durable, forced, lambda directory: directories.update({directory: None}))
+            result = _place(file, queue, durable, problem)
         except OSError as exc:
             results.append(exc)
             break
         results.append(result)
         if result.segment is None and not result.gone:
             break
-    problems = {directory: problem_of(sync, directory) for directory in directories}
-    return [
-        replace(one, sync_problem=one.sync_problem or problems.get(one.segment.path.parent))
-        if isinstance(one, SealResult) and one.segment is not None
-        else one
-        for one in results
-    ]
+    if durable:
+        _force_names(results, sync_directory)
+    return results
+
+
+def _force_names(results: list[SealResult | OSError], sync_directory: Callable[[Path], None]) -> None:
+    """Force the new names to disk, each directory once, and note where that failed."""
+    problems: dict[Path, OSError | None] = {}
+    for number, one in enumerate(results):
+        if isinstance(one, SealResult) and one.segment is not None:
+            folder = one.segment.path.parent
+            if folder not in problems:
+                problems[folder] = problem_of(sync_directory, folder)
+            results[number] = replace(one, sync_problem=one.sync_problem or problems[folder])
 
 
 def _forced(files: Sequence[OpenFile]) -> list[OSError | None]:
     """Make files durable, each in a thread of its own, and return their errors."""
     if len(files) > 1:
         with suppress(RuntimeError), ThreadPoolExecutor(len(files), "seal") as threads:  # no thread to be had
-            return list(threads.map(force, files))
-    return [force(file) for file in files]
+            return list(threads.map(_force, files))
+    return [_force(file) for file in files]
 
 
-def force(file: OpenFile) -> OSError | None:
+def _force(file: OpenFile) -> OSError | None:
     """Make what a file contains durable; return the error."""
     if file.handle == CLOSED:
         return None
@@ -83,19 +96,7 @@ def _cut(file: OpenFile) -> None:
             os.ftruncate(file.handle, file.length)
 
 
-def settle(file: OpenFile, queue: Path, durable: bool, *, sync_directory: Callable[[Path], None] = sync) -> SealResult:
-    """Make the file durable and rename it to its sealed name in `queue`: for a thread, and safe to repeat.
-
-    A failed sync does not stop it: every checksum is checked again before anything is sent. Where the queue's disk
-    cannot take it, it is sealed where it is. `sync_directory` forces the new name to disk, when `durable`. Raises
-    OSError where it cannot be found out whether the file has its name.
-    """
-    return _place(file, queue, durable, force(file) if durable else None, sync_directory)
-
-
-def _place(
-    file: OpenFile, queue: Path, durable: bool, sync_problem: OSError | None, sync_directory: Callable[[Path], None]
-) -> SealResult:
+def _place(file: OpenFile, queue: Path, durable: bool, sync_problem: OSError | None) -> SealResult:
     """Move a file that is as durable as `sync_problem` says to its sealed name."""
     if not durable:
         _cut(file)
@@ -106,8 +107,6 @@ def _place(
         move_problem = problem_of(placed, target, durable)
         if move_problem is not None:
             continue
-        if durable:
-            sync_problem = sync_problem or problem_of(sync_directory, target.parent)
         status = os.fstat(file.handle) if named and file.handle != CLOSED else target.stat()
         segment = Segment(
             file.seq, file.boot, "", target, status.st_size, status.st_mtime_ns // 1000, events=file.events

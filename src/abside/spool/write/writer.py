@@ -226,11 +226,15 @@ class Spool:
                     self._rotate(await self._next_file())
             await self._settle()
 
-    async def _finish(self) -> None:
-        """Seal what was put up for it, and the open file if it has its size. Raises SpoolFailed."""
+    async def _seal_what_is_due(self, now: float) -> None:
+        """Seal what was put up for it or has its size, and what is old enough. Raises SpoolFailed."""
         async with self._disk_turn():
             await self._go_on()
             await self._settle()
+        if self._is_full():  # meanwhile
+            self._due.set()
+        if self._is_aged(now):
+            await self.seal()
 
     async def run_ahead(self) -> None:
         """Begin the next file as soon as the open one has its size, while `run` waits for the disk: until cancelled."""
@@ -313,13 +317,9 @@ class Spool:
             now = self._monotonic()
             try:
                 await self._look()
-                if len(self._sealing) or self._is_full():
-                    await self._finish()
-                if self._is_full():  # meanwhile
-                    self._due.set()
-                if self._is_aged(now):
-                    await self.seal()
-                elif self._dirty and now - synced_at >= self.settings.fsync_seconds:
+                if self.seal_due(now):
+                    await self._seal_what_is_due(now)
+                if self._dirty and now - synced_at >= self.settings.fsync_seconds:
                     synced_at = now
                     await self.sync()
             except SpoolFailed:  # counted where it happened
