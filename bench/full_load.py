@@ -92,7 +92,7 @@ def compared(shipping: int, alone: int) -> str:
 
 
 def refused(end: dict[str, Any]) -> str:
-    """Say what the spool refused, and why."""
+    """Return what the spool refused, and why."""
     spool = end["spool"]
     counts = {name: spool[name] for name in ("full_events", "failed_events", "failed_seals", "failures")}
     return f" {counts} {spool['last_failure']}"

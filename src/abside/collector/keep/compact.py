@@ -66,7 +66,7 @@ class _Small:
 
 
 def publish(day: Path) -> int:
-    """Give the merged files of earlier rounds to all readers; return how many files were merged away by that.
+    """Name the merged files of earlier rounds for all readers; return how many files were merged away by that.
 
     Cut off, it is finished by calling it again. Raises FileUnreadable or OSError.
     """

@@ -6,7 +6,7 @@ import fcntl
 import os
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Protocol, Self
 
 import pyarrow as pa
@@ -220,11 +220,6 @@ class Writer:
 def day_of(us: int) -> date:
     """Return the UTC date of µs since 1970."""
     return datetime.fromtimestamp(us // 1_000_000, UTC).date()
-
-
-def days_before(us: int, days: int) -> date:
-    """Return the UTC date so many days before a moment."""
-    return day_of(us) - timedelta(days=days)
 
 
 def _pieces(batches: Sequence[ReceivedBatch]) -> list[pa.RecordBatch]:
