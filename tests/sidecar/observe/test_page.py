@@ -136,6 +136,8 @@ def status_of(experiments: dict[str, Any] | None = None, **changes: Any) -> dict
             "last_error": "",
             "loud": "",
             "failing_since_us": 0,
+            "waiting_alone": 0,
+            "alone": [],
             "last_success_age_seconds": 3.0,
         },
         "degraded_tasks": {},
@@ -290,6 +292,15 @@ async def test_before_the_first_snapshot_there_is_a_page_and_it_says_so(start: S
         ({"spool": {"trouble": "could not seal"}}, "The spool is in trouble. could not seal"),
         ({"spool": {"clock_ahead_seconds": 700_000}}, "The clock of this machine jumped."),
         ({"upstream": {"loud": "401"}}, "The upstream needs a person. http://collector:7700 : 401"),
+        (
+            {
+                "upstream": {
+                    "waiting_alone": 2,
+                    "alone": [{"segment": "7-b", "reason": "HTTP 500", "for_seconds": 61.0}],
+                }
+            },
+            "2 batches fail while others arrive. The first is 7-b , for 1 minute: HTTP 500",
+        ),
         ({"upstream": {"failing_since_us": NOW_US - 61_000_000}}, "The upstream has been away for 1 minute."),
     ],
 )

@@ -173,7 +173,7 @@ async def test_after_a_failure_one_goes_alone_and_each_that_arrives_brings_one_m
     spool: Spool, until: Until, caplog: pytest.LogCaptureFixture
 ) -> None:
     await filled(spool, 24)
-    door = Door()
+    names, door = left(spool), Door()
     with caplog.at_level(logging.INFO):
         async with shipping(spool, door) as shipper:
             await until(lambda: len(door.waiting) == MOST)
@@ -185,7 +185,7 @@ async def test_after_a_failure_one_goes_alone_and_each_that_arrives_brings_one_m
             await until(lambda: len(left(spool)) == 23)
             await until(lambda: len(door.tried) == MOST + 1)
             assert (len(door.waiting), shipper.stats.failing_since_us) == (1, 1)
-            assert segment_of(door.tried[-1]) == segment_of(door.tried[0]), "the oldest is the probe"
+            assert f"{segment_of(door.tried[-1])}.seg" == names[MOST], "the oldest that has not failed"
             door.answer(0, Retry("HTTP 503"))
             await until(lambda: len(door.tried) == MOST + 2)
             assert (len(door.waiting), shipper._patience.backoff.attempt) == (1, 2)
@@ -195,6 +195,70 @@ async def test_after_a_failure_one_goes_alone_and_each_that_arrives_brings_one_m
             assert (shipper.stats.failing_since_us, shipper._patience.backoff.attempt) == (0, 0)
     assert caplog.text.count("upstream_failing") == 1
     assert caplog.text.count("upstream_recovered") == 1
+
+
+async def test_a_batch_that_fails_each_time_waits_alone_by_name_and_all_others_arrive(
+    spool: Spool, until: Until, caplog: pytest.LogCaptureFixture
+) -> None:
+    await filled(spool, 24)
+    door, poison = Door(), left(spool)[0].removesuffix(".seg")
+
+    async def serve(ill: bool) -> None:
+        while len(left(spool)) > ill:
+            await until(lambda: bool(door.waiting) or len(left(spool)) <= ill)
+            for batch_id in list(door.waiting):
+                its_turn = ill and segment_of(batch_id) == poison
+                door.answer(0, Retry("HTTP 403", loud=True) if its_turn else Acked())
+
+    settings = ShipperSettings("h", first_seconds=0.0005, longest_seconds=0.002, slow_seconds=0.05)
+    async with shipping(spool, door, settings) as shipper:
+        await serve(ill=True)
+        for _ in range(4):
+            await filled(spool, 12)
+            await serve(ill=True)
+        assert left(spool) == [f"{poison}.seg"]
+        assert {name: one.reason for name, one in shipper.turns.alone.items()} == {poison: "HTTP 403"}
+        assert (shipper.stats.failing_since_us, shipper.stats.loud) == (0, "")
+        assert shipper._patience.in_flight > 1
+        await serve(ill=False)
+        await until(lambda: not shipper.turns.alone)
+    assert caplog.text.count(f"segment_waits_alone segment={poison}") == 1
+    assert caplog.text.count("upstream_needs_a_person") == 1, "the first failure may be the upstream's"
+    assert shipper.stats.acked_batches == 24 + 4 * 12
+
+
+async def test_where_the_order_counts_none_passes_a_batch_that_fails(spool: Spool, until: Until) -> None:
+    await filled(spool, 4)
+    door = Door(in_flight=1)
+    async with shipping(spool, door) as shipper:
+        for tries in range(1, 20):
+            await until(lambda: bool(door.waiting))
+            assert (len(door.tried), len(set(door.tried))) == (tries, 1)
+            door.answer(0, Retry("HTTP 503"))
+        await until(lambda: bool(door.waiting))
+        door.answer(0, Acked())
+        await until(lambda: len(set(door.tried)) == 2)
+        assert not shipper.turns.alone
+
+
+async def test_what_fails_with_its_upstream_does_not_wait_alone_when_that_is_back(
+    spool: Spool, until: Until, caplog: pytest.LogCaptureFixture
+) -> None:
+    await filled(spool, 12)
+    door = Door()
+    async with shipping(spool, door) as shipper:
+        for _ in range(3):  # it is away, for longer than each has been tried, and comes back for one batch
+            tries = len(door.tried) + 40
+            while len(door.tried) < tries:
+                await until(lambda: bool(door.waiting))
+                for _ in list(door.waiting):
+                    door.answer(0, Retry("HTTP 503"))
+            await until(lambda: len(door.waiting) == 1)
+            door.answer(0, Acked())
+            await until(lambda: len(door.waiting) == 2)
+        assert shipper.stats.failing_since_us == 0
+        assert len(shipper.turns.alone) <= 2, "one that fails first is not told from one that fails alone"
+    assert len(set(door.tried)) == 12, "the turn goes round"
 
 
 async def test_the_longest_wait_that_any_answer_asks_for_holds_for_all(spool: Spool, until: Until) -> None:

@@ -151,6 +151,8 @@ class Metrics:
             stats = self._shipper.stats
             yield from _counters("upstream", asdict(stats), counter)
             yield gauge("upstream_in_flight", "Batches on their way now.", self._shipper.in_flight)
+            waiting_alone = len(self._shipper.turns.alone)
+            yield gauge("upstream_waiting_alone", "Batches that fail while others arrive.", waiting_alone)
             yield gauge("upstream_failing", "1 while deliveries fail.", bool(stats.failing_since_us))
             yield gauge(
                 "upstream_needs_a_person",

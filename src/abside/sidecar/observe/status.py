@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from abside.sidecar.ship.shipper import Shipper
     from abside.snapshot import LeftOut
     from abside.supervise import Supervisor
+
+SHOWN_ALONE = 8  # of the batches that wait alone: as many as may be in flight, the first of them first
 
 
 def status(
@@ -163,10 +166,15 @@ def _upstream(shipper: Shipper | None, now_us: int) -> dict[str, Any] | None:
         return None
     stats = asdict(shipper.stats)
     last = stats.get("last_success_us")
-    flying = shipper.in_flight
+    flying, alone = shipper.in_flight, shipper.turns.alone
     return {
         "address": shipper.address,
         "in_flight": flying,
+        "waiting_alone": len(alone),
+        "alone": [
+            {"segment": name, "reason": one.reason, "for_seconds": _age(one.since_us, now_us)}
+            for name, one in islice(alone.items(), SHOWN_ALONE)
+        ],
         **stats,
         "last_success_age_seconds": _age(last, now_us) if last else None,
     }

@@ -52,8 +52,7 @@ class Leaving:
                 await self._acknowledge(segment)
         else:
             await self._acknowledge(segment)
-        if after is None:
-            self._forget(segment)
+        self._forget(segment)
 
     async def _acknowledge(self, segment: Segment) -> None:
         if not await self._backlog.acknowledge(segment):

@@ -1,4 +1,4 @@
-"""How long shipping waits, for the upstream or for one segment alone; and when a failure is logged."""
+"""How long shipping waits for the upstream, and when a failure is logged."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from abside.backoff import Backoff
 from abside.log import Log
+from abside.sidecar.ship.turns import Turns, wait_after
+from abside.upstream.contract import Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from abside.sidecar.ship.shipping import ShipperSettings, ShipperStats
-    from abside.upstream.contract import Retry
 
 log = Log("abside.shipper")
 
@@ -20,9 +21,9 @@ log = Log("abside.shipper")
 class Patience:
     """The waits of one shipper. Every wait is in seconds; `stats` is kept true.
 
-    After a failure all wait, then one batch goes alone, and each that arrives lets one more go beside it, up to `most`:
-    an upstream in trouble is not asked eight times for one. `failures` numbers them: a batch is sent after so many
-    (`after`), and what comes of one that was sent before the last of them is no news of the upstream.
+    After a failure all wait, then one batch goes alone (which one: `turns`), and each that arrives lets one more go
+    beside it, up to `most`: an upstream in trouble is not asked eight times for one. `failures` numbers them: a batch
+    is sent after so many (`after`), and what comes of one that was sent before the last of them is no news.
     """
 
     def __init__(self, settings: ShipperSettings, stats: ShipperStats, now_us: Callable[[], int], most: int) -> None:
@@ -36,13 +37,13 @@ class Patience:
         self.in_flight = most  # so many may be now
         self._most = most
         self._until = 0.0  # the loop's time until which nothing is sent
-        self._own: dict[str, Backoff] = {}  # of segments in trouble of their own
-        self._due: dict[str, float] = {}  # the loop's time at which each of them has its turn
+        # Where only one may be in flight, the upstream may keep the order: none passes one that fails.
+        self.turns = Turns(settings, now_us, apart=most > 1)
 
     def hurry(self) -> None:
         """Wait for less from now on: the process is about to end."""
         self.backoff = Backoff(self._settings.first_seconds, self._settings.drain_longest_seconds)
-        self._due.clear()
+        self.turns.hurry()
         self._until = 0.0
 
     def pause(self, seconds: float) -> None:
@@ -60,6 +61,7 @@ class Patience:
         stats.last_success_us = self._now_us()
         if after < self.failures:
             return
+        self.turns.arrived()
         self.in_flight = min(self._most, self.in_flight + 1)
         if stats.failing_since_us:
             log.info("upstream_recovered", after_seconds=(stats.last_success_us - stats.failing_since_us) // 1_000_000)
@@ -67,13 +69,17 @@ class Patience:
         self._unheard_since_us = 0
         self.backoff.reset()
 
-    def later(self, retry: Retry, after: int) -> float:
-        """Count a failed try, and return the wait before the next.
+    def later(self, retry: Retry, after: int, name: str = "") -> float:
+        """Count a failed try, and return the wait before the next, for all but a segment whose trouble is its own.
 
         What was sent beside another that failed makes the wait longer only where its own answer asks for more.
         """
         stats = self._stats
         stats.retries += 1
+        if name and self.turns.failed(name):
+            stats.last_error = retry.reason
+            self.turns.wait_alone(name, retry, self.backoff.chance)
+            return 0.0
         if self._is_known(after):
             if not (retry.loud or retry.after_seconds):
                 return 0.0
@@ -93,35 +99,15 @@ class Patience:
         return self._stats.wait_seconds
 
     def alone(self, name: str, reason: str) -> float:
-        """Make a segment wait by itself, longer each time, for a problem of its own; its neighbours need not wait."""
+        """Make a segment wait by itself for a problem of its own; its neighbours need not wait."""
         self._stats.retries += 1
         self._stats.last_error = reason
-        if name not in self._own:
-            log.error("segment_waits_alone", segment=name, reason=reason)
-        self.sleep(name)
+        self.sleep(name, reason)
         return 0.0
 
-    def sleep(self, name: str) -> None:
-        """Keep a segment from having a turn for a while."""
-        settings = self._settings
-        usual = Backoff(settings.first_seconds, settings.longest_seconds, self.backoff.chance)
-        wait_seconds = self._own.setdefault(name, usual).next_seconds()
-        self._due[name] = asyncio.get_running_loop().time() + wait_seconds
-
-    def awake(self, name: str) -> bool:
-        """Whether a segment may have its turn now."""
-        due = self._due.get(name)
-        return due is None or due <= asyncio.get_running_loop().time()
-
-    def until_awake(self, names: Sequence[str]) -> float | None:
-        """Return when the first of these segments, all asleep, has its turn; None where there is none."""
-        now = asyncio.get_running_loop().time()
-        return min((max(0.0, self._due[name] - now) for name in names), default=None)
-
-    def forget(self, name: str) -> None:
-        """Forget a segment whose problem is over, or that is gone."""
-        self._own.pop(name, None)
-        self._due.pop(name, None)
+    def sleep(self, name: str, reason: str) -> None:
+        """Keep a segment from having a turn for a while, longer each time."""
+        self.turns.wait_alone(name, Retry(reason), self.backoff.chance)
 
     def _is_known(self, after: int) -> bool:
         """Whether a failure is the last one once more, met by a batch that was sent before it; count a new one."""
@@ -155,15 +141,3 @@ class Patience:
         else:
             return
         self._logged_us = now_us
-
-
-def wait_after(retry: Retry, backoff: Backoff, settings: ShipperSettings) -> float:
-    """Return the seconds to wait: full jitter, above what the upstream asks for within bounds, and slow where loud."""
-    jitter = backoff.next_seconds()
-    least = 0.0
-    if retry.loud:
-        least = settings.slow_seconds / 2
-        jitter = backoff.chance.uniform(0.0, settings.slow_seconds / 2)
-    if retry.after_seconds is not None:
-        least = max(least, min(retry.after_seconds, settings.max_retry_after_seconds))
-    return least + jitter

@@ -16,7 +16,7 @@ from abside.log import Log
 from abside.sidecar.ship.flights import Flights
 from abside.sidecar.ship.leaving import Leaving
 from abside.sidecar.ship.order import SeriesOrder, series_of
-from abside.sidecar.ship.patience import Patience, wait_after
+from abside.sidecar.ship.patience import Patience
 from abside.sidecar.ship.shipping import Delivery, ShipperSettings, ShipperStats, host_in_ids
 from abside.sidecar.ship.unreadable import row_of
 from abside.spool.errors import SpoolFailed
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # so that a collector which refuses a kind of event is not asked about each, and dead/ gets no file for each.
 MANY_IN_A_ROW = 128
 
-__all__ = ["Shipper", "ShipperSettings", "ShipperStats", "host_in_ids", "wait_after"]
+__all__ = ["Shipper", "ShipperSettings", "ShipperStats", "host_in_ids"]
 
 log = Log("abside.shipper")
 
@@ -56,6 +56,7 @@ class Shipper:
         self._leaving = Leaving(spool.backlog, self.stats, self._forget)
         self._order = SeriesOrder(spool.backlog, kept=upstream.in_order)
         self._patience = Patience(settings, self.stats, now_us, upstream.in_flight)
+        self.turns = self._patience.turns
         self._flights = Flights(spool.backlog.wake)
         self._rejected: dict[str, int] = {}  # batches, and how often each was rejected
         self._in_a_row = 0  # events that were refused since the last batch arrived
@@ -94,7 +95,7 @@ class Shipper:
                 await self._backlog.news()
 
     def _start(self) -> float | None:
-        """Start what may be in flight now, the oldest first.
+        """Start what may be in flight now, the oldest first, and what failed behind the others.
 
         Return the seconds until more may, None where that is no matter of time. A segment that sleeps waits for
         something that is its own: its neighbours go on meanwhile.
@@ -102,16 +103,16 @@ class Shipper:
         if wait_seconds := self._patience.until_next():
             return wait_seconds
         asleep = []
-        for segment in self._backlog:
+        for segment in self.turns.in_turn(self._backlog):
             if segment in self._flights:
                 continue
-            if not self._patience.awake(segment.name):
+            if not self.turns.awake(segment.name):
                 asleep.append(segment.name)
             elif self._flights.has_room(segment, self._patience.in_flight):
                 self._flights.start(segment, self._fly(segment, self._patience.failures))
             else:
                 break
-        return self._patience.until_awake(asleep)
+        return self.turns.until_awake(asleep)
 
     async def _fly(self, segment: Segment, after: int) -> None:
         self._patience.pause(await self._try(segment, after))
@@ -152,15 +153,14 @@ class Shipper:
             return 0.0
         place = (series_of(self._host, segment), segment.seq, part.start)
         batch = Batch(self._id_of(segment), len(payloads), b"".join(payloads), *place)
-        result = await self._upstream.send(batch)
-        return await self._take(result, Delivery(segment, contents, payloads, batch, after))
+        return await self._take(await self._upstream.send(batch), Delivery(segment, contents, payloads, batch, after))
 
     def _broken(self, segment: Segment, problem: Exception) -> float:
         """Leave a segment as it is whose delivery met a bug: it waits alone, and all others longer too."""
         log.crash("delivery_broke", problem, segment=segment.name)
         words = f"the delivery broke: {type(problem).__name__}, see the log"
         self._patience.later(Retry(words, loud=True), self._patience.failures)
-        self._patience.sleep(segment.name)
+        self._patience.sleep(segment.name, words)
         return self._patience.breathe(self._patience.failures)
 
     async def _unreadable(self, segment: Segment, problem: OSError, after: int) -> float:
@@ -171,7 +171,7 @@ class Shipper:
         row = row_of(problem)
         words = f"cannot read {segment.name}: {problem}"
         if row.tries is None:  # it is no matter of this segment
-            return self._patience.later(Retry(words), after)
+            return self._patience.later(Retry(words), after, segment.name)
         if tries < row.tries:
             return self._patience.alone(segment.name, words)
         reason = f"could not be read, tried {tries} times: {problem}; {row.why}"
@@ -182,7 +182,7 @@ class Shipper:
     async def _take(self, result: Result, one: Delivery) -> float:
         """Do what the upstream's answer asks for; return the seconds to wait."""
         if isinstance(result, Retry):
-            return self._patience.later(result, one.after)
+            return self._patience.later(result, one.after, one.segment.name)
         segment, contents, batch = one.segment, one.contents, one.batch
         if isinstance(result, TooLarge) or (isinstance(result, Rejected) and not result.some_of_it):
             self._backlog.growth = 1  # its size may be why: what is begun from now on is small again
@@ -193,7 +193,7 @@ class Shipper:
                 return 0.0
             case TooLarge() if batch.count > 1:
                 self.stats.halved += 1
-                await self._backlog.advance(segment, halved(segment.part))
+                await self._advance(segment, halved(segment.part))
                 return self._patience.breathe(one.after)
             case TooLarge():
                 reason = f"one event of {len(batch.payload)} bytes is more than the upstream takes"
@@ -226,11 +226,15 @@ class Shipper:
         stats.last_error = result.reason
         part = halved(segment.part) if index is None else parted(segment.part, len(contents.payloads), index)
         log.warning("batch_refused_for_one_event", segment=segment.name, index=index, reason=result.reason)
+        await self._advance(segment, part)
+
+    async def _advance(self, segment: Segment, part: str) -> None:
+        self._forget(segment)  # no part of it has that name
         await self._backlog.advance(segment, part)
 
     def _forget(self, segment: Segment) -> None:
         """Forget the tries of a segment that has left: brought back by hand, it has all of them again."""
-        self._patience.forget(segment.name)
+        self.turns.forget(segment.name)
         self._unread.pop(segment.name, None)
         self._rejected.pop(self._id_of(segment), None)
 

@@ -47,6 +47,13 @@ def _alerts(status: Mapping[str, Any], now_us: int) -> Iterator[tuple[str, str, 
         seconds = (now_us - upstream["failing_since_us"]) / 1e6
         weight = "bad" if seconds >= FAILING_SECONDS else "warn"
         yield weight, f"The upstream has been away for {duration(seconds)}.", "Events wait on disk and are sent later."
+    if upstream is not None and upstream["waiting_alone"]:
+        one = upstream["alone"][0]
+        what = html(
+            "The first is <code>{}</code>, for {}: {}", one["segment"], duration(one["for_seconds"]), one["reason"]
+        )
+        many = counted(upstream["waiting_alone"], "batch").replace("batchs", "batches")
+        yield "warn", f"{many} fail while others arrive.", what
     if lost:
         yield "bad", f"{counted(lost, 'event')} lost.", "The spool had no room or the disk failed."
     if spool["used_bytes"] >= NEARLY_FULL * spool["limit_bytes"]:
