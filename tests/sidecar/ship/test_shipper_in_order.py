@@ -129,10 +129,11 @@ class Life:
         await self.spool.seal()
 
     async def hide(self) -> None:
-        """Make a segment unreadable that nothing of has been stored: others pass it."""
+        """Make a segment unreadable that nothing of has been stored or is in somebody's hands: others pass it."""
         async with self.spool.backlog.disk:  # no thread is in the middle of a name
             seen = [one for one in self.spool.sealed() if one.path.is_file()]
-            untouched = [one for one in seen if (f"h-{one.boot}", one.seq) not in self.topic.touched]
+            here = [one for one in seen if one not in self.shipper._flights]
+            untouched = [one for one in here if (f"h-{one.boot}", one.seq) not in self.topic.touched]
             if untouched and not self.topic.flying:
                 path = self.chance.choice(untouched).path
                 path.rename(beside(path))
@@ -140,11 +141,12 @@ class Life:
                 self.hidden.append(path)
 
     async def show(self) -> None:
-        """Let all hidden segments be read again, under whatever name each has by now."""
+        """Let all hidden segments be read again, under whatever name each has by now; after many tries in dead/."""
         async with self.spool.backlog.disk:
             for path in self.hidden:
-                named = path.parent.glob(f"{path.name.split('.')[0]}.*")
-                (found,) = (one for one in named if one.is_dir())
+                named = f"{path.name.split('.')[0]}[.-]*"
+                places = (path.parent, self.directory / "dead")
+                (found,) = (one for place in places for one in place.glob(named) if one.is_dir())
                 found.rmdir()
                 beside(path).rename(found)
             self.hidden.clear()
