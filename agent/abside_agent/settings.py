@@ -106,6 +106,17 @@ class ExplainSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class OverviewSettings:
+    """The documents, or the sidecar, whose experiments are listed."""
+
+    config: tuple[str, ...] = setting((), "directory of *.yaml documents; may be given several times", many=True)
+    url: str | None = setting(None, "a running sidecar instead, for example http://127.0.0.1:7600")
+    paused: tuple[str, ...] = setting((), "directory whose keys are paused experiments", many=True)
+    at: int | None = setting(None, "the time to list; default now", instant)
+    json: bool = setting(False, "print the list as JSON", flag=True)
+
+
+@dataclass(frozen=True, slots=True)
 class SimulateSettings:
     """The units and the documents to simulate."""
 

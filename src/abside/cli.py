@@ -60,6 +60,12 @@ COMMANDS = {
         "abside_agent.commands.diff:main",
         extra="agent",
     ),
+    "list": Command(
+        "List what runs where, since when, at which share, and what comes next.",
+        "abside_agent.settings:OverviewSettings",
+        "abside_agent.commands.listing.list:main",
+        extra="agent",
+    ),
     "explain": Command(
         "Explain what one shopper gets at a placement and why, step by step; no server needed.",
         "abside_agent.settings:ExplainSettings",

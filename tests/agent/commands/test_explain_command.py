@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from abside_agent.commands.explain import main
-from abside_agent.settings import ExplainSettings, instant
+from abside_agent.commands.listing import list as list_command
+from abside_agent.settings import ExplainSettings, OverviewSettings, instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -254,3 +255,12 @@ def test_as_json_it_is_what_the_sidecar_answers(config: str, sidecar: str, capsy
             told = json.load(reply)
         assert main(asked(config, **person, placement=placement, at=None, json=True)) == 0
         assert json.loads(capsys.readouterr().out) == told
+
+
+def test_list_has_the_same_lines_from_a_sidecar_as_from_its_documents(
+    config: str, sidecar: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert list_command.main(OverviewSettings((config,), json=True)) == 0
+    written = json.loads(capsys.readouterr().out)
+    assert list_command.main(OverviewSettings(url=f"http://{sidecar}/", json=True)) == 0
+    assert json.loads(capsys.readouterr().out) == written

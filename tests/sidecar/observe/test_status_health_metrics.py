@@ -74,6 +74,8 @@ async def test_status_says_what_is_in_force_how_old_it_is_and_where_the_events_a
         "traffic_bp": 500,
         "next_change_us": later_us,
         "next": {"at_us": later_us, "what": "traffic", "traffic_bp": 10_000},
+        "since_us": None,
+        "owner": "",
         "control": "control",
         "variants": {
             "control": {"weight_bp": 8000, "exposures": 0},

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from abside import event
+from abside.assignment.schedule import effective_status
 from abside.log import Log
-from abside.sidecar.active.current import LEFT_OUT, effective_status
+from abside.sidecar.active.current import LEFT_OUT
 from abside.snapshot import MAX_SHOWN_CHARS
 
 if TYPE_CHECKING:

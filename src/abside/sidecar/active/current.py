@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from abside.assignment.plan import Plans
-    from abside.snapshot import AttributeType, Experiment, Problem, Snapshot, SnapshotHead
+    from abside.snapshot import AttributeType, Problem, Snapshot, SnapshotHead
 
 LEFT_OUT = "left_out"  # the effective status of an experiment whose record cannot be used
 Fits: TypeAlias = Callable[[Any], bool]  # whether a value has the declared type and may be logged
@@ -93,11 +93,6 @@ def caches(revision: str, plans: Plans) -> dict[str, AnswerCache]:
     visits = [one.experiment for one in plans.evaluators.values() if one.closed is None]
     pinnable = {name for one in visits if one.unit == "user_or_session" for name in one.placements}
     return {name: AnswerCache(revision, plan, pinnable=name in pinnable) for name, plan in plans.placements.items()}
-
-
-def effective_status(experiment: Experiment, closed: str | None) -> str:
-    """Return what an experiment does now, its pause, schedule and status taken together."""
-    return closed.lower() if closed is not None else experiment.status
 
 
 MAX_LOGGED_CHARS = 256  # an attribute is a short value, not a text

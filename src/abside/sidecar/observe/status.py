@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from abside import __version__
+from abside.assignment.schedule import effective_status, next_change, since_us
 from abside.serve.answer import Response
-from abside.sidecar.active.current import LEFT_OUT, effective_status
+from abside.sidecar.active.current import LEFT_OUT
 from abside.sidecar.decide.sample import ExperimentSample
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ def _left_out(name: str, one: LeftOut) -> dict[str, Any]:
         "traffic_bp": 0,
         "next_change_us": None,
         "next": None,
+        "since_us": None,
+        "owner": record.owner if record else "",
         "control": record.control if record else None,
         "variants": {},
         "sample": ExperimentSample((), ()).to_map(),
@@ -102,6 +105,7 @@ def _left_out(name: str, one: LeftOut) -> dict[str, Any]:
 def _experiment(evaluator: Evaluator, context: HandlerContext) -> dict[str, Any]:
     experiment, accounts = evaluator.experiment, context.journal.accounts
     exposed = {arm.variant.id: accounts.arm(experiment.id, arm.variant.id).accepted for arm in evaluator.arms}
+    change = next_change(evaluator)
     return {
         "name": experiment.name,
         "status": effective_status(experiment, evaluator.closed),
@@ -113,7 +117,9 @@ def _experiment(evaluator: Evaluator, context: HandlerContext) -> dict[str, Any]
         "phase": experiment.phase,
         "traffic_bp": evaluator.traffic_bp,
         "next_change_us": evaluator.valid_until_us,
-        "next": _next(evaluator),
+        "next": change._asdict() if change else None,
+        "since_us": since_us(experiment, context.clock()),
+        "owner": experiment.owner,
         "control": experiment.control,
         "variants": {
             arm.variant.id: {
@@ -124,23 +130,6 @@ def _experiment(evaluator: Evaluator, context: HandlerContext) -> dict[str, Any]
         },
         "sample": context.sample.of(evaluator).to_map(),
     }
-
-
-def _next(evaluator: Evaluator) -> dict[str, Any] | None:
-    """Return when and what the schedule changes next: its start, its end, or the traffic from a step on.
-
-    A draft and what has ended wait for nobody's clock. Before the start, steps change nothing that anyone sees.
-    """
-    experiment, at_us = evaluator.experiment, evaluator.valid_until_us
-    if at_us is None or evaluator.closed in {"DRAFT", "ENDED"}:
-        return None
-    if experiment.start_us is not None and at_us <= experiment.start_us:
-        begun = [step.traffic_bp for step in experiment.steps if step.from_us <= experiment.start_us]
-        return {"at_us": experiment.start_us, "what": "start", "traffic_bp": begun[-1] if begun else 0}
-    if at_us == experiment.end_us:
-        return {"at_us": at_us, "what": "end", "traffic_bp": 0}
-    traffic_bp = next(step.traffic_bp for step in experiment.steps if step.from_us == at_us)
-    return {"at_us": at_us, "what": "traffic", "traffic_bp": traffic_bp}
 
 
 def _spool(context: HandlerContext) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""`abside list`: the experiments of documents or of a running sidecar."""
