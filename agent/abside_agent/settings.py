@@ -184,10 +184,15 @@ class NewSettings:
 
 @dataclass(frozen=True, slots=True)
 class SetSettings:
-    """The experiment, and the new values of its fields."""
+    """The experiments, and the new values of their fields."""
 
     id: str = setting(MISSING, "the experiment", words=True)
-    changes: tuple[str, ...] = setting(MISSING, "field=value: status=paused, traffic=20%, …", many=True, words=True)
+    changes: tuple[str, ...] = setting(
+        MISSING,
+        "field=value: status=paused, traffic=20%, …; after -- the next experiment and its own",
+        many=True,
+        words=True,
+    )
     config: tuple[str, ...] = setting(MISSING, "directory of *.yaml documents; may be given several times", many=True)
     yes: bool = setting(False, "write without asking", flag=True)
 

@@ -25,6 +25,7 @@ class Command:
     settings: str
     main: str
     extra: str = ""  # the extra that installs what the room imports
+    parts: bool = False  # `--` separates parts of its arguments, and options may follow it
 
 
 COMMANDS = {
@@ -97,10 +98,11 @@ COMMANDS = {
         extra="agent",
     ),
     "set": Command(
-        "Change fields of one experiment in its file, and nothing else.",
+        "Change fields of one experiment, or of several (ID field=value … -- ID …), and nothing else.",
         "abside_agent.settings:SetSettings",
         "abside_agent.commands.set:main",
         extra="edit",
+        parts=True,
     ),
     "ship": Command(
         "Copy a variant's parameters into its placements and end the experiment.",
@@ -181,7 +183,8 @@ def _command(name: str, room: Command) -> click.Command:
         sys.exit(_load(room.main, room)(record(**values)))
 
     params = [_param(setting) for setting in settings_of(record)]
-    return click.Command(name, callback=run, params=params, help=room.summary)
+    kind = _Parted if room.parts else click.Command
+    return kind(name, callback=run, params=params, help=room.summary)
 
 
 def _variables() -> set[str]:
@@ -222,6 +225,14 @@ def _param(setting: Setting) -> click.Parameter:
         envvar=setting.variable,
         **default,
     )
+
+
+class _Parted(click.Command):
+    """A command whose arguments show by themselves where a part begins: to click, `--` would end its options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments without the separators."""
+        return super().parse_args(ctx, [one for one in args if one != "--"])
 
 
 class _Option(click.Option):

@@ -47,6 +47,9 @@ class Findings:
         return {"files": self.files, "experiments": self.experiments, "errors": self.errors, "warnings": warnings}
 
 
+FULL = "none: end an experiment, narrow its slots, or declare another layer"
+
+
 def main(settings: CheckSettings) -> int:
     """Print the problems and a closing line. Return 0 without errors, 1 with errors, 2 for a missing path."""
     try:
@@ -87,7 +90,9 @@ def _text(found: Findings, read: Given) -> str:
     warnings = [problem for problem in found.problems if problem.severity == "warning"]
     parts = [*shown(errors, lines), *shown(warnings, lines)]
     if found.free:
-        parts.append("free slots\n" + "".join(f"  {name}: {shown_slots(free)}\n" for name, free in found.free.items()))
+        parts.append(
+            "free slots\n" + "".join(f"  {name}: {shown_slots(free) or FULL}\n" for name, free in found.free.items())
+        )
     looked = f"{counted(found.files, 'file')}, {counted(found.experiments, 'experiment')}"
     parts.append(f"{looked}: {counted(len(errors), 'error')}, {counted(len(warnings), 'warning')}\n")
     return "\n".join(parts)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from abside.snapshot import BASIS_POINTS
 from abside_agent.commands.exit_codes import ExitCode, refuse
 from abside_agent.document.forms import FormError, identifier
 from abside_agent.document.tree import NOWHERE, Scalar
-from abside_agent.document.wording import did_you_mean
+from abside_agent.document.wording import did_you_mean, written_range
+from abside_agent.rules.apart import WHOLE, LayersInUse, widest
 from abside_agent.settle.check import check
 from abside_agent.sources.documents import DocumentsError
 from abside_agent.sources.given import given
@@ -37,17 +39,22 @@ def main(settings: NewSettings) -> int:
     try:
         for name in (settings.id, settings.placement):
             _an_id(name)
-        parameters = _declared(settings) if settings.config else {}
+        checked = check(given(settings.config).files) if settings.config else None
+        parameters = {} if checked is None else _declared(settings, checked)
     except DocumentsError as exc:
         return refuse("new", exc)
     except NewError as exc:
         return refuse("new", exc, ExitCode.PROBLEMS)
-    sys.stdout.write(draft(settings.id, settings.placement, parameters, aa=settings.aa))
+    room = _NO_LAYER if checked is None or settings.aa else _room(checked, settings.placement)
+    sys.stdout.write(draft(settings.id, settings.placement, parameters, room, aa=settings.aa))
     return ExitCode.DONE
 
 
-def draft(name: str, placement: str, parameters: dict[str, Any], *, aa: bool) -> str:
-    """Return a file of one experiment. `parameters`: those of the placement, {} where they are unknown."""
+def draft(name: str, placement: str, parameters: dict[str, Any], room: str, *, aa: bool) -> str:
+    """Return a file of one experiment.
+
+    `parameters`: those of the placement, {} where they are unknown; `room`: the lines of its layer and slots.
+    """
     return _TEMPLATE.format(
         name=name,
         placement=placement,
@@ -56,10 +63,35 @@ def draft(name: str, placement: str, parameters: dict[str, Any], *, aa: bool) ->
         weight="50%",
         treatment="" if aa else _treatment(placement, parameters),
         why=_WHY_AA if aa else _WHY_AB,
+        room=room,
     )
 
 
+def _room(checked: Checked, placement: str) -> str:
+    """Return the layer of the placement's experiments with its free slots, and their unit; else how to write them."""
+    experiments = [one.record for one in checked.candidates if one.section == "experiments" and one.record is not None]
+    layers = LayersInUse.of(experiments, _of(checked, "layers"))
+    layer = layers.at(placement)
+    if layer is None:
+        return _NO_LAYER
+    free = widest(layers.free(layer))
+    if free is None:
+        return f"    # layer: {layer}   # it has no free slots: end an experiment, or narrow the slots of one\n"
+    slots = written_range((0, BASIS_POINTS // 2) if free == WHOLE else free)
+    lines = {
+        f"layer: {layer}": "with slots: experiments of one layer exclude each other",
+        f"slots: {slots}": "free now" + ("; the other half is for the next experiment" if free == WHOLE else ""),
+    }
+    if (unit := layers.unit(layer)) not in {None, "user_or_session"}:
+        lines[f"unit: {unit}"] = "that of all experiments in this layer"
+    return "".join(f"    {line:<20} # {why}\n" for line, why in lines.items())
+
+
 _NO_DIFFERENCE = "Nothing differs, so every interval should hold zero and the shares should be as the weights say"
+_NO_LAYER = """\
+    # layer: …           # with slots: experiments of one layer exclude each other; abside check lists the free slots
+    # slots: 0%-50%
+"""
 _WHY_AA = "# Both variants get the placement's own parameters: what the report finds here is noise."
 _WHY_AB = "# A variant without parameters gets the placement's own."
 _TEMPLATE = """\
@@ -76,9 +108,7 @@ experiments:
     #   - {{from: "2027-01-13T09:00:00Z", traffic: 20%}}
     # start: "2027-01-11T09:00:00Z"
     # end: "2027-01-25T09:00:00Z"
-    # layer: …           # with slots: experiments of one layer exclude each other; abside check lists the free slots
-    # slots: 0%-50%
-    # eligibility:       # all lines must hold; a shopper of whom one is not known is not in
+{room}    # eligibility:       # all lines must hold; a shopper of whom one is not known is not in
     #   - {{attribute: country, op: in, value: [DE, AT]}}
     {why}
     variants:            # weights sum to 100%; once it runs they change only with a new phase
@@ -116,9 +146,8 @@ def _an_id(name: str) -> None:
         raise NewError(f"{name!r}: {exc}", exc.remedy) from exc
 
 
-def _declared(settings: NewSettings) -> dict[str, Any]:
+def _declared(settings: NewSettings, checked: Checked) -> dict[str, Any]:
     """Return the placement's parameters. Raises NewError for a taken id or an unknown placement."""
-    checked = check(given(settings.config).files)
     placements = _of(checked, "placements")
     taken = {**placements, **_of(checked, "experiments")}
     if settings.id in checked.retired or settings.id in taken:

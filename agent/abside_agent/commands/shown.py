@@ -71,5 +71,5 @@ def _columns(mark: str) -> int:
 
 
 def shown_slots(free: Iterable[tuple[int, int]]) -> str:
-    """Return ranges as a document has them, `none` where there is none."""
-    return ", ".join(map(written_range, free)) or "none"
+    """Return ranges as a document has them."""
+    return ", ".join(map(written_range, free))

@@ -23,7 +23,7 @@ from abside_agent.commands.in_force import InForce, NothingInForceError, UsageEr
 from abside_agent.commands.simulation.count import MAX_OVERLAPPING, ExperimentCounts, Simulation, count
 from abside_agent.commands.simulation.units import Skipped, from_lines, synthetic
 from abside_agent.document.wording import shown_percent
-from abside_agent.rules.conflicts import LIVE
+from abside_agent.rules.apart import LIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

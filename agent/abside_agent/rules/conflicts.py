@@ -8,18 +8,19 @@ from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from abside_agent.document.wording import written_range
+from abside_agent.rules.apart import LIVE, disjoint, separated
 from abside_agent.rules.overlap import FoundPairs, OtherLayers, SharedSlots, overlapping_pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator
+    from collections.abc import Callable, Collection, Container, Iterable, Iterator
 
     from abside.snapshot import Experiment
     from abside_agent.document.tree import Path, Tree
+    from abside_agent.rules.apart import LayersInUse
     from abside_agent.rules.overlap import ConflictKind
 
 Code: TypeAlias = Literal["LAYER_UNIT", "SLOTS_OVERLAP", "PARAMETER_CONFLICT"]
 
-LIVE = frozenset({"running", "paused"})
 MOST_OTHERS = 10  # found and counted for one experiment: 6,000 on one parameter make 18 million pairs
 
 
@@ -44,18 +45,19 @@ class Conflict(NamedTuple):
 class Gathered:
     """By experiment that may have to give way and by code: the first conflict, and how many others there are."""
 
-    found: dict[str, dict[Code, tuple[Conflict, set[str]]]] = field(default_factory=dict)
+    found: dict[str, dict[Code, tuple[Conflict, dict[str, Experiment]]]] = field(default_factory=dict)
 
     def add(self, name: str, conflict: Conflict) -> None:
         """Count one conflict of an experiment."""
         by_code = self.found.setdefault(name, {})
         if conflict.code not in by_code:
-            by_code[conflict.code] = (conflict, set())
+            by_code[conflict.code] = (conflict, {})
         others = by_code[conflict.code][1]
         if len(others) < MOST_OTHERS:
-            others.add(conflict.second.id if name == conflict.first.id else conflict.first.id)
+            other = conflict.second if name == conflict.first.id else conflict.first
+            others[other.id] = other
 
-    def note(self, name: str, tree: Tree, at: Callable[[str], str]) -> None:
+    def note(self, name: str, tree: Tree, at: Callable[[str], str], layers: LayersInUse) -> None:
         """Note one experiment's conflicts on its tree; `at` returns the place of another experiment."""
         for code, (conflict, others) in self.found[name].items():
             one, other = conflict.first, conflict.second
@@ -63,7 +65,8 @@ class Gathered:
                 one, other = other, one
             more = f" and {len(others) - 1} more" if 1 < len(others) < MOST_OTHERS else ""
             more = " and many more" if len(others) == MOST_OTHERS else more
-            path, what, remedy = _MESSAGES[code](one, other, conflict.over)
+            path, what = _MESSAGES[code](one, other, conflict.over)
+            remedy = _remedy(conflict, one, others.values(), layers)
             tree.note(code, ("experiments", name, *path), f"{what}, with {other.id} ({at(other.id)}){more}", remedy)
 
 
@@ -134,28 +137,35 @@ def _by_layer(experiments: Iterable[Experiment]) -> dict[str, list[Experiment]]:
     return members
 
 
-def _unit_message(one: Experiment, other: Experiment, over: tuple[str, ...]) -> tuple[Path, str, str]:
-    what = f"all experiments of layer {over[0]} share one unit, these are {one.unit} and {other.unit}"
-    return ("unit",), what, "give them one unit, or another layer"
+def _unit_message(one: Experiment, other: Experiment, over: tuple[str, ...]) -> tuple[Path, str]:
+    return ("unit",), f"all experiments of layer {over[0]} share one unit, these are {one.unit} and {other.unit}"
 
 
-def _slots_message(one: Experiment, other: Experiment, over: tuple[str, ...]) -> tuple[Path, str, str]:
-    what = f"slots overlap in layer {over[0]}: {_range(one)} and {_range(other)}"
-    return ("slots",), what, "give each its own slots"
+def _slots_message(one: Experiment, other: Experiment, over: tuple[str, ...]) -> tuple[Path, str]:
+    return ("slots",), f"slots overlap in layer {over[0]}: {_range(one)} and {_range(other)}"
 
 
-def _parameter_message(one: Experiment, _: Experiment, over: tuple[str, ...]) -> tuple[Path, str, str]:
+def _parameter_message(one: Experiment, _: Experiment, over: tuple[str, ...]) -> tuple[Path, str]:
     placement, name = over
     arm = next(arm.id for arm in one.variants if name in arm.parameters.get(placement, {}))
-    remedy = "give both one layer with disjoint slots, or times from start to end that do not meet"
-    return ("variants", arm, "parameters", placement, name), f"both set {name} of {placement}", remedy
+    return ("variants", arm, "parameters", placement, name), f"both set {name} of {placement}"
 
 
-_MESSAGES: dict[Code, Callable[[Experiment, Experiment, tuple[str, ...]], tuple[Path, str, str]]] = {
+_MESSAGES: dict[Code, Callable[[Experiment, Experiment, tuple[str, ...]], tuple[Path, str]]] = {
     "LAYER_UNIT": _unit_message,
     "SLOTS_OVERLAP": _slots_message,
     "PARAMETER_CONFLICT": _parameter_message,
 }
+
+
+def _remedy(conflict: Conflict, one: Experiment, others: Collection[Experiment], layers: LayersInUse) -> str:
+    match conflict.code:
+        case "PARAMETER_CONFLICT":
+            return separated(one, others, conflict.over[0], layers)
+        case "SLOTS_OVERLAP":
+            return disjoint(one, others, layers)
+        case "LAYER_UNIT":
+            return "give them one unit, or another layer"
 
 
 def _range(experiment: Experiment) -> str:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from abside.snapshot import Experiment, Placement, digest
 from abside_agent.document.tree import Path, Severity, Tree
-from abside_agent.document.wording import shown_split, written_range
+from abside_agent.document.wording import shown_split
+from abside_agent.rules.membership import carried_over, moved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from abside.snapshot import Json, Problem, Snapshot
+    from abside_agent.rules.values import Doubt
 
 
 def transitions(old: Snapshot, new: Snapshot, now_us: int, trees: Iterable[Tree] = ()) -> list[Problem]:
@@ -33,6 +35,10 @@ def transitions(old: Snapshot, new: Snapshot, now_us: int, trees: Iterable[Tree]
     for name, was in old.placements.items():
         if name in new.placements:
             _under(pages, was, new.placements[name], list(_measured(old, new, now_us)))
+    ran = {name: before for name, before in old.experiments.items() if ever_ran(before, now_us)}
+    pairs = ((ran.get(name), new.experiments.get(name)) for name in sorted(ran.keys() | new.experiments.keys()))
+    for after, doubt in carried_over(pairs, now_us):
+        pages.warn(after, doubt)
     _retired(pages, old, new)
     return pages.problems()
 
@@ -60,6 +66,11 @@ class _Pages:
         own = self.of(source)  # first: it may add a tree
         return next((tree for tree in self.trees.values() if tree.node((section,)) is not None), own)
 
+    def warn(self, one: Experiment, doubt: Doubt) -> None:
+        """Note a warning inside an experiment."""
+        path = ("experiments", one.id, *doubt.path)
+        self.of(one.source).note(doubt.code, path, doubt.message, doubt.remedy, severity="warning", at_key=True)
+
     def problems(self) -> list[Problem]:
         found = [flaw.problem for tree in self.trees.values() for flaw in tree.flaws]
         return sorted(found, key=lambda one: (one.severity, one.file, one.line, one.column, one.path, one.message))
@@ -80,6 +91,8 @@ def _changed(pages: _Pages, before: Experiment, after: Experiment, now_us: int) 
         message = f"{what} under an experiment that ran: its units would be mixed, and its figures mean nothing"
         remedy = f"write phase: {before.phase + 1} to draw all units anew, or take the change back"
         tree.note("NEEDS_PHASE", (*path, *field), message, remedy, at_key=True)
+    for doubt in moved(before, after):
+        pages.warn(after, doubt)
     _parameters(tree, path, before, after)
     if after.status == "draft":
         message = "an experiment that ran goes back to draft: from then on nothing shows that it ever ran"
@@ -94,19 +107,16 @@ def _frozen(before: Experiment, after: Experiment) -> Iterator[tuple[Path, str]]
     for field, show in _FROZEN.items():
         one, other = show(before), show(after)
         if digest(one) != digest(other):
-            yield (field,), f"{field} change{'' if field in _PLURAL else 's'}{_from_to(one, other)}"
+            yield (field,), f"{field} change{'' if field == 'placements' else 's'}{_from_to(one, other)}"
 
 
 # The fields, in the order of the document. They are compared by digest: in Python 1 == 1.0 == True.
 _FROZEN: dict[str, Callable[[Experiment], Json]] = {
     "placements": lambda experiment: [*sorted(experiment.placements)],
     "unit": lambda experiment: experiment.unit,
-    "layer": lambda experiment: experiment.layer,
-    "slots": lambda experiment: None if experiment.slots is None else written_range(experiment.slots),
     "eligibility": lambda experiment: list(experiment.eligibility),
     "control": lambda experiment: experiment.control,
 }
-_PLURAL = frozenset({"placements", "slots"})
 
 
 def _arms(experiment: Experiment) -> list[tuple[str, int, int]]:

@@ -11,6 +11,7 @@ from abside_agent.document.parse import parse
 from abside_agent.document.reading import MAX_FILE_BYTES, File
 from abside_agent.document.tree import Bad, Flaw, Path, Tree, flaw
 from abside_agent.rules.alone import check_alone
+from abside_agent.rules.apart import LayersInUse
 from abside_agent.rules.conflicts import Gathered, conflicts
 from abside_agent.rules.fit import Ground, fit
 from abside_agent.rules.placement_limit import too_many
@@ -218,9 +219,11 @@ def _conflicts(checked: Checked, force: dict[str, Experiment]) -> None:
     def at(name: str) -> str:
         return _at(written[name], written[name].path) if name in written else experiments[name].source
 
+    declared = {*checked.kept["layers"], *(one.id for one in checked.candidates if one.section == "layers")}
+    layers = LayersInUse.of(experiments.values(), declared) if gathered.found else LayersInUse({})
     for name in gathered.found:
         if name in written:
-            gathered.note(name, written[name].tree, at)
+            gathered.note(name, written[name].tree, at, layers)
     for one in too_many(experiments.values(), force):
         if one.experiment.id in written:
             one.note(written[one.experiment.id].tree)

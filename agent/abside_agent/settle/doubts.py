@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from abside.assignment.condition import compile_eligibility
 from abside.assignment.unit import parse_unit_id
-from abside.snapshot import BASIS_POINTS
 from abside_agent.document.records import known
 from abside_agent.document.tree import Sequence
 from abside_agent.document.wording import shown_percent, written_percent
 from abside_agent.rules import times, values
-from abside_agent.rules.conflicts import LIVE
+from abside_agent.rules.apart import LIVE, gaps
 from abside_agent.rules.eligible import can_hold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from abside.snapshot import Attribute, Experiment
     from abside_agent.settle.check import Checked
@@ -43,11 +42,6 @@ def doubt(checked: Checked, now_us: int) -> None:
             _same(candidate, placements)
             _email(candidate)
             _nobody(candidate)
-    free = free_slots(checked, now_us)
-    for candidate in checked.candidates:
-        if candidate.section == "layers" and free.get(candidate.id) == []:
-            remedy = "end an experiment, narrow its slots, or declare another layer"
-            _note(candidate, "LAYER_FULL", (), "no slot of this layer is free", remedy, at_key=True, value=candidate.id)
 
 
 def free_slots(checked: Checked, now_us: int) -> dict[str, list[tuple[int, int]]]:
@@ -60,16 +54,7 @@ def free_slots(checked: Checked, now_us: int) -> dict[str, list[tuple[int, int]]
         is_over = experiment.end_us is not None and experiment.end_us <= now_us
         if experiment.status in LIVE and not is_over and experiment.layer in taken and experiment.slots:
             taken[experiment.layer].append(tuple(experiment.slots))
-    return {name: list(_gaps(ranges)) for name, ranges in taken.items()}
-
-
-def _gaps(taken: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    gaps, reached = [], 0
-    for start, stop in sorted(taken):
-        if start > reached:
-            gaps.append((reached, start))
-        reached = max(reached, stop)
-    return [*gaps, (reached, BASIS_POINTS)] if reached < BASIS_POINTS else gaps
+    return {name: gaps(ranges) for name, ranges in taken.items()}
 
 
 def _records(checked: Checked, section: str) -> dict[str, Any]:

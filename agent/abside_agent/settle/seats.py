@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from abside.snapshot import Attribute, digest_of, unpaused
-from abside_agent.rules.conflicts import LIVE
+from abside_agent.rules.apart import LIVE
 from abside_agent.settle.check import Checked, in_force
 
 if TYPE_CHECKING:

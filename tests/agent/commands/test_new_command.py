@@ -40,6 +40,37 @@ def test_with_every_comment_taken_away_it_passes_too(tmp_path: Path, capsys: pyt
 
 
 @pytest.mark.parametrize(
+    ("layers", "experiment", "proposed"),
+    [
+        ("{pdp-ranking: {}}", "", "    layer: pdp-ranking   # with slots: exp"),
+        ("{pdp-ranking: {}}", "", "    slots: 0%-50%        # free now; the other half is for the next experiment\n"),
+        ("{pdp-ranking: {}, l: {}}", "layer: l, slots: 0%-30%", "    layer: l "),
+        ("{pdp-ranking: {}, l: {}}", "layer: l, slots: 0%-30%", "    slots: 30%-100%      # free now\n"),
+        ("{l: {}}", "layer: l, slots: 0%-30%, unit: user", "    unit: user           # that of all"),
+        ("{l: {}}", "layer: l, slots: 0%-100%", "    # layer: l   # it has no free slots"),
+        ("{l: {}}", "layer: l, slots: 0%-100%, status: ended", "    # layer: … "),
+        ("{l: {}}", "", "    # layer: … "),
+    ],
+)
+def test_it_proposes_the_layer_of_its_placement_with_slots_that_are_free(
+    layers: str, experiment: str, proposed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = "name: A, hypothesis: B, placements: [pdp], variants: {control: {weight: 100%}}"
+    text = f"{GROUND}layers: {layers}\n"
+    if experiment:
+        experiment += "" if "status" in experiment else ", status: running"
+        text += f"experiments: {{first: {{{first}, {experiment}}}}}\n"
+    (tmp_path / "ground.yaml").write_text(text)
+    assert main(NewSettings("idea", "pdp", (str(tmp_path),))) == 0
+    written = capsys.readouterr().out
+    assert proposed in written
+    (tmp_path / "idea.yaml").write_text(written.replace("status: draft", "status: running"))
+    assert check(CheckSettings((str(tmp_path),))) == 0, capsys.readouterr().out
+    assert main(NewSettings("an-a-a", "pdp", (str(tmp_path),), aa=True)) == 0
+    assert "\n    layer" not in capsys.readouterr().out  # it disturbs nobody, and finds more among all units
+
+
+@pytest.mark.parametrize(
     ("name", "placement", "said"),
     [
         ("pdp-reranker", "pdp", "pdp-reranker is taken in"),

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from abside.snapshot import Experiment, Variant
 from abside_agent.document.reading import File, Reading
-from abside_agent.rules.conflicts import LIVE, MOST_OTHERS, conflicts
+from abside_agent.rules.apart import LIVE
+from abside_agent.rules.conflicts import MOST_OTHERS, conflicts
 from abside_agent.run.child.exchange import Order
 from abside_agent.run.child.spawn import run
 from abside_agent.settle.check import check

@@ -46,8 +46,6 @@ FROZEN = [
     ({"variants": "{control: {weight: 50%}, c: {weight: 50%, parameters: {pdp: {model: v2}}}}"}, "variants"),
     ({"unit": "user"}, "unit"),
     ({"eligibility": "[{attribute: country, op: eq, value: DE}]"}, "eligibility"),
-    ({"slots": "0%-40%"}, "slots"),
-    ({"layer": None, "slots": None}, "layer"),
     ({"placements": "[pdp, home]"}, "placements"),
     ({"control": "b"}, "control"),
 ]

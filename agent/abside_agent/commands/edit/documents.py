@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from abside.files import FileRefusedError, read_regular, write_beside
 from abside_agent.commands.check import findings
-from abside_agent.commands.edit.spans import EditError, change
+from abside_agent.commands.edit.spans import EditError, change, removed
 from abside_agent.document.reading import MAX_FILE_BYTES, Reading
 from abside_agent.document.tree import Bad, plain
 from abside_agent.document.wording import did_you_mean
@@ -20,7 +20,7 @@ from abside_agent.settle.settle import settle
 from abside_agent.sources.given import Given, given
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from abside.snapshot import Problem
     from abside_agent.document import tree
@@ -44,11 +44,23 @@ class Editing:
 
     def changed(self, path: tree.Path, value: str) -> Editing:
         """Return the files with one value changed. Raises EditError, also where anything else would change."""
+        return self._edited(path, lambda text: change(text, path, value))
+
+    def without(self, path: tree.Path) -> Editing:
+        """Return the files with one key and its value taken away, or as they are where it is not there.
+
+        Raises EditError, also where anything else would change.
+        """
+        return self._edited(path, lambda text: removed(text, path))
+
+    def _edited(self, path: tree.Path, edit: Callable[[str], str]) -> Editing:
         name, old = self.source(str(path[0]), str(path[1]))
         if name not in self.texts:
             what = "a ConfigMap manifest" if self.read.shown.get(name, name) in self.texts else "no plain file"
             raise EditError(path, f"it is in {what}, which is not changed in place")
-        texts = {**self.texts, name: change(self.texts[name], path, value)}
+        texts = {**self.texts, name: edit(self.texts[name])}
+        if texts == self.texts:
+            return self
         edited = Editing(_with(self.read, texts), self.before, texts)
         _nothing_else(old, edited.source(str(path[0]), str(path[1]))[1], path)
         return edited

@@ -21,6 +21,7 @@ from abside_agent.document.tree import Bad, Mapping, Sequence, plain, written
 if TYPE_CHECKING:
     from abside_agent.document.tree import Path
 
+_COMMA = re.compile(r"\s*, *")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 
 
@@ -56,11 +57,7 @@ def as_json(value: object) -> str:
 def change(text: str, path: Path, value: str) -> str:
     """Return the text with the value at `path` replaced by one line of YAML, or added. Raises EditError."""
     lines = _LINE.findall(text)
-    try:
-        root = YAML(pure=True).compose(readable(text.removeprefix("\ufeff")))
-    except YAMLError as exc:  # the parser of the agent reads this, ruamel.yaml does not
-        raise EditError(path, "this file cannot be changed in place") from exc
-    parent, node, key = None, root, None
+    parent, node, key = None, _composed(text, path), None
     for index, part in enumerate(path):
         parent, node, key = node, *_below(node, part)
         if node is None:
@@ -70,6 +67,35 @@ def change(text: str, path: Path, value: str) -> str:
     if isinstance(node, MappingNode) and not node.flow_style:
         return _each(text, path, value)
     return _replaced(text, lines, path, node, key, value)
+
+
+def removed(text: str, path: Path) -> str:
+    """Return the text without the key at `path` and its value; as it is where there is none. Raises EditError."""
+    lines = _LINE.findall(text)
+    parent: Any = None
+    node, key = _composed(text, path), parent
+    for part in path:
+        parent, node, key = node, *_below(node, part)
+        if node is None:
+            return text
+    if not isinstance(parent, MappingNode) or len(parent.value) == 1:
+        raise EditError(path, "there is nothing beside it", f"write {written(path[2:-1])}= to take all of it away")
+    if not parent.flow_style:
+        return "".join([*lines[: key.start_mark.line], *lines[_last_line(key, node) + 1 :]])
+    index = next(at for at, (name, _) in enumerate(parent.value) if name is key)
+    if index + 1 < len(parent.value):
+        comma = _COMMA.match(text, _at(lines, node.end_mark))
+        if comma is None:
+            raise EditError(path, "there is a comment, which would be lost")
+        return text[: _at(lines, key.start_mark)] + text[comma.end() :]
+    return text[: _at(lines, parent.value[index - 1][1].end_mark)] + text[_at(lines, node.end_mark) :]
+
+
+def _composed(text: str, path: Path) -> Any:
+    try:
+        return YAML(pure=True).compose(readable(text.removeprefix("\ufeff")))
+    except YAMLError as exc:  # the parser of the agent reads this, ruamel.yaml does not
+        raise EditError(path, "this file cannot be changed in place") from exc
 
 
 def _below(node: Any, part: str | int) -> tuple[Any, Any]:
@@ -136,6 +162,14 @@ def _last(node: Any) -> Any:
     while isinstance(node, MappingNode | SequenceNode) and not node.flow_style and node.value:
         node = node.value[-1][1] if isinstance(node, MappingNode) else node.value[-1]
     return node
+
+
+def _last_line(key: Any, node: Any) -> int:
+    """Return the number of the last line of a value that stands on lines of its own."""
+    last = _last(node)
+    if last.start_mark.index == last.end_mark.index:  # nothing is behind the key, and the mark may be on a later line
+        return int(key.end_mark.line)
+    return int(last.end_mark.line - (last.end_mark.column == 0))  # a block of text ends where the next line begins
 
 
 def _at(lines: list[str], mark: Any) -> int:
