@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from abside.snapshot import Experiment, Step
 
 
-def doubts(one: Experiment, *, has_steps: bool) -> Iterator[Doubt]:
+def doubts(one: Experiment, now_us: int, *, has_steps: bool) -> Iterator[Doubt]:
     """Yield doubts about the times and the traffic of an experiment. `has_steps`: it has steps, not traffic."""
     steps = one.steps
     if all(known(step.from_us, step.traffic_bp) for step in steps):
-        yield from _steps(one, steps) if has_steps else _traffic(steps)
+        yield from _steps(one, steps, now_us) if has_steps else _traffic(steps)
     for arm in one.variants:
         if arm.start == arm.stop:
             yield Doubt(
@@ -32,7 +32,7 @@ def _traffic(steps: tuple[Step, ...]) -> Iterator[Doubt]:
         yield Doubt("NOBODY", ("traffic",), "nobody is in: the traffic is 0 %", "write a share, or status: paused")
 
 
-def _steps(one: Experiment, steps: tuple[Step, ...]) -> Iterator[Doubt]:
+def _steps(one: Experiment, steps: tuple[Step, ...], now_us: int) -> Iterator[Doubt]:
     if not steps:
         return
     start = -inf if one.start_us is None else one.start_us
@@ -54,6 +54,10 @@ def _steps(one: Experiment, steps: tuple[Step, ...]) -> Iterator[Doubt]:
             message = "this step is over before the start: nobody ever sees its share"
             yield Doubt("STEP_NEVER", ("steps", index, "from"), message, "write an earlier start, or delete the step")
     last = steps[-1]
+    if one.status == "running" and not last.traffic_bp and last.from_us <= now_us:
+        message = "nobody is in any more: the last step has 0 %"
+        path = ("steps", len(steps) - 1, "traffic")
+        yield Doubt("NOBODY", path, message, "add a later step with a share, or write status: paused or ended")
     if len(steps) > 1 and start > last.from_us:
         message = f"the start is after the last step: {shown_percent(last.traffic_bp)} are in at once, without a ramp"
         yield Doubt("START_AFTER_STEPS", ("start",), message, "write an earlier start, or later steps")

@@ -12,6 +12,7 @@ from abside.snapshot import Experiment, Placement, digest
 from abside_agent.document.tree import Path, Severity, Tree
 from abside_agent.document.wording import shown_split
 from abside_agent.rules.membership import carried_over, moved
+from abside_agent.rules.reach import surprises, widened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -39,6 +40,8 @@ def transitions(old: Snapshot, new: Snapshot, now_us: int, trees: Iterable[Tree]
     pairs = ((ran.get(name), new.experiments.get(name)) for name in sorted(ran.keys() | new.experiments.keys()))
     for after, doubt in carried_over(pairs, now_us):
         pages.warn(after, doubt)
+    for placement, doubt in widened(ran.values(), old, new, now_us):
+        pages.warn(placement, doubt)
     _retired(pages, old, new)
     return pages.problems()
 
@@ -66,9 +69,9 @@ class _Pages:
         own = self.of(source)  # first: it may add a tree
         return next((tree for tree in self.trees.values() if tree.node((section,)) is not None), own)
 
-    def warn(self, one: Experiment, doubt: Doubt) -> None:
-        """Note a warning inside an experiment."""
-        path = ("experiments", one.id, *doubt.path)
+    def warn(self, one: Experiment | Placement, doubt: Doubt) -> None:
+        """Note a warning inside an experiment or a placement."""
+        path = ("experiments" if isinstance(one, Experiment) else "placements", one.id, *doubt.path)
         self.of(one.source).note(doubt.code, path, doubt.message, doubt.remedy, severity="warning", at_key=True)
 
     def problems(self) -> list[Problem]:
@@ -91,7 +94,7 @@ def _changed(pages: _Pages, before: Experiment, after: Experiment, now_us: int) 
         message = f"{what} under an experiment that ran: its units would be mixed, and its figures mean nothing"
         remedy = f"write phase: {before.phase + 1} to draw all units anew, or take the change back"
         tree.note("NEEDS_PHASE", (*path, *field), message, remedy, at_key=True)
-    for doubt in moved(before, after):
+    for doubt in (*moved(before, after), *surprises(before, after, now_us, tree)):
         pages.warn(after, doubt)
     _parameters(tree, path, before, after)
     if after.status == "draft":

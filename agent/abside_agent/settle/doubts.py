@@ -38,7 +38,7 @@ def doubt(checked: Checked, now_us: int) -> None:
             _steep(candidate)
             _never(candidate, attributes)
             _values(candidate, attributes)
-            _times(candidate)
+            _times(candidate, now_us)
             _same(candidate, placements)
             _email(candidate)
             _nobody(candidate)
@@ -98,9 +98,9 @@ def _values(candidate: Candidate[Experiment], attributes: Mapping[str, Attribute
         _note(candidate, code, ("eligibility", *path), message, remedy)
 
 
-def _times(candidate: Candidate[Experiment]) -> None:
+def _times(candidate: Candidate[Experiment], now_us: int) -> None:
     has_steps = candidate.tree.node((*candidate.path, "steps")) is not None
-    for code, path, message, remedy in times.doubts(candidate.record, has_steps=has_steps):
+    for code, path, message, remedy in times.doubts(candidate.record, now_us, has_steps=has_steps):
         _note(candidate, code, path, message, remedy)
 
 

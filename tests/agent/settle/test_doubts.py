@@ -109,6 +109,11 @@ def step(day: int, share: int) -> str:
         (f'steps: [{step(11, 5)}]\n    start: "2027-03-01T00:00:00Z"', []),
         (f'steps: [{step(11, 5)}, {step(12, 20)}]\n    end: "2027-01-13T00:00:00Z"', []),
         (f"steps: [{step(11, 5)}, {step(12, 0)}]", []),
+        (
+            f"steps: [{step(11, 5)}, {step(12, 0)}]".replace("2027-01", "2025-01"),
+            [("NOBODY", "steps[1].traffic")],
+        ),
+        (f"steps: [{step(11, 5).replace('2027', '2025')}, {step(12, 0)}]", []),
         ("force: {b: [Guest]}", [("FORCE_NOBODY", "force.b")]),
         ('force: {b: ["qa-1 "]}', [("FORCE_NOBODY", "force.b")]),
         ("force: {b: [qa-1]}", []),

@@ -36,7 +36,10 @@ class Editing:
 
     def source(self, section: str, name: str) -> tuple[str, tree.Tree]:
         """Return the file that contains an entity, and its tree. Raises EditError."""
-        known = {one.id: one for one in check(self.read.files).candidates if one.section == section}
+        checked = check(self.read.files)
+        known = {one.id: one for one in checked.candidates if one.section == section}
+        if name in checked.retired and name not in known:
+            raise EditError((section, name), "it is retired: its id may never be used again", "choose a new id")
         if name not in known:
             remedy = did_you_mean(name, known) or f"known are {', '.join(sorted(known)) or 'none'}"
             raise EditError((section, name), "it is not in these documents", remedy)

@@ -101,10 +101,33 @@ def test_the_second_experiment_on_a_parameter_starts_and_nobody_changes_variant(
     assert abs(its[2] - UNITS * 0.1) < 110
 
 
+def ship(shop: Shop, units: int) -> list[tuple[str, int, int, int, int]]:
+    """Ship what was tested on a part of the shoppers, beside another experiment."""
+    first = EXPERIMENT.replace("NAME", "pdp-reranker").replace("STATUS", "running").replace("20%", "12%")
+    tested = first.replace("    variants:", "    eligibility: [{attribute: country, op: eq, value: DE}]\n    variants:")
+    other = EXPERIMENT.replace("NAME", "pdp-more").replace("STATUS", "running").replace("model: pdp-more", "rows: 9")
+    shop.write(ground=GROUND.replace("model: v1", "model: v1, rows: 4"), first=tested, second=other)
+    before = shop.variants(units)
+    assert shop.run("ship", "pdp-reranker", "treatment") == 0, shop.said[-1]
+    return list(moves(before, shop.variants(units)))
+
+
+def test_what_was_tested_on_a_part_ships_with_a_warning_and_nobody_changes_variant(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    more, (reranker, stay, leave, _, _) = ship(shop, UNITS)
+    said = "treatment of pdp-reranker was tested on 12 % of shoppers: country DE; now everybody gets it"
+    assert f"{said} [WIDER_THAN_TESTED]" in shop.said[-1]
+    assert more == ("pdp-more", more[1], 0, 0, 0)
+    assert (reranker, stay) == ("pdp-reranker", 0)
+    assert leave > 0
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         shop = Shop(Path(folder))
-        rows = second(shop, 200_000)
-        print("\n".join(shop.said).replace(folder, "config"))
-        for row in rows:
-            print("{}: {:,} stay, {:,} leave, {:,} join, {:,} switch variant".format(*row))
+        for scenario in (second, ship):
+            rows = scenario(shop, 200_000)
+            print("\n".join(shop.said).replace(folder, "config"))
+            for row in rows:
+                print("{}: {:,} stay, {:,} leave, {:,} join, {:,} switch variant".format(*row))
+            shop.said.clear()
