@@ -223,13 +223,25 @@ def split(value: str) -> tuple[int, ...]:
     return weights
 
 
+def decimal(value: str) -> float:
+    """Read a number above 0, for example 42.5. Raises ValueError."""
+    if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", value.strip()) or not float(value):
+        raise ValueError(f"{value!r} is not a number above 0, for example 42.5")
+    return float(value)
+
+
 @dataclass(frozen=True, slots=True)
 class PlanSettings:
-    """The lift to detect, and the traffic."""
+    """The metric today, the lift to detect or the days there are, and the traffic."""
 
-    base: int = setting(MISSING, "the rate today, for example 3%", share)
-    lift: int = setting(MISSING, "the smallest relative lift worth detecting, for example 2%", share)
     units_per_day: int = setting(MISSING, "eligible units a day", positive(integer))
+    base: int | None = setting(None, "the rate today, for example 3%", share)
+    mean: float | None = setting(None, "the mean a unit today instead of a rate, for example 4.2 of revenue", decimal)
+    sd: float | None = setting(None, "its standard deviation over units, with --mean", decimal)
+    lift: int | None = setting(None, "the smallest relative lift worth detecting, for example 2%", share)
+    days: int | None = setting(
+        None, "instead of a lift: how long it can run, for the lift that shows", positive(integer)
+    )
     split: tuple[int, ...] = setting("50/50", "the variants' weights, control first", split)
     alpha: int = setting("5%", "accepted rate of false positives", share)
     power: int = setting("80%", "probability of detecting the lift", share)

@@ -111,7 +111,7 @@ COMMANDS = {
         extra="edit",
     ),
     "plan": Command(
-        "Compute how many units and days an experiment needs to detect a lift.",
+        "Compute the units and days that a lift needs, or the lift that so many days show.",
         "abside_agent.settings:PlanSettings",
         "abside_agent.commands.plan:main",
         extra="report",

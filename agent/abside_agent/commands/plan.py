@@ -1,7 +1,7 @@
-"""`abside plan`: how many units an experiment needs to see a lift, and how many days that takes.
+"""`abside plan`: the units and days that an experiment needs to see a lift, or the lift that so many days can show.
 
 The sample size is tea-tasting's power analysis of a difference of means, by the normal approximation; the variance of
-a rate p is p (1 - p), the base rate's in both arms.
+a rate p is p (1 - p), the base rate's in both arms, and that of a mean the square of its standard deviation.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from tea_tasting.aggr import Aggregates
 
 from abside.snapshot import BASIS_POINTS
 from abside_agent.commands.exit_codes import ExitCode, refuse
-from abside_agent.document.wording import shown_percent, shown_split, written_percent
+from abside_agent.document.wording import counted, shown_percent, shown_split, written_percent
 
 if TYPE_CHECKING:
     from abside_agent.settings import PlanSettings
 
 RAMP = (100, 500, 2000, 5000, BASIS_POINTS)  # basis points of traffic: the ramp of the guide, and everyone
-_RATE = "rate"
+_METRIC = "metric"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,48 +34,122 @@ class Plan:
     days: tuple[tuple[int, int], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What can be seen in given days at a share of traffic. `lift`: relative, 0.02 is 2 %; None: no lift at all.
+
+    `traffic`: basis points; `units`: in all arms together.
+    """
+
+    traffic: int
+    units: int
+    lift: float | None
+
+
 def main(settings: PlanSettings) -> int:
-    """Print the plan. Return 0; 2 where a rate or a lift is out of range."""
-    lifted = settings.base * (BASIS_POINTS + settings.lift) / BASIS_POINTS
-    if refusal := _refusal(settings, lifted):
+    """Print the plan. Return 0; 2 where a number is out of range, missing, or one too many."""
+    if refusal := _refusal(settings):
         return refuse("plan", refusal)
-    found = plan(settings)
-    sys.stdout.write(_json(found) if settings.json else _text(found, settings, lifted))
+    if settings.days is not None:
+        seen = sights(settings, settings.days)
+        sys.stdout.write(_sights_json(seen) if settings.json else _sights_text(seen, settings))
+    else:
+        found = plan(settings)
+        sys.stdout.write(_json(found) if settings.json else _text(found, settings))
     return ExitCode.DONE
 
 
 def plan(settings: PlanSettings) -> Plan:
     """Solve for the units of the control and the smallest other arm, and add the other arms."""
-    base, lift = settings.base / BASIS_POINTS, settings.lift / BASIS_POINTS
-    control, *others = settings.split
-    rate = Aggregates(count_=2, mean_={_RATE: base}, var_={_RATE: base * (1 - base)})
-    test = Mean(
-        _RATE,
-        use_t=False,
-        alpha=settings.alpha / BASIS_POINTS,
-        power=settings.power / BASIS_POINTS,
-        ratio=min(others) / control,
-        rel_effect_size=lift,
-    )
-    (solved,) = test.solve_power(rate, "n_obs")
-    units = ceil(solved.n_obs * BASIS_POINTS / (control + min(others)))
+    lift = (settings.lift or 0) / BASIS_POINTS
+    (solved,) = _test(settings, rel_effect_size=lift).solve_power(_today(settings), "n_obs")
+    units = ceil(solved.n_obs / _compared(settings))
     days = tuple((traffic, ceil(units * BASIS_POINTS / (settings.units_per_day * traffic))) for traffic in RAMP)
     return Plan(units, days)
 
 
-def _refusal(settings: PlanSettings, lifted: float) -> str:
-    if not 0 < settings.base < lifted < BASIS_POINTS:
+def sights(settings: PlanSettings, days: int) -> tuple[Sight, ...]:
+    """Solve for the smallest lift that so many days show, at each share of traffic.
+
+    A rate cannot be lifted above 100 %, and two units of two arms show nothing: None there.
+    """
+    found = []
+    for traffic in RAMP:
+        units = days * settings.units_per_day * traffic // BASIS_POINTS
+        compared = int(units * _compared(settings))
+        lift = None
+        if compared * min(settings.split) >= 2 * sum(settings.split):
+            (solved,) = _test(settings, n_obs=compared).solve_power(_today(settings), "rel_effect_size")
+            lift = solved.rel_effect_size
+        if lift is not None and settings.base is not None and settings.base * (1 + lift) >= BASIS_POINTS:
+            lift = None
+        found.append(Sight(traffic, units, lift))
+    return tuple(found)
+
+
+def _test(settings: PlanSettings, **known: float) -> Mean:
+    control, *others = settings.split
+    alpha, power = settings.alpha / BASIS_POINTS, settings.power / BASIS_POINTS
+    return Mean(_METRIC, use_t=False, alpha=alpha, power=power, ratio=min(others) / control, **known)
+
+
+def _today(settings: PlanSettings) -> Aggregates:
+    """Return the metric as it is today; the count is not used."""
+    if settings.base is not None:
+        base = settings.base / BASIS_POINTS
+        mean, variance = base, base * (1 - base)
+    else:
+        mean, variance = settings.mean or 0.0, (settings.sd or 0.0) ** 2
+    return Aggregates(count_=2, mean_={_METRIC: mean}, var_={_METRIC: variance})
+
+
+def _compared(settings: PlanSettings) -> float:
+    """Return the share of the units that are in the control or the smallest other arm."""
+    control, *others = settings.split
+    return (control + min(others)) / BASIS_POINTS
+
+
+def _refusal(settings: PlanSettings) -> str:
+    if (settings.base is None) == (settings.mean is None) or (settings.mean is None) != (settings.sd is None):
+        return "write --base for a rate, or --mean and --sd (its standard deviation over units) for a mean, as revenue"
+    if (settings.lift is None) == (settings.days is None):
+        return "write --lift for the days that it needs, or --days for the lift that they show"
+    base, lift = settings.base, settings.lift or 0
+    if base is not None and not 0 < base < BASIS_POINTS:
+        return "the base rate lies between 0% and 100%"
+    if base is not None and lift and base * (BASIS_POINTS + lift) / BASIS_POINTS >= BASIS_POINTS:
         return "the base rate and the rate with the lift lie between 0% and 100%, and differ"
+    if settings.lift == 0:
+        return "a lift of 0% needs units without end: write the smallest one that is worth it"
+    if settings.mean is not None and not (settings.mean > 0 and (settings.sd or 0) > 0):
+        return "--mean and --sd are above 0"
     if not (0 < settings.alpha < BASIS_POINTS and 0 < settings.power < BASIS_POINTS):
         return "alpha and power are above 0% and below 100%"
-    return "" if settings.units_per_day else "units a day are at least 1"
+    return ""
 
 
-def _text(found: Plan, settings: PlanSettings, lifted: float) -> str:
+def _metric(settings: PlanSettings) -> str:
+    if settings.base is not None:
+        return shown_percent(settings.base)
+    return f"a mean of {settings.mean:g} with a standard deviation of {settings.sd:g}"
+
+
+def _terms(settings: PlanSettings) -> str:
     split = shown_split(settings.split)
+    return (
+        f"at a split of {split}, with {shown_percent(settings.alpha)} error and {shown_percent(settings.power)} power:"
+    )
+
+
+def _text(found: Plan, settings: PlanSettings) -> str:
+    lift = settings.lift or 0
+    if settings.base is not None:
+        lifted = f"{settings.base * (BASIS_POINTS + lift) / BASIS_POINTS / 100:.4g} %"
+    else:
+        lifted = f"{(settings.mean or 0) * (BASIS_POINTS + lift) / BASIS_POINTS:.6g}"
     lines = [
-        f"To see {shown_percent(settings.base)} become {lifted / 100:.4g} %, a lift of {shown_percent(settings.lift)},",
-        f"at a split of {split}, with {shown_percent(settings.alpha)} error and {shown_percent(settings.power)} power:",
+        f"To see {_metric(settings)} become {lifted}, a lift of {shown_percent(lift)},",
+        _terms(settings),
         "",
         f"{found.units:,} units in the experiment",
         "",
@@ -88,6 +162,29 @@ def _text(found: Plan, settings: PlanSettings, lifted: float) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _sights_text(seen: tuple[Sight, ...], settings: PlanSettings) -> str:
+    days, a_day = counted(settings.days or 0, "day"), f"{settings.units_per_day:,} new eligible units a day"
+    lines = [
+        f"The smallest lift of {_metric(settings)} that {days} at {a_day} show,",
+        _terms(settings),
+        "",
+        "traffic   lift       units in the experiment",
+        *(f"{shown_percent(one.traffic):>7}   {_lift(one.lift):<9}  {one.units:,}" for one in seen),
+        "",
+        "Units that come back count once: where most return within days, they are fewer, and the lift is larger.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _lift(lift: float | None) -> str:
+    return "none" if lift is None else f"{lift * 100:.3g} %"
+
+
 def _json(found: Plan) -> str:
     days = [{"traffic": written_percent(traffic), "days": days} for traffic, days in found.days]
     return orjson.dumps({"units": found.units, "days": days}, option=orjson.OPT_INDENT_2).decode() + "\n"
+
+
+def _sights_json(seen: tuple[Sight, ...]) -> str:
+    rows = [{"traffic": written_percent(one.traffic), "units": one.units, "lift": one.lift} for one in seen]
+    return orjson.dumps({"lifts": rows}, option=orjson.OPT_INDENT_2).decode() + "\n"
