@@ -66,7 +66,7 @@ def test_what_it_runs_makes_the_page_from_a_store_and_documents_that_it_cannot_w
         variables[name] = value.replace(mount["mountPath"], str(places[mount["name"]]), 1)
     variables |= {"PATH": os.environ["PATH"], "TMPDIR": str(places["work"]), "HOME": "/nonexistent"}  # noqa: TID251 the path only
     command = [sys.executable, "-m", "abside", *role.container["args"]]
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=400, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     document = json.loads((places["report"] / "report.json").read_text())
     assert [page["experiment"] for page in document["experiments"]] == ["pdp-reranker"]
