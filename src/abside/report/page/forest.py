@@ -43,10 +43,15 @@ def page_bars(page: ExperimentPage) -> list[Bar]:
 def slice_bars(slices: Sequence[Slice]) -> list[Bar]:
     """Return the lift of the primary in every slice."""
     return [
-        Bar(f"{cut.key[:LONGEST_KEY]}, {one.variant}", one.lift, one.lift_interval)
+        Bar(f"{shortened(cut.key, LONGEST_KEY)}, {one.variant}", one.lift, one.lift_interval)
         for cut in slices
         for one in cut.estimates
     ]
+
+
+def shortened(name: str, longest: int) -> str:
+    """Return a name that fits; one that was cut ends with an ellipsis."""
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def span_of(bars: Sequence[Bar]) -> float:

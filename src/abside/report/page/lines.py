@@ -31,9 +31,9 @@ def report_lines(report: Report) -> list[Line]:
     if report.clocks:
         said.append(Line(clocks_words(report.clocks), "note"))
     if report.documents.degraded:
-        problems = len(report.documents.problems)
-        revision = report.documents.revision
-        said.append(Line(f"the documents (revision {revision}) have {problems} problems: abside check", "alarm"))
+        count, revision = len(report.documents.problems), report.documents.revision
+        problems = f"{count} problem{'' if count == 1 else 's'}"
+        said.append(Line(f"the documents (revision {revision}) have {problems}: abside check", "alarm"))
     return said
 
 

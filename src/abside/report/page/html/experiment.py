@@ -13,7 +13,10 @@ from abside.report.page.lines import counted_lines, scope_line
 from abside.report.page.words import sample_ratio_words, sentence
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from abside.report.page.experiment import ExperimentPage
+    from abside.report.page.forest import Bar
     from abside.report.report import Report
 
 
@@ -38,18 +41,29 @@ def experiment(page: ExperimentPage, report: Report) -> list[str]:
 
 def _figures(page: ExperimentPage) -> list[str]:
     bars = page_bars(page)
-    body = [heading("Figures"), forest("Lift by metric, with its intervals and margins", bars) if bars else ""]
+    body = [heading("Figures"), forest(_told("Lift by metric", bars), bars) if bars else ""]
     body += [table(rows.figures(page)), *(paragraph(text, "dim") for text in rows.folded(page))]
     if page.sensitivity:
         body += [heading(f"{page.analysis.primary} under other choices"), table(rows.otherwise(page))]
     return body
 
 
+def _told(title: str, bars: Sequence[Bar]) -> str:
+    """Return a forest's caption, which names what is drawn."""
+    said = [f"{title}: the line is the 95 % interval"]
+    if any(bar.band is not None for bar in bars):
+        said.append("the pale bar the always-valid one")
+    if any(bar.margins for bar in bars):
+        said.append("dashed red a guardrail's margin")
+    return ", ".join(said)
+
+
 def _breakdowns(page: ExperimentPage) -> list[str]:
     body = []
     for name, found in (page.cuts.by or {}).items():
         body.append(heading(f"{page.analysis.primary} by {name} at the first exposure, exploratory"))
-        body += [forest(f"Lift by {name}", slice_bars(found)), table(rows.slices(page, found, name))]
+        bars = slice_bars(found)
+        body += [forest(_told(f"Lift by {name}", bars), bars), table(rows.slices(page, found, name))]
     return body
 
 

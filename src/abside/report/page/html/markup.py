@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 LONG = 40  # characters of a cell that may break
 NUMBER, TOLD = ' class="n"', ' class="told"'
+PERCENT = "\u00a0%"  # a line never begins with the sign
 NEW_LINE, BREAK = "\n", "_<wbr>"  # a name in a narrow column is broken where its words are
 
 
 def text(plain: str) -> str:
     """Return text that is no markup, without signs that a browser would act on."""
-    return escape("".join(sign if sign.isprintable() else "?" for sign in plain))
+    plain = "".join(sign if sign.isprintable() else "?" for sign in plain)
+    return escape(plain).replace(" %", PERCENT)
 
 
 def heading(plain: str, level: int = 3) -> str:

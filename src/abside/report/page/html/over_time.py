@@ -22,7 +22,9 @@ def over_time(page: ExperimentPage) -> list[str]:
     body, cuts = [], page.cuts
     if len(cuts.days) > 1:
         body.append(heading(f"{page.analysis.primary} at the end of each day"))
-        body.append(paragraph("Persons first exposed, and outcomes, until then.", "dim"))
+        has_band = any(one.band is not None for cut in cuts.days for one in cut.estimates)
+        bands = "dark the 95 % interval, pale the always-valid one" if has_band else "shaded the 95 % interval"
+        body.append(paragraph(f"Persons first exposed, and outcomes, until then; {bands}.", "dim"))
         for arm in page.arms:
             points = [
                 Point(cut.key[5:], one.lift, one.lift_interval, one.band)

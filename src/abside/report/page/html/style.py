@@ -19,16 +19,19 @@ th, td { padding: .25rem .5rem; border-bottom: 1px solid var(--edge); text-align
 th { vertical-align: bottom; } th.n, td.n { text-align: right; }
 td.long { white-space: normal; min-width: 14rem; } tr.told td { border-bottom: 0; }
 tr.said td { white-space: normal; color: var(--dim); padding-top: 0; }
-tr.said div { max-width: min(40rem, calc(100vw - 10.5rem)); }
+tr.said div { max-width: min(40rem, calc(100vw - 14rem)); }
 figure { margin: .75rem 0; } figcaption { font-size: .88rem; color: var(--dim); }
 svg { display: block; width: 100%; max-width: 38rem; height: auto; margin: .25rem 0; }
-svg text { font: 13px system-ui, sans-serif; fill: var(--ink); } .axis { stroke: var(--dim); stroke-width: 1; }
+svg text { font: 13px system-ui, sans-serif; fill: var(--ink); paint-order: stroke;
+  stroke: var(--paper); stroke-width: 3; }
+.axis { stroke: var(--dim); stroke-width: 1; }
 .band { stroke: var(--pale); stroke-width: 9; } .interval { stroke: var(--blue); stroke-width: 3; }
 .dot { fill: var(--blue); } .margin { stroke: var(--red); stroke-width: 2; stroke-dasharray: 3 2; }
 .outer { fill: var(--faint); stroke: var(--pale); } .inner { fill: var(--pale); }
 .frame { fill: none; stroke: var(--edge); } .line { fill: none; stroke: var(--blue); stroke-width: 2; }
 @media (max-width: 40rem) { body { padding: .75rem; } th, td { padding: .25rem .4rem; }
-  td:first-child { white-space: normal; overflow-wrap: normal; min-width: 6.5rem; } }
+  td:first-child { white-space: normal; overflow-wrap: normal; min-width: 6.5rem; }
+  tr.said div { max-width: calc(100vw - 10.5rem); } svg text { font-size: 18px; } }
 @media print { :root { --ink: #000; --dim: #444; --paper: #fff; --edge: #999; --blue: #1f4fa0; --pale: #bcd0ee;
   --faint: #e4ecf8; --red: #a00; --amber: #640; } body { max-width: none; font-size: 11px; padding: 0; }
   h2 { break-before: auto; } figure, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from abside.report.page.forest import LEAST_SPAN, span_of
+from abside.report.page.forest import LEAST_SPAN, shortened, span_of
 from abside.report.page.html.markup import text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from abside.report.page.forest import Bar
 
@@ -18,7 +18,8 @@ PLOT_HEIGHT, PLOT_LEFT, PLOT_BOTTOM = 200, 66, 26
 TICKS = 4
 SQUARE = 240
 DASHES = ("none", "7 4", "2 3", "9 3 2 3")
-LONGEST_NAME, SHORT_NAME = 50, 16
+LONGEST_NAME = 36  # characters: with a phone's larger letters it still ends before the figure at the right
+LEGEND = 24  # of the drawing, a line of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,7 @@ def forest(title: str, bars: Sequence[Bar]) -> str:
             if one is not None:
                 drawn.append(f'<line class="{name}" x1="{x(one[0]):.1f}" x2="{x(one[1]):.1f}" y1="{y}" y2="{y}"/>')
         drawn += _arrows(bar, span, y)
-        name = bar.name if len(bar.name) <= LONGEST_NAME else f"{bar.name[: LONGEST_NAME - 1]}…"
-        drawn.append(_text(2, y - 14, name, "start"))
+        drawn.append(_text(2, y - 14, shortened(bar.name, LONGEST_NAME), "start"))
         drawn.append(_text(WIDTH - 2, y - 14, "not estimable" if bar.lift is None else f"{bar.lift:+.2%}", "end"))
         if bar.lift is not None:
             drawn.append(f'<circle class="dot" cx="{x(bar.lift):.1f}" cy="{y}" r="4"/>')
@@ -94,20 +94,13 @@ def line(title: str, points: Sequence[Point], baseline: float) -> str:
         inside = max(low, min(high, value))
         return 8 + (PLOT_HEIGHT - PLOT_BOTTOM - 8) * (high - inside) / (high - low)
 
-    drawn = []
-    for name in ("outer", "inner"):
-        pairs = [(x(i), getattr(p, name)) for i, p in enumerate(points) if getattr(p, name) is not None]
-        if len(pairs) > 1:
-            above = [f"{at:.1f},{y(ends[1]):.1f}" for at, ends in pairs]
-            below = [f"{at:.1f},{y(ends[0]):.1f}" for at, ends in reversed(pairs)]
-            drawn.append(f'<polygon class="{name}" points="{" ".join([*above, *below])}"/>')
+    drawn = [part for run in _runs(points) for part in _run(run, x, y)]
     drawn.append(
         f'<line class="axis" x1="{PLOT_LEFT}" x2="{WIDTH - 14}" y1="{y(baseline):.1f}" y2="{y(baseline):.1f}"/>'
     )
-    told = [f"{x(i):.1f},{y(p.value):.1f}" for i, p in enumerate(points) if p.value is not None]
-    drawn.append(f'<polyline class="line" points="{" ".join(told)}"/>')
     digits = "+.1%" if baseline == 0 else ".1%"
-    drawn += [_text(PLOT_LEFT - 6, y(value) + 4, format(value, digits), "end") for value in (low, baseline, high)]
+    ends = [(value, format(value, digits) if value else "0") for value in (low, baseline, high)]
+    drawn += [_text(PLOT_LEFT - 6, y(value) + 4, told, "end") for value, told in ends]
     step = max(1, len(points) // TICKS)
     for index in range(0, len(points), step):
         anchor = "start" if index == 0 else "end" if index == len(points) - 1 else "middle"
@@ -115,8 +108,38 @@ def line(title: str, points: Sequence[Point], baseline: float) -> str:
     return _whole(title, PLOT_HEIGHT, drawn)
 
 
+def _runs(points: Sequence[Point]) -> list[list[tuple[int, Point]]]:
+    """Split points where one has no value: no line goes over what is not known."""
+    runs: list[list[tuple[int, Point]]] = [[]]
+    for index, point in enumerate(points):
+        if point.value is None:
+            runs.append([])
+        else:
+            runs[-1].append((index, point))
+    return [run for run in runs if run]
+
+
+def _run(run: Sequence[tuple[int, Point]], x: Callable[[int], float], y: Callable[[float], float]) -> Iterator[str]:
+    """Draw points that follow each other: bands and a line; of one alone its intervals and a dot."""
+    for name, upright in (("outer", "band"), ("inner", "interval")):
+        pairs = [(x(index), getattr(point, name)) for index, point in run if getattr(point, name) is not None]
+        if len(run) > 1 and len(pairs) > 1:
+            above = [f"{at:.1f},{y(ends[1]):.1f}" for at, ends in pairs]
+            below = [f"{at:.1f},{y(ends[0]):.1f}" for at, ends in reversed(pairs)]
+            yield f'<polygon class="{name}" points="{" ".join([*above, *below])}"/>'
+        else:
+            for at, (low, high) in pairs:
+                yield f'<line class="{upright}" x1="{at:.1f}" x2="{at:.1f}" y1="{y(high):.1f}" y2="{y(low):.1f}"/>'
+    told = [f"{x(index):.1f},{y(point.value or 0.0):.1f}" for index, point in run]
+    if len(told) > 1:
+        yield f'<polyline class="line" points="{" ".join(told)}"/>'
+    else:
+        index, point = run[0]
+        yield f'<circle class="dot" cx="{x(index):.1f}" cy="{y(point.value or 0.0):.1f}" r="4"/>'
+
+
 def lorenz(title: str, curves: Mapping[str, Sequence[float]]) -> str:
-    """Draw Lorenz curves in one square, from corner to corner; each has a dash pattern of its own and its name."""
+    """Draw Lorenz curves in one square, from corner to corner; each has dashes of its own, and its name below."""
 
     def x(share: float) -> float:
         return PLOT_LEFT + SQUARE * share
@@ -133,10 +156,10 @@ def lorenz(title: str, curves: Mapping[str, Sequence[float]]) -> str:
         at = [f"{x(index / (len(curve) - 1)):.1f},{y(share):.1f}" for index, share in enumerate(curve)]
         dash = f' style="stroke-dasharray: {DASHES[number % len(DASHES)]}"'
         drawn.append(f'<polyline class="line"{dash} points="{" ".join(at)}"/>')
-        top = 20 + 20 * number
-        drawn.append(f'<line class="line"{dash} x1="{x(1) + 14}" x2="{x(1) + 44}" y1="{top}" y2="{top}"/>')
-        drawn.append(_text(x(1) + 50, top + 4, name[:SHORT_NAME], "start"))
-    return _whole(title, SQUARE + 32, drawn)
+        top = SQUARE + 46 + LEGEND * number
+        drawn.append(f'<line class="line"{dash} x1="{x(0)}" x2="{x(0) + 30}" y1="{top}" y2="{top}"/>')
+        drawn.append(_text(x(0) + 38, top + 5, shortened(name, LONGEST_NAME), "start"))
+    return _whole(title, SQUARE + 36 + LEGEND * len(curves), drawn)
 
 
 def _text(x: float, y: float, plain: str, anchor: str) -> str:
