@@ -104,7 +104,7 @@ $(CLUSTER_STAMP): tests/k8s/apiserver/go.mod tests/k8s/apiserver/go.sum | $(TOOL
 bench: $(STAMP)  ## Measure the ratios and figures of bench/results.md
 	$(BIN)/python bench/run.py
 
-calibrate: $(STAMP)  ## Measure how often the report's intervals hold where nothing differs: half an hour
+calibrate: $(STAMP)  ## Measure how often the report's intervals hold where nothing differs: an hour
 	$(BIN)/python bench/calibration.py
 
 format: $(STAMP)  ## Format the code
