@@ -15,7 +15,18 @@ from abside.assignment.explain import ANSWERED_BY, explain
 from abside.assignment.plan import build_plans
 from abside.assignment.target import build
 from abside.assignment.unit import Subject
-from abside.snapshot import Experiment, Placement, Snapshot, Step, Variant, assemble, decode, encode
+from abside.snapshot import (
+    Experiment,
+    Placement,
+    Snapshot,
+    Step,
+    Variant,
+    assemble,
+    decode,
+    encode,
+    leaf_name,
+    leaves,
+)
 
 NOW = 1_000_000
 RAMP = (100, 500, 2000, 5000, 10_000)
@@ -39,8 +50,12 @@ CONDITIONS: list[Any] = [
 def experiments(draw: st.DrawFn, identity: str = "x") -> Experiment:
     edges = draw(CUTS)
     names = [f"v{number}" for number in range(len(edges) - 1)]
-    parameter: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
-        st.sampled_from(["model", "count"]), st.integers(0, 3)
+    parameter: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+        {},
+        optional={
+            "model": st.integers(0, 3),
+            "weights": st.dictionaries(st.sampled_from(["a", "b"]), st.integers(0, 3), min_size=1),
+        },
     )
     slots = draw(st.none() | st.tuples(st.integers(0, 10_000), st.integers(0, 10_000)))
     return Experiment(
@@ -80,7 +95,7 @@ def subjects(draw: st.DrawFn) -> Subject:
 @st.composite
 def worlds(draw: st.DrawFn) -> Snapshot:
     several = [draw(experiments(f"x{number}")) for number in range(draw(st.integers(0, 4)))]
-    places = [Placement("pdp", {"model": 0, "count": 0, "floor": 9}), Placement("home", {})]
+    places = [Placement("pdp", {"model": 0, "weights": {"a": 0, "b": 0}, "floor": 9}), Placement("home", {})]
     return assemble({}, [*places, *several], written_at_us=NOW)
 
 
@@ -203,7 +218,7 @@ def test_an_explanation_gives_the_answer_of_assign_and_steps_that_agree_with_it(
 
     answer = plan.assign(subject)
     assert explanation.answer == answer
-    assert explanation.provenance.keys() == answer.config.keys()
+    assert list(explanation.provenance) == [leaf_name(leaf) for leaf, _ in leaves(answer.config)]
     given_to = {given.experiment: f"{given.experiment}/{given.variant}" for given in answer.assignments}
     assert set(explanation.provenance.values()) <= {"placement", *given_to.values()}
 

@@ -106,3 +106,21 @@ def test_each_parameter_is_told_where_it_is_from(
     forced = explain(plan, subject(force={"b": "on"}))
     assert forced.provenance == {"model": "b/on", "item_count": "a/on", "floor": "placement"}
     assert forced.answer.config == {"model": "b", "item_count": 3, "floor": 0}
+
+
+def test_each_key_of_a_mapping_is_told_where_it_is_from_and_a_name_with_a_dot_is_quoted(
+    experiment: Callable[..., Experiment], subject: Callable[..., Subject]
+) -> None:
+    home = Placement("pdp", {"weights": {"a.b": 1, "a": {"b": 1}, "none": {}}, "order": [{"a": 1}], "": 0})
+    own = {"weights": {"a": {"b": 2}}, "order": []}
+    plan = PlacementPlan.build(
+        home, [Evaluator.build(experiment(variants=(Variant("on", 0, 10_000, {"pdp": own}),)), NOW)]
+    )
+
+    assert explain(plan, subject()).provenance == {
+        'weights."a.b"': "placement",
+        "weights.a.b": "pdp-rank-2026-11/on",
+        "weights.none": "placement",
+        "order": "pdp-rank-2026-11/on",
+        '""': "placement",
+    }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -99,15 +100,36 @@ def test_the_unit_of_an_answer_is_the_pinned_one_whatever_the_experiments_random
     ]
 
 
-def test_a_parameter_is_replaced_whole_and_the_placement_is_never_written_to(
+def test_a_mapping_is_laid_over_key_by_key_a_list_is_replaced_whole_and_the_placement_is_never_written_to(
     experiment: Callable[..., Experiment], subject: Callable[..., Subject]
 ) -> None:
-    home = Placement("home", {"weights": {"margin": 0.0, "freshness": 1.0}, "model": "m1"})
-    arms = (Variant("on", 0, 10_000, {"home": {"weights": {"margin": 0.3}}, "pdp": {"model": "m9"}}),)
+    own = {"weights": {"margin": 0.3, "by": {"tier": {"gold": 2}}}, "order": [{"a": 1}]}
+    base = {
+        "weights": {"margin": 0.0, "by": {"tier": {"gold": 1, "new": 1}}},
+        "order": [{"a": 0, "b": 0}],
+        "model": "m1",
+    }
+    home = Placement("home", deepcopy(base))
+    arms = (Variant("on", 0, 10_000, {"home": own, "pdp": {"model": "m9"}}),)
     plan = plan_of(home, experiment(placements=("pdp", "home"), variants=arms))
 
-    assert plan.assign(subject(placement="home")).config == {"weights": {"margin": 0.3}, "model": "m1"}
-    assert home.parameters == {"weights": {"margin": 0.0, "freshness": 1.0}, "model": "m1"}
+    wanted = {"weights": {"margin": 0.3, "by": {"tier": {"gold": 2, "new": 1}}}, "order": [{"a": 1}], "model": "m1"}
+    answer = plan.assign(subject(placement="home"))
+    assert (answer.config, answer.config_id) == (wanted, config_id(wanted))
+    assert home.parameters == base
+
+
+def test_two_experiments_on_two_keys_of_one_mapping_are_both_in_the_answer(
+    pdp: Placement, experiment: Callable[..., Experiment], subject: Callable[..., Subject]
+) -> None:
+    home = Placement("pdp", {**pdp.parameters, "weights": {"margin": 0.0, "freshness": 1.0}})
+    plan = plan_of(
+        home,
+        experiment(id="margin", variants=whole("on", {"weights": {"margin": 0.3}})),
+        experiment(id="freshness", variants=whole("on", {"weights": {"freshness": 0.5}})),
+    )
+
+    assert plan.assign(subject()).config == {**pdp.parameters, "weights": {"margin": 0.3, "freshness": 0.5}}
 
 
 @pytest.mark.parametrize(

@@ -274,7 +274,7 @@ def test_a_file_with_any_bit_flipped_is_refused() -> None:
     [
         (b"", "short", "0 bytes; the header alone is 52"),
         (b"placements:\n  pdp: {}\n" * 9, "foreign", "not a snapshot file"),
-        (sealed({}, form=2), "format", "format 2, this reader knows 1: upgrade the sidecar first"),
+        (sealed({}, form=3), "format", "format 3, this reader knows 1, 2: upgrade the sidecar first"),
         (sealed({}, form=0), "format", "format 0"),
         (sealed({}) + b"x", "short", "the header announces 1 bytes, the file has 2"),
         (sealed({})[:-1] + b"\x90", "digest", "does not match the sha256"),
@@ -307,6 +307,11 @@ def test_content_of_another_shape_is_one_refusal_or_still_readable(data: st.Data
         assert isinstance(decode(sealed(*maps)), Snapshot)
     except SnapshotError as refused:
         assert refused.reason == "content"  # noqa: PT017 either outcome is right, the wrong error is not
+
+
+@pytest.mark.parametrize("form", [1, 2])
+def test_the_format_before_this_one_is_read_too(form: int) -> None:
+    assert decode(sealed(*maps_of(made()), form=form)) == made()
 
 
 def test_a_reader_may_pause_between_two_records() -> None:

@@ -13,6 +13,7 @@ from abside.assignment.attribute import date_text
 from abside.assignment.explain import ExplainedStep, Explanation, explain
 from abside.assignment.unit import SHARED_IDS, Subject, UnitError, choose_unit, nobody, parse_unit_id
 from abside.environ import now_us
+from abside.snapshot import leaf_name, leaves
 from abside_agent.commands.attributes import read_attributes
 from abside_agent.commands.exit_codes import ExitCode, refuse
 from abside_agent.commands.in_force import InForce, NothingInForceError, UsageError, put_in_force
@@ -155,7 +156,7 @@ def _range(step: ExplainedStep) -> str:
 
 
 def _config(explained: Explanation) -> list[str]:
-    rows = [(name, orjson.dumps(value).decode()) for name, value in explained.answer.config.items()]
+    rows = [(leaf_name(leaf), orjson.dumps(value).decode()) for leaf, value in leaves(explained.answer.config)]
     if not rows:
         return ["  the placement has no parameters"]
     wide, long = (max(len(row[index]) for row in rows) for index in (0, 1))

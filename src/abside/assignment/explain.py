@@ -72,11 +72,11 @@ class ExplainedStep:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Assign's answer, how each experiment of the placement came to its part, and where each parameter is from."""
+    """Assign's answer, how each experiment of the placement came to its part, and where each value is from."""
 
     answer: PlacementDecision
     steps: tuple[ExplainedStep, ...]
-    provenance: dict[str, str]  # parameter → "placement", or "experiment/variant"
+    provenance: dict[str, str]  # name of a leaf → "placement", or "experiment/variant"
 
 
 def explain(plan: PlacementPlan, subject: Subject) -> Explanation:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from abside.assignment.assign import Arm, Evaluator
 from abside.assignment.bucket import floor_of, murmur3_x86_32
 from abside.assignment.unit import choose_unit
-from abside.snapshot import LeftOut, SnapshotError, config_id, digest_of
+from abside.snapshot import LeftOut, SnapshotError, config_id, digest_of, laid_over, leaf_name, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
 
     from abside.assignment.assign import Judge
     from abside.assignment.unit import Subject, UnitId
-    from abside.snapshot import Experiment, Parameters, Placement, Snapshot, UnitKind
+    from abside.snapshot import Experiment, Leaf, Parameters, Placement, Snapshot, UnitKind
 
 # Five experiments of four arms at one placement are 1,024 combinations; an entry is a dict of a dozen references.
 MAX_MERGED_CONFIGS = 1024
@@ -48,7 +48,7 @@ class PlacementDecision(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """A placement's parameters with those of some arms in their place."""
+    """A placement's parameters with those of some arms laid over them."""
 
     config: Parameters
     config_id: str
@@ -161,22 +161,23 @@ def _layer(prefix: bytes, kind: UnitKind, evaluators: list[Evaluator]) -> LayerH
 
 
 def merge(placement: Placement, arms: tuple[Arm, ...]) -> Merged:
-    """Return the placement's parameters with those of the arms laid over them, whole values."""
-    config = dict(placement.parameters)
+    """Return the placement's parameters with those of the arms laid over them, key by key."""
+    config = placement.parameters
     for arm in _last_wins(arms):
         own = arm.variant.parameters.get(placement.id)
         if own:
-            config.update(own)
+            config = laid_over(config, own)
     return Merged(config, config_id(config))
 
 
 def provenance(placement: Placement, arms: tuple[Arm, ...]) -> dict[str, str]:
-    """Return where each value of `merge` is from: parameter → "placement", or "experiment/variant"."""
-    origins = dict.fromkeys(placement.parameters, "placement")
+    """Return where each leaf of `merge` is from: its name → "placement", or "experiment/variant"."""
+    origins: dict[Leaf, str] = {}
     for arm in _last_wins(arms):
-        own = arm.variant.parameters.get(placement.id, {})
-        origins.update(dict.fromkeys(own, f"{arm.experiment}/{arm.variant.id}"))
-    return origins
+        for leaf, _ in leaves(arm.variant.parameters.get(placement.id, {})):
+            origins[leaf] = f"{arm.experiment}/{arm.variant.id}"
+    merged = leaves(merge(placement, arms).config)
+    return {leaf_name(leaf): origins.get(leaf, "placement") for leaf, _ in merged}
 
 
 def _last_wins(arms: tuple[Arm, ...]) -> Iterable[Arm]:

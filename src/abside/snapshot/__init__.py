@@ -13,6 +13,7 @@ from abside.snapshot.file import (
     file_digest,
     read,
 )
+from abside.snapshot.parameters import Leaf, is_set, laid_over, leaf_name, leaves
 from abside.snapshot.records import (
     ALGO,
     BASIS_POINTS,
@@ -49,6 +50,7 @@ __all__ = [
     "Experiment",
     "Json",
     "Layer",
+    "Leaf",
     "LeftOut",
     "Parameters",
     "Placement",
@@ -69,6 +71,10 @@ __all__ = [
     "digest_of",
     "encode",
     "file_digest",
+    "is_set",
+    "laid_over",
+    "leaf_name",
+    "leaves",
     "read",
     "unpaused",
 ]

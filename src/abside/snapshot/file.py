@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 MAGIC = b"abside\x00S"
 FORMAT = 1
-READABLE_FORMATS = frozenset({1})  # a sidecar reads n and n-1: upgrade sidecars first, then agents
+# A sidecar reads n and n-1: upgrade sidecars first, then agents. In format 2 a variant's mapping may name some of its
+# placement's keys. In format 1 it names them all, so that laid over key by key it means what it meant, replaced whole.
+READABLE_FORMATS = frozenset({1, 2})
 HEADER = struct.Struct("<8sIQ32s")
 MAX_SNAPSHOT_BYTES = 64 * 1024 * 1024  # 60 full ConfigMaps; a longer length field is garbage, not a snapshot
 

@@ -139,7 +139,7 @@ USELESS = [
     *(("", flipped(position)) for position in range(0, len(FILE), 7)),
     ("foreign", b"placements:\n  pdp:\n    parameters: {model: a}\nexperiments: {}\n"),
     ("foreign", b"\x00" * 4096),
-    ("format", HEADER.pack(MAGIC, 2, 0, hashlib.sha256(b"").digest())),
+    ("format", HEADER.pack(MAGIC, 3, 0, hashlib.sha256(b"").digest())),
     ("short", FILE + b"\x00"),
     ("content", sealed({"revision": 1})),
     ("content", sealed(1, 2, 3)),

@@ -439,7 +439,8 @@ async def test_explain_gives_assigns_answer_with_steps_and_provenance_and_logs_n
     assert explained == {**answer, "exposure_id": None}
     assert provenance == {
         "model": "pdp-rank-2026-11/treatment",
-        "feature_weights": "pdp-rank-2026-11/treatment",
+        "feature_weights.margin": "pdp-rank-2026-11/treatment",
+        "feature_weights.freshness": "pdp-rank-2026-11/treatment",
         "item_count": "placement",
     }
     assert {"experiment": "pdp-badge", "step": "status", "ok": False, "reason": "PAUSED"} in steps

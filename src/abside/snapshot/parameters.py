@@ -1,0 +1,55 @@
+"""Parameters laid over others key by key, at every depth; and their leaves, which are replaced whole. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypeAlias
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from abside.snapshot.records import Json, Parameters
+
+Leaf: TypeAlias = tuple[str, ...]  # the keys that lead to a value which is no mapping, or an empty one
+_PLAIN_KEY = re.compile(r"[^\s.\[\]\"]+")
+
+
+def laid_over(base: Parameters, own: Parameters) -> Parameters:
+    """Return `base` with `own` laid over it: mappings key by key, anything else whole. Neither is changed.
+
+    What `own` does not name is shared with `base`. An empty mapping names nothing.
+    """
+    merged = dict(base)
+    for key, value in own.items():
+        under = merged.get(key)
+        merged[key] = laid_over(under, value) if isinstance(value, dict) and isinstance(under, dict) else value
+    return merged
+
+
+def leaves(parameters: Parameters) -> Iterator[tuple[Leaf, Json]]:
+    """Yield each leaf with its value, in order."""
+    for key, value in parameters.items():
+        if isinstance(value, dict) and value:
+            for leaf, found in leaves(value):
+                yield (key, *leaf), found
+        else:
+            yield (key,), value
+
+
+def is_set(parameters: Parameters, leaf: Leaf) -> bool:
+    """Whether `parameters` set this leaf, a value above it or one below it."""
+    value: Json = parameters
+    for key in leaf:
+        if not isinstance(value, dict):
+            return True
+        if key not in value:
+            return False
+        value = value[key]
+    return True
+
+
+def leaf_name(leaf: Leaf) -> str:
+    """Return a leaf as people write it: `feature_weights.margin`; in quotes a key that would be ambiguous."""
+    return ".".join(key if _PLAIN_KEY.fullmatch(key) else orjson.dumps(key).decode() for key in leaf)
