@@ -111,8 +111,9 @@ def test_each_parameter_is_told_where_it_is_from(
 def test_each_key_of_a_mapping_is_told_where_it_is_from_and_a_name_with_a_dot_is_quoted(
     experiment: Callable[..., Experiment], subject: Callable[..., Subject]
 ) -> None:
-    home = Placement("pdp", {"weights": {"a.b": 1, "a": {"b": 1}, "none": {}}, "order": [{"a": 1}], "": 0})
-    own = {"weights": {"a": {"b": 2}}, "order": []}
+    values: dict[str, Any] = {"weights": {"a.b": 1, "a": {"b": 1}, "none": {}}, "order": [{"a": 1}], "": 0}
+    home = Placement("pdp", values)
+    own: dict[str, Any] = {"weights": {"a": {"b": 2}}, "order": []}
     plan = PlacementPlan.build(
         home, [Evaluator.build(experiment(variants=(Variant("on", 0, 10_000, {"pdp": own}),)), NOW)]
     )

@@ -103,8 +103,8 @@ def test_the_unit_of_an_answer_is_the_pinned_one_whatever_the_experiments_random
 def test_a_mapping_is_laid_over_key_by_key_a_list_is_replaced_whole_and_the_placement_is_never_written_to(
     experiment: Callable[..., Experiment], subject: Callable[..., Subject]
 ) -> None:
-    own = {"weights": {"margin": 0.3, "by": {"tier": {"gold": 2}}}, "order": [{"a": 1}]}
-    base = {
+    own: dict[str, Any] = {"weights": {"margin": 0.3, "by": {"tier": {"gold": 2}}}, "order": [{"a": 1}]}
+    base: dict[str, Any] = {
         "weights": {"margin": 0.0, "by": {"tier": {"gold": 1, "new": 1}}},
         "order": [{"a": 0, "b": 0}],
         "model": "m1",
@@ -113,7 +113,11 @@ def test_a_mapping_is_laid_over_key_by_key_a_list_is_replaced_whole_and_the_plac
     arms = (Variant("on", 0, 10_000, {"home": own, "pdp": {"model": "m9"}}),)
     plan = plan_of(home, experiment(placements=("pdp", "home"), variants=arms))
 
-    wanted = {"weights": {"margin": 0.3, "by": {"tier": {"gold": 2, "new": 1}}}, "order": [{"a": 1}], "model": "m1"}
+    wanted: dict[str, Any] = {
+        "weights": {"margin": 0.3, "by": {"tier": {"gold": 2, "new": 1}}},
+        "order": [{"a": 1}],
+        "model": "m1",
+    }
     answer = plan.assign(subject(placement="home"))
     assert (answer.config, answer.config_id) == (wanted, config_id(wanted))
     assert home.parameters == base

@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from abside.snapshot import is_set, laid_over, leaf_name, leaves
@@ -14,6 +14,8 @@ from abside.snapshot import is_set, laid_over, leaf_name, leaves
 if TYPE_CHECKING:
     from abside.snapshot import Leaf
 
+# A shared machine may stall for a second: how long an example takes says nothing about the code.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 KEYS = st.sampled_from(["a", "b", "a.b", ""])
 VALUES: st.SearchStrategy[Any] = st.none() | st.integers(0, 3) | st.lists(st.dictionaries(KEYS, st.integers(0, 3)))
 PARAMETERS: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
@@ -54,6 +56,7 @@ def plain_merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     return nested(values)
 
 
+@UNHURRIED
 @given(PARAMETERS, PARAMETERS)
 def test_laid_over_is_a_plain_merge_of_leaves_and_changes_neither(base: dict[str, Any], own: dict[str, Any]) -> None:
     before = deepcopy((base, own))
@@ -61,6 +64,7 @@ def test_laid_over_is_a_plain_merge_of_leaves_and_changes_neither(base: dict[str
     assert (base, own) == before
 
 
+@UNHURRIED
 @given(PARAMETERS)
 def test_leaves_are_every_value_and_nothing_else(parameters: dict[str, Any]) -> None:
     assert dict(leaves(parameters)) == flat(parameters)
@@ -69,12 +73,14 @@ def test_leaves_are_every_value_and_nothing_else(parameters: dict[str, Any]) -> 
     assert len(set(names)) == len(names)
 
 
+@UNHURRIED
 @given(PARAMETERS)
 def test_a_mapping_that_names_every_key_means_what_it_meant_when_it_was_replaced_whole(base: dict[str, Any]) -> None:
     own = nested({leaf: {} if value == {} else 9 for leaf, value in leaves(base)})
     assert laid_over(base, own) == {**base, **own}
 
 
+@UNHURRIED
 @given(PARAMETERS, PARAMETERS)
 def test_a_leaf_is_set_where_a_value_is_it_or_above_it_or_below_it(own: dict[str, Any], other: dict[str, Any]) -> None:
     for leaf, _ in leaves(other):

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from abside.environ import now_us
+from abside.snapshot import leaves
 from abside_agent.commands.edit.documents import editing
 from abside_agent.commands.edit.put import put
 from abside_agent.commands.edit.spans import EditError, as_json
@@ -42,12 +43,13 @@ def shipped(edited: Editing, experiment: str, variant: str) -> Editing:
     node = tree.node(("experiments", experiment, "variants", variant, "parameters"))
     for placement, values in node.items.items() if isinstance(node, Mapping) else ():
         for name, value in values.items.items() if isinstance(values, Mapping) else ():
-            path = ("placements", placement, "parameters", name)
+            path = ("placements", placement, "parameters")
             try:
                 today = plain(value)
             except ValueError as exc:
-                raise EditError(path, f"{exc} as it is written", "run abside check") from exc
-            edited = edited.changed(path, _flow(today))
+                raise EditError((*path, name), f"{exc} as it is written", "run abside check") from exc
+            for leaf, item in leaves({name: today}):
+                edited = edited.changed((*path, *leaf), _flow(item))
     return edited.changed(("experiments", experiment, "status"), "ended")
 
 

@@ -62,7 +62,7 @@ class StepEntry(Strict, frozen=True, kw_only=True):
 
 
 class VariantEntry(Strict, frozen=True, kw_only=True):
-    """One arm: its weight, and the parameters it replaces, by placement."""
+    """One arm: its weight, and by placement the parameters that differ. A mapping names only the keys that differ."""
 
     weight: Percent
     parameters: dict[EntryId, Values] = {}

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from abside.snapshot import is_set, leaf_name, leaves
 from abside_agent.document.wording import written_range
 from abside_agent.rules.apart import LIVE, disjoint, separated
-from abside_agent.rules.overlap import FoundPairs, OtherLayers, SharedSlots, overlapping_pairs
+from abside_agent.rules.overlap import FoundPairs, OneLeaf, SharedSlots, overlapping_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterable, Iterator
 
-    from abside.snapshot import Experiment
+    from abside.snapshot import Experiment, Leaf
     from abside_agent.document.tree import Path, Tree
     from abside_agent.rules.apart import LayersInUse
     from abside_agent.rules.overlap import ConflictKind
@@ -25,7 +27,7 @@ MOST_OTHERS = 10  # found and counted for one experiment: 6,000 on one parameter
 
 
 class Conflict(NamedTuple):
-    """Two experiments that exclude each other. `over`: the layer, or the placement and its parameter."""
+    """Two experiments that exclude each other. `over`: the layer, or the placement and the keys of a leaf."""
 
     code: Code
     first: Experiment
@@ -116,17 +118,28 @@ def _slots(live: list[Experiment], settled: Container[str], most: int) -> Iterat
 
 
 def _parameters(live: list[Experiment], settled: Container[str], most: int) -> Iterator[Conflict]:
-    """Yield experiments that set one parameter, unless one layer separates them: then `_slots` compares them."""
-    setting: dict[tuple[str, str], dict[str, Experiment]] = defaultdict(dict)
+    """Yield experiments that set one leaf, unless one layer separates them: then `_slots` compares them.
+
+    A value and another inside a mapping in its place are one leaf too: the one would take the place of the other.
+    """
+    setting: dict[Leaf, dict[str, Experiment]] = defaultdict(dict)  # placement, and the keys of a leaf
+    within: dict[Leaf, dict[str, Experiment]] = defaultdict(dict)  # who sets a leaf further inside
     for experiment in live:
         for arm in experiment.variants:
-            for placement, values in arm.parameters.items():
-                for name in values:
-                    setting[placement, name][experiment.id] = experiment
+            for leaf, _ in leaves(arm.parameters):
+                for depth in range(2, len(leaf)):
+                    within[leaf[:depth]][experiment.id] = experiment
+                if len(leaf) > 1:  # else a placement of which nothing is set
+                    setting[leaf][experiment.id] = experiment
     found = FoundPairs(lambda one: (one.id in settled,), most)
-    for over, members in setting.items():
-        for a, b in overlapping_pairs(members.values(), OtherLayers, found):
-            yield Conflict("PARAMETER_CONFLICT", a, b, over)
+    known = set()
+    for over, setters in setting.items():
+        inside = within.get(over, {})
+        crowd = (tuple(setters), tuple(inside))
+        if crowd not in known:  # the same experiments on every leaf of a mapping are found on the first
+            known.add(crowd)
+            for a, b in overlapping_pairs({**inside, **setters}.values(), partial(OneLeaf, setters), found):
+                yield Conflict("PARAMETER_CONFLICT", a, b, over)
 
 
 def _by_layer(experiments: Iterable[Experiment]) -> dict[str, list[Experiment]]:
@@ -146,9 +159,9 @@ def _slots_message(one: Experiment, other: Experiment, over: tuple[str, ...]) ->
 
 
 def _parameter_message(one: Experiment, _: Experiment, over: tuple[str, ...]) -> tuple[Path, str]:
-    placement, name = over
-    arm = next(arm.id for arm in one.variants if name in arm.parameters.get(placement, {}))
-    return ("variants", arm, "parameters", placement, name), f"both set {name} of {placement}"
+    placement, *leaf = over
+    arm = next(arm.id for arm in one.variants if is_set(arm.parameters, over))
+    return ("variants", arm, "parameters", *over), f"both set {leaf_name(tuple(leaf))} of {placement}"
 
 
 _MESSAGES: dict[Code, Callable[[Experiment, Experiment, tuple[str, ...]], tuple[Path, str]]] = {

@@ -6,6 +6,7 @@ The same for an experiment as written and for one in force, because either side 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
@@ -119,38 +120,67 @@ class _Parameters:
     on: Path
     misfits: list[Misfit]
 
-    def fit(self, values: Parameters, declared: Parameters) -> Parameters:
+    def fit(self, values: Parameters, declared: Parameters, path: Path = ()) -> Parameters:
+        """Fit a mapping that is laid over a declared one: it names what differs."""
         fitted: Parameters = {}
         for name, value in values.items():
-            if name in declared:
-                is_null = value is None or declared[name] is None  # noted at its place
-                fitted[name] = value if is_null else self.value(value, declared[name], (name,))
-                continue
-            remedy = did_you_mean(name, declared) or f"declare it in {'.'.join(map(str, self.on))}.parameters"
-            self.wrong((name,), "UNDECLARED_PARAMETER", f"{self.on[1]} declares no such parameter", remedy, at_key=True)
+            if name not in declared:
+                self.undeclared((*path, name), declared)
+            elif value is None or declared[name] is None:
+                fitted[name] = value  # noted at its place
+            else:
+                fitted[name] = self.over(value, declared[name], (*path, name))
         return fitted
 
+    def over(self, value: Any, declared: Any, path: Path) -> Any:
+        if not isinstance(value, dict) or not isinstance(declared, dict):
+            return self.value(value, declared, path)
+        if declared and not value:
+            message = f"an empty mapping changes nothing: what it does not name stays as {self.on[1]} declares it"
+            remedy = f"name what differs, for example {short(_example(_first(declared)))}, or delete the key"
+            self.wrong(path, "EMPTY_MAPPING", message, remedy, at_key=True)
+        return self.fit(value, declared, path)
+
+    def undeclared(self, path: Path, declared: Parameters) -> None:
+        """Note a key that is not declared at its place; `declared`: the mapping it is laid over."""
+        name, place = str(path[-1]), ".".join(map(str, (*self.on, "parameters", *path[:-1])))
+        remedy = did_you_mean(name, declared) or f"declare it in {place}"
+        inner = _inside(name, declared)
+        if inner:
+            remedy = f"write the keys one inside the other: {inner}"
+        code = "UNDECLARED_PARAMETER" if len(path) == 1 else "PARAMETER_KEYS"
+        self.wrong(path, code, f"{self.on[1]} declares no such parameter", remedy, at_key=True)
+
     def value(self, value: Any, declared: Any, path: Path) -> Any:
-        """Return the value in the declared type: where a float is declared, a whole number becomes one."""
+        """Return a value that is replaced whole in the declared type: a whole number for a float becomes one."""
         if value is UNSET or declared is UNSET:
             return value  # noted at its place already
         if type(declared) is float and type(value) is int:
             return float(value)
         if type(value) is not type(declared):
             message = f"must be {_KINDS[type(declared)]} as {self.on[1]} declares it, this is {_KINDS[type(value)]}"
-            remedy = f"write for example {short(_example(declared))}"
-            self.wrong(path, "PARAMETER_TYPE", message, remedy)
+            self.wrong(path, "PARAMETER_TYPE", message, self._as_declared(value, declared, path))
             return value
         if isinstance(declared, dict):
-            return self.mapping(value, declared, path)
+            return self.whole(value, declared, path)
         if isinstance(declared, list):
             return self.sequence(value, declared, path)
         return value
 
-    def mapping(self, value: dict[str, Any], declared: dict[str, Any], path: Path) -> dict[str, Any]:
+    def _as_declared(self, value: Any, declared: Any, path: Path) -> str:
+        """Return the remedy for a value of another type than declared."""
+        if type(declared) is int and type(value) is float:
+            place = ".".join(map(str, (*self.on, "parameters", *(part for part in path if isinstance(part, str)))))
+            return f"for fractions, declare {float(declared)} in {place}, or write a whole number"
+        in_list = any(isinstance(part, int) for part in path)
+        example = _first(declared) if isinstance(declared, dict) and not in_list else declared
+        return f"write for example {short(_example(example))}"
+
+    def whole(self, value: dict[str, Any], declared: dict[str, Any], path: Path) -> dict[str, Any]:
+        """Fit a mapping in a list, which is replaced whole: it has every declared key."""
         for name in declared:
             if name not in value:
-                message, remedy = f"{name} is missing: the whole mapping is replaced", f"add {name}: …"
+                message, remedy = f"{name} is missing: an entry of a list is replaced whole", f"add {name}: …"
                 self.wrong((*path, name), "PARAMETER_KEYS", message, remedy, value="")
         for name in value:
             if name not in declared:
@@ -179,6 +209,22 @@ class _Parameters:
     ) -> None:
         name = str(path[-1]) if at_key and value is None else value
         self.misfits.append(Misfit((*self.path, *path), code, message, remedy, self.on, name, at_key))
+
+
+def _first(declared: dict[str, Any]) -> dict[str, Any]:
+    """Return the first key of a mapping and what is behind it, likewise."""
+    return {name: _first(inner) if isinstance(inner, dict) else inner for name, inner in islice(declared.items(), 1)}
+
+
+def _inside(name: str, declared: Parameters) -> str:
+    """Return `a.b` as it is written inside a mapping, `a: {b: …}`, where that is declared; else an empty text."""
+    value: Any = declared
+    keys = name.split(".")
+    for key in keys:
+        if not isinstance(value, dict) or key not in value:
+            return ""
+        value = value[key]
+    return ": {".join(keys) + ": …" + "}" * (len(keys) - 1) if len(keys) > 1 else ""
 
 
 def _example(declared: Any) -> str:

@@ -12,7 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
 
     from abside.snapshot import Experiment
 
@@ -57,6 +57,28 @@ class OtherLayers:
         for layer, members in self._layers.items():
             if layer is None or layer != one.layer:
                 yield from members.values()
+
+
+class OneLeaf:
+    """An index of those who set one leaf, with those who set one inside it, who are separate among themselves."""
+
+    def __init__(self, setters: Container[str]) -> None:
+        self._setters = setters
+        self._setting, self._within = OtherLayers(), OtherLayers()
+
+    def add(self, one: Experiment) -> None:
+        """Add an experiment."""
+        (self._setting if one.id in self._setters else self._within).add(one)
+
+    def remove(self, one: Experiment) -> None:
+        """Remove an experiment, also one that is not in the index."""
+        (self._setting if one.id in self._setters else self._within).remove(one)
+
+    def overlapping(self, one: Experiment) -> Iterator[Experiment]:
+        """Yield who of other layers or of none sets the leaf; for one that sets it, those who set one inside it too."""
+        yield from self._setting.overlapping(one)
+        if one.id in self._setters:
+            yield from self._within.overlapping(one)
 
 
 class SharedSlots:

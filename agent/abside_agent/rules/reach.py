@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from abside.assignment.attribute import date_text
-from abside.snapshot import BASIS_POINTS, digest
+from abside.snapshot import BASIS_POINTS, digest, leaves, value_at
 from abside_agent.document.tree import short
 from abside_agent.document.wording import shown_percent, written_percent
 from abside_agent.rules.apart import LIVE, WHOLE
@@ -14,7 +15,7 @@ from abside_agent.rules.values import Doubt
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from abside.snapshot import Experiment, Json, Placement, Snapshot, Variant
+    from abside.snapshot import Experiment, Json, Leaf, Placement, Snapshot, Variant
     from abside_agent.document.tree import Tree
 
 
@@ -27,10 +28,10 @@ def widened(ran: Iterable[Experiment], old: Snapshot, new: Snapshot, now_us: int
         for arm in one.variants:
             shipped = _shipped(arm, old, new)
             if shipped is not None:
-                placement, parameter = shipped
+                placement, leaf = shipped
                 message = f"{arm.id} of {one.id} was tested on {tested}; now everybody gets it"
                 remedy = f"leave {one.id} running to keep it to these, or test it on the others first"
-                path = ("parameters", parameter)
+                path = ("parameters", *leaf)
                 yield new.placements[placement], Doubt("WIDER_THAN_TESTED", path, message, remedy)
 
 
@@ -69,24 +70,23 @@ def _words(conditions: Iterable[Json], joined: str = " and ") -> str:
 _SAID = {"eq": "", "in": "", "ne": "not", "not_in": "not", "gte": "from", "lt": "below", "gt": "above", "lte": "up to"}
 
 
-def _shipped(arm: Variant, old: Snapshot, new: Snapshot) -> tuple[str, str] | None:
-    """Return the first (placement, parameter) that takes a variant's value, where all of them have it afterwards."""
+def _shipped(arm: Variant, old: Snapshot, new: Snapshot) -> tuple[str, Leaf] | None:
+    """Return the first (placement, leaf) that takes a variant's value, where all of them have it afterwards."""
     first = None
-    for placement, values in sorted(arm.parameters.items()):
-        was, now = old.placements.get(placement), new.placements.get(placement)
-        for name, value in sorted(values.items()):
-            if now is None or not _has(now.parameters.get(name), value):
-                return None
-            if first is None and (was is None or not _has(was.parameters.get(name), value)):
-                first = placement, name
+    for (placement, *keys), value in sorted(leaves(arm.parameters), key=itemgetter(0)):
+        leaf = tuple(keys)
+        if not leaf:
+            continue  # a placement of which nothing is set
+        if not _has(new, placement, leaf, value):
+            return None
+        if first is None and not _has(old, placement, leaf, value):
+            first = placement, leaf
     return first
 
 
-def _has(value: Json, wanted: Json) -> bool:
-    """Whether a variant's value, laid over this one key by key, changes nothing."""
-    if isinstance(value, dict) and isinstance(wanted, dict):
-        return all(name in value and _has(value[name], item) for name, item in wanted.items())
-    return digest([value]) == digest([wanted])
+def _has(snapshot: Snapshot, placement: str, leaf: Leaf, value: Json) -> bool:
+    found = snapshot.placements.get(placement)
+    return found is not None and digest([value_at(found.parameters, leaf)]) == digest([value])
 
 
 def surprises(before: Experiment, after: Experiment, now_us: int, tree: Tree) -> Iterator[Doubt]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from abside.snapshot import Experiment, Placement, digest
+from abside.snapshot import Experiment, Placement, digest, is_set, leaf_name, leaves, value_at
 from abside_agent.document.tree import Path, Severity, Tree
 from abside_agent.document.wording import shown_split
 from abside_agent.rules.membership import carried_over, moved
@@ -17,7 +17,7 @@ from abside_agent.rules.reach import surprises, widened
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from abside.snapshot import Json, Problem, Snapshot
+    from abside.snapshot import Json, Leaf, Parameters, Problem, Snapshot
     from abside_agent.rules.values import Doubt
 
 
@@ -32,7 +32,7 @@ def transitions(old: Snapshot, new: Snapshot, now_us: int, trees: Iterable[Tree]
         if after is None:
             _removed(pages, before, new, now_us)
         else:
-            _changed(pages, before, after, now_us)
+            _changed(pages, before, after, old, new, now_us)
     for name, was in old.placements.items():
         if name in new.placements:
             _under(pages, was, new.placements[name], list(_measured(old, new, now_us)))
@@ -79,7 +79,7 @@ class _Pages:
         return sorted(found, key=lambda one: (one.severity, one.file, one.line, one.column, one.path, one.message))
 
 
-def _changed(pages: _Pages, before: Experiment, after: Experiment, now_us: int) -> None:
+def _changed(pages: _Pages, before: Experiment, after: Experiment, old: Snapshot, new: Snapshot, now_us: int) -> None:
     if not ever_ran(before, now_us):
         return
     tree, path = pages.of(after.source), ("experiments", after.id)
@@ -96,7 +96,7 @@ def _changed(pages: _Pages, before: Experiment, after: Experiment, now_us: int) 
         tree.note("NEEDS_PHASE", (*path, *field), message, remedy, at_key=True)
     for doubt in (*moved(before, after), *surprises(before, after, now_us, tree)):
         pages.warn(after, doubt)
-    _parameters(tree, path, before, after)
+    _parameters(tree, path, before, after, old, new)
     if after.status == "draft":
         message = "an experiment that ran goes back to draft: from then on nothing shows that it ever ran"
         tree.note("BACK_TO_DRAFT", (*path, "status"), message, "write paused or ended", severity="warning")
@@ -154,11 +154,23 @@ def _shown(value: Json) -> str:
     return "none" if value is None else str(value)
 
 
-def _parameters(tree: Tree, path: Path, before: Experiment, after: Experiment) -> None:
+def _parameters(tree: Tree, path: Path, before: Experiment, after: Experiment, old: Snapshot, new: Snapshot) -> None:
     was = {arm.id: arm.parameters for arm in before.variants}
     for arm in after.variants:
-        if arm.id in was and digest(was[arm.id]) != digest(arm.parameters):
+        if arm.id in was and any(
+            _gives(old, name, was[arm.id], leaf) != _gives(new, name, arm.parameters, leaf)
+            for given in (was[arm.id], arm.parameters)
+            for (name, *leaf), _ in leaves(given)
+        ):
             _note_parameters(tree, (*path, "variants", arm.id, "parameters"), f"what {arm.id} gives changes")
+
+
+def _gives(snapshot: Snapshot, placement: str, own: dict[str, Parameters], leaf: list[str]) -> str:
+    """Return the digest of what a variant gives in the place of a leaf: its own value, or the placement's."""
+    if is_set(own, (placement, *leaf)):
+        return digest([value_at(own, (placement, *leaf))])
+    base = snapshot.placements.get(placement)
+    return digest([None if base is None else value_at(base.parameters, tuple(leaf))])
 
 
 def _note_parameters(tree: Tree, path: Path, what: str) -> None:
@@ -177,24 +189,22 @@ def _measured(old: Snapshot, new: Snapshot, now_us: int) -> Iterator[tuple[Exper
 
 
 def _under(pages: _Pages, was: Placement, now: Placement, measured: list[tuple[Experiment, Experiment]]) -> None:
-    """Warn of a placement's own parameters that change under an experiment with a variant that uses them."""
+    """Warn of a placement's own values that change under an experiment with a variant that uses them."""
     tree = pages.of(now.source)
-    for name in sorted({*was.parameters, *now.parameters}):
-        if name in was.parameters and name in now.parameters and _equal(was.parameters[name], now.parameters[name]):
+    old, new = dict(leaves(was.parameters)), dict(leaves(now.parameters))
+    for leaf in sorted({*old, *new}):
+        if leaf in old and leaf in new and digest([old[leaf]]) == digest([new[leaf]]):
             continue
-        under = [after.id for before, after in measured if now.id in before.placements and _shows(after, now.id, name)]
+        under = [after.id for before, after in measured if now.id in before.placements and _shows(after, now.id, leaf)]
         if under:
-            what = f"{name} of {now.id} changes under {', '.join(under)}"
-            _note_parameters(tree, ("placements", now.id, "parameters", name), what)
+            changes = "is new" if leaf not in old else "changes" if leaf in new else "is gone"
+            what = f"{leaf_name(leaf)} of {now.id} {changes} under {', '.join(under)}"
+            _note_parameters(tree, ("placements", now.id, "parameters", *leaf), what)
 
 
-def _equal(one: Json, other: Json) -> bool:
-    return digest([one]) == digest([other])
-
-
-def _shows(experiment: Experiment, placement: str, parameter: str) -> bool:
+def _shows(experiment: Experiment, placement: str, leaf: Leaf) -> bool:
     """Whether some variant uses the placement's own value."""
-    return any(parameter not in arm.parameters.get(placement, {}) for arm in experiment.variants)
+    return any(not is_set(arm.parameters, (placement, *leaf)) for arm in experiment.variants)
 
 
 def _removed(pages: _Pages, before: Experiment, new: Snapshot, now_us: int) -> None:

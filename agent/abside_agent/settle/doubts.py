@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from abside.assignment.condition import compile_eligibility
 from abside.assignment.unit import parse_unit_id
+from abside.snapshot import laid_over
 from abside_agent.document.records import known
 from abside_agent.document.tree import Sequence
 from abside_agent.document.wording import shown_percent, written_percent
-from abside_agent.rules import times, values
+from abside_agent.rules import fractions, times, values
 from abside_agent.rules.apart import LIVE, gaps
 from abside_agent.rules.eligible import can_hold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from abside.snapshot import Attribute, Experiment
+    from abside.snapshot import Attribute, Experiment, Placement
     from abside_agent.settle.check import Checked
     from abside_agent.settle.compile import Candidate
 
@@ -42,6 +43,9 @@ def doubt(checked: Checked, now_us: int) -> None:
             _same(candidate, placements)
             _email(candidate)
             _nobody(candidate)
+    for candidate in checked.candidates:
+        if candidate.section == "placements" and candidate.record is not None:
+            _whole(candidate)
 
 
 def free_slots(checked: Checked, now_us: int) -> dict[str, list[tuple[int, int]]]:
@@ -120,7 +124,9 @@ def _same(candidate: Candidate[Experiment], placements: Mapping[str, Any]) -> No
     seen: dict[str, str] = {}
     for variant in variants:
         given = {
-            placement: {**getattr(placements.get(placement), "parameters", {}), **variant.parameters.get(placement, {})}
+            placement: laid_over(
+                getattr(placements.get(placement), "parameters", {}), variant.parameters.get(placement, {})
+            )
             for placement in {*candidate.record.placements, *(name for one in variants for name in one.parameters)}
         }
         key = repr(sorted((name, sorted(values.items(), key=str)) for name, values in given.items()))
@@ -131,6 +137,13 @@ def _same(candidate: Candidate[Experiment], placements: Mapping[str, Any]) -> No
                 candidate, "SAME_PARAMETERS", ("variants", variant.id), message, remedy, at_key=True, value=variant.id
             )
         seen.setdefault(key, variant.id)
+
+
+def _whole(candidate: Candidate[Placement]) -> None:
+    """Warn of weights declared as whole numbers: then no variant can set a fraction."""
+    for leaf, written in fractions.doubts(candidate.record.parameters):
+        message = "this is named as a weight and declared as a whole number: a variant could set no fraction"
+        _note(candidate, "WHOLE_NUMBER", ("parameters", *leaf), message, f"write {written}")
 
 
 def _email(candidate: Candidate[Experiment]) -> None:

@@ -13,7 +13,7 @@ from abside.snapshot.file import (
     file_digest,
     read,
 )
-from abside.snapshot.parameters import Leaf, is_set, laid_over, leaf_name, leaves
+from abside.snapshot.parameters import Leaf, is_set, laid_over, leaf_name, leaves, value_at
 from abside.snapshot.records import (
     ALGO,
     BASIS_POINTS,
@@ -77,4 +77,5 @@ __all__ = [
     "leaves",
     "read",
     "unpaused",
+    "value_at",
 ]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from abside.snapshot.records import Record
 
 MAGIC = b"abside\x00S"
-FORMAT = 1
+FORMAT = 2
 # A sidecar reads n and n-1: upgrade sidecars first, then agents. In format 2 a variant's mapping may name some of its
 # placement's keys. In format 1 it names them all, so that laid over key by key it means what it meant, replaced whole.
 READABLE_FORMATS = frozenset({1, 2})

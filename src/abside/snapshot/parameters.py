@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from abside.snapshot.records import Json, Parameters
 
@@ -28,7 +28,7 @@ def laid_over(base: Parameters, own: Parameters) -> Parameters:
     return merged
 
 
-def leaves(parameters: Parameters) -> Iterator[tuple[Leaf, Json]]:
+def leaves(parameters: Mapping[str, Json]) -> Iterator[tuple[Leaf, Json]]:
     """Yield each leaf with its value, in order."""
     for key, value in parameters.items():
         if isinstance(value, dict) and value:
@@ -38,9 +38,9 @@ def leaves(parameters: Parameters) -> Iterator[tuple[Leaf, Json]]:
             yield (key,), value
 
 
-def is_set(parameters: Parameters, leaf: Leaf) -> bool:
+def is_set(parameters: Mapping[str, Json], leaf: Leaf) -> bool:
     """Whether `parameters` set this leaf, a value above it or one below it."""
-    value: Json = parameters
+    value: object = parameters
     for key in leaf:
         if not isinstance(value, dict):
             return True
@@ -48,6 +48,16 @@ def is_set(parameters: Parameters, leaf: Leaf) -> bool:
             return False
         value = value[key]
     return True
+
+
+def value_at(parameters: Mapping[str, Json], leaf: Leaf) -> Json:
+    """Return what is in the place of a leaf: None for nothing; a value above it where there is one."""
+    value: Any = parameters
+    for key in leaf:
+        if not isinstance(value, dict):
+            break
+        value = value.get(key)
+    return cast("Json", value)
 
 
 def leaf_name(leaf: Leaf) -> str:

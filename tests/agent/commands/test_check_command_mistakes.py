@@ -196,6 +196,33 @@ def test_variants_that_give_the_same_are_a_warning_and_an_a_a_is_not(
     assert main(CheckSettings((str(tmp_path),), strict=True)) == 0
 
 
+@pytest.mark.parametrize(
+    ("declared", "warns"),
+    [
+        ("margin_weight: 0", True),
+        ("recencyBoost: 1", True),
+        ("feature_weights: {margin: 0.0, fresh: 1}", True),
+        ("weights: {by: {tier: {gold: 1}}}", False),  # named by the key itself or the one above it
+        ("weights: [0, 1]", True),
+        ("weights: [0, 0.5]", False),
+        ("weights: [1.0]", False),
+        ("weight: 0.0", False),
+        ("weight: heavy", False),
+        ("weight_limit: 3", False),
+        ("item_count: 12", False),
+        ("overweight: 1", False),
+    ],
+)
+def test_a_whole_number_declared_for_what_is_named_as_a_weight_is_a_warning(
+    declared: str, warns: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "f.yaml").write_text(f"placements:\n  pdp:\n    parameters: {{{declared}}}\nexperiments: {{}}\n")
+    assert main(CheckSettings((str(tmp_path),), strict=True)) == int(warns)
+    out = capsys.readouterr().out
+    assert ("named as a weight and declared as a whole number" in out) is warns
+    assert (".0" in out.partition("= write ")[2].partition("\n")[0]) is warns
+
+
 def test_an_e_mail_address_as_forced_id_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert warned(tmp_path, capsys, "force: {b: [qa-1, ann@example.com]}") == [(14, "EMAIL_ID")]
 

@@ -57,6 +57,26 @@ experiments:
     assert path.read_text() == wanted.replace("list: [1]", "list: [2, 3]").replace("status: running", "status: ended")
 
 
+def test_a_key_of_a_mapping_is_shipped_alone(tmp_path: Path) -> None:
+    path = tmp_path / "f.yaml"
+    text = """\
+placements:
+  pdp: {parameters: {weights: {a: 0.5, b: {c: 1.0, d: 2.0}}, model: v1}}
+experiments:
+  x:
+    name: A
+    hypothesis: B
+    status: running
+    placements: [pdp]
+    variants:
+      control: {weight: 50%}
+      t: {weight: 50%, parameters: {pdp: {weights: {b: {d: 9}}}}}
+"""
+    path.write_text(text)
+    assert main(ShipSettings("x", "t", (str(path),), yes=True)) == 0
+    assert path.read_text() == text.replace("d: 2.0", "d: 9").replace("running", "ended")
+
+
 def test_the_control_ships_as_the_end_of_the_experiment(config: Path) -> None:
     assert main(ShipSettings("pdp-reranker", "control", (str(config),), yes=True)) == 0
     assert (config / "placements.yaml").read_text() == (SAMPLES / "placements.yaml").read_text()

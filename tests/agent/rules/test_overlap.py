@@ -10,7 +10,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from abside.snapshot import Experiment, Variant
@@ -27,11 +27,19 @@ if TYPE_CHECKING:
 
     from tests.agent.conftest import Doc
 
+# A shared machine may stall for a second: how long an example takes says nothing about the code.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 INSTANTS = st.none() | st.integers(0, 6)
 
 
 def experiment(name: str, parameters: tuple[str, ...] = ("model",), **fields: Any) -> Experiment:
-    values: dict[str, Any] = dict.fromkeys(parameters, 1)
+    values: dict[str, Any] = {}
+    for parameter in parameters:  # "weights.a" is a in the mapping weights
+        outer, _, inner = parameter.partition(".")
+        if inner:
+            values.setdefault(outer, {})[inner] = 1
+        else:
+            values[outer] = 1
     arms = (Variant("control", 0, 5000, {}), Variant("b", 5000, 10_000, {"pdp": values}))
     given = {"status": "running", **fields}
     return Experiment(name, "A test", "It lifts", placements=("pdp",), variants=arms, control="control", **given)
@@ -51,7 +59,8 @@ def experiments(draw: st.DrawFn) -> list[Experiment]:
             "start_us": draw(INSTANTS),
             "end_us": draw(INSTANTS),
         }
-        parameters = tuple(draw(st.sets(st.sampled_from(["model", "count"]))))
+        names = draw(st.sampled_from([("model", "weights.a", "weights.b"), ("model", "weights")]))
+        parameters = tuple(sorted(draw(st.sets(st.sampled_from(names)))))
         made.append(experiment(f"e{number:02}", parameters, **fields))
     return made
 
@@ -68,8 +77,19 @@ def every_pair(made: list[Experiment]) -> Iterator[tuple[str, Experiment, Experi
             (a_start, a_stop), (b_start, b_stop) = a.slots or (0, 0), b.slots or (0, 0)
             if a_start < b_stop and b_start < a_stop:
                 yield "SLOTS_OVERLAP", a, b
-        elif a.variants[1].parameters["pdp"].keys() & b.variants[1].parameters["pdp"].keys():
+        elif any(share(one, other) for one in leaves_of(a) for other in leaves_of(b)):
             yield "PARAMETER_CONFLICT", a, b
+
+
+def leaves_of(one: Experiment) -> list[str]:
+    """List what an experiment sets, from its second variant, two levels deep."""
+    values = one.variants[1].parameters["pdp"].items()
+    return [f"{name}.{key}." for name, value in values for key in (value if isinstance(value, dict) else [""])]
+
+
+def share(one: str, other: str) -> bool:
+    """Whether two leaves are one, or one lies inside the other."""
+    return one.startswith(other.rstrip(".") + ".") or other.startswith(one.rstrip(".") + ".")
 
 
 def at_one_time(a: Experiment, b: Experiment) -> bool:
@@ -91,6 +111,7 @@ def by_experiment(found: Iterator[tuple[str, Experiment, Experiment]], settled: 
 
 
 @pytest.mark.parametrize("most", [1, 3, MOST_OTHERS])
+@UNHURRIED
 @given(made=experiments(), data=st.data())
 def test_it_finds_what_looking_at_every_pair_finds(most: int, made: list[Experiment], data: st.DataObject) -> None:
     settled = data.draw(st.sets(st.sampled_from([one.id for one in made]))) if made else set()
@@ -104,6 +125,8 @@ def test_it_finds_what_looking_at_every_pair_finds(most: int, made: list[Experim
 
 CROWDS: dict[str, Callable[[int], dict[str, Any]]] = {
     "one parameter": lambda _: {},
+    "every key of one mapping": lambda _: {"parameters": tuple(f"weights.{key}" for key in range(20))},
+    "a mapping and what is inside it": lambda n: {"parameters": ("weights.a",) if n % 2 else ("weights",)},
     "one layer's slots": lambda _: {"layer": "l", "slots": (0, 10_000)},
     "two units in a layer": lambda n: {"layer": "l", "slots": (n, n + 1), "unit": ("user", "session")[n % 2]},
     "a layer each, one after the other": lambda n: {

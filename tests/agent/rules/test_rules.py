@@ -137,7 +137,13 @@ def test_a_good_document_has_no_problem(problems_of: Callable[..., list[Problem]
         (PDP, "{on: yes}", f"33:21 {X}.variants.b.parameters.pdp.on PARAMETER_TYPE"),
         (PDP, "{tags: [1]}", f"33:24 {X}.variants.b.parameters.pdp.tags[0] PARAMETER_TYPE"),
         (PDP, "{curve: [a]}", f"33:25 {X}.variants.b.parameters.pdp.curve[0] PARAMETER_TYPE"),
-        (PDP, "{weights: {margin: 1.0}}", f"33:17 {X}.variants.b.parameters.pdp.weights.fresh PARAMETER_KEYS"),
+        (PDP, "{weights: {margin: 1.0}}", ""),
+        (PDP, "{weights: {}}", f"33:17 {X}.variants.b.parameters.pdp.weights EMPTY_MAPPING"),
+        (PDP, "{weights: 1}", f"33:26 {X}.variants.b.parameters.pdp.weights PARAMETER_TYPE"),
+        (PDP, "{weights: {margin: ~}}", f"33:27 {X}.variants.b.parameters.pdp.weights.margin NULL"),
+        (PDP, "{weights: {margin: {a: 1}}}", f"33:27 {X}.variants.b.parameters.pdp.weights.margin PARAMETER_TYPE"),
+        (PDP, "{model: {a: 1}}", f"33:17 {X}.variants.b.parameters.pdp.model PARAMETER_TYPE"),
+        (PDP, "{weights.margin: 1}", f"33:17 {X}.variants.b.parameters.pdp.weights.margin UNDECLARED_PARAMETER"),
         (PDP, "{weights: {margin: 1.0, fresh: 1, x: 1}}",
          f"33:50 {X}.variants.b.parameters.pdp.weights.x PARAMETER_KEYS"),
         (PDP, "{weights: {margin: a, fresh: 1}}",
@@ -182,6 +188,16 @@ def test_each_mistake_is_one_problem_with_its_place_path_and_code(
         ("retired:", "retird:", "there is no such section (got retird) — did you mean retired?"),
         (PDP, "{modle: v2}", "pdp declares no such parameter (got modle) — did you mean model?"),
         (PDP, "{count: a}", "must be a whole number as pdp declares it, this is text (got a) — write for example 12"),
+        (PDP, "{weights: {x: 1}}", "(got x) — declare it in placements.pdp.parameters.weights"),
+        (PDP, "{weights: {fesh: 1}}", "pdp declares no such parameter (got fesh) — did you mean fresh?"),
+        (PDP, "{weights.margin: 1}", "— write the keys one inside the other: weights: {margin: …}"),
+        (PDP, "{weights: {}}", "name what differs, for example {margin: 0.0}, or delete the key"),
+        (PDP, "{weights: 1}", "this is a whole number (got 1) — write for example {margin: 0.0}"),
+        (
+            PDP,
+            "{count: 0.5}",
+            "— for fractions, declare 12.0 in placements.pdp.parameters.count, or write a whole number",
+        ),
         ("placements: [pdp]", "placements: [pdb]", "there is no placement pdb (got pdb) — did you mean pdp?"),
         ("start: 2026-11-01T00:00:00Z", "start: 2026-11-01T00:00:00", "— write 2026-11-01T00:00:00Z for UTC"),
         ("    name: Re-ranker", "    name: 12", 'must be text, this is a whole number (got 12) — write "12" in quotes'),
@@ -288,6 +304,29 @@ def test_other_parameters_of_one_placement_do_not_conflict(
 ) -> None:
     lines = [doc.experiment("one"), doc.experiment("two", variants=doc.setting("count"))]
     assert problems_of(doc.GROUND + doc.experiments(*lines)) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "over"),
+    [
+        ("{margin: 0.3}", "{fresh: 0.5}", ""),
+        ("{margin: 0.3}", "{margin: 0.4, fresh: 1}", "weights.margin"),
+        ("{fresh: 0.3, margin: 1}", "{margin: 0.4, fresh: 1}", "weights.fresh"),
+        ("{margin: 0.3}", "3", "weights"),
+    ],
+)
+def test_experiments_on_one_mapping_conflict_where_they_set_one_key_of_it(
+    one: str, two: str, over: str, doc: type[Doc], problems_of: Callable[..., list[Problem]]
+) -> None:
+    lines = [
+        doc.experiment("one", variants=doc.setting("weights", one)),
+        doc.experiment("two", variants=doc.setting("weights", two)),
+    ]
+    found = [one for one in problems_of(doc.GROUND + doc.experiments(*lines)) if one.code == "PARAMETER_CONFLICT"]
+    where = f"variants.b.parameters.pdp.{over}"
+    assert [(problem.path, problem.message.partition(",")[0]) for problem in found] == [
+        (f"experiments.{name}.{where}", f"both set {over} of pdp") for name in ("one", "two") if over
+    ]
 
 
 def test_a_draft_gives_way_to_the_unit_of_a_running_one(

@@ -118,6 +118,31 @@ def test_a_placements_parameter_under_an_experiment_is_a_warning_where_a_variant
     assert told(world(doc, status="ended"), world(doc, status="ended").replace("model: v1", "model: v9")) == []
 
 
+def test_a_key_of_a_mapping_is_compared_by_itself(doc: type[Doc]) -> None:
+    def at(weights: str) -> str:
+        return world(doc, variants=doc.setting("weights", weights))
+
+    both, one = "{margin: 0.3, fresh: 1.0}", "{margin: 0.3}"
+    assert told(at(both), at(one)) == [], "fresh is 1.0 either way"
+    assert codes(told(at(both), at("{margin: 0.4}"))) == [
+        ("warning", "PARAMETERS_CHANGED", "experiments.x.variants.b.parameters")
+    ]
+    assert codes(told(at("{margin: 0.3, fresh: 2.0}"), at(one))) == [
+        ("warning", "PARAMETERS_CHANGED", "experiments.x.variants.b.parameters")
+    ]
+    changed = at(one).replace("fresh: 1.0", "fresh: 2.0, novelty: 0.1")
+    found = told(at(one), changed)
+    assert [(problem.path, problem.message.partition(" under")[0]) for problem in found] == [
+        ("placements.pdp.parameters.weights.fresh", "weights.fresh of pdp changes"),
+        ("placements.pdp.parameters.weights.novelty", "weights.novelty of pdp is new"),
+    ]
+    everywhere = both.join(
+        ("{control: {weight: 50%, parameters: {pdp: {weights: ", "}}}, b: {weight: 50%, parameters: {pdp: {weights: ")
+    )
+    set_by_all = world(doc, variants=f"{everywhere}{both}}}}}}}}}")
+    assert told(set_by_all, set_by_all.replace("fresh: 1.0}, count", "fresh: 2.0}, count")) == []
+
+
 def test_an_id_that_ran_is_retired_when_it_goes_and_never_comes_back(doc: type[Doc]) -> None:
     other = doc.experiment("y", placements="[home]", variants=doc.setting("model", "h2", "home"))
     ran = world(doc) + other

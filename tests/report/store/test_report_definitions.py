@@ -9,7 +9,7 @@ from abside.report.page.experiment import ExperimentPage
 from abside.report.report import Report, build
 from abside.report.store.engine import Engine
 from abside.report.store.source import open_source
-from abside.snapshot import Snapshot
+from abside.snapshot import Snapshot, Variant
 
 PageOf = Callable[..., ExperimentPage]
 
@@ -75,6 +75,24 @@ def test_a_change_of_what_the_experiment_does_not_set_is_none_of_it(till: Any, p
     page = page_of(till.close())
     assert page.scope.definitions.since is None
     assert {arm.variant: arm.units for arm in page.arms} == {"control": 2, "treatment": 1}
+
+
+def test_a_change_of_another_key_of_the_same_mapping_is_none_of_it(till: Any, page_of: PageOf) -> None:
+    till.serve(0, "a", {"weights": {"margin": 0.0, "fresh": 1.0}})
+    till.serve(5, "b", {"weights": {"margin": 0.0, "fresh": 0.5}})
+    till.serve(0, "c", {"weights": {"margin": 0.3, "fresh": 1.0}})
+    till.serve(5, "d", {"weights": {"margin": 0.3, "fresh": 0.5}})
+    for minute, user_id, config_id in ((1, "c1", "a"), (6, "c2", "b")):
+        till.expose(minute, "control", user_id=user_id, config_id=config_id)
+    for minute, user_id, config_id in ((1, "t1", "c"), (6, "t2", "d")):
+        till.expose(minute, "treatment", user_id=user_id, config_id=config_id)
+    arms = (
+        Variant("control", 0, 5_000),
+        Variant("treatment", 5_000, 10_000, {"pdp": {"weights": {"margin": 0.3}}}),
+    )
+    page = page_of(till.close(), variants=arms)
+    assert page.scope.definitions.since is None
+    assert {arm.variant: arm.units for arm in page.arms} == {"control": 2, "treatment": 2}
 
 
 def test_a_change_of_the_placement_under_the_experiment_is_one(till: Any, page_of: PageOf) -> None:

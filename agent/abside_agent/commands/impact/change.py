@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import orjson
 
-from abside.snapshot import digest
+from abside.snapshot import digest, leaf_name, leaves
 from abside_agent.document.tree import short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from abside.snapshot import Json
+    from abside.snapshot import Json, Parameters
 
 ChangeKind: TypeAlias = Literal[
     "added",
@@ -53,15 +53,17 @@ class Change:
     sentence: str
 
 
-def values(was: dict[str, Json], now: dict[str, Json]) -> Iterator[str]:
-    """Yield a clause for each parameter that differs: the new value and the old one."""
-    for name in sorted(was.keys() | now.keys()):
-        if name not in was:
-            yield f"{name} {_json(now[name])}, which is new"
-        elif name not in now:
-            yield f"{name} no more (it was {_json(was[name])})"
-        elif digest([was[name]]) != digest([now[name]]):
-            yield f"{name} {_json(now[name])} instead of {_json(was[name])}"
+def values(was: Parameters, now: Parameters) -> Iterator[str]:
+    """Yield a clause for each leaf that differs: the new value and the old one."""
+    before, after = dict(leaves(was)), dict(leaves(now))
+    for leaf in sorted(before.keys() | after.keys()):
+        name = leaf_name(leaf)
+        if leaf not in before:
+            yield f"{name} {_json(after[leaf])}, which is new"
+        elif leaf not in after:
+            yield f"{name} no more (it was {_json(before[leaf])})"
+        elif digest([before[leaf]]) != digest([after[leaf]]):
+            yield f"{name} {_json(after[leaf])} instead of {_json(before[leaf])}"
 
 
 def _json(value: Json) -> str:

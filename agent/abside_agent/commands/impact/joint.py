@@ -9,15 +9,16 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from abside.assignment.plan import merge
-from abside.snapshot import BASIS_POINTS, Placement
+from abside.snapshot import BASIS_POINTS, Placement, laid_over, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from abside.assignment.assign import Arm, Evaluator
+    from abside.snapshot import Leaf, Parameters
 
 Axis: TypeAlias = tuple[bytes, bool]  # one hash: its prefix, and whether it is asked of the session id
 JointRow: TypeAlias = "tuple[float, Arm | None, Arm | None]"  # probability, arm before, arm after
@@ -48,12 +49,14 @@ class TooManyCellsError(Exception):
 def table(old: Placement, new: Placement, pairs: list[EvaluatorPair], max_cells: int) -> JointTable:
     """Return the probability of each cell for one placement. Raises TooManyCellsError beyond `max_cells`."""
     total: JointTable = {(True, True, True): 1.0}
-    touched: set[str] = set()
-    for group in _linked(pairs, old.id):
-        own = {name for pair in group for name in _parameters(pair, old.id)}
+    touched: set[Leaf] = set()
+    every = _leaves(old.parameters) | _leaves(new.parameters) | {leaf for pair in pairs for leaf in _own(pair, old.id)}
+    whole = {leaf: next(leaf[:end] for end in range(1, len(leaf) + 1) if leaf[:end] in every) for leaf in every}
+    for group in _linked(pairs, old.id, whole):
+        own = {whole[leaf] for pair in group for leaf in _own(pair, old.id)}
         touched |= own
-        total = _both(total, _component(_only(old, own), _only(new, own), group, max_cells))
-    rest = _only(old, set(old.parameters) - touched), _only(new, set(new.parameters) - touched)
+        total = _both(total, _component(_only(old, own, whole), _only(new, own, whole), group, max_cells))
+    rest = [_only(placement, {*whole.values()} - touched, whole) for placement in (old, new)]
     same = merge(rest[0], ()).config_id == merge(rest[1], ()).config_id
     return _both(total, {(True, same, True): 1.0})
 
@@ -91,7 +94,7 @@ def outcomes(pairs: list[EvaluatorPair], max_cells: int) -> Iterator[tuple[float
 
 
 def _component(old: Placement, new: Placement, pairs: list[EvaluatorPair], max_cells: int) -> JointTable:
-    """Return the table of experiments that share layers or parameters; the placements have only these parameters."""
+    """Return the table of experiments that share layers or leaves; the placements have only these leaves."""
     configs: dict[tuple[int, tuple[Arm, ...]], str] = {}
 
     def config(side: int, placement: Placement, arms: tuple[Arm, ...]) -> str:
@@ -148,11 +151,14 @@ def _split(old: Evaluator, new: Evaluator) -> Iterator[tuple[tuple[Arm, Arm], in
         yield (old.arms[bisect_right(old.stops, start)], new.arms[bisect_right(new.stops, start)]), start, stop
 
 
-def _linked(pairs: list[EvaluatorPair], placement: str) -> list[list[EvaluatorPair]]:
-    """Group the experiments that share a layer's hash or a parameter; groups are independent of each other."""
+def _linked(pairs: list[EvaluatorPair], placement: str, whole: dict[Leaf, Leaf]) -> list[list[EvaluatorPair]]:
+    """Group the experiments that share a layer's hash or a leaf; groups are independent of each other.
+
+    `whole`: for each leaf itself, or the leaf above it where another version has a value in the place of a mapping.
+    """
     groups: list[tuple[set[object], list[EvaluatorPair]]] = []
     for pair in pairs:
-        keys: set[object] = {*_layers([pair]), *_parameters(pair, placement)}
+        keys: set[object] = {*_layers([pair]), *(whole[leaf] for leaf in _own(pair, placement))}
         members = [pair]
         apart = []
         for other_keys, others in groups:
@@ -191,17 +197,25 @@ def _axis(evaluator: Evaluator, prefix: bytes) -> Axis:
     return prefix, evaluator.kind == "session"
 
 
-def _parameters(pair: EvaluatorPair, placement: str) -> set[str]:
-    return {
-        name
-        for evaluator in pair.versions()
-        for arm in evaluator.arms
-        for name in arm.variant.parameters.get(placement, {})
-    }
+def _own(pair: EvaluatorPair, placement: str) -> set[Leaf]:
+    """Return the leaves that an experiment's variants set at a placement."""
+    arms = [arm for evaluator in pair.versions() for arm in evaluator.arms]
+    return {leaf for arm in arms for leaf in _leaves(arm.variant.parameters.get(placement, {}))}
 
 
-def _only(placement: Placement, names: set[str]) -> Placement:
-    return Placement(placement.id, {name: value for name, value in placement.parameters.items() if name in names})
+def _leaves(parameters: Parameters) -> set[Leaf]:
+    return {leaf for leaf, _ in leaves(parameters)}
+
+
+def _only(placement: Placement, names: set[Leaf], whole: dict[Leaf, Leaf]) -> Placement:
+    """Return the placement with these leaves of its parameters, and what is in their place."""
+    kept: Parameters = {}
+    for leaf, value in leaves(placement.parameters):
+        if whole[leaf] in names:
+            for key in reversed(leaf):
+                value = {key: value}  # noqa: PLW2901 built from the inside out
+            kept = laid_over(kept, cast("Parameters", value))
+    return Placement(placement.id, kept)
 
 
 def _some(arm: Arm | None) -> tuple[Arm, ...]:

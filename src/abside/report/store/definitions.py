@@ -15,6 +15,7 @@ from operator import or_
 from typing import TYPE_CHECKING, Any
 
 from abside.report.store.members import mentions
+from abside.snapshot import Leaf, leaves, value_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 OPENING = '"placements":'
 MAX_TOLD = 100_000  # texts; what is served beyond them is not known, which the page says
 
-ParameterKeys = dict[str, list[str]]  # placement → the parameters an experiment sets there
+ParameterKeys = dict[str, list[Leaf]]  # placement → the leaves of its parameters that an experiment sets
 ArmAt = tuple[str, str]  # variant, placement
 
 
@@ -126,17 +127,17 @@ def _is_map(config: str) -> bool:
     return isinstance(json.loads(config), dict)
 
 
-def _definition(config: str, keys: Sequence[str]) -> str:
+def _definition(config: str, keys: Sequence[Leaf]) -> str:
     told = json.loads(config)
-    return json.dumps([told.get(key) for key in keys], sort_keys=True)
+    return json.dumps([value_at(told, leaf) for leaf in keys], sort_keys=True)
 
 
 def keys_of(experiment: Experiment) -> ParameterKeys:
-    """List the parameters an experiment's variants set, by placement."""
-    keys: defaultdict[str, set[str]] = defaultdict(set)
+    """List the leaves that an experiment's variants set, by placement."""
+    keys: defaultdict[str, set[Leaf]] = defaultdict(set)
     for variant in experiment.variants:
         for placement, parameters in variant.parameters.items():
-            keys[placement].update(parameters)
+            keys[placement].update(leaf for leaf, _ in leaves(parameters))
     return {placement: sorted(names) for placement, names in keys.items()}
 
 
