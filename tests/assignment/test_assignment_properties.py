@@ -210,6 +210,22 @@ def test_a_plan_gives_the_arms_of_its_experiments_asked_one_by_one(snapshot: Sna
 
 
 @given(worlds(), subjects())
+def test_each_leaf_is_that_of_a_forced_experiment_else_of_the_smaller_id_else_the_placements(
+    snapshot: Snapshot, subject: Subject
+) -> None:
+    plan = build_plans(snapshot, NOW).placements["pdp"]
+    explained = explain(plan, subject)
+    config = dict(leaves(explained.answer.config))
+    for leaf, base in leaves(plan.placement.parameters):
+        given_by = [(not arm.forced, arm.experiment, dict(leaves(arm.variant.parameters["pdp"])), arm.variant.id)
+                    for arm in plan.arms(subject)]  # fmt: skip
+        setters = [one for one in given_by if leaf in one[2]]
+        _, name, own, variant = min(setters, key=lambda one: one[:2]) if setters else (False, "", {leaf: base}, "")
+        assert config[leaf] == own[leaf]
+        assert explained.provenance[leaf_name(leaf)] == (f"{name}/{variant}" if setters else "placement")
+
+
+@given(worlds(), subjects())
 def test_an_explanation_gives_the_answer_of_assign_and_steps_that_agree_with_it(
     snapshot: Snapshot, subject: Subject
 ) -> None:

@@ -25,6 +25,13 @@ STATUSES: tuple[Status, ...] = ("running",) * 7 + ("paused", "draft", "ended")
 SLOTS = ((0, 2500), (2500, 5000), (5000, 10_000), (1000, 7000))
 
 
+def within_m(values: dict[str, int]) -> Parameters:
+    """Put all but a and d into a mapping m."""
+    parameters: Parameters = {name: value for name, value in values.items() if name in "ad"}
+    inner: Parameters = {name: value for name, value in values.items() if name not in "ad"}
+    return {**parameters, "m": inner} if inner else parameters
+
+
 def experiment(name: str, rng: Random) -> Experiment:
     shares = rng.choice([(5000, 5000), (8000, 2000), (3333, 3333, 3334), (10_000,), (2500, 2500, 2500, 2500)])
     placements = tuple(rng.sample(["pdp", "home"], rng.choice([1, 1, 2])))
@@ -32,7 +39,7 @@ def experiment(name: str, rng: Random) -> Experiment:
     for index, share in enumerate(shares):
         knobs = rng.sample(KNOBS, rng.choice([0, 1, 2])) if index else []
         parameters: dict[str, Parameters] = {
-            place: {knob: rng.choice([1, 2, 3]) for knob in knobs} for place in placements
+            place: within_m({knob: rng.choice([1, 2, 3]) for knob in knobs}) for place in placements
         }
         variants.append(Variant(f"v{index}", start, start + share, parameters))
         start += share
@@ -72,10 +79,11 @@ def pair(seed: int) -> tuple[Snapshot, Snapshot]:
     if rng.random() < 0.3:
         new.append(experiment("e9", rng))
     ground = [Layer("l1"), Layer("l2")]
-    places = [Placement("pdp", {"a": 0, "b": 0, "c": 0, "d": 0}), Placement("home", {"a": 0, "b": 0, "c": 0})]
+    values = {"a": 0, "b": 0, "c": 0}
+    places = [Placement("pdp", within_m({**values, "d": 0})), Placement("home", within_m(values))]
     moved = list(places)
     if rng.random() < 0.3:
-        moved[0] = Placement("pdp", {**places[0].parameters, rng.choice(["a", "b", "d"]): 1})
+        moved[0] = Placement("pdp", within_m({**values, "d": 0, rng.choice(["a", "b", "d"]): 1}))
     return (
         assemble({}, [*places, *ground, *old], written_at_us=NOW),
         assemble({}, [*moved, *ground, *new], written_at_us=NOW),

@@ -136,11 +136,15 @@ def test_a_key_of_a_mapping_is_compared_by_itself(doc: type[Doc]) -> None:
         ("placements.pdp.parameters.weights.fresh", "weights.fresh of pdp changes"),
         ("placements.pdp.parameters.weights.novelty", "weights.novelty of pdp is new"),
     ]
-    everywhere = both.join(
-        ("{control: {weight: 50%, parameters: {pdp: {weights: ", "}}}, b: {weight: 50%, parameters: {pdp: {weights: ")
+    all_set = world(
+        doc,
+        variants="{control: {weight: 50%, parameters: {pdp: {weights: {margin: 0.1}}}}, "
+        "b: {weight: 50%, parameters: {pdp: {weights: {margin: 0.3}}}}}",
     )
-    set_by_all = world(doc, variants=f"{everywhere}{both}}}}}}}}}")
-    assert told(set_by_all, set_by_all.replace("fresh: 1.0}, count", "fresh: 2.0}, count")) == []
+    assert told(all_set, all_set.replace("margin: 0.0", "margin: 0.9")) == []
+    assert [problem.path for problem in told(all_set, all_set.replace("fresh: 1.0", "fresh: 2.0"))] == [
+        "placements.pdp.parameters.weights.fresh"
+    ]
 
 
 def test_an_id_that_ran_is_retired_when_it_goes_and_never_comes_back(doc: type[Doc]) -> None:
