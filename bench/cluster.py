@@ -97,7 +97,18 @@ class ClusterOfOne:
         for number, port in enumerate(self.ports):
             where = ["--snapshot", str(snapshot), "--spool", str(self.folder / f"spool-{number}")]
             where += ["--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0", "--pod", f"rec-{number}"]
-            words = ["sidecar", *where, "--upstream", address, "--seal-seconds", "0.5", "--linger-seconds", "0"]
+            words = [
+                "sidecar",
+                *where,
+                "--upstream",
+                address,
+                "--seal-seconds",
+                "0.5",
+                "--quiet-seconds",
+                "0",
+                "--linger-seconds",
+                "0",
+            ]
             log = self.folder / f"sidecar-{number}.log"
             self.sidecars.append(Process(f"sidecar {number}", words, environment, log))
         for number in range(self.readers):

@@ -172,8 +172,8 @@ def _children(settings: UpSettings, home: Path, config: Path) -> list[Child]:
     collector = ("collector", "--listen", settings.collect, "--store", str(home / "store"))
     agent = ("agent", "--config", str(config), "--paused", str(home / "paused"), "--snapshot", snapshot)
     sidecar = ("sidecar", "--snapshot", snapshot, "--spool", str(home / "spool"), "--upstream", collect)
-    # No proxy routes to this sidecar, so there is no reason to linger.
-    where = ("--listen", settings.listen, "--admin", settings.admin, "--linger-seconds", "0")
+    # No proxy routes to this sidecar, so there is no reason to linger; and whoever tries it waits for the first events.
+    where = ("--listen", settings.listen, "--admin", settings.admin, "--linger-seconds", "0", "--quiet-seconds", "0")
     return [
         Child("collector", collector, f"{collect}/livez"),
         Child("agent", agent, ""),  # it has no address: the sidecar's /startupz waits for its snapshot

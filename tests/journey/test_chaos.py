@@ -82,7 +82,7 @@ async def test_every_event_answered_2xx_lands_exactly_once_though_everything_is_
 ) -> None:
     chance = random.Random(SEED)
     stage.publish(one_experiment)
-    sidecar = stage.sidecar("--seal-seconds", "0.5")
+    sidecar = stage.sidecar("--seal-seconds", "0.5", "--quiet-seconds", "0")
     collector = stage.collector("--group-seconds", "0.2")
     collector.start()
     sidecar.start()

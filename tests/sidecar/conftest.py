@@ -319,6 +319,7 @@ async def start(
             "listen": ("127.0.0.1:0",),
             "admin": "127.0.0.1:0",
             "linger_seconds": 0.0,
+            "quiet_seconds": 0.0,
             "poll_seconds": 0.02,
             "pod": "pod-7",
             "app": "rec",
@@ -345,7 +346,7 @@ async def sidecar_process(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitab
 
     async def begin(*arguments: str, descriptors: int | None = None, **variables: str) -> Process:
         places = ("--snapshot", str(tmp_path / "abside.snapshot"), "--spool", str(tmp_path / "spool"))
-        doors = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--linger-seconds", "0.2")
+        doors = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--linger-seconds", "0.2", "--quiet-seconds", "0")
         process = await spawn(*places, *doors, *arguments, descriptors=descriptors, **variables)
         begun.append(process)
         return process

@@ -157,6 +157,47 @@ async def test_few_events_are_sealed_by_age(open_spool: Any, running: Any, event
     assert not spool.seal_due(clock.seconds + 1000.0), "there is nothing to seal"
 
 
+@pytest.mark.parametrize(
+    ("payloads", "is_quiet"), [([b"1"] * 99, True), ([b"1"] * 100, False), ([b"x" * 65_536], False)]
+)
+async def test_a_segment_of_few_events_waits_longer_until_it_is_worth_a_batch(
+    open_spool: Any, clock: Any, payloads: list[bytes], is_quiet: bool
+) -> None:
+    spool = open_spool(seal_seconds=5.0, quiet_seconds=30.0)
+    spool.append(payloads)
+    clock.seconds = 4.9
+    assert not spool.seal_due(clock.seconds)
+    clock.seconds = 5.0
+    assert spool.seal_due(clock.seconds) is not is_quiet
+    clock.seconds = 29.9
+    assert spool.seal_due(clock.seconds) is not is_quiet
+    clock.seconds = 30.0
+    assert spool.seal_due(clock.seconds)
+
+
+async def test_a_quiet_segment_that_gets_its_hundredth_event_is_sealed_then(open_spool: Any, clock: Any) -> None:
+    spool = open_spool(seal_seconds=5.0, quiet_seconds=30.0)
+    spool.append([b"1"] * 99)
+    clock.seconds = 12.0
+    assert not spool.seal_due(clock.seconds)
+    spool.append([b"1"])
+    assert spool.seal_due(clock.seconds)
+
+
+async def test_the_wait_of_a_quiet_segment_is_never_shorter_than_that_of_others(open_spool: Any, clock: Any) -> None:
+    spool = open_spool(seal_seconds=60.0, quiet_seconds=30.0)
+    spool.append([b"1"])
+    clock.seconds = 59.9
+    assert not spool.seal_due(clock.seconds)
+
+
+async def test_a_drain_waits_for_no_age(open_spool: Any) -> None:
+    spool = open_spool(seal_seconds=5.0, quiet_seconds=30.0)
+    spool.append([b"1"])
+    await spool.close()
+    assert [path.suffix for path in (spool.settings.directory / "q").iterdir()] == [".seg"]
+
+
 async def test_with_many_segments_waiting_age_does_not_seal_but_size_does(open_spool: Any, clock: Any) -> None:
     spool = open_spool(max_waiting_for_age_seal=2, seal_events=10, seal_growth=1)
     for _ in range(2):

@@ -260,5 +260,6 @@ def _spool_settings(settings: SidecarSettings) -> SpoolSettings:
         seal_bytes=settings.seal_bytes,
         seal_events=settings.seal_events,
         seal_seconds=settings.seal_seconds,
+        quiet_seconds=settings.quiet_seconds,
         fsync=settings.fsync,  # type: ignore[arg-type]  # one_of has checked it
     )

@@ -66,6 +66,9 @@ class SidecarSettings:
     )
     spool_floor: int = setting("64MiB", "free disk space that the spool never uses", size)
     seal_seconds: float = setting("5", "a segment older than this is sealed: what a dying pod can lose", seconds)
+    quiet_seconds: float = setting(
+        "30", "age of a segment with fewer than 100 events and 64 KiB; where longer, instead of the above", seconds
+    )
     seal_bytes: int = setting(
         "512KiB",
         "a segment of this size is sealed; while some wait for our collector, up to four times",

@@ -21,6 +21,8 @@ SEAL_EVENTS = 4_000  # a batch of small events is bounded by the receiver's work
 # While segments wait for a receiver that takes large batches, the open one may grow so many times larger: our collector
 # acknowledges once a second, and then takes 2 MiB in it, some 5,000 exposures. More would fill its memory and ours.
 SEAL_GROWTH = 4
+QUIET_EVENTS = 100  # a receiver's work for one batch is that of a hundred events: fewer are worth waiting for
+QUIET_BYTES = 64 * 2**10  # and a batch of so many bytes is no small one, however few its events
 SEAL_SECONDS = 5.0  # what a pod's death can take with it, and how old the newest event upstream is
 FSYNC_SECONDS = 1.0
 MAX_WAITING_FOR_AGE_SEAL = 8  # with the upstream away, small aged batches would only make its return slower
@@ -45,6 +47,7 @@ class SpoolSettings:
     seal_events: int = SEAL_EVENTS
     seal_growth: int = SEAL_GROWTH
     seal_seconds: float = SEAL_SECONDS
+    quiet_seconds: float = 0.0  # in place of `seal_seconds` while the open segment is quiet, where it is longer
     fsync: Fsync = "interval"
     fsync_seconds: float = FSYNC_SECONDS
     max_waiting_for_age_seal: int = MAX_WAITING_FOR_AGE_SEAL

@@ -23,7 +23,7 @@ from abside.spool.queue.dead import Dead
 from abside.spool.queue.recovery import highest_seq, recover
 from abside.spool.queue.returning import Returning
 from abside.spool.segment import BOOT, MAX_SEQ
-from abside.spool.settings import SpoolStats, Waiting
+from abside.spool.settings import QUIET_BYTES, QUIET_EVENTS, SpoolStats, Waiting
 from abside.spool.write.calendar import Calendar
 from abside.spool.write.room import Room, free_bytes_of
 from abside.spool.write.sealing import Sealing
@@ -213,9 +213,17 @@ class Spool:
 
     def _is_aged(self, now: float) -> bool:
         """Whether what was appended has waited long enough to be sealed, however little it is."""
-        if self._since is None or now - self._since < self.settings.seal_seconds:
+        if self._since is None:
+            return False
+        age = now - self._since
+        if age < self.settings.seal_seconds or (age < self.settings.quiet_seconds and self._is_quiet()):
             return False
         return len(self.backlog) < self.settings.max_waiting_for_age_seal
+
+    def _is_quiet(self) -> bool:
+        """Whether the open segment has so little that it may wait for more."""
+        opened = self._open
+        return opened is None or (opened.events < QUIET_EVENTS and opened.length < QUIET_BYTES)
 
     async def seal(self) -> None:
         """Turn what was appended so far into a sealed segment. Raises SpoolFailed; nothing is lost by it."""
