@@ -145,7 +145,7 @@ def _look(
             with open_engine(settings, tell) as engine:
                 source = open_source(engine, settings.events, period_of(documents, _ask(settings, documents)))
                 if mapping is not None:
-                    source = join(engine, source, mapping)
+                    source = join(engine, source, mapping, now_us())
                 report = _build(engine, source, documents, settings)
                 if settings.export is not None and report.pages:
                     for name in (UNITS, ATTRIBUTION):

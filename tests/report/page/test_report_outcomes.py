@@ -89,6 +89,21 @@ def test_orders_of_a_pipeline_count_beside_ours_each_once(
     assert (events["clocks"], events["late_by_type"]) == ([], {})
 
 
+def test_an_order_of_the_far_future_ends_no_window_and_is_said(
+    tmp_path: Path, store: Path, config_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = pa.array([at(20), at(10), at(0).replace(year=2099)], pa.timestamp("us", "UTC"))
+    orders(tmp_path, {"at": times})
+    _, found = asked(tmp_path, store, config_file())
+    assert revenue(found) == {"control": 7, "treatment": 10}
+    assert (found["outcomes"]["rows"], found["outcomes"]["ahead"], found["outcomes"]["left_out"]) == (
+        {"purchase": 2}, 1, 0,
+    )  # fmt: skip
+    assert found["events"]["last"] == "2026-11-02T09:20:00Z"
+    assert [arm["mature"] for arm in found["experiments"][0]["arms"]] == [0, 0]
+    assert "beside our own; 1 of the future (more than an hour ahead of now) left out\n" in capsys.readouterr().out
+
+
 def test_orders_of_a_pipeline_count_in_place_of_ours(
     tmp_path: Path, store: Path, config_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,6 +43,8 @@ def outcomes_words(found: JoinedOutcomes) -> str:
     files = "1 file" if found.files == 1 else f"{found.files:,} files"
     whose = f"in place of our own {', '.join(found.instead_of)}" if found.instead_of else "beside our own"
     left = f"; {found.left_out:,} rows left out, as a sidecar refuses them" if found.left_out else ""
+    if found.ahead:
+        left += f"; {found.ahead:,} of the future (more than an hour ahead of now) left out"
     when = f", {dates(found.first, found.last)}" if found.rows else ""
     return f"outcomes by {found.place}: {rows or 'none'}, rows of {files}{when}, {whose}{left}"
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import ibis
 
+from abside.event import MAX_AHEAD_US
 from abside.report.pipeline.columns import check_files
 from abside.report.pipeline.mapping import OURS_ALONE, TEXTS, JoinedOutcomes, meant
 
@@ -19,8 +21,10 @@ BATCH = "outcomes"  # in the place of a batch id: no sidecar's, so that no clock
 GOODS = ("add_to_cart", "purchase")  # have a quantity of 1 at least, 1 where none is told, and a value of 0 at least
 
 
-def join(engine: Engine, source: Source, mapping: OutcomeMapping) -> Source:
+def join(engine: Engine, source: Source, mapping: OutcomeMapping, now_us: int) -> Source:
     """Return the store with the rows of a pipeline, beside its own or in their place.
+
+    A row more than an hour ahead of now is none: the latest time of all decides which windows are over.
 
     Raises NoOutcomes, and EngineFailed.
     """
@@ -28,8 +32,12 @@ def join(engine: Engine, source: Source, mapping: OutcomeMapping) -> Source:
     files = engine.parquet(mapping.files, of="the pipeline")
     events = source.events
     told = _as_ours(engine, files, mapping, events.schema(), is_local=is_local)
+    latest = datetime.fromtimestamp((now_us + MAX_AHEAD_US) / 1e6, UTC).replace(tzinfo=None)
+    is_ahead = (told.ts > ibis.literal(latest, told.ts.type())).fill_null(False)
+    told = told.mutate(is_good=told.is_good & ~is_ahead, is_ahead=is_ahead)
     told = engine.keep("rows of the pipeline", "pipeline", told)
-    counted = told.group_by("type", "is_good").agg(rows=told.count(), first=told.ts.min(), last=told.ts.max())
+    by_kind = told.group_by("type", "is_good", "is_ahead")
+    counted = by_kind.agg(rows=told.count(), first=told.ts.min(), last=told.ts.max())
     found = _joined(mapping, engine.rows("rows of the pipeline, counted", counted))
     if mapping.instead_of:
         events = events.filter(~events.type.isin(mapping.instead_of))
@@ -80,7 +88,8 @@ def _joined(mapping: OutcomeMapping, rows: list[Row]) -> JoinedOutcomes:
         place=str(mapping.place),
         files=len(mapping.files),
         rows={row["type"]: row["rows"] for row in good},
-        left_out=sum(row["rows"] for row in rows if not row["is_good"]),
+        left_out=sum(row["rows"] for row in rows if not row["is_good"] and not row["is_ahead"]),
+        ahead=sum(row["rows"] for row in rows if row["is_ahead"]),
         first=min((row["first"] for row in good), default=None),
         last=max((row["last"] for row in good), default=None),
         instead_of=mapping.instead_of,

@@ -48,6 +48,7 @@ class JoinedOutcomes:
     files: int
     rows: dict[str, int]  # by type
     left_out: int  # rows that a sidecar had refused: no type, time or id, a value below 0, a quantity below 1
+    ahead: int  # and those that lie more than an hour ahead of now
     first: datetime | None
     last: datetime | None
     instead_of: tuple[str, ...]
