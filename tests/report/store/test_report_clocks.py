@@ -76,10 +76,10 @@ def test_a_callers_own_time_is_not_shifted_by_its_sidecars_clock(till: Any, page
     assert total(page, "carted") == {"control": 1, "treatment": 1}
 
 
-def batches(till: Any, delays_us: list[int]) -> None:
+def batches(till: Any, delays_us: list[int], *, apart_seconds: float = 60) -> None:
     """A pod's batches, a minute apart, one exposure each."""
     for number, delay_us in enumerate(delays_us):
-        till.expose(number, "treatment" if number % 2 else "control", user_id=f"u{number}")
+        till.expose(number * apart_seconds / 60, "treatment" if number % 2 else "control", user_id=f"u{number}")
         event = till.events[-1]
         event["~"] = (f"rec-1.{number:020d}-{'0' * 16}", event["ts"] + delay_us)
     till.add("click", 0, user_id="u1")
@@ -96,3 +96,13 @@ def test_a_clock_behind_is_told_from_a_backlog(
 def test_a_backlog_is_no_clock(till: Any, report_on: Callable[..., Report], documents: Callable[..., Snapshot]) -> None:
     batches(till, [HOUR_US + number * 60_000_000 for number in range(BATCHES)])
     assert report_on(till.close(), documents()).clocks == ()
+
+
+def test_a_backlog_of_a_sidecar_that_lived_for_a_minute_is_no_clock(
+    till: Any, report_on: Callable[..., Report], documents: Callable[..., Snapshot]
+) -> None:
+    """It was killed while the upstream was away, and its events came all at once, minutes later."""
+    batches(till, [HOUR_US - number * 2_000_000 for number in range(BATCHES)], apart_seconds=2)
+    report = report_on(till.close(), documents())
+    assert report.clocks == ()
+    assert report.pages[0].arms[0].first.minute == 0

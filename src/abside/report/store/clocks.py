@@ -1,12 +1,14 @@
 """Clocks that are wrong: measured by sidecar against the collector's, told, and taken out of the events' times.
 
 Nothing is received before it is seen: `recv_ts` below `seen_ts` is a sidecar's clock ahead. A clock behind looks like
-late shipping; it is believed only of a sidecar whose batches are all late alike, because a backlog's delays differ.
+late shipping; it is believed only of a sidecar whose batches are all late alike, because a backlog's delays differ: by
+as much as passed between its first event and its last. So a sidecar that lived shorter than that has no clock behind.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import ibis
@@ -17,8 +19,10 @@ if TYPE_CHECKING:
 AHEAD_US = 1_000_000  # less is what NTP leaves between two machines
 BEHIND_US = 60_000_000  # a batch is shipped within seconds
 ALIKE_US = 60_000_000  # delays of one sidecar that differ by less are a clock's, not a backlog's
+LIVED_US = 2 * ALIKE_US  # over so long nearly all batches were made: one backlog of them has no delays alike
 BATCHES = 20  # of a sidecar, to tell the two apart
 AT_ONCE_US = 60_000_000  # `ts` this near to `seen_ts`: by the same clock. Else it is a caller's own
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 in the engine times have no zone
 SIDECAR = r"^(.+)\.[0-9]{20}(-[0-9a-f]{16}|$)"  # of a batch id: the host, or the series of a Kafka record
 
 
@@ -40,6 +44,7 @@ def corrected(engine: Engine, events: Table) -> tuple[Table, tuple[Clock, ...]]:
         ahead=(delay < -AHEAD_US).sum(),
         future=(events.ts.delta(events.recv_ts, unit="microsecond") > AHEAD_US).sum(),
         day=events.seen_ts.max().date(),
+        seen_us=events.seen_ts.max().delta(ibis.literal(EPOCH, events.seen_ts.type()), unit="microsecond"),
     )
     sidecar = by_batch.batch_id.re_extract(SIDECAR, 1).fill_null("")
     batches = engine.keep("delays by batch", "batches", by_batch.mutate(sidecar=sidecar))
@@ -68,9 +73,13 @@ def _skews(engine: Engine, batches: Table) -> Table:
     by_day = named.group_by("sidecar", "day").agg(skew=named.least.min(), rows=named.rows.sum())
     ahead = by_day.filter(by_day.skew < -AHEAD_US)
     whole = named.group_by("sidecar").agg(
-        least=named.least.min(), usual=named.least.quantile(0.9), batches=named.count()
+        least=named.least.min(),
+        usual=named.least.quantile(0.9),
+        lived=named.seen_us.max() - named.seen_us.quantile(0.1),
+        batches=named.count(),
     )
     late_alike = (whole.batches >= BATCHES) & (whole.least > BEHIND_US) & (whole.usual - whole.least < ALIKE_US)
+    late_alike &= whole.lived > LIVED_US
     behind = by_day.semi_join(whole.filter(late_alike), "sidecar")
     return engine.keep("clocks that are wrong", "skews", ahead.union(behind))
 
