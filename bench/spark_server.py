@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 PATIENCE_SECONDS = 240.0  # for a start on a busy machine; a quiet one takes 15
 # A report is hundreds of small statements. Most of what they take is compiling, by Spark and then by Java.
-SMALL = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+SMALL = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+}
 SERVER = "org.apache.spark.sql.connect.service.SparkConnectServer"
 
 

@@ -4,7 +4,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from abside.report.command import main
 from abside.report.documents import read_documents
 from abside.report.settings import ReportSettings
 from abside.snapshot import encode
+from spark_server import SMALL, SparkServer
 
 YAML = """
 attributes: {country: {type: string, log: true}, age: {type: number, log: true}, tags: {type: list, log: true}}
@@ -154,17 +155,69 @@ def embedded(reported: Callable[..., Reported]) -> Reported:
     return reported()
 
 
-@pytest.fixture(scope="session")
-def sail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the URL of a Spark Connect server without a JVM, which all tests of a run share."""
-    place = tmp_path_factory.mktemp("sail")
-    os.environ["SAIL_EXECUTION__CHECKPOINT__PATH"] = place.as_uri()  # noqa: TID251 the server's, in this process
+# A virtual environment with the whole of Spark, as `make engines` makes it: the suite runs on that, in Sail's place.
+REAL_SPARK = os.environ.get("ABSIDE_TEST_SPARK")  # noqa: TID251 set by `make engines`
+
+
+@contextmanager
+def sail_server(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Run a Spark Connect server without a JVM; yield its URL, and what ends it."""
+    os.environ["SAIL_EXECUTION__CHECKPOINT__PATH"] = folder.as_uri()  # noqa: TID251 the server's, in this process
     from pysail.spark import SparkConnectServer  # noqa: PLC0415 it reads its settings when it is imported
 
     server = SparkConnectServer(ip="127.0.0.1", port=0)
     server.start(background=True)
     host, port = server.listening_address
     try:
-        yield f"sc://{host}:{port}"
+        yield f"sc://{host}:{port}", server.stop
     finally:
         server.stop()
+
+
+@contextmanager
+def real_spark(folder: Path) -> Iterator[SparkServer]:
+    """Run Spark itself, in another zone than ours."""
+    server = SparkServer(Path(REAL_SPARK or ""), folder, zone="America/St_Johns")
+    try:
+        print(f"Spark is ready after {server.start(**SMALL):.1f} s")
+        yield server
+    finally:
+        server.kill()
+
+
+@contextmanager
+def connect_server(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Run Sail, or Spark where it is asked for; yield its URL, and what ends it."""
+    if REAL_SPARK:
+        with real_spark(folder) as server:
+            yield server.url, server.kill
+    else:
+        with sail_server(folder) as found:
+            yield found
+
+
+@pytest.fixture(scope="session")
+def connect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of the Spark Connect server that all tests of a run share."""
+    with connect_server(tmp_path_factory.mktemp("connect")) as (url, _):
+        yield url
+
+
+@pytest.fixture
+def mortal(tmp_path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Return the URL of a Spark Connect server of a test's own, and what ends it."""
+    folder = tmp_path / "connect"
+    folder.mkdir()
+    with connect_server(folder) as found:
+        yield found
+
+
+@pytest.fixture
+def spark(tmp_path: Path) -> Iterator[SparkServer]:
+    """Return a real Spark of a test's own."""
+    if not REAL_SPARK:
+        pytest.fail("ABSIDE_TEST_SPARK names no environment with Spark: run make engines")
+    folder = tmp_path / "spark"
+    folder.mkdir()
+    with real_spark(folder) as server:
+        yield server

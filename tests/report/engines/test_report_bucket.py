@@ -119,13 +119,13 @@ class Noted(SparkConnect):
 
 
 def test_spark_is_handed_the_urls_and_only_footers_are_fetched(
-    till: Any, tmp_path: Path, sail: str, bucket: str
+    till: Any, tmp_path: Path, connect: str, bucket: str
 ) -> None:
     for number in range(2_000):
         till.expose(number, "control", user_id=f"a shopper with a long name {number * 7919}")
     store = till.close()
     url = put(store, bucket)
-    with Noted.open(sail, folder=tmp_path) as spark:
+    with Noted.open(connect, folder=tmp_path) as spark:
         (path,) = (spark.near(url)).glob("dt=*/*.parquet")
         spark.parquet([path])
         assert spark.files == [f"{url}/dt=2026-11-02/{path.name}"]

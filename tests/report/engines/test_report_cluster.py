@@ -1,6 +1,7 @@
 """What a person meets when Spark is not there, goes away, or does not have what was asked for."""
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,19 +63,19 @@ def test_an_engine_is_duckdb_or_a_url_of_spark_connect() -> None:
         assert "secret" not in str(caught.value)
 
 
-def test_a_spark_that_goes_away_meanwhile_is_told_with_what_was_being_done(tmp_path: Path) -> None:
-    from pysail.spark import SparkConnectServer  # noqa: PLC0415 one of its own, to be stopped
-
-    server = SparkConnectServer(ip="127.0.0.1", port=0)
-    server.start(background=True)
-    host, port = server.listening_address
+def test_a_spark_that_goes_away_meanwhile_is_told_with_what_was_being_done(
+    mortal: tuple[str, Callable[[], None]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    url, end = mortal
     one = ibis.range(3).unnest().name("n").as_table()
-    with SparkConnect.open(f"sc://{host}:{port}", folder=tmp_path, tries=1) as engine:
+    with SparkConnect.open(url, folder=tmp_path, tries=1) as engine:
         assert [row["n"] for row in engine.rows("three", one)] == [0, 1, 2]
         with pytest.raises(EngineFailed, match=r"^a sum: Spark says: .*no_such_table"):
             engine.rows("a sum", ibis.table({"n": "int64"}, name="no_such_table"))
-        server.stop()
-        with pytest.raises(EngineAway, match=rf"^--engine {host}:{port}: went away meanwhile \(a sum\); ask again: "):
+        assert "ContextLogger" not in capfd.readouterr().err
+        end()
+        gone = rf"^--engine {url.removeprefix('sc://')}: went away meanwhile \(a sum\); ask again: "
+        with pytest.raises(EngineAway, match=gone):
             engine.rows("a sum", one)
 
 
@@ -90,14 +91,14 @@ def merging(till: Any) -> tuple[Path, Path]:
     return day, merged
 
 
-def test_spark_reads_every_row_once_while_small_files_become_one(till: Any, tmp_path: Path, sail: str) -> None:
+def test_spark_reads_every_row_once_while_small_files_become_one(till: Any, tmp_path: Path, connect: str) -> None:
     def people() -> tuple[list[str], list[str]]:
         source = open_source(engine, day.parent)
         return [path.name for path in source.files], sorted(row["user_id"] for row in engine.rows("all", source.events))
 
     day, merged = merging(till)
     small = sorted(path.name for path in day.glob("*.parquet"))
-    with SparkConnect.open(sail, folder=tmp_path) as engine:
+    with SparkConnect.open(connect, folder=tmp_path) as engine:
         assert people() == (small, ["u0", "u1"])
         publish(day)
         assert merged.exists()
@@ -107,12 +108,12 @@ def test_spark_reads_every_row_once_while_small_files_become_one(till: Any, tmp_
 
 
 def test_rows_that_only_a_name_has_that_spark_skips_keep_its_figures_back(
-    till: Any, config_file: Any, sail: str, capsys: pytest.CaptureFixture[str]
+    till: Any, config_file: Any, connect: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     day, merged = merging(till)
     min(day.glob("b*.parquet")).unlink()  # a collector was killed between the removals
     asked = {"events": day.parent, "config": (config_file(),)}
-    code, err = ask(capsys, **asked, engine=sail)
+    code, err = ask(capsys, **asked, engine=connect)
     assert code == 1
     assert err.startswith(f"abside report: {merged}: the collector has not given it its name yet, and Spark skips ")
     assert "--engine duckdb" in err

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ibis.backends.sql.compilers.pyspark import PySparkCompiler
 from pyspark.errors import AnalysisException, PySparkException
+from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 from pyspark.sql.connect.client.retries import DefaultPolicy
 
@@ -32,6 +33,7 @@ UTC_NAMES = ("UTC", "Etc/UTC", "Z", "+00:00")
 REACH_SECONDS = 10.0  # for a connection; a cluster that starts up on demand is asked once more by a person
 GONE = ("UNAVAILABLE", "SESSION_CHANGED", "SESSION_CLOSED", "SESSION_NOT_FOUND")  # of gRPC; of Spark, begun anew
 MAX_LINE = 300
+LOGS = ("SQLQueryContextLogger", "DataFrameQueryContextLogger")  # write what is raised to standard error too, as JSON
 TRIES = 6  # 50 ms, 200 ms, …: about 15 s without an answer, and Spark is gone. Its own bound is ten minutes
 
 
@@ -66,6 +68,8 @@ class SparkConnect(Engine):
     ) -> Iterator[Self]:
         """Open a session whose zone is UTC. `folder` is for footers of files elsewhere. Raises EngineAway."""
         place = _reached(url)
+        for name in LOGS:
+            PySparkLogger.getLogger(name).disabled = True
         session: Any = None
         try:
             session = SparkSession.builder.remote(url).create()
