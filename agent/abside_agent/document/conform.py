@@ -12,11 +12,11 @@ from msgspec import NODEFAULT, UNSET, inspect
 
 from abside.assignment.operand import AS_STRING
 from abside_agent.document.characters import beyond_ascii
-from abside_agent.document.example import example, example_within
+from abside_agent.document.example import example, example_within, instead
 from abside_agent.document.forms import ID_WORD, FormError
 from abside_agent.document.records import Document
 from abside_agent.document.tree import Bad, Mapping, Node, Path, Scalar, Sequence, Tree
-from abside_agent.document.wording import did_you_mean
+from abside_agent.document.wording import STATUSES, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -63,11 +63,11 @@ class _Walk:
 
     def metadata(self, node: Node, kind: inspect.Metadata, path: Path) -> Any:
         form = (kind.extra or {}).get("form")
-        return self.value(node, kind.type, path) if form is None else self.form(node, form, path)
+        return self.value(node, kind.type, path) if form is None else self.form(node, form, kind, path)
 
-    def form(self, node: Node, reader: Callable[[Scalar], Any], path: Path) -> Any:
+    def form(self, node: Node, reader: Callable[[Scalar], Any], kind: Any, path: Path) -> Any:
         if not isinstance(node, Scalar):
-            return self.wrong(node, "one value", path)
+            return self.wrong(node, "one value", kind, path)
         try:
             return reader(node)
         except FormError as exc:
@@ -101,31 +101,31 @@ class _Walk:
         meant = STATUSES.get(text.lower())
         if meant in known:
             remedy = f"did you mean {meant}?"
-        self.tree.note("UNKNOWN_VALUE", path, message, remedy or f"write {known[0]}")
+        self.tree.note("UNKNOWN_VALUE", path, message, remedy or f"write one of {', '.join(known)}")
         return UNSET
 
     def text(self, node: Node, kind: inspect.StrType, path: Path) -> Any:
         if not isinstance(node, Scalar) or not isinstance(node.value, str):
-            return self.wrong(node, "text", path)
+            return self.wrong(node, "text", kind, path)
         return self.measured(node.value, kind, "characters", path)
 
     def integer(self, node: Node, kind: inspect.IntType, path: Path) -> Any:
         if not isinstance(node, Scalar) or type(node.value) is not int:
-            return self.wrong(node, "a whole number", path)
+            return self.wrong(node, "a whole number", kind, path)
         low, high = kind.ge, kind.le
         if (low is not None and node.value < low) or (high is not None and node.value > high):
             self.tree.note("OUT_OF_RANGE", path, "the number is out of range", f"write {low} to {high}")
             return UNSET
         return node.value
 
-    def boolean(self, node: Node, _: Any, path: Path) -> Any:
+    def boolean(self, node: Node, kind: Any, path: Path) -> Any:
         if not isinstance(node, Scalar) or not isinstance(node.value, bool):
-            return self.wrong(node, "true or false", path)
+            return self.wrong(node, "true or false", kind, path)
         return node.value
 
     def sequence(self, node: Node, kind: inspect.ListType, path: Path) -> Any:
         if not isinstance(node, Sequence):
-            return self.wrong(node, "a list", path)
+            return self.wrong(node, "a list", kind, path)
         items = [self.value(item, kind.item_type, (*path, index)) for index, item in enumerate(node.items)]
         return self.measured(items, kind, "entries", path)
 
@@ -133,7 +133,7 @@ class _Walk:
         if isinstance(node, Sequence):
             return self.listed(node, kind, path)
         if not isinstance(node, Mapping):
-            return self.wrong(node, "a mapping", path)
+            return self.wrong(node, "a mapping", kind, path)
         read = {}
         for name, item in node.items.items():
             self.key(name, node, kind.key_type, (*path, name))
@@ -161,7 +161,7 @@ class _Walk:
 
     def struct(self, node: Node, kind: inspect.StructType, path: Path) -> Any:
         if not isinstance(node, Mapping):
-            return self.wrong(node, "a mapping", path)
+            return self.wrong(node, "a mapping", kind, path)
         known = {field.encode_name: field for field in kind.fields}
         further = [name for name in node.items if name not in known]
         if kind.forbid_unknown_fields:
@@ -178,13 +178,17 @@ class _Walk:
             return self.value(node.items[name], field.type, (*path, name), is_required=field.required)
         if not field.required:
             return NODEFAULT
+        if any(one.startswith(f"{name}:") for one in node.items):
+            return UNSET  # its blank is missing, which `unknown` notes
         self.tree.note("MISSING_FIELD", (*path, name), f"{name} is missing", f"add {name}: …")
         return UNSET
 
     def unknown(self, names: list[str], known: Collection[str], path: Path) -> None:
         what = "field" if path else "section"
         for name in names:
-            remedy = did_you_mean(name, known) or f"known here: {', '.join(known)}"
+            field, colon, value = name.partition(":")
+            blank = f"write `{field}: {value}`, with a blank" if colon and field in known else ""
+            remedy = blank or did_you_mean(name, known) or f"known here: {', '.join(known)}"
             where = (*path, name) if path else (name,)
             message = f"there is no such {what}{beyond_ascii(name)}"
             self.tree.note(f"UNKNOWN_{what.upper()}", where, message, remedy, at_key=True, value=name)
@@ -198,10 +202,9 @@ class _Walk:
         self.tree.note("OUT_OF_RANGE", path, f"{len(value)} {what}", f"write {bounds}", value="")
         return UNSET if isinstance(value, str) else value
 
-    def wrong(self, node: Node, wanted: str, path: Path) -> Any:
+    def wrong(self, node: Node, wanted: str, kind: Any, path: Path) -> Any:
         got = {Mapping: "a mapping", Sequence: "a list"}.get(type(node)) or _TYPE_NAMES[type(_scalar(node))]
-        quote = wanted == "text" and isinstance(node, Scalar) and node.text
-        remedy = f'write "{node.text}" in quotes' if quote and isinstance(node, Scalar) else f"write {wanted}"
+        remedy = instead(node, wanted, kind)
         if wanted == "a mapping" and len(path) == ARM_PARAMETER and path[4] == "parameters":
             remedy = self._under_a_placement(path)
         self.tree.note("WRONG_TYPE", path, f"must be {wanted}, this is {got}", remedy)
@@ -211,17 +214,10 @@ class _Walk:
         """Report where a variant's parameter stands: under the first placement that the experiment names."""
         named = self.tree.node((*path[:2], "placements", 0))
         placement = named.text if isinstance(named, Scalar) else "PLACEMENT"
-        return f"parameters stand under their placement: parameters: {{{placement}: {{{path[-1]}: …}}}}"
+        return f"put it under {placement}: parameters: {{{placement}: {{{path[-1]}: …}}}}"
 
 
 ARM_PARAMETER = 6  # the length of experiments.x.variants.y.parameters.z
-# What other tools call the states of an experiment.
-STATUSES = {
-    **dict.fromkeys(("active", "on", "live", "started", "enabled", "true"), "running"),
-    **dict.fromkeys(("stopped", "off", "disabled", "inactive", "false"), "paused"),
-    **dict.fromkeys(("finished", "done", "completed", "complete", "concluded", "archived", "closed"), "ended"),
-    **dict.fromkeys(("new", "planned", "pending", "scheduled"), "draft"),
-}
 
 
 def _as_text(path: Path) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from abside.assignment.attribute import date
 from abside.snapshot import BASIS_POINTS
+from abside_agent.document.instants import why_not
 
 if TYPE_CHECKING:
     from abside_agent.document.tree import Scalar
@@ -75,15 +76,12 @@ def slots(scalar: Scalar) -> tuple[int, int]:
 def instant(scalar: Scalar) -> int:
     """Read RFC 3339 with a zone as µs UTC."""
     match = _INSTANT.fullmatch(scalar.text)
-    example = "write for example 2026-12-01T09:00:00Z"
-    if not match:
-        raise FormError("INSTANT", "this is not an RFC 3339 time", example)
-    if not match[2]:
+    at_us = date(scalar.text) if match else None
+    if at_us is not None:
+        return at_us
+    if match and not match[2] and date(f"{scalar.text}Z") is not None:
         raise FormError("INSTANT", "a time needs its zone", f"write {scalar.text}Z for UTC, or {scalar.text}+01:00")
-    at_us = date(scalar.text)
-    if at_us is None:
-        raise FormError("INSTANT", "there is no such time", example)
-    return at_us
+    raise FormError("INSTANT", *why_not(scalar.text))
 
 
 def window(scalar: Scalar) -> int:

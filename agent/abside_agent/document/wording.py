@@ -10,6 +10,14 @@ if TYPE_CHECKING:
 
 MOST_COMPARED = 200  # 0.6 ms; among thousands of names each unknown one would take 20 ms, and there may be thousands
 
+# What other tools call the states of an experiment.
+STATUSES = {
+    **dict.fromkeys(("active", "on", "live", "started", "enabled", "true"), "running"),
+    **dict.fromkeys(("stopped", "off", "disabled", "inactive", "false"), "paused"),
+    **dict.fromkeys(("finished", "done", "completed", "complete", "concluded", "archived", "closed"), "ended"),
+    **dict.fromkeys(("new", "planned", "pending", "scheduled"), "draft"),
+}
+
 
 def did_you_mean(name: str, names: Collection[str], most: int = MOST_COMPARED) -> str:
     """Return `did you mean …?` for the nearest of `names`; empty where none is near or there are more than `most`."""

@@ -105,7 +105,11 @@ def _placements(tree: Tree, path: Path, experiment: ExperimentEntry) -> None:
             tree.note("TWICE", (*path, "placements", index), "this placement is listed twice", "keep one")
     for placement, where in _parameters(path, experiment):
         if placement not in named and known(*named) and isinstance(tree.node(where), Mapping):  # else said already
-            remedy = f"add {placement} to placements, or {did_you_mean(placement, named) or 'delete it here'}"
+            near = did_you_mean(placement, named)
+            under = (
+                f"if it is a parameter, put it under {named[0]}: {{{named[0]}: {{{placement}: …}}}}" if named else ""
+            )
+            remedy = f"add {placement} to placements, or {near or under or 'delete it here'}"
             message = "this placement is not among the experiment's placements"
             tree.note("NOT_ITS_PLACEMENT", where, message, remedy, at_key=True, value=placement)
 

@@ -113,6 +113,11 @@ def _manifest(where: str, data: bytes) -> Tree | None:
 def _keys(manifest: Tree, where: str, data: bytes) -> Iterator[tuple[str, str, bytes]]:
     """Yield (key, its place, its text) of the keys that the agent reads."""
     entries = manifest.node(("data",))
+    for key in odd_names(sorted(entries.items)) if isinstance(entries, Mapping) else ():
+        remedy = f"rename the key to {key.rpartition('.')[0]}.yaml"
+        manifest.note(
+            "FILE_NAME", ("data", key), "only keys *.yaml are read", remedy, severity="warning", at_key=True, value=""
+        )
     lines = data.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     for key, node in entries.items.items() if isinstance(entries, Mapping) else ():
         if is_document(key):

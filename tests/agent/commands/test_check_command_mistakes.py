@@ -257,3 +257,15 @@ def test_a_directory_over_200_kib_is_a_warning(tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "f.yaml").write_text("# " + "x" * 205_000 + "\n" + WARNED.replace("0%-100%", "0%-50%"))
     assert main(CheckSettings((str(tmp_path),))) == 0
     assert "warning: 200 KiB of documents" in capsys.readouterr().out
+
+
+def test_a_key_of_a_manifest_that_the_agent_does_not_read_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "configmap.yaml"
+    path.write_text(MANIFEST.replace("runing", "running").replace("experiments.yaml", "experiments.yml"))
+    assert main(CheckSettings((str(path),), strict=True)) == 1
+    out = capsys.readouterr().out
+    assert f"{path}:9:3: warning: data.experiments.yml: only keys *.yaml are read [FILE_NAME]" in out
+    assert "= rename the key to experiments.yaml" in out
+    assert "notes.txt" not in out

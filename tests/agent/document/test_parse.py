@@ -101,7 +101,7 @@ def test_nesting_that_libyaml_itself_refuses_is_too_deep_as_well() -> None:
         ("a: 'x\nb: c\n", 1, 4, "SYNTAX"),
         ("a: [1,\nb: c\n", 1, 4, "SYNTAX"),
         ("a: {b: 1\n", 1, 4, "SYNTAX"),
-        ("a: b\nccc\nd: e", 3, 1, "SYNTAX"),
+        ("a: b\nccc\nd: e", 2, 1, "SYNTAX"),
         ("a:\n  b: 1\n c: 2", 3, 2, "SYNTAX"),
         ("a: %20", 1, 4, "SYNTAX"),
         ("a: @x", 1, 4, "SYNTAX"),

@@ -167,7 +167,7 @@ def test_a_version_without_quotes_is_quoted_as_the_file_has_it(tmp_path: Path, w
 def test_a_parameter_without_its_placement_has_one_error_that_says_where_it_stands(tmp_path: Path) -> None:
     variants = "{control: {weight: 50%}, b: {weight: 50%, parameters: {model: v2}}}"
     assert remedies(tmp_path, experiment("owner: me", variants))[:1] == [
-        ("WRONG_TYPE", "parameters stand under their placement: parameters: {pdp: {model: …}}")
+        ("WRONG_TYPE", "put it under pdp: parameters: {pdp: {model: …}}")
     ]
     assert "NOT_ITS_PLACEMENT" not in [code for code, _ in remedies(tmp_path, experiment("owner: me", variants))]
 
