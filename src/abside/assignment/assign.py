@@ -50,6 +50,18 @@ class Arm:
         return subject.unit if unit is None and self.forced else unit
 
 
+class Draw(NamedTuple):
+    """A split without a target or slots, of `user_or_session` units: what `_split` asks, as data.
+
+    `gate` is None where everybody is in; else the prefix of the traffic's hash, and where that must end.
+    """
+
+    gate: tuple[bytes, int] | None
+    in_split: bytes
+    stops: tuple[int, ...]
+    arms: tuple[Arm, ...]
+
+
 Judge: TypeAlias = Callable[[Subject], "Arm | Reason"]  # pure, and raises for no attribute value
 
 
@@ -93,6 +105,7 @@ class Evaluator:
     forced_units: dict[str | None, Arm]  # by unit id as text
     split: Judge  # the verdict on whom nobody forces
     split_in_slots: Judge  # the same for a unit that is known to be in its slots
+    draw: Draw | None  # the same as `split`, where it is no more than hashes
 
     @classmethod
     def build(cls, experiment: Experiment, now_us: int) -> Evaluator:
@@ -140,6 +153,7 @@ class Evaluator:
             forced_units={unit: forced_arms[variant] for unit, variant in experiment.force.items()},
             split=judge,
             split_in_slots=in_slots,
+            draw=_draw(experiment, admits, traffic_bp, arms, prefixes) if closed is None else None,
         )
 
     def is_valid_at(self, now_us: int) -> bool:
@@ -226,6 +240,21 @@ def _split(
         return arms[bisect_right(stops, murmur3_x86_32(in_split + unit_id_utf8, 0))]
 
     return split
+
+
+def _draw(
+    experiment: Experiment,
+    admits: Check | None,
+    traffic_bp: int,
+    arms: tuple[Arm, ...],
+    prefixes: tuple[bytes, bytes, bytes],
+) -> Draw | None:
+    if experiment.unit != "user_or_session" or admits is not None or experiment.slots is not None:
+        return None
+    _, in_traffic, in_split = prefixes
+    stops = tuple(floor_of(variant.stop) for variant in experiment.variants)
+    gate = (in_traffic, floor_of(traffic_bp)) if traffic_bp < BASIS_POINTS else None
+    return Draw(gate, in_split, stops, arms)
 
 
 def next_change_us(experiment: Experiment, now_us: int) -> int | None:

@@ -16,7 +16,7 @@ from abside.snapshot import LeftOut, SnapshotError, config_id, digest_of, laid_o
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
 
-    from abside.assignment.assign import Judge
+    from abside.assignment.assign import Draw, Judge
     from abside.assignment.unit import Subject, UnitId
     from abside.snapshot import Experiment, Leaf, Parameters, Placement, Snapshot, UnitKind
 
@@ -79,6 +79,7 @@ class PlacementPlan:
     evaluators: tuple[Evaluator, ...]
     _judges: tuple[Judge, ...]  # of experiments outside layers, and of all that force somebody
     _layers: tuple[LayerHere, ...]
+    draws: tuple[Draw, ...] | None  # where nobody is forced, and all that are open are no more than hashes
     _merged: dict[tuple[Arm, ...], Merged] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -95,7 +96,8 @@ class PlacementPlan:
                 judges.append(evaluator.split)
             elif evaluator.closed is None:
                 layered[evaluator.layer_prefix, evaluator.kind].append(evaluator)
-        return cls(placement, own, tuple(judges), tuple(_layer(*key, within) for key, within in layered.items()))
+        layers = tuple(_layer(*key, within) for key, within in layered.items())
+        return cls(placement, own, tuple(judges), layers, _draws(own))
 
     def arms(self, subject: Subject) -> tuple[Arm, ...]:
         """Return the arms of one subject, by experiment id; pure, never raises."""
@@ -139,6 +141,15 @@ class PlacementPlan:
         return known
 
 
+def drawn(draws: tuple[Draw, ...], unit_id_utf8: bytes) -> tuple[Arm, ...]:
+    """Return `arms` of a plan with these draws, for whom this unit is: half the time, for no question is a call."""
+    found = []
+    for gate, in_split, stops, arms in draws:
+        if gate is None or murmur3_x86_32(gate[0] + unit_id_utf8, 0) < gate[1]:
+            found.append(arms[bisect_right(stops, murmur3_x86_32(in_split + unit_id_utf8, 0))])
+    return tuple(found)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Plans:
     """Everything assignment needs of one snapshot, for the time until `next_change_us` (None: for ever)."""
@@ -151,6 +162,13 @@ class Plans:
 
 
 NO_PLANS = Plans({}, {}, None, {}, {})
+
+
+def _draws(evaluators: tuple[Evaluator, ...]) -> tuple[Draw, ...] | None:
+    """Return the draws of all that are open, by experiment id; None where one asks for more, or forces somebody."""
+    if any(one.forced_units or (one.closed is None and one.draw is None) for one in evaluators):
+        return None
+    return tuple(one.draw for one in evaluators if one.draw is not None)
 
 
 def _layer(prefix: bytes, kind: UnitKind, evaluators: list[Evaluator]) -> LayerHere:

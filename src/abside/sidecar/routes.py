@@ -11,6 +11,7 @@ import orjson
 from abside.serve.answer import Refusal, Response, Route
 from abside.sidecar.decide import handlers, intake
 from abside.sidecar.decide.batch import SLICED_BYTES
+from abside.sidecar.decide.plain import plain_assign
 from abside.sidecar.fast.heads import FastRoute, FastRoutes
 from abside.sidecar.observe.page.draw import page
 from abside.sidecar.record.journal import RETRY_AFTER_SECONDS
@@ -95,7 +96,7 @@ def decisions(
 def fast(context: HandlerContext, settings: SidecarSettings) -> FastRoutes:
     """Return the hot routes: the same functions. What waits for the disk, or is read in slices, is not among them."""
     batch = context.journal.batch()
-    hot = [FastRoute("/v1/assign", partial(handlers.assign_within, context, batch), settings.max_assign_bytes, 200)]
+    hot = [FastRoute("/v1/assign", plain_assign(context, batch), settings.max_assign_bytes, 200)]
     if settings.fsync != "always":
         at_once = min(settings.max_events_bytes, SLICED_BYTES)
         hot += [

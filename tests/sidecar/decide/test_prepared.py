@@ -99,10 +99,10 @@ def test_however_many_combinations_there_are_memory_stays_bounded() -> None:
     cache, accounts = AnswerCache("9f1c2d03ab77", plan, pinnable=True), Accounts("b", {})
     for number in range(3 * MAX_PREPARED):
         cache.prepared(plan.arms(Subject(f"u{number}", None, {}, "pdp")), accounts)
-    assert len(cache._prepared) <= MAX_PREPARED
+    assert len(cache.known) <= MAX_PREPARED
     large = plan_of(12, ("user_or_session",))
     large.placement.parameters["text"] = "x" * 100_000
     cache = AnswerCache("9f1c2d03ab77", large, pinnable=True)
     for number in range(300):
         cache.prepared(large.arms(Subject(f"u{number}", None, {}, "pdp")), accounts)
-    assert sum(len(one.rest) for one in cache._prepared.values()) <= MAX_PREPARED_BYTES
+    assert sum(len(one.rest) for one in cache.known.values()) <= MAX_PREPARED_BYTES

@@ -15,6 +15,7 @@ import msgpack
 import orjson
 
 from abside import event
+from abside.assignment.unit import MAX_UNIT_BYTES
 from abside.snapshot import ALGO
 
 if TYPE_CHECKING:
@@ -49,27 +50,27 @@ ExposureTemplates: TypeAlias = tuple[ExposureTemplate, ExposureTemplate]  # of s
 class AnswerCache:
     """One placement under one revision, and the answers prepared so far. `pinnable`: an answer shows its unit."""
 
-    __slots__ = ("_arms", "_prepared", "_prepared_bytes", "_templates", "pinnable", "plan", "revision")
+    __slots__ = ("_arms", "_known_bytes", "_templates", "known", "pinnable", "plan", "revision")
 
     def __init__(self, revision: str, plan: PlacementPlan, *, pinnable: bool) -> None:
         self.revision = revision
         self.plan = plan
         self.pinnable = pinnable
-        self._prepared: dict[tuple[Arm, ...], PreparedAnswer] = {}
+        self.known: dict[tuple[Arm, ...], PreparedAnswer] = {}  # only `prepared` adds to it
         self._arms: dict[Arm, EncodedArm] = {}
         self._templates: ExposureTemplates | None = None
-        self._prepared_bytes = 0
+        self._known_bytes = 0
 
     def prepared(self, arms: tuple[Arm, ...], accounts: Accounts) -> PreparedAnswer:
         """Return the prepared bytes for these arms; they are made when the arms are first met."""
-        known = self._prepared.get(arms)
+        known = self.known.get(arms)
         if known is None:
             known = self._made(arms, accounts)
-            self._prepared_bytes += len(known.rest)
-            if len(self._prepared) >= MAX_PREPARED or self._prepared_bytes > MAX_PREPARED_BYTES:
-                self._prepared.clear()
-                self._prepared_bytes = len(known.rest)
-            self._prepared[arms] = known
+            self._known_bytes += len(known.rest)
+            if len(self.known) >= MAX_PREPARED or self._known_bytes > MAX_PREPARED_BYTES:
+                self.known.clear()
+                self._known_bytes = len(known.rest)
+            self.known[arms] = known
         return known
 
     def _made(self, arms: tuple[Arm, ...], accounts: Accounts) -> PreparedAnswer:
@@ -101,18 +102,18 @@ class PreparedAnswer:
 
     __slots__ = (
         "_encoded",
-        "_filled",
         "_filled_tokens",
-        "_same_kind",
         "_templates",
         "arms",
         "config",
         "config_id",
         "config_logged",
         "counts",
+        "filled",
         "lone",
         "part",
         "rest",
+        "same_kind",
     )
 
     def __init__(
@@ -134,55 +135,56 @@ class PreparedAnswer:
         self.part = orjson.dumps({**head, "config_id": merged.config_id})[:-1]
         shown = b",".join([one.shown for one in encoded])
         self.rest = b',"config":%b,"assignments":[%b]}' % (orjson.dumps(merged.config), shown)
-        self._same_kind = all(arm.kind == "user_or_session" for arm in arms)
+        self.same_kind = all(arm.kind == "user_or_session" for arm in arms)
         self._encoded = encoded
         self._templates = templates
         # Of shoppers, of bots: made when first exposed, and when the first token is made.
-        self._filled: list[Filled | None] = [None, None]
+        self.filled: list[Filled | None] = [None, None]
         self._filled_tokens: list[FilledToken | None] = [None, None]
 
     def exposure(
         self, event_id: bytes, now_us: int, subject: Subject, attributes: Mapping[str, Any] | None, *, bot: bool
     ) -> bytes:
         """Return the packed exposure event; `event_id` has fewer than 32 bytes. There is at least one arm."""
-        filled = self._filled[bot] or self._fill(bot)
-        start, to_ts, to_seen, to_user, to_session, to_again, arms, end = filled
-        own_id = _FIXSTR[len(event_id)] + event_id
-        ts = _PACKED_TS(0xCF, now_us)  # as msgpack packs every time of this century
+        start, to_ts, to_seen, to_user, to_session, again, arms, end = self.filled[bot] or self.fill(bot)
+        own = TEXT_HEADS[len(event_id)] + event_id
+        ts = PACKED_TS(TS_HEAD, now_us)
         user, session = _text(subject.user_id), _text(subject.session_id)
-        if self._same_kind and subject.unit is not None:
+        if self.same_kind and subject.unit is not None:
             kind = subject.unit[0]
-            units = (_UNIT_TYPE[kind] + (user if kind == "user" else session)).join(arms)
+            units = (UNIT_HEADS[kind] + (user if kind == "user" else session)).join(arms)
         else:
-            units = self._units(arms, subject)
-        logged = _pack(attributes) if attributes else _NO_ATTRIBUTES
-        ids = (to_user, user, to_session, session, to_again, own_id)
-        return b"".join((start, own_id, to_ts, ts, to_seen, ts, *ids, units, logged, end))
+            units = self.units(arms, subject)
+        logged = PACK(attributes) if attributes else NO_ATTRIBUTES
+        return b"".join(
+            (start, own, to_ts, ts, to_seen, ts, to_user, user, to_session, session, again, own, units, logged, end)
+        )
 
     def carried(self, event_id: bytes, subject: Subject, attributes: Mapping[str, Any] | None, *, bot: bool) -> bytes:
         """Return msgpack of `event.carried` of the same exposure: what a token carries."""
         filled = self._filled_tokens[bot] or self._fill_token(bot)
         start, to_user, to_session, arms, end = filled
         user, session = _text(subject.user_id), _text(subject.session_id)
-        if self._same_kind and subject.unit is not None:
+        if self.same_kind and subject.unit is not None:
             kind = subject.unit[0]
-            units = (_UNIT_TYPE[kind] + (user if kind == "user" else session)).join(arms)
+            units = (UNIT_HEADS[kind] + (user if kind == "user" else session)).join(arms)
         else:
-            units = self._units(arms, subject)
-        logged = _pack(attributes) if attributes else _NO_ATTRIBUTES
-        own_id = _FIXSTR[len(event_id)] + event_id
+            units = self.units(arms, subject)
+        logged = PACK(attributes) if attributes else NO_ATTRIBUTES
+        own_id = TEXT_HEADS[len(event_id)] + event_id
         return b"".join((start, own_id, to_user, user, to_session, session, units, logged, end))
 
-    def _units(self, arms: list[bytes], subject: Subject) -> bytes:
+    def units(self, arms: list[bytes], subject: Subject) -> bytes:
         """Put the unit of each arm, which may be of two kinds, between the arms."""
         return arms[0] + b"".join(
             [_unit(arm.unit_of(subject)) + after for arm, after in zip(self.arms, arms[1:], strict=True)]
         )
 
-    def _fill(self, bot: bool) -> Filled:
+    def fill(self, bot: int) -> Filled:
+        """Make what is fixed of its exposures, of shoppers (0) or bots (1), and keep it."""
         before, arms, end = _filled(self._templates[bot].event, self.config_id, self._encoded)
         start, to_ts, to_seen, to_user, to_session, to_again = before
-        filled = self._filled[bot] = start, to_ts, to_seen, to_user, to_session, to_again, arms, end
+        filled = self.filled[bot] = start, to_ts, to_seen, to_user, to_session, to_again, arms, end
         return filled
 
     def _fill_token(self, bot: bool) -> FilledToken:
@@ -193,31 +195,30 @@ class PreparedAnswer:
 
 _EVENT_ID, _USER_ID, _SESSION_ID, _UNIT = "\0event_id\0", "\0user_id\0", "\0session_id\0", "\0unit\0"
 _CONFIG_ID, _ASSIGNMENTS, _ATTRIBUTES = "\0config_id\0", "\0assignments\0", {"\0": "\0attributes\0"}
-_pack = msgpack.Packer().pack  # kept: a new one a call takes twice as long
-_PACKED_TS = struct.Struct(">BQ").pack
+PACK = msgpack.Packer().pack  # kept: a new one a call takes twice as long
+PACKED_TS = struct.Struct(">BQ").pack
+TS_HEAD = 0xCF  # as msgpack packs every time of this century
 _TS = 0xFEDC_BA98_7654_3210  # nine bytes in msgpack, as every time of this century is in µs
 _UNIT_ID: bytes = msgpack.packb("unit_id")
 _UNIT_MARK: bytes = msgpack.packb(_UNIT) + _UNIT_ID + msgpack.packb(_UNIT)
-_UNIT_TYPE: dict[str, bytes] = {kind: msgpack.packb(kind) + _UNIT_ID for kind in ("user", "session")}
-_NO_ATTRIBUTES: bytes = msgpack.packb({})
-_NONE: bytes = msgpack.packb(None)
-_FIXSTR: list[bytes] = [bytes([0xA0 | size]) for size in range(32)]
+UNIT_HEADS: dict[str, bytes] = {kind: msgpack.packb(kind) + _UNIT_ID for kind in ("user", "session")}
+NO_ATTRIBUTES: bytes = msgpack.packb({})
+NOBODY: bytes = msgpack.packb(None)  # an id that is not there
+# What msgpack writes before a text of so many bytes: ids are at most as long as this.
+TEXT_HEADS: list[bytes] = [msgpack.packb("x" * size)[: -size or None] for size in range(MAX_UNIT_BYTES + 1)]
 
 
 def _text(text: str | None) -> bytes:
-    """Return msgpack of a text or null; for texts as short as ids, faster than the library's call."""
+    """Return msgpack of an id or null; faster than the library's call."""
     if text is None:
-        return _NONE
+        return NOBODY
     raw = text.encode()
-    if len(raw) < 32:
-        return _FIXSTR[len(raw)] + raw
-    packed: bytes = msgpack.packb(text)
-    return packed
+    return TEXT_HEADS[len(raw)] + raw
 
 
 def _unit(unit: UnitId | None) -> bytes:
     kind, unit_id = unit or ("user", "")  # there is an arm, so there is a unit
-    return _UNIT_TYPE[kind] + _text(unit_id)
+    return UNIT_HEADS[kind] + _text(unit_id)
 
 
 def _template(revision: str, plan: PlacementPlan, *, bot: bool) -> ExposureTemplate:

@@ -59,7 +59,11 @@ def assign(context: HandlerContext, body: bytes) -> bytes:
 
 def assign_within(context: HandlerContext, batch: ExposureBatch, body: bytes) -> bytes:
     """Return the same body; the owner of `batch` writes its exposures, with those of other requests. Raises Refusal."""
-    request = parse_assign(body, context.rules)
+    return decide(context, batch, parse_assign(body, context.rules))
+
+
+def decide(context: HandlerContext, batch: ExposureBatch, request: AssignRequest) -> bytes:
+    """Return the same for a request that was read. Raises Refusal."""
     current = context.cell.current
     if current is None:
         raise _not_ready()
@@ -158,7 +162,7 @@ def _unit(cache: AnswerCache, subject: Subject) -> bytes:
     """Show the unit where an experiment used it: sent back as pinned_unit it keeps a visit on its variants."""
     if subject.unit is None or not cache.pinnable:
         return NULL
-    return _UNIT_OF[subject.unit[0]] + orjson.dumps(subject.unit[1]) + b"}"
+    return UNIT_OF[subject.unit[0]] + orjson.dumps(subject.unit[1]) + b"}"
 
 
 def _not_ready() -> Refusal:
@@ -194,4 +198,4 @@ def _check_force(plans: list[PlacementPlan], experiment: str, variant: str) -> N
 
 NOT_EXPOSED = b',"exposure_id":null'
 NO_TOKEN = b',"exposure_token":null'
-_UNIT_OF = {kind: b'{"type":"%b","id":' % kind.encode() for kind in ("user", "session")}
+UNIT_OF = {kind: b'{"type":"%b","id":' % kind.encode() for kind in ("user", "session")}

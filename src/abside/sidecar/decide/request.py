@@ -87,10 +87,15 @@ def parse_assign(body: bytes, rules: Rules) -> AssignRequest:
     fields = parse_json(body, rules.max_nesting)
     if type(fields) is not dict:
         raise Refusal(422, "WRONG_TYPE", f"the body must be an object, not {kind_of(fields)}")
+    return read_assign(fields, rules)
+
+
+def read_assign(fields: Mapping[str, Any], rules: Rules) -> AssignRequest:
+    """Read such a body's fields. Raises Refusal in the same way."""
     shared_ids, lengths = rules.shared_ids, rules.shared_lengths
     user_id, session_id = fields.get("user_id"), fields.get("session_id")
     # What nearly every request is, seen without a call; everything else goes by the whole rule.
-    is_plain = _PLAIN_FIELDS.issuperset(fields)
+    is_plain = PLAIN_FIELDS.issuperset(fields)
     if not is_plain and not fields.keys() <= _FIELDS:
         name = next(name for name in fields if name not in _FIELDS)
         raise unknown_field(name, _FIELDS, beside=fields)
@@ -175,7 +180,7 @@ def kind_of(value: Any) -> str:
 _FIELDS = frozenset(
     {"placement", "placements", "user_id", "session_id", "attributes", "expose", "pinned_unit", "force", "bot"}
 )
-_PLAIN_FIELDS = frozenset({"placement", "user_id", "session_id", "attributes"})
+PLAIN_FIELDS = frozenset({"placement", "user_id", "session_id", "attributes"})
 _KINDS = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
 
 

@@ -29,6 +29,9 @@ WAIT_SECONDS = 1.0  # for the rest of a body; clients that send head and body ap
 SWEEP_SECONDS = 1.0
 # A turn of the loop that brought one request: so many more are answered at once, without waiting for a turn's end.
 DIRECT_ANSWERS = 15
+KNOWN_LENGTHS = 2048  # of an answer, written once for all; a longer one, with a large configuration, is formatted
+_LENGTHS = [b"%d" % size for size in range(KNOWN_LENGTHS)]
+_write = os.write
 
 
 class FastDoor:
@@ -42,31 +45,31 @@ class FastDoor:
     def __init__(self, listener: Listener, fast: FastRoutes) -> None:
         self.listener = listener
         self.routes = fast.routes
-        self.answered = 0
         self.handed_over = 0
         self.connections: set[FastConnection] = set()
         self.heads = HeadCache(fast.routes)
         self.loopback_heads = HeadCache(fast.routes, listener.hosts)  # where a browser may have been misled by a name
         self.end_of_head = end_of_head()
         self.keepalive_seconds = listener.bounds.keepalive_seconds
-        self._settle = fast.settle
+        self.settle = fast.settle
         self._leaving: list[tuple[FastConnection, bytes]] = []
-        self._direct = 0  # answers that may leave at once
+        self.direct = 0  # answers that may leave at once
+        self.otherwise = 0  # answered, but not with a route's good answer
 
     def __call__(self) -> FastConnection:
         """Return the protocol of one new connection (asyncio's factory)."""
         return FastConnection(self)
 
     def leave(self, connection: FastConnection, answer: bytes) -> None:
-        """Send an answer: at once, or at the end of this turn of the loop."""
-        if self._direct:
-            self._direct -= 1
-            self._settled()
-            connection.write(answer)
-            return
+        """Send an answer at the end of this turn of the loop."""
         if not self._leaving:
             asyncio.get_running_loop().call_soon(self._send)
         self._leaving.append((connection, answer))
+
+    @property
+    def answered(self) -> int:
+        """Count the requests answered here."""
+        return self.otherwise + sum(route.good for route in self.routes)
 
     async def sweep(self) -> None:
         """Keep the date, hand over bodies that do not come, close what is idle or does not read: for ever."""
@@ -96,14 +99,14 @@ class FastDoor:
     def _send(self) -> None:
         leaving, self._leaving = self._leaving, []
         if len(leaving) == 1:
-            self._direct = DIRECT_ANSWERS
+            self.direct = DIRECT_ANSWERS
         self._settled()
         for connection, answer in leaving:
             connection.write(answer)
 
     def _settled(self) -> None:
         try:
-            self._settle()
+            self.settle()
         except Exception as exc:  # noqa: BLE001 a bug there must not keep a shopper's answer, nor all that follow
             log.crash("settle_failed", exc)
 
@@ -166,7 +169,10 @@ class FastConnection(asyncio.Protocol):
         self._door.listener.crowd.leave(self)
 
     def data_received(self, data: bytes) -> None:
-        """Answer a complete plain request now; wait for the rest of a body; hand over everything else."""
+        """Answer a complete plain request now; wait for the rest of a body; hand over everything else.
+
+        What every request takes is in this one body, for a call takes as long as a line of it.
+        """
         if self._head is not None:
             self._more(self._head, data)
             return
@@ -177,15 +183,42 @@ class FastConnection(asyncio.Protocol):
         if head is None or door.listener.retiring:  # aiohttp's answer then closes the connection
             self._hand_over(data)
             return
-        missing = end + head.body_bytes - len(data)
-        if not missing:
-            self._answer(head, data[end:])
-        elif missing > 0 and head.body_bytes <= MAX_AWAITED_BYTES:
-            self._head, self._end, self._missing, self._segments = head, end, missing, [data]
-            if self._answered:
-                self._since = 0.0
-        else:
-            self._hand_over(data)  # pipelined, or a large body: aiohttp bounds what all of them keep
+        if end + head.body_bytes != len(data):
+            self._wait(head, end, data)
+            return
+        start = head.good
+        try:
+            answer = head.handle(data[end:])
+            if isinstance(answer, bytes):
+                head.route.good += 1
+            else:
+                answer, start = self._other(head, answer)
+        except Refusal as refusal:
+            answer, start = self._other(head, problem(refusal))
+        except Exception as exc:  # noqa: BLE001 as on the other path: a bug is a 500, never a traceback or a hang
+            log.crash("handler_failed", exc)
+            answer, start = self._other(head, problem(INTERNAL))
+        self._since = 0.0
+        self._answered = True
+        size = len(answer)
+        length = _LENGTHS[size] if size < KNOWN_LENGTHS else b"%d" % size
+        whole = b"".join((start, length, door.end_of_head, answer))
+        if not door.direct:
+            door.leave(self, whole)
+            return
+        door.direct -= 1
+        try:
+            door.settle()
+        except Exception as exc:  # noqa: BLE001 a bug there must not keep a shopper's answer, nor all that follow
+            log.crash("settle_failed", exc)
+        sent = 0
+        if not self._clogged and not self._transport.is_closing():  # as `write` does, for those that leave at once
+            try:  # noqa: SIM105 suppress() would take as long as the test before it
+                sent = _write(self._handle, whole)
+            except OSError:
+                pass
+        if sent < len(whole):
+            self.write(whole[sent:])
 
     def write(self, answer: bytes) -> None:
         """Send an answer: into the socket itself, for the transport's queue takes as long as the system call.
@@ -259,6 +292,16 @@ class FastConnection(asyncio.Protocol):
         self._door.connections.discard(self)
         self._transport.abort()
 
+    def _wait(self, head: RequestHead, end: int, data: bytes) -> None:
+        """Wait for the rest of a body; hand over what is more than one request."""
+        missing = end + head.body_bytes - len(data)
+        if missing < 0 or head.body_bytes > MAX_AWAITED_BYTES:
+            self._hand_over(data)  # pipelined, or a large body: aiohttp bounds what all of them keep
+            return
+        self._head, self._end, self._missing, self._segments = head, end, missing, [data]
+        if self._answered:
+            self._since = 0.0
+
     def _more(self, head: RequestHead, data: bytes) -> None:
         """Take a further segment of a body."""
         self._segments.append(data)
@@ -268,31 +311,13 @@ class FastConnection(asyncio.Protocol):
         whole = b"".join(self._segments)
         stop = self._end + head.body_bytes
         self._head, self._segments = None, []
-        self._answer(head, whole[self._end : stop])
+        self.data_received(whole[:stop])
         if self._missing < 0:  # what follows the body is aiohttp's; the answer leaves before it is read
             self._hand_over(whole[stop:])
 
-    def _answer(self, head: RequestHead, body: bytes) -> None:
-        door = self._door
-        start = head.good
-        try:
-            answer = head.handle(body)
-            if isinstance(answer, bytes):
-                head.route.good += 1
-            else:
-                answer, start = self._other(head, answer)
-        except Refusal as refusal:
-            answer, start = self._other(head, problem(refusal))
-        except Exception as exc:  # noqa: BLE001 as on the other path: a bug is a 500, never a traceback or a hang
-            log.crash("handler_failed", exc)
-            answer, start = self._other(head, problem(INTERNAL))
-        door.answered += 1
-        self._since = 0.0
-        self._answered = True
-        door.leave(self, b"%b%d%b%b" % (start, len(answer), door.end_of_head, answer))
-
     def _other(self, head: RequestHead, answer: Response) -> tuple[bytes, bytes]:
         """Count an answer that is not the route's good one; return its body and its head."""
+        self._door.otherwise += 1
         self._door.listener.count(head.route.path, answer.status)
         return answer.body, head_of(answer)
 

@@ -125,12 +125,12 @@ class ExposureBatch:
     end of its block.
     """
 
-    __slots__ = ("_counts", "_journal", "_payloads")
+    __slots__ = ("_journal", "counts", "payloads")
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._payloads: list[bytes] = []
-        self._counts: list[tuple[ArmCount, ...]] = []
+        self.payloads: list[bytes] = []  # these two lists stay the same
+        self.counts: list[tuple[ArmCount, ...]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -145,15 +145,16 @@ class ExposureBatch:
             if len(payload) > MAX_EVENT_BYTES:  # hundreds of arms: no frame takes it, and it must not cost the others
                 self._journal.accounts.lose_exposure(counts)
                 return
-        self._payloads.append(payload)
-        self._counts.append(counts)
-        if len(self._payloads) >= MAX_TOGETHER:
+        self.payloads.append(payload)
+        self.counts.append(counts)
+        if len(self.payloads) >= MAX_TOGETHER:
             self.write()
 
     def write(self) -> None:
         """Append what was taken to the spool."""
-        if not self._payloads:
-            return
-        payloads, self._payloads = self._payloads, []
-        exposed, self._counts = self._counts, []
-        self._journal.append_exposures(payloads, exposed)
+        if self.payloads:
+            try:
+                self._journal.append_exposures(self.payloads, self.counts)
+            finally:
+                self.payloads.clear()
+                self.counts.clear()

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 LONGEST_TICK_SECONDS = 1.0
 SHORTEST_TICK_SECONDS = 0.02
+GRANTED_BYTES = 64 * 1024  # what a look at the bounds is good for, about a hundred exposures
 STUCK_SECONDS = 30.0  # without an answer from the disk; a volume's snapshot freezes it for some seconds
 
 log = Log("abside.spool")
@@ -90,6 +91,7 @@ class Spool:
         durable = settings.fsync != "never"
         self._sealing = Sealing(folder.queue, backlog, stats, self._mark, monotonic, durable=durable)
         self._owed: list[bytes] = []  # frames of accounts a failing disk did not take
+        self._granted = 0  # bytes that may be appended without a look at quota, bounds and disk
         self._since: float | None = None  # of the first event, or first refusal, that no seal has covered
         self._durable = 0  # of stats.appended_bytes: what has survived the loss of power
         self._undurable = 0  # highest position whose fsync failed; waiters at or below it get SpoolFailed
@@ -192,20 +194,35 @@ class Spool:
         return is_in, why
 
     def _append(self, payloads: Sequence[bytes]) -> None:
-        data = b"".join([frame(payload) for payload in payloads])
-        size, events = len(data), len(payloads)
-        if self._since is None:
-            self._since = self._monotonic()
-        opened = self._open
-        length = 0 if opened is None else opened.length
-        unsealed = self._sealing.bytes + length
-        used = self.backlog.bytes + unsealed
-        if used + size > self._limit_bytes or unsealed + size > self._max_open_bytes or size > self._room.budget:
-            self._room.admit(size, used, length, self._sealing.bytes)
-        opened = self._write(data, events)
+        data = frame(payloads[0]) if len(payloads) == 1 else b"".join(map(frame, payloads))
+        if len(data) > self._granted:
+            self._grant(len(data))
+        opened = self._write(data, len(payloads))
         if opened.length >= self._seal_bytes or opened.events >= self._seal_events:
             self._full.set()
             self._due.set()
+
+    def _grant(self, size: int) -> None:
+        """Look at all that bounds an append of `size`, and grant it and more: what is granted needs no further look.
+
+        Raises SpoolFull.
+        """
+        if self._since is None:
+            self._since = self._monotonic()
+        self._look_again()
+        length = 0 if self._open is None else self._open.length
+        unsealed = self._sealing.bytes + length
+        used = self.backlog.bytes + unsealed
+        left = min(self._limit_bytes - used, self._max_open_bytes - unsealed, self._room.budget)
+        if size > left:
+            self._room.admit(size, used, length, self._sealing.bytes)
+        self._granted = max(size, min(left, GRANTED_BYTES))
+        self._room.budget -= self._granted
+
+    def _look_again(self) -> None:
+        """Take back what was granted: the next append is looked at."""
+        self._room.budget += self._granted
+        self._granted = 0
 
     def seal_due(self, now: float) -> bool:
         """Return whether something should be sealed at `now` (the monotonic clock's seconds)."""
@@ -333,6 +350,7 @@ class Spool:
             except SpoolFailed:  # counted where it happened
                 await asyncio.sleep(tick)
             await self._returning.look(self.used_bytes)
+            self._look_again()
             await self.backlog.tidy()
 
     async def close(self) -> None:
@@ -364,6 +382,7 @@ class Spool:
         if look.lost_lock is not None:
             await self._give_up(look.lost_lock)
         self._room.note(look.free_bytes)
+        self._granted = 0
         if look.adrift and opened is self._open:
             log.error("open_file_removed", consequence="its events are copied from its descriptor")
             await self._replace()
@@ -409,19 +428,21 @@ class Spool:
 
     def _write(self, data: bytes, events: int) -> OpenFile:
         """Write frames to the open file, starting one where there is none. Raises SpoolFailed."""
+        opened, stats = self._open, self.stats
         try:
-            if self._open is None:
-                self._open = self._create()
+            if opened is None:
+                opened = self._open = self._create()
                 self._trouble = ""
-            self._open.write(data, events)
+            opened.write(data, events)
         except SpoolFailed as exc:
-            self.stats.failed(exc)
-            self._write_failed = (str(exc), self.stats.appended_events)
+            stats.failed(exc)
+            self._write_failed = (str(exc), stats.appended_events)
             raise
-        self._room.budget -= len(data)
-        self.stats.appended_events += events
-        self.stats.appended_bytes += len(data)
-        return self._open
+        size = len(data)
+        self._granted -= size
+        stats.appended_events += events
+        stats.appended_bytes += size
+        return opened
 
     def _create(self) -> OpenFile:
         if self._closed:
@@ -459,6 +480,7 @@ class Spool:
         if self._open is not None and self._open.events:
             return True
         self._since = self._monotonic() if self._owed else None
+        self._look_again()
         return False
 
     def _rotate(self, fresh: OpenFile | None) -> None:
@@ -488,6 +510,7 @@ class Spool:
         growth = min(self.backlog.growth, 1 + len(self.backlog) + behind)
         self._seal_bytes = max(settings.seal_bytes, min(growth * settings.seal_bytes, settings.max_open_bytes // 2))
         self._seal_events = growth * settings.seal_events
+        self._look_again()
         self._open = fresh
         if fresh is not None:
             self._trouble = ""
