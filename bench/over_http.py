@@ -10,7 +10,7 @@ import threading
 import time
 from collections import defaultdict
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from stage import HERE, Stage, cpu_seconds, nothing_lost, publish, resident_mb, snapshot_of
@@ -38,6 +38,7 @@ class Run:
     p99: float
     p999: float
     worst: float
+    cpu: float = 0.0  # of the server, for each request
 
     @property
     def a_second(self) -> float:
@@ -58,31 +59,36 @@ def wrk(port: int, connections: int, seconds: int, client: str = "plain") -> Run
 Table = dict[tuple[str, int], list[Run]]  # server, connections → one run a round
 
 
-def compare(stage: Stage, snapshot: Path, upstream: str) -> tuple[Table, float]:
-    """Run every server at every number of connections, round after round; also the fast path's CPU µs a request."""
-    fast, fast_port, _ = stage.sidecar(snapshot, "--upstream", upstream)
-    _, slow_port, _ = stage.sidecar(snapshot, "--upstream", upstream, "--fast-path", "off")
-    _, alone_port, _ = stage.sidecar(snapshot)
-    servers = {
-        "floor": stage.floor(),
-        "fast": fast_port,
-        "traced": fast_port,
-        "aiohttp": slow_port,
-        "bare": stage.bare(),
-        "alone": alone_port,
-    }
+def compare(stage: Stage, snapshot: Path, upstream: str) -> Table:
+    """Run every server at every number of connections, round after round. `go` is only where there is Go."""
+    servers: dict[str, tuple[subprocess.Popen[bytes], int]] = {}
+    for name, start in {
+        "floor": stage.floor,
+        "fast": lambda: stage.sidecar(snapshot, "--upstream", upstream)[1],
+        "aiohttp": lambda: stage.sidecar(snapshot, "--upstream", upstream, "--fast-path", "off")[1],
+        "bare": stage.bare,
+        "alone": lambda: stage.sidecar(snapshot)[1],
+        "go": stage.bare_go,
+    }.items():
+        port = start()
+        if port is not None:
+            servers[name] = stage.running[-1], port
+    servers["traced"] = servers["fast"]
     table: Table = {(name, count): [] for name in servers for count in CONNECTIONS}
-    cpu = 0.0
     for _ in range(ROUNDS):
         for count in CONNECTIONS:
-            for name, port in servers.items():
-                before = cpu_seconds(fast)
-                table[name, count].append(run := wrk(port, count, SECONDS, client=name))
-                if name == "fast" and count == 16:
-                    cpu += (cpu_seconds(fast) - before) / run.requests / ROUNDS
-    for port in (fast_port, slow_port, alone_port):
-        nothing_lost(port)
-    return table, cpu * 1e6
+            for name, (process, port) in servers.items():
+                table[name, count].append(measured(process, port, count, SECONDS, client=name))
+    for name in ("fast", "aiohttp", "alone"):
+        nothing_lost(servers[name][1])
+    return table
+
+
+def measured(process: subprocess.Popen[bytes], port: int, count: int, seconds: int, client: str = "plain") -> Run:
+    """Run wrk, and add the CPU µs that the server took for each request."""
+    before = cpu_seconds(process)
+    run = wrk(port, count, seconds, client)
+    return replace(run, cpu=(cpu_seconds(process) - before) / run.requests * 1e6)
 
 
 def disturbed(stage: Stage, folder: Path, upstream: str) -> Iterator[tuple[str, Run]]:

@@ -72,8 +72,8 @@ def over_the_wire(stage: Stage, folder: Path) -> Iterator[str]:
     upstream = f"http://127.0.0.1:{stage.collector()}"
     snapshot = folder / "three"
     publish(snapshot_of(3, 3), snapshot)
-    table, cpu = over_http.compare(stage, snapshot, upstream)
-    yield from headline(table, cpu)
+    table = over_http.compare(stage, snapshot, upstream)
+    yield from headline(table)
     yield from compared(table)
     stage.stop(*stage.running[1:])
     yield "## Disturbed"
@@ -114,13 +114,19 @@ def over_the_wire(stage: Stage, folder: Path) -> Iterator[str]:
     yield from full_load.measure(stage, folder, full_load.SECONDS, upstream)
 
 
-def headline(table: over_http.Table, cpu: float) -> Iterator[str]:
+def headline(table: over_http.Table) -> Iterator[str]:
     alone, busy = median(table, "fast", 1, "p50"), ratio(table, "fast", "floor", 16, "a_second")
     floor, bare, slow = (median(table, name, 1, "p50") for name in ("floor", "bare", "aiohttp"))
+    cpu = median(table, "fast", 16, "cpu")
     yield f"**A decision takes {alone:.0f} µs over HTTP, one at a time**, where a C server that does nothing takes"
     yield f"{floor:.0f}, an aiohttp handler that does nothing {bare:.0f}, this one without its fast path {slow:.0f}."
     yield f"At 16 connections it answers {busy:.2f} times as many requests as that C server, for {cpu:.0f} µs of CPU,"
     yield "spooling and shipping included."
+    if ("go", 1) in table:
+        each = " and ".join(f"{ratio(table, 'fast', 'go', count, 'cpu'):.2f} at {count}" for count in (1, 16))
+        yield f"CPU for each decision, by that of a bare Go server (net/http, encoding/json): {each} connections."
+    else:
+        yield "There is no Go on this machine: the column of the bare Go server is left out."
     yield ""
 
 
@@ -128,21 +134,23 @@ def compared(table: over_http.Table) -> Iterator[str]:
     yield "## Over HTTP"
     yield from OVER_HTTP.format(rounds=over_http.ROUNDS).splitlines()
     yield ""
-    by = ("fast ÷ floor", "fast ÷ aiohttp path", "fast ÷ bare aiohttp", "traced ÷ floor", "unshipped ÷ floor")
-    yield f"| connections | | {' | '.join(by)} |"
-    yield "|---:|---|---:|---:|---:|---:|---:|"
+    servers = {name: shown for name, shown in SERVERS.items() if (name, 1) in table}
+    pairs = [("fast", under) for under in ("floor", "go", "aiohttp", "bare") if under in servers]
+    pairs += [("traced", "floor"), ("alone", "floor")]
+    yield f"| connections | | {' | '.join(f'{servers[one]} ÷ {servers[under]}' for one, under in pairs)} |"
+    yield f"|---:|---|{'---:|' * len(pairs)}"
     for count in over_http.CONNECTIONS:
-        for what in ("p50", "p99", "p999", "a_second"):
-            shown = [ratio(table, "fast", under, count, what) for under in ("floor", "aiohttp", "bare")]
-            shown += [ratio(table, name, "floor", count, what) for name in ("traced", "alone")]
-            yield f"| {count} | {NAMES[what]} | " + " | ".join(f"{one:.2f}" for one in shown) + " |"
+        for what, name in NAMES.items():
+            shown = " | ".join(f"{ratio(table, *pair, count, what):.2f}" for pair in pairs)
+            yield f"| {count} | {name} | {shown} |"
     yield ""
-    yield "| connections | | floor | fast | traced | aiohttp path | bare aiohttp | unshipped |"
-    yield "|---:|---|---:|---:|---:|---:|---:|---:|"
+    yield f"| connections | | {' | '.join(servers.values())} |"
+    yield f"|---:|---|{'---:|' * len(servers)}"
     for count in over_http.CONNECTIONS:
-        for what in ("p50", "p99", "p999", "a_second"):
-            figures = [median(table, name, count, what) for name in SERVERS]
-            yield f"| {count} | {NAMES[what]} | " + " | ".join(f"{one:,.0f}" for one in figures) + " |"
+        for what, name in NAMES.items():
+            digits = 1 if what == "cpu" else 0
+            shown = " | ".join(f"{median(table, server, count, what):,.{digits}f}" for server in servers)
+            yield f"| {count} | {name} | {shown} |"
     yield ""
 
 
@@ -156,9 +164,19 @@ fresh id in every request, medians of {rounds} interleaved rounds. At 16 and 64 
 answered: times are mostly of waiting in line there. `fast` is this sidecar as it comes, `traced` the same asked by a
 client that sends seven headers, a fresh trace id among them, `unshipped` without an upstream, `aiohttp path` what
 chunked and other odd requests get (`--fast-path off`), `bare aiohttp` a handler that does nothing, `floor` a C epoll
-server that does nothing. Ratios: the median of each round's; below 1 is better for µs, above 1 for requests/s."""
-SERVERS = ("floor", "fast", "traced", "aiohttp", "bare", "alone")
-NAMES = {"p50": "p50 µs", "p99": "p99 µs", "p999": "p99.9 µs", "a_second": "requests/s"}
+server that does nothing, `bare Go` net/http and encoding/json with one hash and nothing logged. CPU is the server
+process's, user and system, for each request. Ratios: the median of each round's; below 1 is better for µs, above 1 for
+requests/s."""
+SERVERS = {
+    "floor": "floor",
+    "fast": "fast",
+    "traced": "traced",
+    "go": "bare Go",
+    "aiohttp": "aiohttp path",
+    "bare": "bare aiohttp",
+    "alone": "unshipped",
+}
+NAMES = {"cpu": "CPU µs", "p50": "p50 µs", "p99": "p99 µs", "p999": "p99.9 µs", "a_second": "requests/s"}
 
 if __name__ == "__main__":
     main()

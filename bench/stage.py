@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -99,6 +100,17 @@ class Stage:
     def bare(self) -> int:
         port = free_port()
         self.start(sys.executable, str(HERE / "bare.py"), str(port))
+        ready(f"http://127.0.0.1:{port}/", time.monotonic())
+        return port
+
+    def bare_go(self) -> int | None:
+        """Start the bare Go server; None where there is no Go."""
+        if shutil.which("go") is None:
+            return None
+        binary, port = self.folder / "bare-go", free_port()
+        if not binary.exists():
+            subprocess.run(["go", "build", "-o", str(binary), str(HERE / "bare.go")], check=True)
+        self.start(str(binary), str(port))
         ready(f"http://127.0.0.1:{port}/", time.monotonic())
         return port
 
