@@ -149,3 +149,16 @@ def test_only_columns_that_repeat_have_a_dictionary(store: Path) -> None:
     assert columns["items.list.element"].has_dictionary_page
     assert not columns["event_id"].has_dictionary_page
     assert not columns["exposure_id"].has_dictionary_page
+    assert not columns["position"].has_dictionary_page
+
+
+def test_a_file_says_when_its_rows_are_from_and_nothing_about_its_ids(store: Path) -> None:
+    with opened(store) as writer:
+        rows = rows_of({"event_id": "e", "ts": 1, "type": "click", "user_id": "u"}, batch_id="b", recv_us=NOON_US)
+        writer.write([ReceivedBatch("b", NOON_US, (record_batch(rows),))])
+    [path] = live_files(store)
+    group = pq.read_metadata(path).row_group(0)
+    columns = {(one := group.column(number)).path_in_schema: one for number in range(group.num_columns)}
+    said = {name for name, one in columns.items() if one.statistics and one.statistics.has_min_max}
+    assert {"ts", "recv_ts", "type"} <= said
+    assert not said & {"event_id", "user_id", "session_id", "unit_id"}

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from abside.collector.store.place import NameMissing
 from abside.collector.store.schema import SCHEMA
+from abside.collector.store.writing import parquet_writer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -136,7 +137,7 @@ def packed_file(pieces: Sequence[pa.RecordBatch], key: ChainKey, first: int, tip
         "spools": {spool: (mark.sequence, mark.index, mark.heard_us) for spool, mark in tip.marks.items()},
     }
     sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, SCHEMA, compression="zstd") as out:
+    with parquet_writer(sink) as out:
         out.write_table(pa.Table.from_batches(pieces, SCHEMA))
         out.add_key_value_metadata({CHAIN: orjson.dumps(entry)})
     content: bytes = sink.getvalue().to_pybytes()
