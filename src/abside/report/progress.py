@@ -28,6 +28,7 @@ WEIGHTS = {
 }
 SMALL = 0.25
 SHARED, PAGE = 58.0, 42.0  # what all steps of the store weigh, and those of one experiment
+BAR, BESIDE, WIDE = 20, 15, 60  # columns: of the bar, of percent and time beside it; a terminal that has room for both
 MOST = 0.99  # until it is over: there may be more to do than was expected
 
 
@@ -54,7 +55,14 @@ def progress(pages: int, console: Console | None = None) -> Iterator[Callable[[s
         yield lambda _purpose: None
         return
     steps = Steps(pages)
-    columns = (TaskProgressColumn(), BarColumn(20), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+    length = BAR if console.width >= WIDE else BAR // 2
+    room = max(0, console.width - length - BESIDE)  # rich would end it with a sign that an ASCII terminal has not
+    columns = (
+        TaskProgressColumn(),
+        BarColumn(length),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=1.0)
-        yield lambda purpose: bar.update(task, completed=steps.begin(purpose), description=purpose, refresh=True)
+        yield lambda purpose: bar.update(task, completed=steps.begin(purpose), description=purpose[:room], refresh=True)

@@ -49,3 +49,13 @@ def test_a_pipe_hears_nothing() -> None:
     with progress(1, Console(file=out)) as tell:
         tell("delays by batch")
     assert out.getvalue() == ""
+
+
+def test_a_narrow_terminal_shows_percent_and_the_beginning_of_what_is_done() -> None:
+    out = io.StringIO()
+    with progress(1, Console(file=out, force_terminal=True, width=40)) as tell:
+        tell("pdp-reranker: outcomes outside the windows")
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue())
+    assert "0%" in drawn
+    assert "pdp-reran" in drawn
+    assert "…" not in drawn

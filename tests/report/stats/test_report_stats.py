@@ -1,9 +1,10 @@
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from abside.metric import METRICS, Metric
+from abside.metric import METRICS, Metric, Term
 from abside.report.stats.compare import estimate, value_of
 from abside.report.stats.ratio import sample_ratio
 from abside.report.tally.moments import ArmFigures, pairs_of, terms_of
@@ -126,3 +127,16 @@ def test_one_arm_or_no_unit_or_no_weights_leave_no_ratio_to_test() -> None:
     assert sample_ratio({}, {"a": 5_000, "b": 5_000}).p is None
     found = sample_ratio({"a": 1}, None, reason="why")
     assert (found.p, found.reason, found.is_mismatch) == (None, "why", False)
+
+
+@pytest.mark.parametrize(
+    ("below", "words"),
+    [
+        (Term("own1_below", "sum", "click", "position"), "control has no click.position to divide by"),
+        (Term("own1_below", "count", "rated"), "control has no rated to divide by"),
+    ],
+)
+def test_an_own_metric_that_divides_by_nothing_names_what_is_missing(below: Term, words: str) -> None:
+    metric = Metric("mine", "ratio", "", "up", CTR.above, below)
+    nothing = [replace(one, sums={**one.sums, "own1_below": 0}) for one in (SOME, MORE)]
+    assert estimate(metric, *nothing).reason == words

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from abside.report.tally.moments import ArmFigures
 
 LEVEL = 0.95
+OWN = "own"  # in front of the columns of a document's own metrics
 FEW_UNITS = 100  # of an arm: below it a mean of skewed values is far from normal
 FEW_DID = 10  # of an arm, on either side of a proportion: the textbooks' bound for its normal approximation
 Interval = tuple[float, float]
@@ -171,10 +172,17 @@ def _not_estimable(metric: Metric, control: ArmFigures, arm: ArmFigures) -> str:
         if one.units < 2:
             return f"{one.variant} has {one.units} unit{'' if one.units == 1 else 's'}; two are needed"
         if metric.below is not None and not one.sums[metric.below.column]:
-            return f"{one.variant} has no {metric.below.column.replace('_', ' ')}"
+            return f"{one.variant} has no {_below_words(metric.below)}"
     if _spread(metric, control) == 0 and _spread(metric, arm) == 0:
         return "no unit differs from another in either arm"
     return ""
+
+
+def _below_words(term: Term) -> str:
+    """Return what a ratio is divided by, as people know it: an own metric's column is a number."""
+    if not term.column.startswith(OWN):
+        return term.column.replace("_", " ")
+    return f"{term.event} to divide by" if term.of == "count" else f"{term.event}.{term.field} to divide by"
 
 
 def _no_lift(metric: Metric, control: ArmFigures, arm: ArmFigures) -> str:
