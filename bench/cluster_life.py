@@ -15,7 +15,7 @@ from cluster import PATIENCE_SECONDS, SIDECARS, ClusterOfOne, Process, stop_all
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
     from kafka_broker import KafkaBroker
 
@@ -68,16 +68,23 @@ async def caller(number: int, url: str, seen: Seen) -> None:
 async def trouble(cluster: ClusterOfOne, seconds: float, chance: random.Random) -> None:
     """Kill sidecars and collectors in turn, the broker once, and freeze a collector beyond its session."""
     end, frozen = time.monotonic() + seconds, cluster.collectors[0]
+    victims = in_turn([*cluster.sidecars, *cluster.collectors], chance)
     once = iter((0.2, 0.5, 2.0))  # when, as a part of the time: freeze a collector, kill the broker
     due = next(once)
     while (now := time.monotonic()) < end:
         if 1 - (end - now) / seconds >= due:
             await (freeze(frozen, 2 * cluster.session_seconds) if due == 0.2 else lose_broker(cluster.broker))
             due = next(once)
-        victim = chance.choice([*cluster.sidecars, *cluster.collectors])
+        victim = next(victims)
         victim.kill()
         victim.start()
         await asyncio.sleep(chance.uniform(1.0, 3.0))
+
+
+def in_turn(processes: list[Process], chance: random.Random) -> Iterator[Process]:
+    """Yield all in some order, then in another, without end: also where few are killed, each is."""
+    while True:
+        yield from chance.sample(processes, len(processes))
 
 
 async def each_once(cluster: ClusterOfOne) -> None:

@@ -134,7 +134,7 @@ def table(folder: Path) -> Iterator[str]:
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("folder", type=Path)
-    asked.add_argument("engines", nargs="*", choices=NAMES)
+    asked.add_argument("engines", nargs="+", choices=NAMES)
     asked.add_argument("--shoppers", type=int, default=SHOPPERS, help=f"of a store that is not there yet ({SHOPPERS})")
     given = asked.parse_args()
     if not (given.folder / "store").exists():
