@@ -12,11 +12,12 @@ from abside.snapshot import is_set, leaf_name, leaves
 from abside_agent.document.wording import written_range
 from abside_agent.rules.apart import LIVE, disjoint, separated
 from abside_agent.rules.overlap import FoundPairs, OneLeaf, SharedSlots, overlapping_pairs
+from abside_agent.rules.repeated import left_out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Container, Iterable, Iterator
+    from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 
-    from abside.snapshot import Experiment, Leaf
+    from abside.snapshot import Experiment, Leaf, Placement
     from abside_agent.document.tree import Path, Tree
     from abside_agent.rules.apart import LayersInUse
     from abside_agent.rules.overlap import ConflictKind
@@ -43,6 +44,13 @@ class Conflict(NamedTuple):
         return tuple(one for one in both if one.status == "draft") or both
 
 
+class ConflictGround(NamedTuple):
+    """What the remedies of conflicts are found in."""
+
+    layers: LayersInUse
+    placements: Mapping[str, Placement]
+
+
 @dataclass(slots=True)
 class Gathered:
     """By experiment that may have to give way and by code: the first conflict, and how many others there are."""
@@ -59,7 +67,7 @@ class Gathered:
             other = conflict.second if name == conflict.first.id else conflict.first
             others[other.id] = other
 
-    def note(self, name: str, tree: Tree, at: Callable[[str], str], layers: LayersInUse) -> None:
+    def note(self, name: str, tree: Tree, at: Callable[[str], str], ground: ConflictGround) -> None:
         """Note one experiment's conflicts on its tree; `at` returns the place of another experiment."""
         for code, (conflict, others) in self.found[name].items():
             one, other = conflict.first, conflict.second
@@ -68,7 +76,7 @@ class Gathered:
             more = f" and {len(others) - 1} more" if 1 < len(others) < MOST_OTHERS else ""
             more = " and many more" if len(others) == MOST_OTHERS else more
             path, what = _MESSAGES[code](one, other, conflict.over)
-            remedy = _remedy(conflict, one, others.values(), layers)
+            remedy = _remedy(conflict, one, others.values(), ground)
             tree.note(code, ("experiments", name, *path), f"{what}, with {other.id} ({at(other.id)}){more}", remedy)
 
 
@@ -171,12 +179,14 @@ _MESSAGES: dict[Code, Callable[[Experiment, Experiment, tuple[str, ...]], tuple[
 }
 
 
-def _remedy(conflict: Conflict, one: Experiment, others: Collection[Experiment], layers: LayersInUse) -> str:
+def _remedy(conflict: Conflict, one: Experiment, others: Collection[Experiment], ground: ConflictGround) -> str:
     match conflict.code:
         case "PARAMETER_CONFLICT":
-            return separated(one, others, conflict.over[0], layers)
+            placement = ground.placements.get(conflict.over[0])
+            easier = left_out([one, *others], placement) if placement is not None else ""
+            return easier or separated(one, others, conflict.over[0], ground.layers)
         case "SLOTS_OVERLAP":
-            return disjoint(one, others, layers)
+            return disjoint(one, others, ground.layers)
         case "LAYER_UNIT":
             return "give them one unit, or another layer"
 

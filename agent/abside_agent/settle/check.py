@@ -12,7 +12,7 @@ from abside_agent.document.reading import MAX_FILE_BYTES, File
 from abside_agent.document.tree import Bad, Flaw, Path, Tree, flaw
 from abside_agent.rules.alone import check_alone
 from abside_agent.rules.apart import LayersInUse
-from abside_agent.rules.conflicts import Gathered, conflicts
+from abside_agent.rules.conflicts import ConflictGround, Gathered, conflicts
 from abside_agent.rules.fit import Ground, fit
 from abside_agent.rules.placement_limit import too_many
 from abside_agent.settle.compile import SECTIONS, Candidate, candidates_of, retired_of
@@ -221,9 +221,11 @@ def _conflicts(checked: Checked, force: dict[str, Experiment]) -> None:
 
     declared = {*checked.kept["layers"], *(one.id for one in checked.candidates if one.section == "layers")}
     layers = LayersInUse.of(experiments.values(), declared) if gathered.found else LayersInUse({})
+    placements = {one.id: one.record for one in checked.candidates if one.section == "placements" and one.record}
+    placements = {**checked.kept["placements"], **placements}
     for name in gathered.found:
         if name in written:
-            gathered.note(name, written[name].tree, at, layers)
+            gathered.note(name, written[name].tree, at, ConflictGround(layers, placements))
     for one in too_many(experiments.values(), force):
         if one.experiment.id in written:
             one.note(written[one.experiment.id].tree)

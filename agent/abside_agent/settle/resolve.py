@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from abside_agent.document.tree import Flaw, Path, Tree, written
 from abside_agent.rules.apart import LIVE, LayersInUse
-from abside_agent.rules.conflicts import Gathered, conflicts
+from abside_agent.rules.conflicts import ConflictGround, Gathered, conflicts
 from abside_agent.rules.fit import Ground, Misfit, fit
 from abside_agent.rules.placement_limit import too_many
 from abside_agent.settle.build import TOGETHER, Key, key_of, unbuildable
@@ -156,10 +156,11 @@ def _conflicting(table: _Table) -> bool:
                 both_new.add(name, conflict)
     losing = one_sided if one_sided.found else both_new
     layers = LayersInUse.of(current.values(), table.chosen("layers")) if losing.found else LayersInUse({})
+    ground = ConflictGround(layers, table.chosen("placements"))
     for name in losing.found:
         seat = seats[name]
         tree = Tree(seat.source, seat.tree.root if seat.tree else None)
-        losing.note(name, tree, lambda other: seats[other].source, layers)
+        losing.note(name, tree, lambda other: seats[other].source, ground)
         table.flaws += tree.flaws
         seat.step_down()
     return bool(losing.found)

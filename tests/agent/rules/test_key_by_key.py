@@ -12,7 +12,11 @@ from abside.snapshot import Experiment, Placement, Variant, laid_over, leaves
 from abside_agent.rules.fit import Ground, fit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.agent.conftest import Doc, Pod
+
+    from abside.snapshot import Problem
 
 # A shared machine may stall for a second: how long an example takes says nothing about the code.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -79,6 +83,28 @@ def test_what_may_be_named_at_every_depth(own: dict[str, Any], codes: list[str])
 def test_a_whole_number_becomes_a_float_where_one_is_declared_at_any_depth() -> None:
     made, _ = fitted({"w": {"by": {"tier": {"gold": 2}}}, "rules": [{"if": "b", "then": 2}]}, DEEP)
     assert repr(made) == "{'w': {'by': {'tier': {'gold': 2.0}}}, 'rules': [{'if': 'b', 'then': 2.0}]}"
+
+
+SPARE = "delete what only repeats the placement's value: weights.margin in freshness, weights.fresh in margin"
+
+
+@pytest.mark.parametrize(
+    ("margin", "freshness", "remedy"),
+    [
+        ("{margin: 0.3, fresh: 1}", "{margin: 0, fresh: 0.5}", SPARE),
+        ("{margin: 0.3}", "{margin: 0.0, fresh: 0.5}", SPARE.partition(", weights.fresh")[0]),
+        ("{margin: 0.3}", "{margin: 0.1, fresh: 1.0}", "write in freshness layer: ranking and slots: "),
+        ("{margin: 0.3, fresh: 1}", "{margin: 0.1, fresh: 0.5}", "write in freshness layer: ranking and slots: "),
+    ],
+)
+def test_experiments_that_conflict_in_values_that_only_repeat_the_placements_are_told_to_delete_these(
+    margin: str, freshness: str, remedy: str, doc: type[Doc], problems_of: Callable[..., list[Problem]]
+) -> None:
+    lines = [doc.experiment(name, variants=doc.setting("weights", own)) for name, own in
+             (("margin", margin), ("freshness", freshness))]  # fmt: skip
+    found = problems_of(doc.GROUND + doc.experiments(*lines))
+    assert [problem.code for problem in found] == ["PARAMETER_CONFLICT"] * 2
+    assert all(problem.remedy.startswith(remedy) for problem in found)
 
 
 def test_a_new_key_at_the_placement_comes_into_force_under_a_running_experiment(pod: Pod, doc: type[Doc]) -> None:
