@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from abside.assignment.assign import Arm, Evaluator
 from abside.assignment.bucket import floor_of, murmur3_x86_32
 from abside.assignment.unit import choose_unit
-from abside.snapshot import LeftOut, SnapshotError, config_id, digest_of, laid_over, leaf_name, leaves
+from abside.snapshot import LeftOut, SnapshotError, config_id, digest_of, lay, leaf_name, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
@@ -180,11 +180,11 @@ def _layer(prefix: bytes, kind: UnitKind, evaluators: list[Evaluator]) -> LayerH
 
 def merge(placement: Placement, arms: tuple[Arm, ...]) -> Merged:
     """Return the placement's parameters with those of the arms laid over them, key by key."""
-    config = placement.parameters
+    config = dict(placement.parameters)
     for arm in _last_wins(arms):
         own = arm.variant.parameters.get(placement.id)
         if own:
-            config = laid_over(config, own)
+            lay(config, own)
     return Merged(config, config_id(config))
 
 

@@ -13,7 +13,7 @@ from abside.snapshot.file import (
     file_digest,
     read,
 )
-from abside.snapshot.parameters import Leaf, is_set, laid_over, leaf_name, leaves, value_at
+from abside.snapshot.parameters import Leaf, is_set, laid_over, lay, leaf_name, leaves, value_at
 from abside.snapshot.records import (
     ALGO,
     BASIS_POINTS,
@@ -73,6 +73,7 @@ __all__ = [
     "file_digest",
     "is_set",
     "laid_over",
+    "lay",
     "leaf_name",
     "leaves",
     "read",

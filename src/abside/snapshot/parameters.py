@@ -22,10 +22,17 @@ def laid_over(base: Parameters, own: Parameters) -> Parameters:
     What `own` does not name is shared with `base`. An empty mapping names nothing.
     """
     merged = dict(base)
-    for key, value in own.items():
-        under = merged.get(key)
-        merged[key] = laid_over(under, value) if isinstance(value, dict) and isinstance(under, dict) else value
+    lay(merged, own)
     return merged
+
+
+def lay(config: Parameters, own: Parameters) -> None:
+    """Lay `own` over `config` in place; mappings inside it are replaced by new ones, never changed."""
+    for key, value in own.items():
+        if isinstance(value, dict) and isinstance(under := config.get(key), dict):
+            config[key] = laid_over(under, value)
+        else:
+            config[key] = value
 
 
 def leaves(parameters: Mapping[str, Json]) -> Iterator[tuple[Leaf, Json]]:

@@ -79,7 +79,7 @@ def test_a_mapping_ships_when_all_of_what_the_variant_sets_is_there(doc: type[Do
     old = world(doc, **fields)
     assert told(old, world(doc, **fields).replace("{margin: 0.0", "{margin: 0.2"), "WIDER_THAN_TESTED") == []
     (problem,) = told(old, world(doc, **fields).replace("{margin: 0.0", "{margin: 0.3"), "WIDER_THAN_TESTED")
-    assert problem.path == "placements.pdp.parameters.weights"
+    assert problem.path == "placements.pdp.parameters.weights.margin"
 
 
 def steps(*pairs: tuple[str, int]) -> dict[str, Any]:
