@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
-from abside.snapshot import BASIS_POINTS
+from abside.snapshot import BASIS_POINTS, is_set, leaf_name, leaves, value_at
 from abside_agent.document.wording import written_range
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from abside.snapshot import Experiment
+    from abside.snapshot import Experiment, Leaf, Placement
 
 LIVE = frozenset({"running", "paused"})
 MOST_SEATED = 5  # experiments that one remedy seats: with more, each would have a sliver that nobody wants
 MOST_MEMBERS = 200  # of a layer that is searched for room: there may be thousands, and as many in conflict with them
+MOST_NAMED = 6  # values that one remedy names: one line
 WHOLE = (0, BASIS_POINTS)
 
 
@@ -130,3 +131,35 @@ def disjoint(one: Experiment, rivals: Collection[Experiment], layers: LayersInUs
         return "give each its own slots"
     seats = layers.seats(one.layer or "", everyone[1:])
     return "write " + ", ".join(f"in {name} slots: {written_range(slots)}" for name, slots in seats.items())
+
+
+def left_out(everyone: Iterable[Experiment], placement: Placement) -> str:
+    """Return which values to delete so that none of these experiments conflict; empty where that is not enough."""
+    found: list[str] = []
+    needed: list[set[Leaf]] = []
+    by_id = sorted(everyone, key=lambda experiment: experiment.id)
+    if len(by_id) > MOST_SEATED:
+        return ""
+    for one in by_id:
+        others = [other for other in by_id if other is not one]
+        mine = {leaf for arm in one.variants for leaf, _ in leaves(arm.parameters.get(placement.id, {}))}
+        spare = {
+            leaf for leaf in mine if _repeats(one, placement, leaf) and any(_sets(b, placement, leaf) for b in others)
+        }
+        needed.append(mine - spare)
+        found += [f"{leaf_name(leaf)} in {one.id}" for leaf in sorted(spare)]
+    if any(one[: len(other)] == other[: len(one)] for a, b in combinations(needed, 2) for one in a for other in b):
+        return ""
+    more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+    return f"delete what only repeats the placement's value: {', '.join(found[:MOST_NAMED])}{more}" if found else ""
+
+
+def _sets(one: Experiment, placement: Placement, leaf: Leaf) -> bool:
+    return any(is_set(arm.parameters, (placement.id, *leaf)) for arm in one.variants)
+
+
+def _repeats(one: Experiment, placement: Placement, leaf: Leaf) -> bool:
+    """Whether the variants that set a leaf have the placement's value there; a whole number is as good as a float."""
+    path = (placement.id, *leaf)
+    given = [value_at(arm.parameters, path) for arm in one.variants if is_set(arm.parameters, path)]
+    return all(value == value_at(placement.parameters, leaf) for value in given)

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from abside.snapshot import is_set, leaf_name, leaves
 from abside_agent.document.wording import written_range
-from abside_agent.rules.apart import LIVE, disjoint, separated
+from abside_agent.rules.apart import LIVE, disjoint, left_out, separated
 from abside_agent.rules.overlap import FoundPairs, OneLeaf, SharedSlots, overlapping_pairs
-from abside_agent.rules.repeated import left_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
