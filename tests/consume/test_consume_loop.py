@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
@@ -53,8 +53,9 @@ class Asked:
 
     topic = "events"
 
-    def __init__(self, *ids: str | None) -> None:
+    def __init__(self, *ids: str | None, low: int = 0) -> None:
         self.ids = list(ids)
+        self.low = low
 
     def describe(self) -> TopicDescription:
         topic_id = self.ids.pop(0) if len(self.ids) > 1 else self.ids[0]
@@ -63,7 +64,7 @@ class Asked:
         return TopicDescription(topic_id, 1)
 
     def watermarks(self, number: int) -> tuple[int, int]:
-        return 0, 100
+        return self.low, 100
 
 
 class Client:
@@ -160,6 +161,37 @@ def test_at_the_end_a_partition_that_waits_for_its_next_try_is_not_looked_at_wit
     steps.finish([held], 0.2)
     steps.close()
     assert 0 < gatherer.looks < 20
+
+
+def test_while_it_is_ended_a_thread_that_waits_for_the_store_is_alive() -> None:
+    gatherer = Gatherer(ChainTip())
+    gatherer.take([record(0)], now=0.0, now_us=NOW_US)
+    loop = loop_over(Client(), BucketPlace("memory://", MemoryStore()))
+    loop.held[0] = HeldPartition(0, key=ChainKey("AbC", 0), gatherer=gatherer, not_before=monotonic() + 3600)
+    loop.store_problem = None
+    loop.stop()
+    since = loop.turned = monotonic() - 3600
+    loop.run()
+    assert loop.turned > since + 3599
+
+
+def test_what_retention_took_is_counted_once_however_often_the_partition_is_looked_up() -> None:
+    totals, asked = ConsumeTotals(), Asked("AbC", low=50)
+    place = BucketPlace("memory://", MemoryStore())
+    steps = PartitionSteps(TopicReader(Client(), "events"), cast("TopicAsker", asked), place, BOUNDS, totals)
+    held = HeldPartition(0, gatherer=Gatherer(ChainTip(10)), key=ChainKey("AbC", 0))
+    seen = []
+    for asked.low in (50, 50, 60, 60):
+        held.needs_offset = True
+        steps.step(held, 0.0)
+        assert held.look is not None
+        wait([held.look])
+        steps.step(held, 0.0)
+        seen.append((totals.overrun_records, held.begin))
+        if asked.low == 60:  # another had it meanwhile, and stored nothing
+            held = HeldPartition(0, gatherer=Gatherer(ChainTip(10)), key=ChainKey("AbC", 0))
+    steps.close()
+    assert seen == [(40, 50), (40, 50), (50, 60), (50, 60)]
 
 
 def test_a_topic_that_was_seen_missing_before_it_was_made_anew_is_another() -> None:

@@ -228,7 +228,8 @@ def test_a_broker_that_is_away_from_the_start_is_waited_for(stage_over: StageOve
     stage = stage_over()
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = free.getsockname()[1]
-    collector = stage.collector(*SOON, bootstrap=f"127.0.0.1:{address}")
+    quick = "socket.timeout.ms=2000\n"  # its end waits for the last question
+    collector = stage.collector(*SOON, properties=quick, bootstrap=f"127.0.0.1:{address}")
     collector.start()
     collector.until_said("kafka_connection|topic_not_known")
     status, body = collector.ask("/readyz")

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from abside.collector.consume.client import TopicAsker, open_clients, properties
+from abside.collector.consume.client import TopicAsker, answer_seconds_of, open_clients, properties
 from abside.collector.consume.loop import ConsumeLoop
 from abside.collector.consume.status import ConsumeStatus
 from abside.collector.consume.steps import GroupBounds
@@ -78,7 +78,7 @@ def _parts(
         consumer, admin = open_clients(config, status.connection_failed)
     except KafkaSettingError as exc:
         raise SettingWrong("--kafka", str(exc)) from exc
-    about = TopicAsker(admin, address.topic)
+    about = TopicAsker(admin, address.topic, answer_seconds_of(config))
     seconds = GROUP_SECONDS if settings.group_seconds is None else settings.group_seconds
     bounds = GroupBounds(seconds, settings.group_bytes, settings.drain_seconds)
     watch = TopicWatch(about.describe, threads)

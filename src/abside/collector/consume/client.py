@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from abside.kafka import KafkaAddress
 
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 10.0  # of a question, unless the file of properties has a shorter `socket.timeout.ms`
 SAME_KIND_SECONDS = 10.0
 # What the store's promise stands on. All else is free, and what a file sets wins over the defaults below.
 OWNED = (
@@ -82,6 +82,11 @@ def properties(address: KafkaAddress, group: str, config: Path | None) -> dict[s
     }
 
 
+def answer_seconds_of(config: Mapping[str, str]) -> float:
+    """Return how long a question may take, by the properties of the consumer, which the library has checked."""
+    return min(ANSWER_SECONDS, int(config.get("socket.timeout.ms", ANSWER_SECONDS * 1000)) / 1000)
+
+
 def open_clients(config: Mapping[str, str], on_error: Callable[[Any], None]) -> tuple[Any, Any]:
     """Return a consumer and a client that asks about topics; both connect in threads of their own.
 
@@ -102,15 +107,18 @@ def open_clients(config: Mapping[str, str], on_error: Callable[[Any], None]) -> 
 class TopicAsker:
     """Asks the brokers about one topic. Every method blocks, for seconds at most; any thread may ask."""
 
-    def __init__(self, admin: Any, topic: str) -> None:
+    def __init__(self, admin: Any, topic: str, answer_seconds: float = ANSWER_SECONDS) -> None:
         self.topic = topic
+        self._answer_seconds = answer_seconds
         self._admin = admin
         self._kafka = library()
         self._spec: Any = self._kafka.admin.OffsetSpec
 
     def describe(self) -> TopicDescription:
         """Return the topic as it is now. Raises TopicMissing, and KafkaException where no answer comes."""
-        asked = self._admin.describe_topics(self._kafka.TopicCollection([self.topic]), request_timeout=ANSWER_SECONDS)
+        asked = self._admin.describe_topics(
+            self._kafka.TopicCollection([self.topic]), request_timeout=self._answer_seconds
+        )
         try:
             found = asked[self.topic].result()
         except self._kafka.KafkaException as exc:
@@ -126,7 +134,7 @@ class TopicAsker:
         """
         where = self._kafka.TopicPartition(self.topic, number)
         asked = [
-            self._admin.list_offsets({where: spec}, request_timeout=ANSWER_SECONDS)[where]
+            self._admin.list_offsets({where: spec}, request_timeout=self._answer_seconds)[where]
             for spec in (self._spec.earliest(), self._spec.latest())
         ]
         first, last = (one.result().offset for one in asked)

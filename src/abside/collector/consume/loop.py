@@ -89,7 +89,7 @@ class ConsumeLoop:
             self._consumer.subscribe([self._reader.topic], **callbacks)
             while not self._stopping.is_set():
                 self._turn()
-            self._steps.finish(self.held.values(), self._bounds.drain_seconds)
+            self._steps.finish(self.held.values(), self._bounds.drain_seconds, self._came_round)
         finally:
             self._stopping.set()  # close() calls `_revoked`
             self._consumer.close()
@@ -109,6 +109,9 @@ class ConsumeLoop:
             else:
                 self.store_problem = None
                 log.info("store_answers", place=self._place.shown)
+
+    def _came_round(self) -> None:
+        self.turned = monotonic()
 
     def _turn(self) -> None:
         self._take(self._consumer.consume(POLL_RECORDS, POLL_SECONDS))
@@ -213,7 +216,9 @@ class ConsumeLoop:
     def _revoked(self, consumer: Any, partitions: list[Any]) -> None:
         if not self._stopping.is_set():
             self._steps.finish(
-                [self.held[one.partition] for one in partitions if one.partition in self.held], REVOKE_SECONDS
+                [self.held[one.partition] for one in partitions if one.partition in self.held],
+                REVOKE_SECONDS,
+                self._came_round,
             )
         self._forget(consumer, partitions)
         log.info("revoked", partitions=sorted(one.partition for one in partitions))

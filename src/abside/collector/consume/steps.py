@@ -17,7 +17,7 @@ from abside.kafka import library
 from abside.log import Log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from concurrent.futures import Future
 
     from abside.collector.consume.client import TopicAsker
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from abside.collector.consume.partition import HeldPartition, Whereabouts
     from abside.collector.consume.reader import TopicReader
     from abside.collector.consume.totals import ConsumeTotals
+    from abside.collector.store.chain import ChainKey
     from abside.collector.store.place import StorePlace
 
 WRITERS = 8  # files on their way at a time: a store may take seconds for each
@@ -60,6 +61,7 @@ class PartitionSteps:
         self._bounds = bounds
         self._totals = totals
         self._kafka = library()
+        self._passed: dict[ChainKey, int] = {}  # of partitions that retention overran: up to which offset it is counted
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
         self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
 
@@ -90,11 +92,17 @@ class PartitionSteps:
         if sealed is not None:
             held.write = self._writers.submit(store, self._place, held.key, sealed, self._reader.topic)
 
-    def finish(self, going: Iterable[HeldPartition], within_seconds: float) -> None:
-        """Write what is gathered, within a time; what is not written by then is read again by the next owner."""
+    def finish(
+        self, going: Iterable[HeldPartition], within_seconds: float, turned: Callable[[], None] = lambda: None
+    ) -> None:
+        """Write what is gathered, within a time; what is not written by then is read again by the next owner.
+
+        `turned` is called each time round.
+        """
         until = monotonic() + within_seconds
         left = [held for held in going if held.gatherer and _has_something(held.gatherer)]
         while left and (now := monotonic()) < until:
+            turned()
             for held in left:
                 if held.write and held.write.done():
                     self._written(held, held.write, now)
@@ -141,15 +149,22 @@ class PartitionSteps:
             self._hindered(held, now, "topic_is_behind_the_store", reason)
             return
         if 0 < wanted < found.low:
-            self._totals.overrun_records += found.low - wanted
-            offsets = {"lost": found.low - wanted, "from_offset": wanted, "to_offset": found.low}
-            remedy = "more collectors, or a longer retention of the topic"
-            log.error("retention_overrun", partition=held.number, **offsets, remedy=remedy)
+            self._overrun(found, wanted)
         held.key, held.gatherer, held.needs_offset, held.gap_tries = found.key, gatherer, False, 0
         held.succeed()
         begin = max(wanted, found.low)
         self._reader.begin_at(held, begin)
         log.info("partition_begins", partition=held.number, offset=begin, end=found.high)
+
+    def _overrun(self, found: Whereabouts, wanted: int) -> None:
+        """Count what retention took, once: until a record comes, the chain ends where it did."""
+        since = max(wanted, self._passed.get(found.key, 0))
+        if lost := max(0, found.low - since):
+            self._passed[found.key] = found.low
+            self._totals.overrun_records += lost
+            offsets = {"lost": lost, "from_offset": since, "to_offset": found.low}
+            remedy = "more collectors, or a longer retention of the topic"
+            log.error("retention_overrun", partition=found.key.partition, **offsets, remedy=remedy)
 
     def _written(self, held: HeldPartition, wrote: Future[None], now: float) -> None:
         held.write = None

@@ -186,8 +186,11 @@ class Intake:
         return ReceivedBatch(heading.batch_id, recv_us, tuple(pieces))
 
     async def _read(self, request: web.BaseRequest, use: Callable[[int], None]) -> bytes:
-        if request.content.is_eof() and len(body := request.content.read_nowait()) <= self._max_batch_bytes:
-            use(len(body))  # it came with its head, as most small ones do
+        if request.content.is_eof():  # it came with its head, as most small ones do
+            body = request.content.read_nowait()
+            if len(body) > self._max_batch_bytes:
+                raise self._too_large()
+            use(len(body))
             return body
         chunks: list[bytes] = []
         size = 0
