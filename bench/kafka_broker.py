@@ -39,9 +39,11 @@ node.id=1
 controller.quorum.voters=1@{host}:{controller}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,GUESTS:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
-listeners=PLAINTEXT://{host}:{port},GUESTS://{host}:{guests},CONTROLLER://{host}:{controller}
-advertised.listeners=PLAINTEXT://{host}:{port},GUESTS://{host}:{guests}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,GUESTS:SASL_PLAINTEXT,TLS:SSL,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://{host}:{port},GUESTS://{host}:{guests},TLS://{host}:{tls},CONTROLLER://{host}:{controller}
+advertised.listeners=PLAINTEXT://{host}:{port},GUESTS://{host}:{guests},TLS://{host}:{tls}
+ssl.keystore.type=PEM
+ssl.keystore.location={folder}/tls.pem
 sasl.enabled.mechanisms=PLAIN
 listener.name.guests.plain.sasl.jaas.config=\
 org.apache.kafka.common.security.plain.PlainLoginModule required user_{user}="{password}";
@@ -72,6 +74,7 @@ class KafkaBroker:
     folder: Path
     port: int = 0
     guests_port: int = 0  # listens with SASL PLAIN, for USER
+    tls_port: int = 0
     process: subprocess.Popen[bytes] | None = None
     _admin: AdminClient | None = field(default=None, init=False)
 
@@ -84,6 +87,16 @@ class KafkaBroker:
     def guests(self) -> str:
         """The address that asks for USER and PASSWORD."""
         return f"{HOST}:{self.guests_port}"
+
+    @property
+    def tls(self) -> str:
+        """The address that speaks TLS."""
+        return f"{HOST}:{self.tls_port}"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate that a client of `tls` must trust."""
+        return self.folder / "ca.pem"
 
     @property
     def log(self) -> str:
@@ -192,11 +205,13 @@ class KafkaBroker:
         return self._admin
 
     def _format(self) -> None:
-        held = [socket.create_server((HOST, 0)) for _ in range(3)]
-        self.port, self.guests_port, controller = (one.getsockname()[1] for one in held)
+        held = [socket.create_server((HOST, 0)) for _ in range(4)]
+        self.port, self.guests_port, self.tls_port, controller = (one.getsockname()[1] for one in held)
         for one in held:
             one.close()
         names = {"host": HOST, "port": self.port, "guests": self.guests_port, "controller": controller}
+        names["tls"] = self.tls_port
+        certify(self.authority, self.folder / "tls.pem")
         text = PROPERTIES.format(**names, user=USER, password=PASSWORD, folder=self.folder)
         (self.folder / "properties").write_text(text)
         words = ("format", "--cluster-id", CLUSTER_ID, "--config", str(self.folder / "properties"))
@@ -215,3 +230,13 @@ class KafkaBroker:
         except KafkaException:
             return False
         return True
+
+
+def certify(certificate: Path, store: Path) -> None:
+    """Write a certificate of HOST, which is its own authority, and a key store that contains it."""
+    key = store.with_suffix(".key")
+    kind = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+    name = ("-subj", "/CN=broker", "-addext", f"subjectAltName=IP:{HOST}")
+    where = ("-keyout", str(key), "-out", str(certificate))
+    subprocess.run(["openssl", *kind, *name, *where], check=True, capture_output=True, timeout=PATIENCE_SECONDS)
+    store.write_bytes(key.read_bytes() + certificate.read_bytes())

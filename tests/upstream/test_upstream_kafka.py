@@ -19,7 +19,7 @@ from abside.kafka import KafkaSettingError
 from abside.upstream.choose import check_url, open_upstream, without_credentials
 from abside.upstream.contract import Acked, Batch, Rejected, Retry, Timeouts, TooLarge, UpstreamUrlError
 from abside.upstream.kafka_verdict import KAFKA_TABLE
-from kafka_broker import PASSWORD, USER
+from kafka_broker import PASSWORD, USER, certify
 from kafka_topic import once
 
 if TYPE_CHECKING:
@@ -120,6 +120,26 @@ async def test_a_topic_with_a_small_bound_gets_smaller_requests_until_they_fit(o
         assert await until_stored(upstream, batch_of(noisy[first : first + 60], first=first)) == Acked()
     stored = sorted(once(topic.read()), key=lambda record: record.index)
     assert [record.event for record in stored] == noisy
+
+
+async def test_its_figures_are_what_the_library_has_and_what_went_wrong(opened: Any, topic: KafkaTopic) -> None:
+    upstream = opened(seconds=0.5)
+
+    def figures() -> dict[str, int]:
+        return {one.name.removeprefix("kafka_"): one.value for one in upstream.figures()}
+
+    assert await until_stored(upstream, batch_of(clicks(10))) == Acked()
+    known = {"queue": 0, "partitions": 3, "records": 10, "delivery_failures": 0, "producers": 1}
+    assert figures() == known
+    topic.be_busy()
+    assert isinstance(await upstream.send(batch_of(clicks(50), seq=2)), Retry)
+    assert figures() == {**known, "queue": 50, "records": 60}
+    topic.recover()
+    assert await until_stored(upstream, batch_of(clicks(50), seq=2)) == Acked()
+    topic.configure(max_message_bytes="6000")
+    noisy = [{**event, "text": os.urandom(100)} for event in clicks(200)]
+    assert await until_stored(upstream, batch_of(noisy, seq=3)) == TooLarge()
+    assert (figures()["delivery_failures"], figures()["queue"]) == (1, 0)
 
 
 async def test_a_batch_whose_time_is_over_is_waited_for_and_not_produced_again(opened: Any, topic: KafkaTopic) -> None:
@@ -264,6 +284,29 @@ async def test_a_file_that_is_spoilt_later_is_loud(opened: Any, topic: KafkaTopi
     assert result.loud
     config.write_text("")
     assert await upstream.send(batch_of(clicks(3))) == Acked()
+
+
+async def test_tls_is_spoken_by_the_librarys_properties(
+    opened: Any, topic: KafkaTopic, kafka_broker: KafkaBroker, tmp_path: Path
+) -> None:
+    config = tmp_path / "kafka.properties"
+    config.write_text(f"security.protocol=ssl\nssl.ca.location={kafka_broker.authority}\n")
+    upstream = opened(f"kafka://{kafka_broker.tls}/{topic.name}", kafka_config=config)
+    assert await until_stored(upstream, batch_of(clicks(3))) == Acked()
+    assert len(topic.read()) == 3
+
+
+async def test_a_broker_of_another_authority_gets_nothing_and_a_person_reads_why(
+    opened: Any, topic: KafkaTopic, kafka_broker: KafkaBroker, tmp_path: Path
+) -> None:
+    strange, config = tmp_path / "strange.pem", tmp_path / "kafka.properties"
+    certify(strange, tmp_path / "store.pem")
+    config.write_text(f"security.protocol=ssl\nssl.ca.location={strange}\n")
+    result = await opened(f"kafka://{kafka_broker.tls}/{topic.name}", kafka_config=config).send(batch_of(clicks(3)))
+    assert isinstance(result, Retry)
+    assert result.loud
+    assert re.match("_SSL: .*certificate verify failed.*; see what the file of --kafka-config contains", result.reason)
+    assert topic.read() == []
 
 
 def test_what_belongs_to_another_kind_of_upstream_is_refused(tmp_path: Path) -> None:

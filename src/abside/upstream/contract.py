@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 Encoding = Literal["zstd", "gzip", "identity"]
@@ -20,7 +20,7 @@ class Batch:
 
     `series`, `seq` and `first` are its place in an order, for an upstream that keeps one: batches of a series are sent
     by rising `seq`, and by rising `first`, the index of the first event in all that has this `seq`. Empty: the batch is
-    a series of its own.
+    a series of its own. `events` is the payload event by event where the sender has it so; empty: it has not.
     """
 
     id: str
@@ -29,6 +29,7 @@ class Batch:
     series: str = ""
     seq: int = 0
     first: int = 0
+    events: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,27 @@ class Upstream(Protocol):
 
     async def close(self) -> None:
         """Close the connections."""
+        ...
+
+
+class UpstreamFigure(NamedTuple):
+    """One figure of an upstream's own, in addition to those of shipping: its name, what it counts, and its value.
+
+    `grows`: a counter since start, else what is so now.
+    """
+
+    name: str
+    words: str
+    value: int
+    grows: bool
+
+
+@runtime_checkable
+class MeasuredUpstream(Protocol):
+    """An upstream that has figures of its own."""
+
+    def figures(self) -> Sequence[UpstreamFigure]:
+        """Return the figures as they are now."""
         ...
 
 

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from abside.kafka import KafkaSettingError, parse_address
-from abside.upstream.contract import Acked, Rejected, Retry, TooLarge, UpstreamUrlError
+from abside.upstream.contract import Acked, Rejected, Retry, TooLarge, UpstreamFigure, UpstreamUrlError
 from abside.upstream.kafka_verdict import kafka_verdict
 from abside.upstream.producer import KafkaProducer, check_properties, properties_of
 from abside.upstream.record import records
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from abside.kafka import KafkaAddress
     from abside.upstream.contract import Batch, OpenOptions, Result
     from abside.upstream.record import RecordFormat
@@ -34,6 +36,8 @@ class KafkaUpstreamStats:
 
     producers: int = 0  # made so far: more than one means that the library had to begin anew
     partitions: int = 0  # of the topic; 0 before it answered
+    produced: int = 0  # records given to the library, re-sends among them
+    failures: int = 0  # batches of which the library or a broker did not store a record
 
 
 def open_kafka(url: str, options: OpenOptions) -> KafkaUpstream:
@@ -106,6 +110,7 @@ class KafkaUpstream:
             if not await producer.produce(self._address.topic, found, deadline):
                 return await self._trouble(producer, give_up=True)
             self._begun = batch.id
+            self.stats.produced += len(found)
         if not await self._is_stored(producer, deadline):
             return await self._trouble(producer)
         self._begun, producer.said = "", None
@@ -114,6 +119,17 @@ class KafkaUpstream:
     async def close(self) -> None:
         """End the producer: what it has not stored stays in the spool."""
         await self._end()
+
+    def figures(self) -> Sequence[UpstreamFigure]:
+        """Return how the library is doing."""
+        stats, queued = self.stats, self._producer.undelivered if self._producer else 0
+        return (
+            UpstreamFigure("kafka_queue", "Records with the library, not known to be stored.", queued, grows=False),
+            UpstreamFigure("kafka_partitions", "Of the topic; 0: it has not answered.", stats.partitions, grows=False),
+            UpstreamFigure("kafka_records", "Records given to the library, re-sends too.", stats.produced, grows=True),
+            UpstreamFigure("kafka_delivery_failures", "Batches not stored for an error.", stats.failures, grows=True),
+            UpstreamFigure("kafka_producers", "Producers made: one after each error.", stats.producers, grows=True),
+        )
 
     async def _has_partitions(self, producer: KafkaProducer, deadline: float) -> bool:
         """Return whether the topic is there. Partitions are counted only where no record is on its way."""
@@ -140,6 +156,7 @@ class KafkaUpstream:
         if fault is not None or give_up:
             await self._end()
         if fault is not None:
+            self.stats.failures += 1
             result = kafka_verdict(fault)
             if isinstance(result, TooLarge):
                 self._batch_bytes = max(SMALLEST_BATCH_BYTES, self._batch_bytes // 4)

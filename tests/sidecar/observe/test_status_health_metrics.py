@@ -182,6 +182,14 @@ async def test_status_shows_an_upstream_that_is_away_and_its_address(
     assert (await running.metrics())["abside_upstream_needs_a_person"] == 0.0
 
 
+async def test_status_and_metrics_show_what_an_upstream_counts_by_itself(start: Start) -> None:
+    running = await start(upstream="kafka://127.0.0.1:1/events", seal_seconds=60.0, drain_seconds=0.1)
+    upstream, metrics = (await running.status())["upstream"], await running.metrics()
+    assert (upstream["kafka_queue"], upstream["kafka_partitions"], upstream["waiting_alone"]) == (0, 0, 0)
+    assert (metrics["abside_upstream_kafka_queue"], metrics["abside_upstream_waiting_alone"]) == (0.0, 0.0)
+    assert metrics["abside_upstream_kafka_delivery_failures_total"] == 0.0
+
+
 async def test_status_and_metrics_show_the_batches_in_flight(
     start: Start, until: Callable[..., Awaitable[None]]
 ) -> None:

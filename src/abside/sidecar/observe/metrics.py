@@ -153,6 +153,8 @@ class Metrics:
             yield gauge("upstream_in_flight", "Batches on their way now.", self._shipper.in_flight)
             waiting_alone = len(self._shipper.turns.alone)
             yield gauge("upstream_waiting_alone", "Batches that fail while others arrive.", waiting_alone)
+            for one in self._shipper.own_figures():
+                yield (counter if one.grows else gauge)(f"upstream_{one.name}", one.words, one.value)
             yield gauge("upstream_failing", "1 while deliveries fail.", bool(stats.failing_since_us))
             yield gauge(
                 "upstream_needs_a_person",

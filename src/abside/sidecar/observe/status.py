@@ -165,5 +165,6 @@ def _upstream(shipper: Shipper | None, now_us: int) -> dict[str, Any] | None:
             for name, one in islice(alone.items(), SHOWN_ALONE)
         ],
         **stats,
+        **{one.name: one.value for one in shipper.own_figures()},
         "last_success_age_seconds": _age(last, now_us) if last else None,
     }

@@ -22,15 +22,15 @@ from abside.sidecar.ship.unreadable import row_of
 from abside.spool.errors import SpoolFailed
 from abside.spool.queue.reader import read
 from abside.spool.segment import halved, parted, share, unhandled
-from abside.upstream.contract import Acked, Batch, Rejected, Retry, TooLarge
+from abside.upstream.contract import Acked, Batch, MeasuredUpstream, Rejected, Retry, TooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from abside.spool.queue.reader import Contents
     from abside.spool.segment import Segment
     from abside.spool.write.writer import Spool
-    from abside.upstream.contract import Result, Upstream
+    from abside.upstream.contract import Result, Upstream, UpstreamFigure
 
 # So many refused events in a row are no exception any more: from there on as many are refused together as were before,
 # so that a collector which refuses a kind of event is not asked about each, and dead/ gets no file for each.
@@ -51,6 +51,8 @@ class Shipper:
         if not upstream.takes_large:
             self._backlog.growth = 1
         self._upstream = upstream
+        figures: Callable[[], Sequence[UpstreamFigure]] = tuple
+        self.own_figures = upstream.figures if isinstance(upstream, MeasuredUpstream) else figures
         self._settings = settings
         self._host = host_in_ids(settings.host)
         self._leaving = Leaving(spool.backlog, self.stats, self._forget)
@@ -152,7 +154,7 @@ class Shipper:
         if after < self._patience.failures:  # meanwhile: it waits with the others
             return 0.0
         place = (series_of(self._host, segment), segment.seq, part.start)
-        batch = Batch(self._id_of(segment), len(payloads), b"".join(payloads), *place)
+        batch = Batch(self._id_of(segment), len(payloads), b"".join(payloads), *place, payloads)
         return await self._take(await self._upstream.send(batch), Delivery(segment, contents, payloads, batch, after))
 
     def _broken(self, segment: Segment, problem: Exception) -> float:
