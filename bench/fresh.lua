@@ -1,6 +1,7 @@
 -- Every request asks for a shopper nobody asked for before. `traced` behind wrk's own arguments: it also has the
--- headers of a client library, and a trace id that nobody sent before. `edge`: it is Unleash Edge that is asked.
-local base, number, traced, edge = 0, 0, false, false
+-- headers of a client library, and a trace id that nobody sent before. `edge`: it is Unleash Edge that is asked. The word
+-- behind that is a pause between two requests of a connection, in milliseconds.
+local base, number, traced, edge, pause = 0, 0, false, false, 0
 local token = "*:development.0123456789abcdef0123456789abcdef0123456789abcdef01234567"
 local threads = 0
 function setup(thread)
@@ -8,7 +9,10 @@ function setup(thread)
   threads = threads + 1
 end
 function init(args)
-  number, traced, edge = 0, args[1] == "traced", args[1] == "edge"
+  number, traced, edge, pause = 0, args[1] == "traced", args[1] == "edge", tonumber(args[2] or "0")
+  if pause > 0 then
+    delay = function() return pause end
+  end
 end
 function request()
   number = number + 1

@@ -26,6 +26,7 @@ UNDER_SECONDS = 6  # of a disturbance: several reloads fall into it
 UNDER_ROUNDS = 3
 RATE = 500
 PACED_SECONDS = 5
+PAUSE_MS = 5  # between two requests of a connection, where a rate is asked for
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,16 @@ class Run:
         return self.requests / self.seconds
 
 
-def wrk(port: int, connections: int, seconds: int, client: str = "plain") -> Run:
-    """Ask with a fresh id in every request, as bench/fresh.lua does. A Debian package: apt-get install wrk."""
+def wrk(port: int, connections: int, seconds: int, client: str = "plain", rate: int = 0) -> Run:
+    """Ask with a fresh id in every request, as bench/fresh.lua does. A Debian package: apt-get install wrk.
+
+    With a rate, about so many a second: each connection waits so many whole milliseconds between its requests.
+    """
+    pause_ms = PAUSE_MS if rate else 0
+    if rate:
+        connections = max(1, round(rate * pause_ms / 1000))
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--latency", "-s", str(HERE / "fresh.lua")]
-    command += [f"http://127.0.0.1:{port}/v1/assign", "--", client]
+    command += [f"http://127.0.0.1:{port}/v1/assign", "--", client, str(pause_ms)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     numbers = [int(one) for one in done.stdout.partition("RESULT ")[2].split()[:7]]
     if numbers[6]:
