@@ -19,6 +19,7 @@ from abside.kafka import KafkaSettingError
 from abside.upstream.choose import check_url, open_upstream, without_credentials
 from abside.upstream.contract import Acked, Batch, Rejected, Retry, Timeouts, TooLarge, UpstreamUrlError
 from abside.upstream.kafka_verdict import KAFKA_TABLE
+from abside.upstream.producer import KafkaProducer, properties_of
 from kafka_broker import PASSWORD, USER, certify
 from kafka_topic import once
 
@@ -307,6 +308,14 @@ async def test_a_broker_of_another_authority_gets_nothing_and_a_person_reads_why
     assert result.loud
     assert re.match("_SSL: .*certificate verify failed.*; see what the file of --kafka-config contains", result.reason)
     assert topic.read() == []
+
+
+async def test_the_reason_is_kept_when_all_brokers_are_down_for_it() -> None:
+    producer = KafkaProducer("", properties_of(None))
+    for code in (KafkaError._ALL_BROKERS_DOWN, KafkaError._SSL, KafkaError._ALL_BROKERS_DOWN):
+        producer._hear(KafkaError(code))
+    assert producer.said.name() == "_SSL"
+    await producer.end()
 
 
 def test_what_belongs_to_another_kind_of_upstream_is_refused(tmp_path: Path) -> None:

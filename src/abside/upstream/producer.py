@@ -170,7 +170,7 @@ class KafkaProducer:
         """Take an error that is about no record; a fatal one is followed by those of the records."""
         if error.fatal():
             self.fault = self.fault or error
-        else:
+        elif self.said is None or error.name() != "_ALL_BROKERS_DOWN":  # it follows on a reason, which says more
             self.said = error
 
     def _undelivered(self, error: Any, _: Any) -> None:
