@@ -4,7 +4,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,7 +171,8 @@ def sail_server(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     try:
         yield f"sc://{host}:{port}", server.stop
     finally:
-        server.stop()
+        with suppress(RuntimeError):  # a test ended it
+            server.stop()
 
 
 @contextmanager
