@@ -18,7 +18,8 @@ from abside.report.store.exposures import ExcludedCounts, exposure_copies, left_
 from abside.report.store.fallbacks import FallbackCounts, fallbacks
 from abside.report.store.losses import ArmLedger, arm_ledger
 from abside.report.tally.rows import keep_rows
-from abside.report.tally.units import Choice, Counted, Tally, Unmatched
+from abside.report.tally.slices import OTHERS
+from abside.report.tally.units import MAX_VARIANTS, Choice, Counted, Tally, Unmatched
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,12 +104,14 @@ def experiment_page(
         return ReportRefused(name, f"has no exposure of phase {phase}; phases with exposures: {found}")
     scope = scope_of(engine, events, experiment, max(phases) if phase is None else phase, ask.since)
     phase, control = scope.phase, scope.control
+    known = _variants(experiment, scope.weights_bp, control)
     choice = Choice(
         experiment=name,
         phase=phase,
         unit=experiment.unit,
         placements=experiment.placements,
         window_seconds=analysis.window_seconds,
+        variants=tuple(known),
         since=scope.since,
         until=ask.until,
         metrics=metrics,
@@ -120,8 +123,6 @@ def experiment_page(
     refusal = _unusable(name, control, by_name, counted)
     if refusal:
         return refusal
-    copies = exposure_copies(engine, events, name)
-    known = _variants(experiment, scope.weights_bp, control)
     arms = tuple(by_name[variant] for variant in known if variant in by_name)
     figures = Figuring(engine, tally, events, choice, counted, arms).figures(seen, currency)
     if ask.with_rows:
@@ -139,7 +140,7 @@ def experiment_page(
         metrics=metrics,
         scope=scope,
         exposures=phases[phase],
-        copies=sum(count for (number, _), count in copies.items() if number == phase),
+        copies=exposure_copies(engine, events, name, phase),
         late=sum(one.late for one in scope.seen if one.phase == phase),
         left_out=left_out(engine, tally, events, choice),
         before_since=counted.before_since,
@@ -162,7 +163,7 @@ def experiment_page(
             *other_currencies(metrics, seen, currency),
             *changes(scope, counted),
             *ended(ask.until, counted),
-            *arm_remarks(name, by_name, known),
+            *arm_remarks(name, by_name, known, counted.folded),
             *plan_remarks(analysis, metrics, scope.definitions.unknown),
         ),
     )
@@ -189,9 +190,14 @@ def _unusable(name: str, control: str, arms: dict[str, ArmFigures], counted: Cou
 
 
 def _arrived(seen: Sequence[Seen]) -> dict[str, int]:
-    """Count as the accounts do: a token that was posted twice was accepted twice, and stands here twice."""
+    """Count as the accounts do: a token that was posted twice was accepted twice, and stands here twice.
+
+    Names beyond MAX_VARIANTS are garbage, and the rarest of them are one.
+    """
     arrived: Counter[str] = Counter()
     for one in seen:
         if one.variant is not None:
             arrived[one.variant] += one.rows
-    return dict(sorted(arrived.items()))
+    shown = dict(sorted(arrived.most_common(MAX_VARIANTS)))
+    rest = arrived.total() - sum(shown.values())
+    return {**shown, OTHERS: rest} if rest else shown

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from abside.report.page.scope import told_parts
 from abside.report.problem import listed
+from abside.report.tally.slices import OTHERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,22 +82,27 @@ def other_currencies(metrics: Sequence[Metric], seen: Overview, currency: str | 
     return [f"values in {currency} count, in no figure: {told}"]
 
 
-def arm_remarks(experiment: str, arms: Mapping[str, ArmFigures], known: Sequence[str]) -> list[str]:
-    """Name the arms without a unit, in one line, those that are no variant, and an id that is no shopper's."""
+def arm_remarks(experiment: str, arms: Mapping[str, ArmFigures], known: Sequence[str], folded: int = 0) -> list[str]:
+    """Name the arms without a unit, in one line, those that are no variant, and an id that is no shopper's.
+
+    `folded`: how many names are one arm, OTHERS, because there are too many.
+    """
     said = []
     found = listed([f"{arm.variant} ({arm.units:,} units)" for arm in arms.values()])
     missing = [name for name in known if name not in arms]
     if missing:
         have = "has" if len(missing) == 1 else "have"
         said.append(f"{listed(missing)} {have} no unit; variants found: {found}")
-    strangers = sorted((arm for name, arm in arms.items() if name not in known), key=lambda arm: -arm.units)
+    strangers = [arm for name, arm in arms.items() if name not in known]
+    strangers.sort(key=lambda arm: (folded > 0 and arm.variant == OTHERS, -arm.units))
     said += [
         f"{arm.variant} has {arm.units:,} units and is no variant of {experiment}: they are in no figure"
         for arm in strangers[:MAX_STRANGERS]
     ]
     if rest := strangers[MAX_STRANGERS:]:
         units = sum(arm.units for arm in rest)
-        said.append(f"{len(rest):,} more names that are no variant of {experiment} have {units:,} units together")
+        names = len(rest) - 1 + folded if folded else len(rest)
+        said.append(f"{names:,} more names that are no variant of {experiment} have {units:,} units together")
     said += [
         f"one unit has {arm.most_exposures / arm.exposures:.0%} of the exposures of {name}: "
         "a robot, or an id that a crowd shares"

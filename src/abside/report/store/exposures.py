@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from abside.report.store.engine import Engine, Table
+    from abside.report.store.engine import Engine, Row, Table
     from abside.report.tally.units import Choice, Tally
 
 MAX_FOUND = 1_000  # experiments and phases looked at: more is garbage in `experiment`
+MAX_SEEN = 10_000  # kinds of exposures of an experiment looked at: more is garbage in `variant`, `placement`, …
 LATE_SECONDS = 3600  # shipping takes seconds; an hour is an upstream that was away, or a client's queue
 
 
@@ -100,24 +101,41 @@ def _currencies(engine: Engine, events: Table) -> dict[str, dict[str, int]]:
 
 
 def exposures_seen(engine: Engine, events: Table, experiment: str, since: datetime | None = None) -> list[Seen]:
-    """List an experiment's exposures, all phases, copies included; those `since` a moment. Raises EngineFailed."""
+    """List an experiment's exposures, all phases, copies included; those `since` a moment. Raises EngineFailed.
+
+    Beyond MAX_SEEN kinds, the rarest of a phase are one without a name.
+    """
     mine = _of(events, experiment).mutate(forced=lambda t: t.forced.fill_null(False))
     if since is not None:
         mine = mine.filter(mine.ts >= since)
     keys = ("phase", "variant", "placement", "config_id", "revision", "forced", "bot")
     found = mine.group_by(*keys).agg(rows=mine.count(), late=_late(mine).sum(), first=mine.ts.min(), last=mine.ts.max())
-    rows = engine.rows(f"{experiment}: exposures by arm", found)
+    order = [found.rows.desc(), *(found[key] for key in keys)]
+    rows = engine.rows(f"{experiment}: exposures by arm", found.order_by(order).limit(MAX_SEEN))
+    if len(rows) == MAX_SEEN:
+        rows += _rarest(engine, experiment, found.mutate(rank=ibis.row_number().over(order_by=order)))
     return [Seen(**row) for row in sorted(rows, key=lambda row: [str(row[key]) for key in keys])]
 
 
-def exposure_copies(engine: Engine, events: Table, experiment: str) -> dict[tuple[int, str | None], int]:
-    """Count by phase and variant the rows that are copies of another: same event, same experiment."""
+def _rarest(engine: Engine, experiment: str, ranked: Table) -> list[Row]:
+    """Ask for all kinds of exposures beyond MAX_SEEN, those of a phase as one."""
+    rest = ranked.filter(ranked["rank"] >= MAX_SEEN)
+    found = rest.group_by("phase").agg(
+        rows=rest.rows.sum(), late=rest.late.sum(), first=rest["first"].min(), last=rest["last"].max()
+    )
+    found = found.order_by(found.rows.desc(), found.phase).limit(MAX_FOUND)
+    nameless = dict.fromkeys(("variant", "placement", "config_id", "revision"))
+    rows = engine.rows(f"{experiment}: exposures by arm, the rarest", found)
+    return [{**row, **nameless, "forced": False, "bot": False} for row in rows]
+
+
+def exposure_copies(engine: Engine, events: Table, experiment: str, phase: int) -> int:
+    """Count the rows of a phase that are copies of another: same event, same experiment, same variant."""
     mine = _of(events, experiment)
-    by_id = mine.group_by("event_id", "phase", "variant").agg(copies=mine.count())
-    twice = by_id.filter(by_id.copies > 1)
-    found = twice.group_by("phase", "variant").agg(extra=(twice.copies - 1).sum())
-    rows = engine.rows(f"{experiment}: copies of exposures", found)
-    return {(row["phase"], row["variant"]): row["extra"] for row in rows}
+    mine = mine.filter(mine.phase == phase)
+    by_id = mine.group_by("event_id", "variant").agg(copies=mine.count())
+    extra = (by_id.copies - 1).sum().fill_null(0).name("extra").as_table()
+    return int(engine.rows(f"{experiment}: copies of exposures", extra)[0]["extra"])
 
 
 def left_out(engine: Engine, tally: Tally, events: Table, choice: Choice) -> dict[str, ExcludedCounts]:

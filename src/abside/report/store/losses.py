@@ -12,6 +12,8 @@ from abside.report.store.members import mentions, objects_opening, text_of, whol
 if TYPE_CHECKING:
     from abside.report.store.engine import Engine, Table
 
+MAX_ARMS = 1_000  # of an experiment's accounts, those with the most exposures: more is garbage
+
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
@@ -69,5 +71,6 @@ def arm_ledger(engine: Engine, events: Table, experiment: str) -> dict[str, ArmL
     each = each.select("boot", variant=text_of(each.told, "variant"), **counts)
     last = each.group_by("boot", "variant").agg(accepted=each.accepted.max(), lost=each.lost.max())
     found = last.group_by("variant").agg(accepted=last.accepted.sum(), lost=last.lost.sum())
+    found = found.order_by(found.accepted.desc(), found.variant).limit(MAX_ARMS)
     rows = engine.rows(f"{experiment}: accounts by arm", found)
     return {row["variant"]: ArmLedger(row["accepted"], row["lost"]) for row in rows}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from abside.report.store.timeline import TimelineChange
     from abside.snapshot import UnitKind
 
+MAX_KINDS = 1_000  # of its exposures, the most frequent: more is garbage
 CONTROL = "control"  # where no config event names the control, an arm of this name is it
 
 
@@ -29,7 +30,10 @@ def told_experiments(engine: Engine, events: Table, names: Sequence[str]) -> lis
 def undocumented(engine: Engine, events: Table, name: str, history: Sequence[TimelineChange]) -> Experiment | None:
     """Return an experiment as its events describe it; None where nothing says which arm is its control."""
     exposed = events.filter(events.type == "exposure", events.experiment == name)
-    found = exposed.group_by("phase", "variant", "placement", "unit_type").agg(known=exposed.user_id.notnull().any())
+    found = exposed.group_by("phase", "variant", "placement", "unit_type").agg(
+        known=exposed.user_id.notnull().any(), rows=exposed.count()
+    )
+    found = found.order_by(found.rows.desc(), found.phase, found.variant, found.placement).limit(MAX_KINDS)
     rows = engine.rows(f"{name}: what its exposures say", found)
     phase = max((row["phase"] for row in rows if row["phase"] is not None), default=1)
     states = [change.state for change in history if change.state.phase == phase] or [one.state for one in history]

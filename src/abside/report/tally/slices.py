@@ -39,18 +39,27 @@ def by_value(engine: Engine, figures: Table, name: str, metrics: Sequence[Metric
     """Cut by an attribute's value at the first exposure: the most frequent ones, and the rest as one."""
     text = shown_of(figures.attributes, name).fill_null(NO_VALUE)
     valued = engine.keep(f"by {name}", "valued", figures.mutate(slice=text).drop("attributes"))
-    counts = valued.group_by("slice").agg(units=valued.count())
-    order = [counts.units.desc(), counts.slice]
-    top = [str(row["slice"]) for row in engine.rows(f"values of {name}", counts.order_by(order).limit(TOP))]
-    folded = valued.mutate(slice=ibis.ifelse(valued.slice.isin(top), valued.slice, OTHERS))
-    found = moments_by(engine, f"by {name}, moments", folded, metrics, last_ts)
+    top = _most(engine, valued, name)
+    found = moments_by(engine, f"by {name}, moments", _folded(valued, top), metrics, last_ts)
     return {key: found[key] for key in [*top, OTHERS] if key in found}
 
 
 def by_column(engine: Engine, figures: Table, name: str, metrics: Sequence[Metric], last_ts: datetime) -> Slices:
-    """Cut by a column of the first exposure: its placement, its unit's type."""
+    """Cut by a column of the first exposure, its placement or its unit's type, likewise."""
     cut = figures.mutate(slice=figures[name].fill_null(NO_VALUE))
-    return dict(sorted(moments_by(engine, f"by {name}", cut, metrics, last_ts).items())[:TOP])
+    top = _most(engine, cut, name)
+    return dict(sorted(moments_by(engine, f"by {name}", _folded(cut, top), metrics, last_ts).items()))
+
+
+def _most(engine: Engine, sliced: Table, name: str) -> list[str]:
+    """Return the slices with the most units."""
+    counts = sliced.group_by("slice").agg(units=sliced.count())
+    order = [counts.units.desc(), counts.slice]
+    return [str(row["slice"]) for row in engine.rows(f"values of {name}", counts.order_by(order).limit(TOP))]
+
+
+def _folded(sliced: Table, top: Sequence[str]) -> Table:
+    return sliced.mutate(slice=ibis.ifelse(sliced.slice.isin(top), sliced.slice, OTHERS))
 
 
 def by_days_since(

@@ -15,6 +15,7 @@ from abside.metric import METRICS, Metric
 from abside.report.tally.moments import ArmFigures, moments, terms_of
 from abside.report.tally.outcomes import EARLY_SECONDS, NAMED, OUTCOMES, Outcomes
 from abside.report.tally.sessions import sessions_of
+from abside.report.tally.slices import OTHERS
 from abside.report.tally.terms import column
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from abside.snapshot import UnitKind
 
 SHOWN_SECONDS = 86_400  # an item was "shown there" when it was within the last day before the cart
-
+MAX_VARIANTS = 100  # names of arms; of more, which are garbage in `variant`, the rarest are one
 
 FIRST = ("variant", "placement", "unit_type", "attributes")  # what a unit has of its first exposure
 
@@ -39,6 +40,7 @@ class Choice:
     unit: UnitKind
     placements: tuple[str, ...]
     window_seconds: int
+    variants: tuple[str, ...] = ()  # expected: kept by name, however many others are found
     since: datetime | None = None
     until: datetime | None = None
     metrics: tuple[Metric, ...] = METRICS
@@ -69,6 +71,7 @@ class Counted:
     units: Table  # with their columns
     hits: Table  # their outcomes within their windows
     shown_carts: Table | None  # {person, item_id, carted_ts} of carts whose item was shown there the day before
+    folded: int = 0  # names of variants that are one, OTHERS
 
 
 class Tally:
@@ -102,10 +105,12 @@ class Tally:
             units = units.filter(units.first_ts < choice.until)
             after = everyone.filter(everyone.first_ts >= choice.until)
             late = engine.rows("units first exposed too late", after.agg(units=after.count()))[0]["units"]
+        units, folded = self._folded(choice, units)
         hits = self._hits(choice, units)
         figures = engine.keep(f"{choice.experiment}: units and what they did", "figures", self._figures(choice, units))
         arms = moments(engine, f"{choice.experiment}: moments by variant", figures, choice.metrics, self.last_ts)
-        return Counted(tuple(arms), early, late, self._unmatched(choice, units), figures, hits, self._shown_carts)
+        unmatched = self._unmatched(choice, units)
+        return Counted(tuple(arms), early, late, unmatched, figures, hits, self._shown_carts, folded)
 
     def _units(self, choice: Choice) -> Table:
         """Keep one row a unit: {person, first_ts, until, variant, crossed}."""
@@ -138,6 +143,23 @@ class Tally:
         )
         until = grouped.first_ts + ibis.interval(seconds=choice.window_seconds)
         return self._engine.keep(f"{choice.experiment}: units", "units", grouped.mutate(until=until))
+
+    def _folded(self, choice: Choice, units: Table) -> tuple[Table, int]:
+        """Keep MAX_VARIANTS names of variants, those expected first, then the most frequent; the rest are OTHERS.
+
+        Return the units, and how many names were folded so.
+        """
+        counts = units.group_by("variant").agg(units=units.count())
+        expected = [counts.variant.isin(choice.variants).desc()] if choice.variants else []
+        first = counts.order_by([*expected, counts.units.desc(), counts.variant]).limit(MAX_VARIANTS + 1)
+        found = self._engine.rows(f"{choice.experiment}: variants", first)
+        if len(found) <= MAX_VARIANTS:
+            return units, 0
+        names = [row["variant"] for row in found[:MAX_VARIANTS]]
+        kinds = self._engine.rows(f"{choice.experiment}: variants, counted", counts.agg(kinds=counts.count()))
+        folded = units.mutate(variant=ibis.ifelse(units.variant.isin(names), units.variant, OTHERS))
+        folded = self._engine.keep(f"{choice.experiment}: units, rare variants as one", "units_folded", folded)
+        return folded, kinds[0]["kinds"] - MAX_VARIANTS
 
     def _figures(self, choice: Choice, units: Table) -> Table:
         """Return the units with the columns of the choice's metrics."""
