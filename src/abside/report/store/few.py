@@ -34,24 +34,27 @@ def are_few(phases: Mapping[str, Mapping[int, int]], names: Sequence[str], rows:
 def events_of_few(engine: Engine, events: Table, names: Sequence[str]) -> Table:
     """Keep what can count for the people of these experiments, and what sidecars say. Raises EngineFailed.
 
-    Each statement looks at the whole store once, and reads few columns of many rows or many of few.
+    Each statement looks at the whole store once, and reads few columns of many rows or many of few. Many columns are
+    read twice, by user and by session: a scan is handed a filter of one column, and then skips the others' rows.
     """
     keep, is_shown = engine.keep, events.type == "exposure"
     mine = keep("exposures of few", "few_exposed", events.filter(is_shown, events.experiment.isin(list(names))))
     said = [keep(f"{kind} events", f"few_{kind}", events.filter(events.type == kind)) for kind in (*SAID, EVENT)]
     people = mine.select("user_id", "session_id").union(said[-1].select("user_id", "session_id")).distinct()
     people = keep("people of few", "people_0", people)
-    ids = events.select("user_id", "session_id")
-    users, sessions = _ids(people, "user_id"), _ids(people, "session_id")
-    theirs = ids.user_id.isin(users.user_id) | ids.session_id.isin(sessions.session_id)
-    people = keep("users of the sessions of few", "people_1", ids.filter(theirs.fill_null(False)).distinct())
-    visits = ids.filter(_test(engine, people, "user_id")(ids)).distinct()
-    people = people.union(keep("sessions of the users of few", "people_2", visits))
-    crowd = FewPeople.of(engine, people)
-    own = events.filter(~events.type.isin(("exposure", EVENT, *SAID)))
-    own = crowd.near(engine, "few_outcomes", own)
-    others = events.filter(is_shown, ~events.experiment.isin(list(names)).fill_null(False))
-    others = crowd.near(engine, "few_others", others.select(*OF_OTHERS))
+    logins = events.filter(events.user_id.notnull(), events.session_id.notnull()).select("user_id", "session_id")
+    logins = logins.semi_join(_ids(people, "session_id"), "session_id").distinct()
+    people = people.union(keep("users of the sessions of few", "people_1", logins))
+    is_user = _test(engine, people, "user_id")
+    of_users = keep("events of users of few", "few_users", events.filter(is_user(events)))
+    people = people.union(of_users.select("user_id", "session_id").distinct())
+    crowd = FewPeople(is_user, _test(engine, people, "session_id"))
+    of_sessions = events.filter(crowd.is_session(events), ~is_user(events))
+    of_sessions = keep("events of sessions of few", "few_sessions", of_sessions)
+    theirs = of_users.union(of_sessions)
+    own = theirs.filter(~theirs.type.isin(("exposure", EVENT, *SAID)))
+    others = theirs.filter(theirs.type == "exposure", ~theirs.experiment.isin(list(names)).fill_null(False))
+    others = others.select(*OF_OTHERS)
     shown = mine.select("exposure_id").union(others.select("exposure_id"))
     absent = {name: ibis.null(kind) for name, kind in events.schema().items()}
     named = _named(engine, events, crowd, own, shown)
@@ -65,17 +68,6 @@ class FewPeople:
 
     is_user: Callable[[Table], Any]
     is_session: Callable[[Table], Any]
-
-    @classmethod
-    def of(cls, engine: Engine, people: Table) -> FewPeople:
-        """Look who they are. Raises EngineFailed."""
-        return cls(_test(engine, people, "user_id"), _test(engine, people, "session_id"))
-
-    def near(self, engine: Engine, name: str, events: Table) -> Table:
-        """Keep the events of these users, and of these sessions. Raises EngineFailed."""
-        by_user = engine.keep("events of users of few", f"{name}_users", events.filter(self.is_user(events)))
-        by_session = events.filter(self.is_session(events), ~self.is_user(events))
-        return by_user.union(engine.keep("events of sessions of few", f"{name}_sessions", by_session))
 
     def far(self, events: Table) -> Table:
         """Return the events of everybody else."""
