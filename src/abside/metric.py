@@ -31,6 +31,7 @@ EVENT_FIELDS: dict[str, dict[str, Literal["string", "number"]]] = {
 }
 OWN_EVENT_FIELDS: dict[str, Literal["string", "number"]] = {"value": "number", "currency": "string"}  # and properties.…
 PROPERTIES = "properties."
+OWN_COLUMN = "own"  # the columns of a document's own metrics: own0, own1_below, …
 MICRO = 1_000_000  # sums of a field are exact integers of a millionth
 WHOLE = frozenset({"quantity", "position"})  # fields that are whole numbers
 

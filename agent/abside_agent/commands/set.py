@@ -31,9 +31,8 @@ def main(settings: SetSettings) -> int:
         for name in wanted:
             edited.source("experiments", name)
         for name, fields in wanted.items():
-            for path, value in reversed(
-                fields.items()
-            ):  # what is new is added below the status, so the first is on top
+            # What is new is added below the status, so that in this order the first of them is on top.
+            for path, value in reversed(fields.items()):
                 where = ("experiments", name, *path)
                 edited = edited.changed(where, word(value)) if value else edited.without(where)
     except DocumentsError as exc:

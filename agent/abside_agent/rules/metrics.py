@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from abside.assignment.condition import compile_eligibility
-from abside.metric import BY_NAME, EVENT_FIELDS, ITEMS, OWN_EVENT_FIELDS, PROPERTIES, Metric, Term
+from abside.metric import BY_NAME, EVENT_FIELDS, ITEMS, OWN_COLUMN, OWN_EVENT_FIELDS, PROPERTIES, Metric, Term
 from abside.snapshot import Attribute
 from abside_agent.document.records import known
 from abside_agent.document.wording import did_you_mean
@@ -71,7 +71,7 @@ class _Reading:
         return Metric(name, one.kind, text, good, *terms)  # type: ignore[arg-type]  # None was returned for
 
     def terms(self) -> Iterator[Term | None]:
-        one, column = self.written, f"own{self.number}"
+        one, column = self.written, f"{OWN_COLUMN}{self.number}"
         if not known(one.event, one.of, one.cap, one.numerator, one.denominator, one.where):
             yield None
         elif one.kind == "proportion":

@@ -301,6 +301,10 @@ async def test_before_the_first_snapshot_there_is_a_page_and_it_says_so(start: S
             },
             "2 batches fail while others arrive. The first is 7-b , for 1 minute: HTTP 500",
         ),
+        (
+            {"upstream": {"waiting_alone": 1, "alone": [{"segment": "7-b", "reason": "x", "for_seconds": 61.0}]}},
+            "1 batch fails while others arrive.",
+        ),
         ({"upstream": {"failing_since_us": NOW_US - 61_000_000}}, "The upstream has been away for 1 minute."),
     ],
 )

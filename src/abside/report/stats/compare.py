@@ -11,6 +11,8 @@ import numpy as np
 import tea_tasting
 from tea_tasting.aggr import Aggregates
 
+from abside.metric import OWN_COLUMN
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from abside.report.tally.moments import ArmFigures
 
 LEVEL = 0.95
-OWN = "own"  # in front of the columns of a document's own metrics
 FEW_UNITS = 100  # of an arm: below it a mean of skewed values is far from normal
 FEW_DID = 10  # of an arm, on either side of a proportion: the textbooks' bound for its normal approximation
 Interval = tuple[float, float]
@@ -180,7 +181,7 @@ def _not_estimable(metric: Metric, control: ArmFigures, arm: ArmFigures) -> str:
 
 def _below_words(term: Term) -> str:
     """Return what a ratio is divided by, as people know it: an own metric's column is a number."""
-    if not term.column.startswith(OWN):
+    if not term.column.startswith(OWN_COLUMN):
         return term.column.replace("_", " ")
     return f"{term.event} to divide by" if term.of == "count" else f"{term.event}.{term.field} to divide by"
 

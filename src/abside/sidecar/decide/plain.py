@@ -118,10 +118,8 @@ def plain_assign(context: HandlerContext, batch: ExposureBatch) -> Callable[[byt
             else:
                 batch.add(payload, prepared.counts)
             exposed = b',"exposure_id":"' + event_id + b'"'
-        if cache.pinnable:
-            return b"".join(
-                (prepared.lone, exposed, shown, unit_utf8, b'"}', prepared.rest)
-            )  # there is no escape in it
+        if cache.pinnable:  # no id here has a sign that JSON would escape
+            return b"".join((prepared.lone, exposed, shown, unit_utf8, b'"}', prepared.rest))
         return b"".join((prepared.lone, exposed, none_shown, prepared.rest))
 
     return assign

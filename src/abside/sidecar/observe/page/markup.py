@@ -64,9 +64,9 @@ def duration(seconds: float) -> str:
     return counted(int(seconds), "second")
 
 
-def counted(number: int, noun: str) -> str:
-    """Write a number and its noun: "1 problem", "2,000 problems"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def counted(number: int, noun: str, several: str = "") -> str:
+    """Write a number and its noun: "1 problem", "2,000 problems"; `several`: a plural that is no `s` more."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {several or noun + 's'}"
 
 
 def moment(at_us: int, now_us: int) -> Html:

@@ -52,8 +52,7 @@ def _alerts(status: Mapping[str, Any], now_us: int) -> Iterator[tuple[str, str, 
         what = html(
             "The first is <code>{}</code>, for {}: {}", one["segment"], duration(one["for_seconds"]), one["reason"]
         )
-        many = counted(upstream["waiting_alone"], "batch").replace("batchs", "batches")
-        yield "warn", f"{many} fail while others arrive.", what
+        yield "warn", f"{counted(upstream['waiting_alone'], 'batch fails', 'batches fail')} while others arrive.", what
     if lost:
         yield "bad", f"{counted(lost, 'event')} lost.", "The spool had no room or the disk failed."
     if spool["used_bytes"] >= NEARLY_FULL * spool["limit_bytes"]:
@@ -100,7 +99,7 @@ def _events(events: Mapping[str, Any]) -> Html:
 
 def _spool(spool: Mapping[str, Any]) -> Html:
     oldest = spool["oldest_age_seconds"]
-    waiting = counted(spool["waiting_segments"], "batch").replace("batchs", "batches")
+    waiting = counted(spool["waiting_segments"], "batch", "batches")
     facts = [
         ("On disk", f"{size(spool['used_bytes'])} of {size(spool['limit_bytes'])}"),
         ("Waiting", f"{waiting}, {size(spool['waiting_bytes'])}" if spool["waiting_segments"] else "nothing"),
