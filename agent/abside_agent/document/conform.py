@@ -185,13 +185,14 @@ class _Walk:
 
     def unknown(self, names: list[str], known: Collection[str], path: Path) -> None:
         what = "field" if path else "section"
+        code = "UNKNOWN_FIELD" if path else "UNKNOWN_SECTION"
         for name in names:
             field, colon, value = name.partition(":")
             blank = f"write `{field}: {value}`, with a blank" if colon and field in known else ""
             remedy = blank or did_you_mean(name, known) or f"known here: {', '.join(known)}"
             where = (*path, name) if path else (name,)
             message = f"there is no such {what}{beyond_ascii(name)}"
-            self.tree.note(f"UNKNOWN_{what.upper()}", where, message, remedy, at_key=True, value=name)
+            self.tree.note(code, where, message, remedy, at_key=True, value=name)
 
     def measured(self, value: Any, kind: Any, what: str, path: Path) -> Any:
         """Refuse a text or a collection whose length is out of bounds."""
