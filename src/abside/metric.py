@@ -15,7 +15,8 @@ Of = Literal["did", "count", "sum", "sessions", "carted_shown", "items"]
 
 PRIMARY = "add_to_cart_rate"
 FIELD_TYPES = {"string": "text", "number": "a number"}
-# The fields of each event that a metric may name, and their types: `where` compares them, `sum` adds numbers up.
+# The fields of each event that a metric may name, beside properties.…, and their types: `where` compares them, `sum`
+# adds numbers up.
 EVENT_FIELDS: dict[str, dict[str, Literal["string", "number"]]] = {
     "impression": {"placement": "string"},
     "click": {"item_id": "string", "position": "number", "placement": "string"},
@@ -29,7 +30,7 @@ EVENT_FIELDS: dict[str, dict[str, Literal["string", "number"]]] = {
     "purchase": {"value": "number", "currency": "string", "item_id": "string", "quantity": "number"},
     "page_view": {"page_type": "string", "page_load_ms": "number"},
 }
-OWN_EVENT_FIELDS: dict[str, Literal["string", "number"]] = {"value": "number", "currency": "string"}  # and properties.…
+OWN_EVENT_FIELDS: dict[str, Literal["string", "number"]] = {"value": "number", "currency": "string"}
 PROPERTIES = "properties."
 OWN_COLUMN = "own"  # the columns of a document's own metrics: own0, own1_below, …
 MICRO = 1_000_000  # sums of a field are exact integers of a millionth

@@ -86,7 +86,16 @@ def narrowed(document: dict[str, Any], exposure_token: str) -> dict[str, Any]:
     schemas["Count"] = {"enum": [None, 0, 1, 2**31 - 1]}
     schemas["Quantity"] = {"enum": [None, 1, 2**31 - 1]}
     schemas["Exposure"]["properties"]["exposure_token"] = {"const": exposure_token}
+    tracking = schemas["Tracking"]["properties"]
+    tracking["event"] = {"enum": ["click", "pageView", "add_to_cart", "rated"]}
+    tracking["value"]["minimum"] = 0
+    # No field of an event, whose types differ by event, and no nested value.
+    few = {"pattern": "^x[a-z]{1,8}$"}
+    tracking["attributes"] = {**SCALARS, "type": ["object", "null"], "maxProperties": 20, "propertyNames": few}
     return document
+
+
+SCALARS = {"additionalProperties": {"type": ["string", "boolean", "null"]}}
 
 
 def walk(value: Any) -> list[dict[str, Any]]:

@@ -144,36 +144,34 @@ class _Reading:
             self.wrong(event_at, "METRIC", "a shopper's event stands here", remedy)
             return None
         fields: dict[str, Any] = dict(EVENT_FIELDS.get(event, OWN_EVENT_FIELDS))
-        is_own = event not in EVENT_FIELDS
-        if of == "sum" and field is not None and not self.adds_up(event, field, fields, at, is_own=is_own):
+        if of == "sum" and field is not None and not self.adds_up(event, field, fields, at):
             return None
         if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int | float) or cap <= 0):
             self.wrong(cap_at, "WRONG_TYPE", "a cap is a number above 0", "write for example 500")
             return None
-        conditions = self.conditions(event, fields, is_own=is_own)
+        conditions = self.conditions(event, fields)
         return Term(column, of, event, field if of == "sum" and field else "", conditions, cap=cap)
 
-    def adds_up(self, event: str, field: str, fields: dict[str, Any], at: Path, *, is_own: bool) -> bool:
+    def adds_up(self, event: str, field: str, fields: dict[str, Any], at: Path) -> bool:
         """Whether a field is there, and is a number."""
-        if is_own and field.startswith(PROPERTIES) and len(field) > len(PROPERTIES):
+        if field.startswith(PROPERTIES) and len(field) > len(PROPERTIES):
             return True
-        names = [*(name for name, kind in fields.items() if kind == "number"), *(["properties.NAME"] if is_own else [])]
+        numbers = ", ".join([*(name for name, kind in fields.items() if kind == "number"), "properties.NAME"])
         if field not in fields:
-            remedy = did_you_mean(field, fields) or f"numbers of {event}: {', '.join(names) or 'none'}"
+            remedy = did_you_mean(field, fields) or f"numbers of {event}: {numbers}"
             self.wrong(at, "METRIC", f"{event} has no {field}", remedy)
             return False
         if fields[field] != "number":
-            self.wrong(at, "METRIC", f"{field} is text", f"numbers of {event}: {', '.join(names) or 'none'}")
+            self.wrong(at, "METRIC", f"{field} is text", f"numbers of {event}: {numbers}")
             return False
         return True
 
-    def conditions(self, event: str, fields: dict[str, Any], *, is_own: bool) -> tuple[Any, ...]:
+    def conditions(self, event: str, fields: dict[str, Any]) -> tuple[Any, ...]:
         """Compile `where` over the fields of the event; a property has the type of what it is compared with."""
         if not self.written.where:
             return ()
         attributes = {name: Attribute(kind) for name, kind in fields.items()}
-        if is_own:
-            attributes |= {name: Attribute(kind) for name, kind in _properties(self.written.where)}
+        attributes |= {name: Attribute(kind) for name, kind in _properties(self.written.where)}
         tree, errors = compile_eligibility(list(self.written.where), attributes)
         for error in errors:
             code = "METRIC" if error.code == "UNKNOWN_ATTRIBUTE" else error.code

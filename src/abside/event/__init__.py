@@ -2,7 +2,7 @@
 
 from abside.event.caller import TYPE_NAME, from_caller
 from abside.event.fields import COMMON_FIELDS, CUSTOM_FIELDS, FIELDS
-from abside.event.meant import also_meant, meant_field
+from abside.event.meant import also_meant, meant_field, snake_case
 from abside.event.own import Exposed, assignment, exposure, own, within_bound
 from abside.event.record import (
     MAX_ASSIGNMENTS,
@@ -55,6 +55,7 @@ __all__ = [
     "from_caller",
     "meant_field",
     "own",
+    "snake_case",
     "within_bound",
     "wrong_field",
 ]

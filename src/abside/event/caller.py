@@ -28,12 +28,14 @@ def from_caller(
     event_id: Callable[[], str],
     now_us: int,
     callers_us: int | None = None,
+    priced: bool = True,
 ) -> EventMap:
     """Check a caller's event and return the map to store. Units are already parsed (assignment's rule).
 
     `now_us` becomes `seen_ts`, and `ts` where the caller gave none or one in the future. `callers_us` is now by the
     clock that callers agree on, where it is known: a time is too old or too far ahead only by both. `event_id` is
-    called where the caller gave none. Raises EventError; takes no part of a bad event.
+    called where the caller gave none. `priced`: a value of a known type must have its currency. Raises EventError;
+    takes no part of a bad event.
     """
     kind = fields.get("type")
     if not isinstance(kind, str) or not TYPE_NAME.match(kind):
@@ -58,7 +60,7 @@ def from_caller(
         event["bot"] = True
     if "quantity" in known:
         event.setdefault("quantity", 1)
-    if "value" in event and "currency" not in event and kind in FIELDS:
+    if "value" in event and "currency" not in event and priced and kind in FIELDS:
         raise EventError("INVALID_EVENT", "currency", "is required beside value, for example EUR")
     given = fields.get("event_id")
     event["event_id"] = event_id() if given is None else text("event_id", given)

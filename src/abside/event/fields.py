@@ -132,16 +132,17 @@ def kind(value: Any) -> str:
 
 COMMON_FIELDS: Final = frozenset({"event_id", "type", "ts", "user_id", "session_id", "bot"})
 _MONEY = {"value": _amount, "currency": _currency}
+_MORE = {"properties": _properties}  # every outcome may have some
 FIELDS: Final[dict[str, dict[str, Callable[[str, Any], Any]]]] = {
-    "impression": {"exposure_id": text, "placement": text, "items": _items},
-    "click": {"item_id": text, "position": _whole, "placement": text, "exposure_id": text},
-    "add_to_cart": {"item_id": text, "quantity": _quantity, **_MONEY, "placement": text, "exposure_id": text},
-    "purchase": {"order_id": text, **_MONEY, "item_id": text, "quantity": _quantity},
-    "page_view": {"page_type": text, "page_load_ms": _duration},
+    "impression": {"exposure_id": text, "placement": text, "items": _items, **_MORE},
+    "click": {"item_id": text, "position": _whole, "placement": text, "exposure_id": text, **_MORE},
+    "add_to_cart": {"item_id": text, "quantity": _quantity, **_MONEY, "placement": text, "exposure_id": text, **_MORE},
+    "purchase": {"order_id": text, **_MONEY, "item_id": text, "quantity": _quantity, **_MORE},
+    "page_view": {"page_type": text, "page_load_ms": _duration, **_MORE},
 }
 # A made-up type may have a negative value: a correction or a balance is one, and no metric of ours adds it up.
 CUSTOM_FIELDS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "value": _number,
     "currency": _currency,
-    "properties": _properties,
+    **_MORE,
 }

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def meant_field(name: str, known: frozenset[str]) -> str | None:
     """Return the field of `known` that a caller's name means, as other tools write it or mistyped; else None."""
-    snake = _WORD_START.sub("_", name[:MAX_SHOWN_CHARS]).lower().replace("-", "_").strip("$_ ")
+    snake = snake_case(name[:MAX_SHOWN_CHARS]).replace("-", "_").strip("$_ ")
     elsewhere = next((ours for ours in MEANT.get(snake, ()) if ours in known), None)
     close = get_close_matches(snake, known, n=1)  # of a name cut first: comparing megabytes would stall the loop
     return snake if snake in known else elsewhere or (close[0] if close else None)
@@ -25,12 +25,17 @@ def also_meant(named: str, fields: Mapping[str, Any], known: frozenset[str]) -> 
     """List the other fields that have another name elsewhere, so that one answer mends them all."""
     found = []
     for name in itertools.islice(fields, MAX_LOOKED_AT):
-        snake = _WORD_START.sub("_", name[:MAX_SHOWN_CHARS]).lower()
+        snake = snake_case(name[:MAX_SHOWN_CHARS])
         if name not in known and name != named and (snake in known or snake in MEANT):
             meant = meant_field(name, known)
             if meant is not None:
                 found.append(f"{name} → {meant}")
     return f" Also {', '.join(found[:MAX_ALSO])}." if found else ""
+
+
+def snake_case(name: str) -> str:
+    """Return a name as we write it: `itemId` is item_id."""
+    return _WORD_START.sub("_", name).lower()
 
 
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")

@@ -12,6 +12,7 @@ from abside.serve.answer import Refusal, Response, Route
 from abside.sidecar.decide import handlers, intake
 from abside.sidecar.decide.batch import SLICED_BYTES
 from abside.sidecar.decide.plain import plain_assign
+from abside.sidecar.decide.track import track
 from abside.sidecar.fast.heads import FastRoute, FastRoutes
 from abside.sidecar.observe.page.draw import page
 from abside.sidecar.record.journal import RETRY_AFTER_SECONDS
@@ -77,6 +78,9 @@ def decisions(
             return await _durable(context, Response(202, await intake.large_exposures(context, body)))
         return await _durable(context, Response(202, intake.exposures(context, body)))
 
+    async def tracking(_: web.BaseRequest, body: bytes) -> Response:
+        return await _durable(context, Response(202, track(context, body)))
+
     def people(request: web.BaseRequest, _: bytes) -> Response:
         asked = request.query
         shown = orjson.loads(status().body)  # what scripts see, and nothing else
@@ -88,6 +92,7 @@ def decisions(
         "/v1/explain": {"POST": Route(explain, settings.max_assign_bytes, JSON_TYPES)},
         "/v1/events": {"POST": Route(events, settings.max_events_bytes, JSON_TYPES)},
         "/v1/exposures": {"POST": Route(exposures, settings.max_events_bytes, JSON_TYPES)},
+        "/v1/track": {"POST": Route(tracking, settings.max_assign_bytes, JSON_TYPES)},
         "/v1/status": {"GET": Route(lambda _request, _body: status())},
     }
     return Paths(routes)
@@ -102,6 +107,7 @@ def fast(context: HandlerContext, settings: SidecarSettings) -> FastRoutes:
         hot += [
             FastRoute("/v1/events", partial(intake.events, context), at_once, 202),
             FastRoute("/v1/exposures", partial(intake.exposures, context), at_once, 202),
+            FastRoute("/v1/track", partial(track, context), settings.max_assign_bytes, 202),
         ]
     return FastRoutes(tuple(hot), batch.write)
 

@@ -90,7 +90,7 @@ class SidecarSettings:
     )
     drain_seconds: float = setting("25", "from SIGTERM to exit, at most; below the pod's grace period", seconds)
 
-    max_assign_bytes: int = setting("64KiB", "largest assign or explain body", positive(size))
+    max_assign_bytes: int = setting("64KiB", "largest assign, explain or track body", positive(size))
     max_events_bytes: int = setting("4MiB", "largest events or exposures body", positive(size))
     max_nesting: int = setting("32", "deepest JSON", positive(integer))
     max_attributes: int = setting("64", "most attributes in a request", positive(integer))

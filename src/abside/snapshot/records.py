@@ -156,7 +156,13 @@ class SnapshotHead:
     degraded: bool = False  # something a file asks for is not in force; `problems` name it
     problems: tuple[Problem, ...] = ()
     pauses: dict[str, dict[str, str]] | None = None  # directory → experiment id, or `all` → reason
-    report: dict[str, Json] = field(default_factory=dict)  # what the report alone reads: own metrics, the currency
+    report: dict[str, Json] = field(default_factory=dict)  # own metrics, the currency: what no answer is made of
+
+    @property
+    def currency(self) -> str | None:
+        """What a value without a currency is in; None where no document has it."""
+        found = self.report.get("currency")
+        return found if isinstance(found, str) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ metrics:
   scroll_share: {kind: proportion, event: scroll, where: [{attribute: properties.depth, op: gte, value: 0.5}]}
   basket: {kind: mean, event: add_to_cart, of: value, cap: 500, good: up, text: value put into the cart}
   depth: {kind: mean, event: scroll, of: properties.depth}
+  gifts: {kind: mean, event: purchase, of: properties.n, where: [{attribute: properties.gift, op: eq, value: true}]}
   rating: {kind: ratio, numerator: {sum: rated.value, cap_per_unit: 50}, denominator: {count: rated}, good: down}
   pages: {kind: ratio, numerator: {count: page_view}, denominator: {sessions: exposed}}
 currency: EUR
@@ -30,7 +31,7 @@ def found(text: str) -> list[str]:
 def test_good_metrics_are_records_that_survive_the_snapshot() -> None:
     checked = check([File("m.yaml", GOOD.encode())])
     assert [one.problem for one in checked.flaws()] == []
-    assert list(checked.metrics) == ["scroll_share", "basket", "depth", "rating", "pages"]
+    assert list(checked.metrics) == ["scroll_share", "basket", "depth", "gifts", "rating", "pages"]
     assert checked.currency == "EUR"
     assert [from_json(to_json(one)) for one in checked.metrics.values()] == list(checked.metrics.values())
     basket = checked.metrics["basket"]

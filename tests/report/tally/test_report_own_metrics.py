@@ -22,11 +22,12 @@ experiments:
     status: running
     placements: [pdp]
     variants: {control: {weight: 50%}, treatment: {weight: 50%, parameters: {pdp: {model: v2}}}}
-    analysis: {primary: deep, secondary: [basket, rating], window: 2d}
+    analysis: {primary: deep, secondary: [basket, rating, gifts], window: 2d}
 metrics:
   deep: {kind: proportion, event: scroll, where: [{attribute: properties.depth, op: gte, value: 0.5}]}
   basket: {kind: mean, event: add_to_cart, of: value, cap: 50}
   rating: {kind: ratio, numerator: {sum: rated.properties.stars}, denominator: {count: rated}}
+  gifts: {kind: proportion, event: add_to_cart, where: [{attribute: properties.gift, op: eq, value: true}]}
 """
 
 
@@ -44,7 +45,8 @@ def test_own_metrics_are_computed_as_they_are_written(
         till.add("rated", number + 1, user_id=user, properties={"stars": number % 5})
         stars[variant] += number % 5
         for value in (number, number / 4):
-            till.add("add_to_cart", number + 1, user_id=user, item_id="i", value=value, currency="EUR")
+            cart = {"item_id": "i", "value": value, "currency": "EUR", "properties": {"gift": number < 10}}
+            till.add("add_to_cart", number + 1, user_id=user, **cart)
         baskets[variant] += min(50, number * 1.25)
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "e.yaml").write_text(YAML)
@@ -52,6 +54,7 @@ def test_own_metrics_are_computed_as_they_are_written(
     assert main(ReportSettings(events=till.close(), config=(tmp_path / "config",), json=place)) == 0
     (page,) = json.loads(place.read_text())["experiments"]
     assert page["values"]["deep"] == {"control": 0.5, "treatment": 0.5}
+    assert page["values"]["gifts"] == {"control": 0.25, "treatment": 0.25}
     assert page["values"]["rating"] == pytest.approx({arm: total / 20 for arm, total in stars.items()})
     assert page["values"]["basket"] == pytest.approx({arm: total / 20 for arm, total in baskets.items()})
     assert "deep (primary)" in capsys.readouterr().out

@@ -36,6 +36,13 @@ NEARLY_TOO_LARGE_BYTES = event.MAX_EVENT_BYTES - 1024  # an event has the names 
 NOT_READY_RETRY_SECONDS = 1  # the agent publishes within a second of its start
 
 
+@dataclass(slots=True)
+class Tracked:
+    """What is counted of tracking: amounts without a currency, where the documents have none either."""
+
+    without_currency: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class HandlerContext:
     """What the handlers work with; one per process. `clock` returns µs UTC."""
@@ -47,6 +54,7 @@ class HandlerContext:
     clock: Callable[[], int]
     sample: Sample = field(default_factory=Sample)
     callers: CallersClock = field(default_factory=CallersClock)
+    tracked: Tracked = field(default_factory=Tracked)
     # Large lists are read one after the other: what is built of them is many times their size.
     large: asyncio.Lock = field(default_factory=asyncio.Lock)
 

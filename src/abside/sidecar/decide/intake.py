@@ -41,7 +41,7 @@ def events(context: HandlerContext, body: bytes) -> bytes:
         if type(fields) is not dict:
             raise Refusal(422, "WRONG_TYPE", f"an event must be an object, not {kind_of(fields)}", index=index)
         taken.append(_event(context, fields, index))
-    return _accept(context, taken, several=several)
+    return accept(context, taken, several=several)
 
 
 def exposures(context: HandlerContext, body: bytes) -> bytes:
@@ -77,7 +77,7 @@ def _exposures(context: HandlerContext, body: bytes) -> Generator[None, None, by
     for index, one in enumerate(tokens):
         taken.append(_exposure(context, one, index if several else None))
         yield
-    return _accept(context, taken, several=several)
+    return accept(context, taken, several=several)
 
 
 async def large_events(context: HandlerContext, body: bytes) -> bytes:
@@ -127,6 +127,19 @@ def _event(context: HandlerContext, fields: dict[str, Any], index: int | None) -
     session_id = unit_id(fields, "session_id", shared_ids, index)
     if user_id is None and session_id is None:
         raise _no_unit(fields, index)
+    try:
+        return checked(context, fields, user_id, session_id)
+    except event.EventError as exc:
+        around = wrapped(fields, index)  # an object around a list has no type, and fields of its own
+        if around is not None:
+            raise around from exc
+        raise Refusal(422, exc.code, str(exc), path=exc.path, index=index) from exc
+
+
+def checked(
+    context: HandlerContext, fields: dict[str, Any], user_id: str | None, session_id: str | None, *, priced: bool = True
+) -> event.EventMap:
+    """Return one event as it is stored; its time is judged by the clock that callers agree on. Raises EventError."""
     given, callers = fields.get("ts"), context.callers
     now_us = context.clock()
     try:
@@ -137,14 +150,12 @@ def _event(context: HandlerContext, fields: dict[str, Any], index: int | None) -
             event_id=context.journal.ids.next,
             now_us=now_us,
             callers_us=None if given is None else callers.now_us(),
+            priced=priced,
         )
     except event.EventError as exc:
-        around = wrapped(fields, index)  # an object around a list has no type, and fields of its own
-        if around is not None:
-            raise around from exc
         if exc.ts_us is None or not callers.disagree(exc.ts_us, now_us):
-            raise Refusal(422, exc.code, str(exc), path=exc.path, index=index) from exc
-        return _event(context, fields, index)  # by the clock that is known now
+            raise
+        return checked(context, fields, user_id, session_id, priced=priced)  # by the clock that is known now
     if given is not None and abs(now_us - callers.agreed_us) > AGREE_US and _fits(given, taken["ts"], now_us):
         callers.agree(now_us)
     return taken
@@ -196,7 +207,8 @@ def _exposure(context: HandlerContext, text: Any, index: int | None) -> event.Ev
         raise Refusal(422, "INVALID_EVENT", f"exposure_token {exc}", path="exposure_token", index=index) from exc
 
 
-def _accept(context: HandlerContext, taken: list[event.EventMap], *, several: bool) -> bytes:
+def accept(context: HandlerContext, taken: list[event.EventMap], *, several: bool) -> bytes:
+    """Write checked events to the spool; return the body of their 202. Raises Refusal."""
     if taken:
         context.journal.accept(taken, several=several)
     return orjson.dumps({"accepted": len(taken)})

@@ -121,6 +121,10 @@ class Metrics:
             for kind, count in _named(counts).items():
                 by_type.add_metric([kind], count)
             yield by_type
+        unpriced = context.tracked.without_currency
+        yield counter(
+            "track_without_currency", "Tracked amounts without a currency, here or in the documents.", unpriced
+        )
         if self._by_experiment:
             arms = iter(list(_in_documents(accounts, current).items()))
             while part := list(islice(arms, SLICE_SERIES)):
