@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import resource
+import tracemalloc
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,12 @@ def claiming_window(log: int) -> bytes:
     return frame.compress(b"x" * 999) + frame.flush()
 
 
+def unclaimed(data: bytes) -> bytes:
+    """Return a zstd frame whose header does not say how much it contains."""
+    frame = zstandard.ZstdCompressor().compressobj()
+    return frame.compress(data) + frame.flush()
+
+
 @pytest.mark.parametrize(
     ("encoding", "compress"),
     [
@@ -46,6 +53,10 @@ def claiming_window(log: int) -> bytes:
         ("zstd", zstandard.compress),
         ("gzip", lambda data: gzip.compress(data[:7]) + gzip.compress(data[7:])),
         ("zstd", lambda data: zstandard.compress(data[:7]) + zstandard.compress(data[7:])),
+        ("zstd", lambda data: zstandard.compress(b"") + zstandard.compress(data)),
+        ("zstd", lambda data: zstandard.compress(data) + zstandard.compress(b"")),
+        ("zstd", lambda data: unclaimed(data[:7]) + zstandard.compress(data[7:])),
+        ("zstd", lambda data: zstandard.compress(data[:7]) + unclaimed(data[7:])),
     ],
 )
 def test_each_encoding_gives_the_bytes_back_up_to_the_very_bound(
@@ -54,6 +65,16 @@ def test_each_encoding_gives_the_bytes_back_up_to_the_very_bound(
     data = bytes(range(256)) * 16
     assert decompress(compress(data), encoding, len(data)) == data
     assert refused(lambda: decompress(compress(data), encoding, len(data) - 1)).status == 413
+
+
+def test_a_small_body_takes_no_room_for_the_largest() -> None:
+    body = zstandard.compress(bytes(999))
+    tracemalloc.start()
+    try:
+        decompress(body, "zstd", 16 * MIB)
+        assert tracemalloc.get_traced_memory()[1] < MIB
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("zstd", zstandard.compress)])
