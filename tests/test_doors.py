@@ -39,6 +39,7 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.log": frozenset(),
     "abside.files": frozenset(),
     "abside.metric": frozenset(),  # the one list of metrics: what check refuses is what the report cannot compute
+    "abside.chi_square": frozenset(),  # the sample ratio of the status page, and of simulate
     "abside.kafka": frozenset({"abside.files", "abside.log"}),
     "abside.serve": frozenset({"abside.log", "abside.supervise"}),
     "abside.supervise": frozenset({"abside.backoff", "abside.log"}),
@@ -58,7 +59,10 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.sidecar.decide": GROUND | {"abside.assignment", "abside.sidecar.record", "abside.sidecar.active"},
     "abside.sidecar.fast": GROUND,
     "abside.sidecar.ship": GROUND | {"abside.spool", "abside.spool.queue", "abside.spool.write", "abside.upstream"},
-    "abside.sidecar.observe": GROUND | VERSION | (SIDECAR - {"abside.sidecar.observe"}) | {"abside.assignment"},
+    "abside.sidecar.observe": GROUND
+    | VERSION
+    | (SIDECAR - {"abside.sidecar.observe"})
+    | {"abside.assignment", "abside.chi_square"},
     "abside.collector": ((GROUND | VERSION) - {"abside.snapshot", "abside.metric"})
     | {"abside.kafka"}
     | {"abside.collector.consume", "abside.collector.store", "abside.collector.receive", "abside.collector.keep"},
@@ -100,7 +104,7 @@ DOORS: dict[str, frozenset[str]] = {
     },
     "abside_agent.commands": AGENT_GROUND
     | {"abside_agent.document", "abside_agent.settings", "abside_agent.rules", "abside_agent.settle"}
-    | {"abside_agent.sources"},
+    | {"abside_agent.sources", "abside.chi_square"},
     "abside_agent": frozenset(),  # __init__.py is empty
 }
 
@@ -115,7 +119,9 @@ INNER: dict[str, frozenset[str]] = {
         {"calendar", "complaint", "openfile", "room", "sealing", "settle", "starting", "upkeep"}
     ),
     "abside.sidecar.decide": frozenset({"callers", "token"}),
-    "abside.sidecar.observe": frozenset({"page.experiment", "page.markup", "page.pod"}),
+    "abside.sidecar.observe": frozenset(
+        {"page.experiment", "page.layers", "page.markup", "page.pod", "page.shopper", "page.variants"}
+    ),
     "abside.sidecar.ship": frozenset({"leaving", "order", "patience", "shipping", "unreadable"}),
     "abside.collector.receive": frozenset({"few", "heading", "ingest", "rows", "usual"}),
     "abside.collector.keep": frozenset({"aside", "clock_jump", "compact", "recovery"}),

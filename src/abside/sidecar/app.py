@@ -27,6 +27,7 @@ from abside.sidecar.decide.request import Rules
 from abside.sidecar.fast.fastpath import FastDoor
 from abside.sidecar.observe.health import Health
 from abside.sidecar.observe.metrics import Metrics
+from abside.sidecar.observe.splits import Splits
 from abside.sidecar.observe.status import status
 from abside.sidecar.record.accounts import Accounts
 from abside.sidecar.record.journal import Journal
@@ -40,6 +41,7 @@ from abside.upstream.contract import Timeouts
 
 if TYPE_CHECKING:
     from abside.serve.answer import Response
+    from abside.sidecar.active.current import Current
     from abside.sidecar.settings import SidecarSettings
     from abside.upstream.contract import Upstream
 
@@ -83,9 +85,15 @@ class Sidecar:
         self.context = HandlerContext(cell, journal, configs, _rules(settings), now_us)
         startup_until = time.monotonic() + settings.startup_seconds
         self.health = Health(cell, time.monotonic, startup_until, lambda: spool.trouble)
-        self.follower = Follower(settings.snapshot, cell, now_us, settings.poll_seconds, configs.applied)
+        splits = Splits(accounts)
+
+        def applied(current: Current) -> None:
+            splits.applied(current)
+            configs.applied(current)
+
+        self.follower = Follower(settings.snapshot, cell, now_us, settings.poll_seconds, applied)
         self.decisions = Listener(
-            routes.decisions(self.context, settings, self.status), Bounds.of(settings), settings.allow_name
+            routes.decisions(self.context, settings, self.status, splits), Bounds.of(settings), settings.allow_name
         )
         self.fast = FastDoor(self.decisions, routes.fast(self.context, settings))
         if settings.fast_path == "on":

@@ -14,6 +14,8 @@ from abside.sidecar.decide.batch import SLICED_BYTES
 from abside.sidecar.decide.plain import plain_assign
 from abside.sidecar.decide.track import track
 from abside.sidecar.fast.heads import FastRoute, FastRoutes
+from abside.sidecar.observe.asking import ask
+from abside.sidecar.observe.details import details
 from abside.sidecar.observe.page.draw import page
 from abside.sidecar.record.journal import RETRY_AFTER_SECONDS
 from abside.spool.errors import SpoolFailed
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from abside.sidecar.decide.handlers import HandlerContext
     from abside.sidecar.observe.health import Health
     from abside.sidecar.observe.metrics import Metrics
+    from abside.sidecar.observe.splits import Splits
     from abside.sidecar.settings import SidecarSettings
 
 JSON_TYPES = frozenset({"application/json"})
@@ -58,7 +61,7 @@ class Paths(Mapping[str, Mapping[str, Route]]):
 
 
 def decisions(
-    context: HandlerContext, settings: SidecarSettings, status: Callable[[], Response]
+    context: HandlerContext, settings: SidecarSettings, status: Callable[[], Response], splits: Splits
 ) -> Mapping[str, Mapping[str, Route]]:
     """Return the routes of the localhost API."""
 
@@ -82,9 +85,15 @@ def decisions(
         return await _durable(context, Response(202, track(context, body)))
 
     def people(request: web.BaseRequest, _: bytes) -> Response:
-        asked = request.query
-        shown = orjson.loads(status().body)  # what scripts see, and nothing else
-        return page(shown, context.clock(), find=asked.get("find", ""), refresh=asked.get("refresh") != "off")
+        query = request.query
+        return page(
+            orjson.loads(status().body),
+            context.clock(),
+            find=query.get("find", ""),
+            refresh=query.get("refresh") != "off",
+            details=partial(details, context, splits),
+            asked=ask(context, query),
+        )
 
     routes = {
         "/": {"GET": Route(people)},

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from abside import snapshot
-from abside.snapshot import Problem, Step
+from abside.snapshot import Problem, Step, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -130,6 +130,18 @@ def busy_week(world: World) -> snapshot.Snapshot:
         name="Nameswithoutspaces" * 6,
         status="ended",
     )
+    idle = replace(
+        published.experiments["pdp-rank-2026-11"],
+        id="pdp-tiles",
+        name="Tiles",
+        owner="search-team",
+        hypothesis="Tiles <i>show</i> more items, so more of them are put into the cart",
+        force={},
+        steps=(Step(0, 0),),
+        slots=(6000, 8000),
+        eligibility=({"attribute": "country", "type": "string", "op": "in", "value": ["AT", "DE"]},),
+        variants=(Variant("control", 0, 5000), Variant("tiles", 5000, 10_000, {"pdp": {"item_count": 24}})),
+    )
     draft = replace(long, id="home-hero", name="Hero on home", status="draft", placements=("home",), eligibility=())
     problems = (
         problem(
@@ -138,7 +150,7 @@ def busy_week(world: World) -> snapshot.Snapshot:
         problem("error", 61, "experiments.pdp-badge.traffic", "a percentage carries %", "write 20%", "20"),
         problem("warning", 9, "experiments.feed-ramp.end", "the end is past", "write status: ended"),
     )
-    records = [*published.records(), long, draft]
+    records = [*published.records(), idle, long, draft]
     return snapshot.assemble(
         published.head.attributes, records, written_at_us=now_us - 90_000_000, degraded=True, problems=problems
     )
@@ -167,12 +179,13 @@ async def test_the_page_reads_well_on_a_phone_and_a_desk_and_the_console_stays_s
 ) -> None:
     running = await with_traffic(start, world)
     look = asyncio.to_thread
-    for width, dark in ((320, False), (360, False), (360, True), (1280, False), (1280, True)):
+    for width, dark in ((320, False), (320, True), (768, False), (768, True), (1280, False), (1280, True)):
         await look(browser.open, f"{running.url}/", width, dark=dark)
         scrolled, inner = await look(browser.run, "return [document.scrollingElement.scrollWidth, window.innerWidth]")
         assert (scrolled <= inner, inner) == (True, width)
         await look(browser.shoot, f"page-{width}-{'dark' if dark else 'light'}")
         assert await look(browser.complaints) == []
+    await look(browser.run, "for (const one of document.querySelectorAll('details')) one.open = true")
     shown = await look(browser.run, "return document.body.innerText")
     for words in (
         "running",
@@ -187,7 +200,7 @@ async def test_the_page_reads_well_on_a_phone_and_a_desk_and_the_console_stays_s
         assert words in shown
     assert "carts <b>broken</b> since noon" in shown
     assert "country was missing in 90.0%" in shown
-    assert await look(browser.run, "return document.title") == "abside: 2 running, 3 problems"
+    assert await look(browser.run, "return document.title") == "abside: 3 running, 3 problems"
 
 
 async def test_a_screen_reader_finds_a_title_headings_and_named_tables(
@@ -199,7 +212,7 @@ async def test_a_screen_reader_finds_a_title_headings_and_named_tables(
     tree = (await look(browser.cdp, "Accessibility.getFullAXTree"))["nodes"]
     spoken = {(node["role"]["value"], node.get("name", {}).get("value", "")) for node in tree if "role" in node}
     assert {
-        ("RootWebArea", "abside: 2 running, 3 problems"),
+        ("RootWebArea", "abside: 3 running, 3 problems"),
         ("heading", "Experiments"),
         ("heading", "PDP re-ranker v2 running"),
         ("article", "PDP re-ranker v2 running"),
@@ -248,6 +261,39 @@ async def test_finding_and_stopping_work_by_keyboard_alone_and_without_script(
         await asyncio.sleep(0.05)
     assert await look(browser.run, "return location.search") == "?find=RE-rank&refresh=off"
     assert await look(browser.complaints) == []
+
+
+async def test_a_person_asks_what_a_shopper_gets_without_script_and_the_answer_stays(
+    browser: Browser, start: Start, world: World
+) -> None:
+    running = await with_traffic(start, world)
+    before = running.spooled()
+    look = asyncio.to_thread
+    await look(browser.open, f"{running.url}/", 320)
+    for name, text in {"placement": "pdp", "user_id": "<b>u1</b>", "attribute.country": "FR"}.items():
+        await look(browser.run, f"document.querySelector(`[name='{name}']`).value = '{text}'")
+    await look(browser.run, "document.querySelector('.ask button').click()")
+    deadline = time.monotonic() + START_SECONDS
+    while not await look(browser.run, "return document.querySelector('.answer') !== null"):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    answer = await look(browser.run, "return document.querySelector('.answer').innerText")
+    assert "pdp-rank-2026-11" in answer
+    assert 'country in [AT, DE] does not hold, it saw "FR"' in answer
+    assert "item_count" in answer
+    assert await look(browser.run, "return location.hash") == "#shopper"
+    assert await look(browser.run, "return document.querySelector('meta[http-equiv]')") is None
+    assert await look(browser.run, "return document.querySelector('[name=user_id]').value") == "<b>u1</b>"
+    for width, dark in ((320, False), (768, True), (1280, False)):
+        address = await look(browser.run, "return location.href")
+        await look(browser.open, address, width, dark=dark)
+        scrolled, inner = await look(browser.run, "return [document.scrollingElement.scrollWidth, window.innerWidth]")
+        assert (scrolled <= inner, inner) == (True, width)
+        await look(browser.shoot, f"asked-{width}-{'dark' if dark else 'light'}")
+        worst = await look(browser.run, CONTRAST)
+        assert worst["ratio"] >= 4.5, worst
+    assert await look(browser.complaints) == []
+    assert running.spooled() == before
 
 
 # The smallest contrast (WCAG 2.2's formula) between a text and the nearest painted ground behind it.

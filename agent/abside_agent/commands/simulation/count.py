@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from abside.assignment.assign import Arm, Reason
 from abside.assignment.unit import Subject
-from abside_agent.commands.simulation.chi_square import Fit, fit
+from abside.chi_square import Fit, fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from abside.serve.answer import Response
+from abside.sidecar.observe.asking import AskedShopper
 from abside.sidecar.observe.page.experiment import experiments
+from abside.sidecar.observe.page.layers import layers
 from abside.sidecar.observe.page.markup import NOTHING, Html, counted, duration, html, joined
 from abside.sidecar.observe.page.pod import alerts, pod
+from abside.sidecar.observe.page.shopper import shopper
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from abside.sidecar.observe.page.experiment import DetailsOf
 
 REFRESH_SECONDS = 15  # often enough to watch a ramp; a page of 1,000 experiments takes the loop about 10 ms
 MAX_FIND_CHARS = 100  # of what is looked for: longer than any id
@@ -27,23 +32,44 @@ ICON = (  # two arms
 )
 
 
-def page(status: Mapping[str, Any], now_us: int, *, find: str = "", refresh: bool = True) -> Response:
-    """Draw the page from a status document. `find` narrows the experiments; `refresh` reloads it by itself."""
+def no_details(_: str) -> None:
+    """Return that nothing more is known of an experiment than its status."""
+
+
+NOBODY = AskedShopper()
+
+
+def page(
+    status: Mapping[str, Any],
+    now_us: int,
+    *,
+    find: str = "",
+    refresh: bool = True,
+    details: DetailsOf = no_details,
+    asked: AskedShopper = NOBODY,
+) -> Response:
+    """Draw the page from a status document, with `details` of the experiments that are drawn.
+
+    `find` narrows the experiments; `refresh` reloads it by itself, unless a shopper was asked for.
+    """
     find = find.strip()[:MAX_FIND_CHARS]
+    refresh = refresh and not asked.is_asked
     style, policy = _style()
     running = sum(one["status"] == "running" for one in status["experiments"].values())
     document = html(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" '
         'content="light dark">{}<link rel="icon" href="{}"><style>{}</style></head><body>'
-        '<a class="skip" href="#experiments">Skip to the experiments</a>{}<main>{}{}{}{}</main>{}</body></html>',
+        '<a class="skip" href="#experiments">Skip to the experiments</a>{}<main>{}{}{}{}{}{}</main>{}</body></html>',
         f"abside: {running:,} running{_problem_count(status)}",
         html('<meta http-equiv="refresh" content="{}">', REFRESH_SECONDS) if refresh else NOTHING,
         *(Html(ICON), style),
         _header(status),
         alerts(status, now_us),
         _problems(status),
-        experiments(status["experiments"], find, now_us),
+        experiments(status["experiments"], find, now_us, details),
+        layers(status["experiments"]),
+        shopper(status, asked),
         pod(status),
         _footer(status, find, refresh=refresh),
     )

@@ -2,35 +2,59 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from abside.sidecar.observe.page.markup import NOTHING, Html, counted, html, joined, moment, percent, share
+from abside.sidecar.observe.page.variants import ratio, variants
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    from abside.sidecar.observe.details import ExperimentDetails
+
+    DetailsOf: TypeAlias = Callable[[str], ExperimentDetails | None]
 
 MAX_SHOWN = 100  # cards of a page; each is about 2 KB and 40 µs, and nobody reads more
 ORDER = ("left_out", "running", "not_started", "paused", "draft", "ended")  # what shoppers meet comes first
+FOLDED = ("draft", "ended")  # shoppers meet none of these
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")  # what may be put into a command that people copy
 MANY_MISSING = 0.5  # of the sample: from here on a missing attribute is marked
 UNITS = {"user_or_session": "users or sessions", "user": "users", "session": "sessions"}
 NO_ID = {"user_or_session": "any id", "user": "a user id", "session": "a session id"}
 
 
-def experiments(found: Mapping[str, Any], find: str, now_us: int) -> Html:
-    """Draw those with `find` in id or name: running ones first, MAX_SHOWN at most, and how many more there are."""
+def experiments(found: Mapping[str, Any], find: str, now_us: int, details: DetailsOf) -> Html:
+    """Draw those with `find` in id or name: running ones first, MAX_SHOWN at most, and how many more there are.
+
+    `details` is asked for those that are drawn.
+    """
     wanted = find.casefold()
     chosen = [name for name in found if wanted in name.casefold() or wanted in found[name]["name"].casefold()]
     chosen.sort(key=lambda name: (_rank(found[name]["status"]), name))
-    cards = joined(_card(name, found[name], now_us) for name in chosen[:MAX_SHOWN])
+    by_fold: dict[str, list[Html]] = {"": [], **{status: [] for status in FOLDED}}
+    for name in chosen[:MAX_SHOWN]:
+        status = found[name]["status"]
+        card = _card(name, found[name], now_us, details(name))
+        by_fold[status if status in FOLDED else ""].append(card)
     return html(
         '<section aria-labelledby="experiments"><h2 id="experiments">Experiments</h2>{}{}<div class="cards">{}</div>'
-        "{}</section>",
+        "{}{}</section>",
         _summary(found, chosen, find),
         _search(find) if len(found) > 1 else NOTHING,
-        cards,
+        joined(by_fold[""]),
+        joined(_fold(status, by_fold[status], is_open=bool(find)) for status in FOLDED),
         _more(len(chosen) - MAX_SHOWN),
     )
+
+
+def _fold(status: str, cards: list[Html], *, is_open: bool) -> Html:
+    if not cards:
+        return NOTHING
+    heading = counted(len(cards), "draft") if status == "draft" else f"{len(cards):,} {words(status)}"
+    text = '<details class="fold"{}><summary>{}</summary><div class="cards">{}</div></details>'
+    return html(text, Html(" open") if is_open else NOTHING, heading, joined(cards))
 
 
 def _rank(status: str) -> int:
@@ -65,15 +89,21 @@ def _more(hidden: int) -> Html:
     return html(text, f"{hidden:,}")
 
 
-def _card(name: str, one: Mapping[str, Any], now_us: int) -> Html:
+def _card(name: str, one: Mapping[str, Any], now_us: int, more: ExperimentDetails | None) -> Html:
+    idle = one["status"] == "running" and not one["traffic_bp"]
     return html(
         '<article aria-labelledby="experiment-{}"><h3 id="experiment-{}"><bdi>{}</bdi> '
-        '<span class="badge {}">{}</span></h3><p class="id"><code>{}</code></p>{}<dl>{}</dl>{}{}</article>',
-        *(name, name, one["name"] or name, one["status"], words(one["status"]), name),
+        '<span class="badge {}">{}</span></h3><p class="id"><code>{}</code>{}</p>{}{}<dl>{}</dl>{}{}{}{}</article>',
+        *(name, name, one["name"] or name),
+        *("idle" if idle else one["status"], "running at 0%" if idle else words(one["status"]), name),
+        html(" of <bdi>{}</bdi>", one["owner"]) if one["owner"] else NOTHING,
+        html('<p class="hypothesis"><bdi>{}</bdi></p>', more.hypothesis) if more and more.hypothesis else NOTHING,
         _pause(one),
-        joined(_facts(one, now_us)),
-        _variants(name, one),
+        joined(_facts(one, now_us, more)),
+        variants(name, one, more.changes if more else {}),
+        ratio(one, more.ratio if more else None, now_us),
         _sample(one),
+        _command(name, one),
     )
 
 
@@ -94,17 +124,38 @@ def _pause(one: Mapping[str, Any]) -> Html:
     return html('<p class="why">Paused: <bdi>{}</bdi>. Shoppers get what its placements have without it.</p>', why)
 
 
-def _facts(one: Mapping[str, Any], now_us: int) -> Iterator[Html]:
+def _command(name: str, one: Mapping[str, Any]) -> Html:
+    """Draw the command that pauses or resumes it in Kubernetes; an id that a shell could read otherwise has none."""
+    is_paused = one["status"] == "paused" and one["pause"] is not None
+    if not ID.match(name) or (one["status"] not in ("running", "not_started") and not is_paused):
+        return NOTHING
+    value = "null" if is_paused else '"the reason"'
+    patch = f"""kubectl patch configmap abside-paused --type merge -p '{{"data":{{"{name}":{value}}}}}'"""
+    verb = "Resume it, where its own key is what pauses it" if is_paused else "Pause it"
+    return html('<details class="command"><summary>{}</summary><code>{}</code></details>', verb, patch)
+
+
+def _facts(one: Mapping[str, Any], now_us: int, more: ExperimentDetails | None) -> Iterator[Html]:
     fact = "<div><dt>{}</dt><dd>{}</dd></div>"
     traffic = html("<strong>{}</strong> of eligible {}", percent(one["traffic_bp"]), UNITS.get(one["unit"], "units"))
     yield html(fact, "Traffic", traffic)
+    if one["since_us"]:
+        yield html(fact, "Since", moment(one["since_us"], now_us))
     yield html(fact, "Next", _next(one, now_us))
     yield html(fact, "Where", ", ".join(one["placements"]) or "not known")
+    if more is not None:
+        yield html(fact, "Who", _who(more.eligibility))
     if one["layer"] is not None:
         start, stop = one["slots"] or (0, 0)
         yield html(fact, "Layer", f"{one['layer']}, slots {percent(start)} to {percent(stop)}")
     if one["phase"] not in (1, None):
         yield html(fact, "Phase", one["phase"])
+
+
+def _who(eligibility: tuple[str, ...]) -> Html:
+    if not eligibility:
+        return html("everybody")
+    return joined((html("<code>{}</code>", one) for one in eligibility), " and ")
 
 
 def _next(one: Mapping[str, Any], now_us: int) -> Html:
@@ -115,33 +166,6 @@ def _next(one: Mapping[str, Any], now_us: int) -> Html:
     what = {"start": f"starts with {traffic}", "end": "ends"}.get(following["what"], f"traffic becomes {traffic}")
     paused = " if it is resumed by then" if one["status"] == "paused" else ""
     return html("{} on {}{}", what, moment(following["at_us"], now_us), paused)
-
-
-def _variants(name: str, one: Mapping[str, Any]) -> Html:
-    whole = sum(arm["exposures"] for arm in one["variants"].values())
-    rows = joined(_variant(variant, arm, one["control"], whole) for variant, arm in one["variants"].items())
-    return html(
-        '<table><caption class="spoken">Variants of {}: weight, and share of this pod</caption><thead><tr>'
-        '<th scope="col">Variant</th><th scope="col">Weight</th><th scope="col">Share</th>'
-        '<th scope="col">Exposures</th></tr></thead>'
-        "<tbody>{}</tbody></table>",
-        name,
-        rows,
-    )
-
-
-def _variant(variant: str, arm: Mapping[str, Any], control: str, whole: int) -> Html:
-    mark = html(' <span class="mark">control</span>') if variant == control != "control" else NOTHING
-    weight = arm["weight_bp"] / 100
-    had = 100 * arm["exposures"] / whole if whole else 0.0
-    return html(
-        '<tr><th scope="row"><code>{}</code>{}</th><td>{}</td><td>{}</td><td>{}</td></tr>'
-        '<tr class="bar" aria-hidden="true"><td colspan="4"><svg viewBox="0 0 100 8" preserveAspectRatio="none">'
-        '<rect class="track" y="2" width="100" height="4"/><rect class="had" y="2" width="{}" height="4"/>'
-        '<rect class="due" x="{}" width="0.6" height="8"/></svg></td></tr>',
-        *(variant, mark, percent(arm["weight_bp"]), share(arm["exposures"], whole), f"{arm['exposures']:,}"),
-        *(f"{had:.1f}", f"{min(weight, 99.4):.1f}"),
-    )
 
 
 def _sample(one: Mapping[str, Any]) -> Html:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import orjson
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+MAX_VALUE_CHARS = 60  # of a parameter: a list of a hundred ids must not drown the others
 MAX_TEXT_CHARS = 400  # of one value: a hypothesis-long name must not drown the others
 SECONDS_OF = (("day", 86_400), ("hour", 3_600), ("minute", 60))
 
@@ -33,6 +36,14 @@ def html(template: str, *values: object) -> Html:
 def joined(parts: Iterable[Html], between: str = "") -> Html:
     """Put pieces of markup one after the other."""
     return Html(between.join(parts))
+
+
+def value(found: Any) -> str:
+    """Write a value as JSON, cut where it is long; "nothing" where there is none."""
+    if found is None:
+        return "nothing"
+    text = orjson.dumps(found).decode()
+    return text if len(text) <= MAX_VALUE_CHARS else f"{text[:MAX_VALUE_CHARS]}…"
 
 
 def percent(basis_points: float) -> str:

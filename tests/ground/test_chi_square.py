@@ -6,7 +6,7 @@ from math import exp
 
 import pytest
 
-from abside_agent.commands.simulation.chi_square import fit, survival
+from abside.chi_square import fit, survival
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Pearson's chi-square of counts against weights; its p without SciPy, which the agent does not bring.
+"""Pearson's chi-square of counts against weights; its p without SciPy, which agent and sidecar do not bring.
 
 Source of the survival function: Q(a, x), the regularised upper incomplete gamma function, by its series for x < a + 1
 and by Lentz's continued fraction beyond (Abramowitz and Stegun 6.5.29 and 6.5.31); p = Q(df / 2, statistic / 2).
