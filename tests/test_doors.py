@@ -75,6 +75,12 @@ DOORS: dict[str, frozenset[str]] = {
         {"abside.backoff", "abside.event", "abside.kafka", "abside.log", "abside.serve", "abside.supervise"}
         | {"abside.collector.receive", "abside.collector.store"}
     ),
+    # The same calls in the caller's own process: the sidecar's rules without its socket.
+    "abside.local": GROUND
+    | {"abside.assignment", "abside.spool", "abside.spool.write"}
+    | {"abside.sidecar.active", "abside.sidecar.decide", "abside.sidecar.record"},
+    "abside.client.local": frozenset({"abside.assignment", "abside.client", "abside.local", "abside.serve"})
+    | {"abside.sidecar.decide", "abside.spool"},
     "abside.client": frozenset(),  # importable beside a rec service with nothing else of ours loaded
     "abside.report": VERSION
     | {"abside.snapshot", "abside.event", "abside.collector.store", "abside.environ", "abside.files", "abside.log"}

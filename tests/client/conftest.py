@@ -43,6 +43,7 @@ class Process:
     folder: Path
     port: int
     process: subprocess.Popen[bytes] | None = None
+    options: tuple[str, ...] = ()  # further ones, of the command
 
     @property
     def address(self) -> str:
@@ -56,7 +57,7 @@ class Process:
         """Start it, and wait until it answers."""
         where = ["--snapshot", str(self.folder / "snapshot"), "--spool", str(self.folder / "spool")]
         listen = ["--listen", f"127.0.0.1:{self.port}", "--listen", self.unix, "--admin", "127.0.0.1:0"]
-        command = [sys.executable, "-m", "abside", "sidecar", *where, *listen, "--linger-seconds", "0"]
+        command = [sys.executable, "-m", "abside", "sidecar", *where, *listen, "--linger-seconds", "0", *self.options]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -81,6 +82,14 @@ class Process:
         beside = self.folder / "snapshot.tmp"
         beside.write_bytes(encode(snapshot))
         beside.replace(self.folder / "snapshot")
+
+    def await_no_local(self) -> None:
+        """Wait until the sidecar has taken over every folder of a process that has ended."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        local = self.folder / "spool" / "local"
+        while local.is_dir() and any(local.iterdir()):
+            assert time.monotonic() < deadline, list(local.rglob("*"))
+            time.sleep(0.02)
 
     def spooled(self, kind: str) -> list[event.EventMap]:
         """Read back every event of one type, oldest first."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from abside.client.local import SNAPSHOT, SPOOL
 from abside.kafka import parse_address
 from abside.upstream.choose import check_url
 
@@ -171,3 +172,27 @@ def test_a_sidecar_sends_to_kafka_with_properties_from_one_key_of_a_secret(
         "secretName": "abside-upstream-kafka",
         "items": [{"key": "kafka.properties", "path": "kafka.properties"}],
     }
+
+
+def test_an_app_that_decides_itself_reads_the_snapshot_and_shares_the_spools_group(
+    overlay: Callable[..., Rendered], existing: Callable[..., Object]
+) -> None:
+    recs = existing("recs", labels=LABEL)
+    app = recs["spec"]["template"]["spec"]["containers"][0]
+    app["volumeMounts"] = app.get("volumeMounts", [])
+    spec = overlay([recs], "sidecar", "local").workload("recs").object["spec"]["template"]["spec"]
+    sidecar = next(one for one in spec["initContainers"] if one["name"] == "abside-sidecar")
+    of_app = {one["name"]: one for one in spec["containers"][0]["volumeMounts"]}
+    of_sidecar = {one["name"]: one for one in sidecar["volumeMounts"]}
+    assert of_app["abside-snapshot"] == of_sidecar["abside-snapshot"]
+    assert of_app["abside-spool"] == of_sidecar["abside-spool"]
+    assert spec["securityContext"]["fsGroup"] == sidecar["securityContext"]["runAsGroup"]
+
+
+def test_the_clients_own_paths_are_the_manifests(
+    overlay: Callable[..., Rendered], existing: Callable[..., Object]
+) -> None:
+    spec = overlay([existing("recs", labels=LABEL)], "sidecar").workload("recs").object["spec"]["template"]["spec"]
+    sidecar = next(one for one in spec["initContainers"] if one["name"] == "abside-sidecar")
+    variables = {one["name"]: one.get("value") for one in sidecar["env"]}
+    assert (variables["ABSIDE_SNAPSHOT"], variables["ABSIDE_SPOOL"]) == (SNAPSHOT, SPOOL)

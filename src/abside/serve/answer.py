@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
-from aiohttp import hdrs
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -94,7 +93,7 @@ def problem(refusal: Refusal, members: Mapping[str, str] = NO_MEMBERS) -> Respon
         document["index"] = refusal.index
     headers: tuple[tuple[str, str], ...] = ()
     if refusal.retry_after_seconds is not None:
-        headers = ((hdrs.RETRY_AFTER, str(refusal.retry_after_seconds)),)
+        headers = (("Retry-After", str(refusal.retry_after_seconds)),)
     return Response(refusal.status, orjson.dumps(document), PROBLEM, headers)
 
 

@@ -142,6 +142,7 @@ class Sidecar:
         self.supervisor.start("follow", self.follower.run)
         self.supervisor.start("spool", self._keep_spool)
         self.supervisor.start("spool-ahead", self.spool.run_ahead)
+        self.supervisor.start("spool-beside", self.spool.run_beside)
         self.supervisor.start("tell", self._tell)
         self.supervisor.start("sweep", self.fast.sweep)
         if self.shipper is not None:
@@ -165,11 +166,12 @@ class Sidecar:
         await asyncio.sleep(min(self.settings.linger_seconds, LINGER_SHARE * self.settings.drain_seconds))
         self.fast.close()
         await self.decisions.close(CLOSE_SECONDS)
-        await self.supervisor.stop("follow", "tell", "spool", "spool-ahead")
+        await self.supervisor.stop("follow", "tell", "spool", "spool-ahead", "spool-beside")
         self.context.journal.ending = True
         seal_seconds = max(SEAL_SECONDS, deadline - time.monotonic())
         try:
             async with asyncio.timeout(seal_seconds):
+                await self.spool.take_beside()  # the app has ended before us: what it wrote last goes too
                 await self.spool.seal()
         except (SpoolFailed, TimeoutError) as exc:
             log.error(

@@ -81,6 +81,8 @@ class SpoolStats:
     lost_events: int = 0  # of files that somebody removed, as far as they could be counted
     lost_segments: int = 0  # those files
     returned_segments: int = 0  # brought back from dead/ into the queue
+    local_segments: int = 0  # taken from processes that write beside the sidecar
+    adopted_folders: int = 0  # of such processes, after their end
     pruned_files: int = 0  # removed from dead/ for its quota or its age
 
     def refused(self, why: SpoolRefused, events: int) -> None:

@@ -12,7 +12,6 @@ import msgpack
 import zstandard
 
 from abside.collector.receive.columns import EventRefused, record_batches
-from abside.collector.receive.usual import decode_joined
 from abside.event import MAX_EVENT_BYTES
 from abside.serve.answer import Refusal
 
@@ -127,9 +126,7 @@ def batch_columns(measured: Measured, *, batch_id: str, recv_us: int) -> Iterato
     """
     total = 0
     try:
-        for piece in record_batches(
-            measured.events(), batch_ids=repeat(batch_id), recv_us=repeat(recv_us), decode=decode_joined
-        ):
+        for piece in record_batches(measured.events(), batch_ids=repeat(batch_id), recv_us=repeat(recv_us)):
             total += piece.get_total_buffer_size()
             if total > MAX_ROWS_BYTES:
                 raise Refusal(413, "TOO_LARGE", "the rows of this batch take many times its bytes; send smaller ones")
@@ -142,8 +139,8 @@ def batch_columns(measured: Measured, *, batch_id: str, recv_us: int) -> Iterato
 def _read_zstd(reader: zstandard.ZstdDecompressionReader, claimed: int, max_bytes: int) -> bytes:
     """Read `max_bytes` at most. The first frame's header claims how many it has; -1: it does not.
 
-    What `read` may return is allocated before it reads. Without the claim that is all of `max_bytes`, of which each
-    page that is written to costs a fault anew: half of all that a collector has.
+    What `read` may return is allocated before it reads. Without the claim that is all of `max_bytes`, of which each page that is
+    written to costs a fault anew: half of all that a collector has.
     """
     data = reader.read(min(max_bytes, claimed + 1) if claimed >= 0 else max_bytes)
     if not 0 <= claimed < len(data) < max_bytes:

@@ -47,8 +47,12 @@ class Configs:
     def applied(self, current: Current) -> None:
         """Log what is in force now; keep it for later where the spool has no room."""
         self._unlogged = current
-        self._room_bytes = MAX_LOGGED_BYTES
+        self.allow_more()
         self.write()
+
+    def allow_more(self) -> None:
+        """Begin the bound of a revision anew."""
+        self._room_bytes = MAX_LOGGED_BYTES
 
     def write(self) -> None:
         """Log what found no room before."""

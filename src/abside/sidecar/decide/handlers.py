@@ -72,25 +72,29 @@ def assign_within(context: HandlerContext, batch: ExposureBatch, body: bytes) ->
 
 def decide(context: HandlerContext, batch: ExposureBatch, request: AssignRequest) -> bytes:
     """Return the same for a request that was read. Raises Refusal."""
-    current = context.cell.current
-    if current is None:
-        raise _not_ready()
     if not request.several:
-        cache = current.caches.get(request.placement)
-        if cache is None or request.force:
-            (cache,) = _caches_of(current, request)
-        return _lone(cache, *_part(context, batch, current, cache, request, request))
+        return _lone(*decide_one(context, batch, request))
+    current = _current(context)
     caches = _caches_of(current, request)
     parts = [_part(context, batch, current, cache, request, request.at(cache.plan.placement.id)) for cache in caches]
     return _several(current, caches, parts)
 
 
+def decide_one(
+    context: HandlerContext, batch: ExposureBatch, request: AssignRequest
+) -> tuple[AnswerCache, PreparedAnswer, bytes, Subject]:
+    """Decide for one placement, and log it or make its token, which is the bytes: a field of JSON. Raises Refusal."""
+    current = _current(context)
+    cache = current.caches.get(request.placement)
+    if cache is None or request.force:
+        (cache,) = _caches_of(current, request)
+    return cache, *_part(context, batch, current, cache, request, request)
+
+
 def explain(context: HandlerContext, body: bytes) -> bytes:
     """Return the body of `POST /v1/explain`'s 200: assign's, the steps that led to it, and where each value is from."""
     request = parse_assign(body, context.rules)
-    current = context.cell.current
-    if current is None:
-        raise _not_ready()
+    current = _current(context)
     caches = _caches_of(current, request)
     parts = [_unlogged(context, request, cache) for cache in caches]
     whole = _several(current, caches, parts) if request.several else _lone(caches[0], *parts[0])
@@ -173,9 +177,12 @@ def _unit(cache: AnswerCache, subject: Subject) -> bytes:
     return UNIT_OF[subject.unit[0]] + orjson.dumps(subject.unit[1]) + b"}"
 
 
-def _not_ready() -> Refusal:
-    detail = "no experiment configuration was published yet; use the placement's own defaults"
-    return Refusal(503, "NOT_READY", detail, retry_after_seconds=NOT_READY_RETRY_SECONDS)
+def _current(context: HandlerContext) -> Current:
+    current = context.cell.current
+    if current is None:
+        detail = "no experiment configuration was published yet; use the placement's own defaults"
+        raise Refusal(503, "NOT_READY", detail, retry_after_seconds=NOT_READY_RETRY_SECONDS)
+    return current
 
 
 def _caches_of(current: Current, request: AssignRequest) -> list[AnswerCache]:

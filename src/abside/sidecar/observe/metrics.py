@@ -147,6 +147,7 @@ class Metrics:
             spool.backlog.undeleted_bytes,
         )
         yield gauge("spool_dead_files", "Files in dead/ now, for a person to look at.", spool.backlog.dead.files)
+        yield gauge("spool_local_processes", "Living processes that decide and write beside it.", spool.beside.living)
         yield gauge("spool_waiting_segments", "Sealed batches that wait to be shipped.", waiting.segments)
         oldest = 0 if waiting.oldest_us is None else max(0, now_us - waiting.oldest_us) / 1e6
         yield gauge("spool_oldest_age_seconds", "Seconds since the oldest waiting batch was written.", oldest)
@@ -259,6 +260,8 @@ HELP = {
     "spool_lost_events": "Events of files that somebody removed, as far as they could be counted.",
     "spool_lost_segments": "Files that somebody removed.",
     "spool_returned_segments": "Files returned from dead/ by hand.",
+    "spool_local_segments": "Batches taken from processes that decide and write beside the sidecar.",
+    "spool_adopted_folders": "Folders of such processes taken over after their end.",
     "spool_pruned_files": "Files removed from dead/ because of its quota or their age.",
     "upstream_acked_batches": "Batches the upstream acknowledged.",
     "upstream_acked_events": "Events in those batches.",

@@ -143,6 +143,8 @@ def _spool(context: HandlerContext) -> dict[str, Any]:
         "undeleted_bytes": spool.backlog.undeleted_bytes,
         "dead_files": spool.backlog.dead.files,
         "dead_bytes": spool.backlog.dead.bytes,
+        "local_processes": spool.beside.living,
+        "local_bytes": spool.beside.bytes,
         "waiting_segments": waiting.segments,
         "waiting_bytes": waiting.bytes,
         "oldest_age_seconds": None if waiting.oldest_us is None else _age(waiting.oldest_us, context.clock()),

@@ -50,7 +50,9 @@ def recover(folder: Folder, dead: Dead, stats: SpoolStats, *, durable: bool) -> 
                     segment.path.unlink()  # its copy was sealed, and the move cut short
                 else:
                     sealed_as = replace(segment, late=segment.boot in left)
-                    counts[segment.seq, segment.boot] = _seal(sealed_as, folder.queue, dead, stats, durable=durable)
+                    counts[segment.seq, segment.boot] = seal_found(
+                        sealed_as, folder.queue, dead, stats, durable=durable
+                    )
             except (OSError, SpoolFailed) as exc:
                 left.add(segment.boot)
                 stats.failed(exc)
@@ -82,7 +84,7 @@ def highest_seq(folder: Folder) -> int:
     return max((seq for seq in found if seq < MAX_SEQ), default=0)
 
 
-def _seal(segment: Segment, queue: Path, dead: Dead, stats: SpoolStats, *, durable: bool) -> int | None:
+def seal_found(segment: Segment, queue: Path, dead: Dead, stats: SpoolStats, *, durable: bool) -> int | None:
     """Seal one file; return how many events it contains, None where damage hides it. Raises OSError, SpoolFailed."""
     data = read_regular(segment.path, MAX_SEGMENT_BYTES)
     frames = good_frames(data)

@@ -19,6 +19,7 @@ from abside.spool.errors import PayloadSizeError, SpoolFailed, SpoolRefused, Spo
 from abside.spool.folder import claim
 from abside.spool.frame import frame
 from abside.spool.queue.backlog import Backlog
+from abside.spool.queue.beside import Beside
 from abside.spool.queue.dead import Dead
 from abside.spool.queue.recovery import highest_seq, recover
 from abside.spool.queue.returning import Returning
@@ -83,6 +84,7 @@ class Spool:
         self.calendar = calendar
         self._upkeep = SpoolUpkeep(folder, backlog.dead, calendar, stats)
         self._returning = Returning(settings, folder, backlog, stats)
+        self.beside = Beside(settings, folder, backlog, stats, monotonic)
         self._room = Room(settings)
         self._room.note(free_bytes_of(folder.queue, stats))
         self._starting = Starting(folder.open, boot, seq)
@@ -138,8 +140,9 @@ class Spool:
 
     @property
     def used_bytes(self) -> int:
-        """What counts against the quota: the open segment, those being sealed, and the sealed ones."""
-        return self.backlog.bytes + self._sealing.bytes + (0 if self._open is None else self._open.length)
+        """What counts against the quota: the open segment, those being sealed, the sealed ones, and those beside."""
+        length = 0 if self._open is None else self._open.length
+        return self.backlog.bytes + self.beside.bytes + self._sealing.bytes + length
 
     @property
     def waiting(self) -> Waiting:
@@ -212,7 +215,7 @@ class Spool:
         self._look_again()
         length = 0 if self._open is None else self._open.length
         unsealed = self._sealing.bytes + length
-        used = self.backlog.bytes + unsealed
+        used = self.backlog.bytes + self.beside.bytes + unsealed
         left = min(self._limit_bytes - used, self._max_open_bytes - unsealed, self._room.budget)
         if size > left:
             self._room.admit(size, used, length, self._sealing.bytes)
@@ -352,6 +355,17 @@ class Spool:
             await self._returning.look(self.used_bytes)
             self._look_again()
             await self.backlog.tidy()
+
+    async def take_beside(self) -> None:
+        """Look once at what processes beside this one wrote, and take what is to be taken."""
+        if not self._closed:
+            await self.beside.look(self.used_bytes, self._room.budget)
+
+    async def run_beside(self) -> None:
+        """Look at it until cancelled."""
+        while True:
+            await self.take_beside()
+            await asyncio.sleep(self.beside.longest_wait_seconds)
 
     async def close(self) -> None:
         """Seal what is open and release the directory. What could not be sealed is recovered at the next start."""

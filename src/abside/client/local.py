@@ -1,0 +1,279 @@
+"""Decisions in this process: microseconds, with the exposure on disk before the answer."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import platform
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import orjson
+
+from abside.assignment.unit import SHARED_IDS, nobody
+from abside.client.calls import Calls
+from abside.client.fallback import Fallbacks
+from abside.client.message import NO_FALLBACKS, DecisionCall, encode, read_answers
+from abside.client.posting import after_refusal, wall_us
+from abside.client.result import Assigned, Assignment, CallFailed, Refused, Unit
+from abside.local.deciding import Deciding, LocalSettings
+from abside.serve.answer import Refusal
+from abside.sidecar.decide.request import Rules
+from abside.spool.errors import SpoolRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from abside.client.fallback import Stats
+    from abside.client.message import EventCall
+    from abside.client.visit import Id, Visit
+
+SNAPSHOT = "/run/abside/abside.snapshot"  # where the manifests have them
+SPOOL = "/var/spool/abside"
+SEAL_SECONDS = 5.0
+MAX_PLAIN_CHARS = 1_024  # of an attribute: what is longer goes by the whole rule, with its bound on a request
+
+log = logging.getLogger("abside.client")
+
+
+class Local(Calls[Assignment, dict[str, Assignment], bool]):
+    """The calls of `Client`, decided in this process. One for the whole process, shared by its threads; a forked child
+    may go on using it. No call waits but for one write to a file; `deadline_seconds` has nothing to bound here.
+
+    `snapshot` is the file that the agent publishes, `spool` the sidecar's directory: both are mounted into this
+    container, the spool for writing (docs/local.md). The sidecar ships what is written there. Where one of them cannot
+    be used, that is logged, and calls are answered by fallbacks; `problem` says why. Such a process stays able to
+    decide as soon as they can. `shared_ids` adds ids that mean nobody, as the sidecar's setting does; `pod` (the host's
+    name where it is empty), `app` and `version` are the sidecar's too, and go into accounts.
+
+    Close it at the end of the process: the sidecar then takes the last events at once, and else within seconds.
+    """  # noqa: D205 where it belongs is the first thing to know
+
+    def __init__(
+        self,
+        snapshot: str | Path = SNAPSHOT,
+        spool: str | Path = SPOOL,
+        *,
+        strict: bool = False,
+        shared_ids: Iterable[str] = (),
+        allow_force: bool = False,
+        pod: str = "",
+        app: str = "",
+        version: str = "",
+        seal_seconds: float = SEAL_SECONDS,
+        wall: Callable[[], int] = wall_us,
+    ) -> None:
+        source = {"pod": pod or platform.node(), "app": app, "version": version}
+        ids = [shared_ids] if isinstance(shared_ids, str) else shared_ids
+        rules = Rules(shared_ids=SHARED_IDS | nobody(ids), allow_force=allow_force)
+        self._settings = LocalSettings(Path(snapshot), Path(spool), rules, source, wall, seal_seconds, Assigned)
+        self._strict = strict
+        self._wall = wall
+        self._process = _LocalProcess(self._settings, None)
+        self._by_pid = {self._process.pid: self._process}  # a forked child puts its own in its place
+        if self.problem:
+            log.error("local cannot work: %s", self.problem)
+
+    @property
+    def stats(self) -> Stats:
+        """The counts since the client was made, or since this process was forked."""
+        return self._here().fallbacks.stats()
+
+    @property
+    def lost(self) -> int:
+        """How many exposures of answers found no room on disk; the sidecar's accounts tell the analyst."""
+        return self._here().deciding.accounts.lost["exposure"]
+
+    @property
+    def problem(self) -> str:
+        """Why calls are answered by fallbacks now; empty while they are decided."""
+        here = self._here()
+        unusable = here.deciding.spool.obstacle()
+        if unusable:
+            return f"{unusable} (docs/local.md)"
+        if here.deciding.cell.current is None:
+            why = here.deciding.cell.refusal or "there is no such file"
+            return f"no snapshot at {self._settings.snapshot} ({why}): mount the agent's volume (docs/local.md)"
+        return ""
+
+    def close(self) -> None:
+        """Give what was written to the sidecar. The client may be used again."""
+        here = self._here()
+        here.tell()
+        here.deciding.close()
+        self._process = self._by_pid[here.pid] = _LocalProcess(self._settings, here)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def assign(
+        self,
+        placement: str,
+        *,
+        user_id: Id | None = None,
+        session_id: Id | None = None,
+        visit: Visit | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        fallback: Mapping[str, Any] | None = None,
+        expose: bool = True,
+        pinned_unit: Unit | None = None,
+        bot: bool = False,
+        force: Mapping[str, str] | None = None,
+        deadline_seconds: float | None = None,
+    ) -> Assignment:
+        """Decide at one placement, as `Client.assign` asks for it."""
+        if (
+            visit is None
+            and expose is True
+            and pinned_unit is None
+            and bot is False
+            and force is None
+            and type(placement) is str
+            and (attributes is None or _is_plain(attributes))
+        ):
+            fields: dict[str, Any] = {"placement": placement, "user_id": user_id, "session_id": session_id}
+            if attributes is not None:
+                fields["attributes"] = attributes
+            here = self._here()
+            try:
+                shown, exposure_id, unit = here.deciding.decide(fields)
+            except _OURS as exc:
+                failed = _failure(exc)
+                if self._strict and isinstance(failed, Refused):
+                    raise failed from None
+                given = {placement: fallback} if fallback is not None else NO_FALLBACKS
+                call = DecisionCall((placement,), False, fields, given)
+                return here.fallbacks.fall_back(call, failed)[placement]
+            answer = Assignment(
+                placement,
+                orjson.loads(shown.config),
+                shown.config_id,
+                shown.assigned,
+                exposure_id,
+                None,
+                None if unit is None else Unit(type=unit[0], id=unit[1]),
+                shown.revision,
+            )
+            here.saw(answer)
+            return answer
+        return super().assign(
+            placement,
+            user_id=user_id,
+            session_id=session_id,
+            visit=visit,
+            attributes=attributes,
+            fallback=fallback,
+            expose=expose,
+            pinned_unit=pinned_unit,
+            bot=bot,
+            force=force,
+            deadline_seconds=deadline_seconds,
+        )
+
+    def _one(self, call: DecisionCall) -> Assignment:
+        return self._many(call)[call.placements[0]]
+
+    def _many(self, call: DecisionCall) -> dict[str, Assignment]:
+        here = self._here()
+        try:
+            answers = read_answers(call, 200, here.deciding.assign(encode(call.fields)))
+        except _OURS as exc:
+            failed = _failure(exc)
+            if self._strict and isinstance(failed, Refused):
+                raise failed from None
+            return here.fallbacks.fall_back(call, failed)
+        for answer in answers.values():
+            here.saw(answer)
+            if call.visit is not None:
+                call.visit.saw(answer)
+        return answers
+
+    def _report(self, report: EventCall) -> bool:
+        here = self._here()
+        try:
+            here.deciding.report(report.path, encode(report.body))
+        except _OURS as exc:
+            failed = _failure(exc)
+            if self._strict and isinstance(failed, Refused):
+                raise failed from None
+            here.fallbacks.lost_report(failed)
+            return False
+        return True
+
+    def _here(self) -> _LocalProcess:
+        here, pid = self._process, os.getpid()
+        if here.pid != pid:
+            # Several threads of the child may come here at once: setdefault gives all of them the first one's.
+            self._process = self._by_pid.setdefault(pid, _LocalProcess(self._settings, here))
+            self._by_pid.pop(here.pid, None)  # the system may use the number for another process later
+        return self._process
+
+
+class _LocalProcess:
+    """The state of one process. A forked child goes on from its parent's plans, with a spool of its own."""
+
+    def __init__(self, settings: LocalSettings, parent: _LocalProcess | None) -> None:
+        self.pid = os.getpid()
+        if parent is not None and parent.pid != self.pid:
+            parent.deciding.spool.abandon()
+        bases = None if parent is None else parent.fallbacks.bases
+        self.deciding: Deciding = Deciding(settings, None if parent is None else parent.deciding)
+        self.fallbacks: Fallbacks = Fallbacks(time.monotonic, settings.clock, bases)
+
+    def saw(self, answer: Assignment) -> None:
+        """Count an answer, and tell of fallbacks that came before it."""
+        self.fallbacks.seen((answer,))
+        if self.fallbacks.due():
+            self.tell()
+
+    def tell(self) -> None:
+        """Write the events of fallbacks, until none is left or the spool does not take them."""
+        while events := self.fallbacks.take():
+            try:
+                self.deciding.report("/v1/events", encode(events))
+            except _OURS as exc:
+                failed = _failure(exc)
+                if isinstance(failed, Refused):
+                    after_refusal(self.fallbacks, events, failed)
+                    continue
+                self.fallbacks.put_back(events)
+                return
+            self.fallbacks.accepted(events)
+
+
+# What a call raises where it has no answer. An application's own exception, of a signal handler, passes through.
+_OURS = (CallFailed, Refusal, SpoolRefused)
+
+
+def _failure(exc: CallFailed | Refusal | SpoolRefused) -> CallFailed:
+    """Return why a call has no answer."""
+    if isinstance(exc, CallFailed):
+        return exc
+    if isinstance(exc, SpoolRefused):
+        return CallFailed("unreachable", str(exc))
+    if exc.status < 500:
+        return Refused(exc.code, exc.detail, status=exc.status, path=exc.path, index=exc.index)
+    return CallFailed("unavailable", f"{exc.status} {exc.code}")
+
+
+def _is_plain(attributes: Mapping[str, Any]) -> bool:
+    """Whether JSON would return these attributes as they are."""
+    if type(attributes) is not dict:
+        return False
+    for name, value in attributes.items():
+        kind = type(value)
+        if type(name) is not str or kind not in _PLAIN:
+            return False
+        if kind is str and (len(value) > MAX_PLAIN_CHARS or not value.isascii()):
+            return False
+        if kind is float and not math.isfinite(value):
+            return False
+    return True
+
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})

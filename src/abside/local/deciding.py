@@ -1,0 +1,156 @@
+"""What one process decides with: the sidecar's own handlers, a snapshot that calls follow, a spool of its own."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import orjson
+
+from abside.event import EventIds
+from abside.local.following import Following
+from abside.serve.answer import Refusal
+from abside.sidecar.active.configs import Configs
+from abside.sidecar.active.current import Cell, caches
+from abside.sidecar.decide import handlers, intake
+from abside.sidecar.decide.request import Rules, read_assign
+from abside.sidecar.decide.track import track
+from abside.sidecar.record.accounts import Accounts
+from abside.sidecar.record.journal import Journal
+from abside.spool.errors import SpoolFailed
+from abside.spool.write.process import ProcessSpool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from abside.assignment.unit import UnitId
+    from abside.sidecar.active.prepared import AnswerCache, PreparedAnswer
+    from abside.spool.write.writer import Spool
+
+MAX_ASSIGN_BYTES = 64 * 1024  # as the sidecar takes by default
+MAX_EVENTS_BYTES = 4 * 2**20
+REPORTS: dict[str, tuple[Callable[[handlers.HandlerContext, bytes], bytes], int]] = {
+    "/v1/events": (intake.events, MAX_EVENTS_BYTES),
+    "/v1/exposures": (intake.exposures, MAX_EVENTS_BYTES),
+    "/v1/track": (track, MAX_ASSIGN_BYTES),
+}
+MAX_KEPT = 4_096  # answers kept beside what the snapshot's own caches keep
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSettings:
+    """What a process decides by. `source`: pod, app and version, as the sidecar names them."""
+
+    snapshot: Path
+    spool: Path
+    rules: Rules
+    source: Mapping[str, str]
+    clock: Callable[[], int]  # µs UTC
+    seal_seconds: float
+    assigned: Callable[[str, str, int], Any]  # makes what an answer shows of experiment, variant, phase
+
+
+class FixedAnswer(NamedTuple):
+    """What is the same in every answer made of one prepared one."""
+
+    config: bytes  # JSON
+    config_id: str
+    assigned: tuple[Any, ...]
+    revision: str
+    placement: str
+
+
+class Deciding:
+    """The state of one process, for all its threads; a forked child makes its own from its parent's.
+
+    Nothing here waits but for one write, and there is no thread: what has to be done is done by calls.
+    """
+
+    def __init__(self, settings: LocalSettings, parent: Deciding | None = None) -> None:
+        boot = secrets.token_hex(8)
+        self._settings = settings
+        self._lock = threading.RLock()
+        self.accounts = Accounts(boot, settings.source)
+        self.spool = ProcessSpool(settings.spool, boot, settings.clock, settings.seal_seconds)
+        # A process's spool has that part of a spool which a journal uses.
+        journal = Journal(cast("Spool", self.spool), self.accounts, EventIds(boot), settings.clock)
+        self.cell = Cell()
+        # What ran when is told by the sidecar beside it; here only the configurations that nobody else serves.
+        self._configs = Configs(journal, settings.source)
+        self._context = handlers.HandlerContext(self.cell, journal, self._configs, settings.rules, settings.clock)
+        self.following = Following(settings.snapshot, self.cell, settings.clock, self._applied)
+        self._shown: dict[PreparedAnswer, FixedAnswer] = {}
+        if parent is not None and parent.cell.current is not None:
+            current = parent.cell.current
+            self.following.go_on_from(parent.following)
+            self.cell.current = replace(current, caches=caches(current.revision, current.plans))
+        self._obstacle = self.spool.obstacle()  # without exposures an answer is no experiment's
+        self.following.look(settings.clock(), whole=True)
+
+    def decide(self, fields: dict[str, Any]) -> tuple[FixedAnswer, str | None, UnitId | None]:
+        """Decide at one placement and log the exposure; `fields` are those of a plain request, of JSON's types.
+
+        Return the answer's fixed part, the id of its exposure, and the unit to pin. Raises Refusal.
+        """
+        with self._lock:
+            self._look()
+            context = self._context
+            with context.journal.batch() as batch:
+                cache, prepared, exposed, subject = handlers.decide_one(
+                    context, batch, read_assign(fields, self._settings.rules)
+                )
+            shown = self._shown.get(prepared) or self._show(prepared, cache)
+            exposure_id = exposed[16:-1].decode() if prepared.arms else None
+            return shown, exposure_id, subject.unit if cache.pinnable else None
+
+    def assign(self, body: bytes) -> bytes:
+        """Answer a body of `POST /v1/assign` as the sidecar does. Raises Refusal."""
+        _check_size(body, MAX_ASSIGN_BYTES)
+        with self._lock:
+            self._look()
+            return handlers.assign(self._context, body)
+
+    def report(self, path: str, body: bytes) -> None:
+        """Take a body of a route that reports something, as the sidecar does. Raises Refusal."""
+        take, most = REPORTS[path]
+        _check_size(body, most)
+        with self._lock:
+            self._look()
+            take(self._context, body)
+
+    def close(self) -> None:
+        """Give what was written to the sidecar, with the last account."""
+        with self._lock:
+            self._context.journal.ending = True
+            self.spool.close()
+
+    def _look(self) -> None:
+        now_us, following = self._settings.clock(), self.following
+        if not following.from_us <= now_us < following.until_us:
+            following.look(now_us)
+            self._obstacle = self.spool.obstacle()
+            self.spool.seal_if_old(now_us)
+        if self._obstacle:
+            raise SpoolFailed("write to", self._settings.spool, self._obstacle)
+
+    def _applied(self, _current: object) -> None:
+        self._shown.clear()
+        self._configs.allow_more()
+
+    def _show(self, prepared: PreparedAnswer, cache: AnswerCache) -> FixedAnswer:
+        named = self._settings.assigned
+        assigned = tuple([named(arm.experiment, arm.variant.id, arm.phase) for arm in prepared.arms])
+        config = orjson.dumps(prepared.config)
+        shown = FixedAnswer(config, prepared.config_id, assigned, cache.revision, cache.plan.placement.id)
+        if len(self._shown) >= MAX_KEPT:
+            self._shown.clear()
+        self._shown[prepared] = shown
+        return shown
+
+
+def _check_size(body: bytes, most: int) -> None:
+    if len(body) > most:
+        raise Refusal(413, "TOO_LARGE", f"the body has {len(body):,} bytes; at most {most:,} are taken")

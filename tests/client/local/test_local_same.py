@@ -1,0 +1,166 @@
+"""Local and the sidecar are one: the same configuration, ids, refusals and events, whoever decides."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from abside.assignment.condition import compile_eligibility
+from abside.client import Client, Refused
+from abside.client.local import Local
+from abside.snapshot import Attribute, Experiment, Layer, Placement, Snapshot, Step, Variant, assemble
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.client.conftest import Process
+
+    from abside.snapshot import Parameters
+
+ATTRIBUTES = {"country": Attribute("string", log=True), "visits": Attribute("number", log=True)}
+BASE: Parameters = {
+    "model": "ranker-v1",
+    "weights": {"margin": 0.0, "fresh": 1.0},
+    "count": 12,
+    "labels": ["a", "ü"],
+}
+
+
+def two_arms(name: str, **changes: Any) -> Experiment:
+    own = changes.pop("parameters")
+    arms = (Variant("control", 0, 5000), Variant("treatment", 5000, 10_000, own))
+    return replace(Experiment(name, name, "Lifts.", "running", ("pdp",), arms, "control"), **changes)
+
+
+@pytest.fixture
+def world() -> Snapshot:
+    """Every kind of experiment: targeted, layered, ramped, of sessions, forcing somebody, paused, on two placements."""
+    eligibility, errors = compile_eligibility([{"attribute": "country", "op": "in", "value": ["DE", "AT"]}], ATTRIBUTES)
+    assert not errors
+    both: dict[str, Any] = {"pdp": {"count": 8}, "home": {"hero": False}}
+    return assemble(
+        ATTRIBUTES,
+        [
+            Placement("pdp", BASE),
+            Placement("home", {"hero": True}),
+            Layer("ranking"),
+            two_arms("targeted", eligibility=tuple(eligibility), parameters={"pdp": {"model": "ranker-v2"}}),
+            two_arms("one", layer="ranking", slots=(0, 4000), parameters={"pdp": {"weights": {"margin": 0.3}}}),
+            two_arms("two", layer="ranking", slots=(4000, 9000), parameters={"pdp": {"weights": {"fresh": 0.5}}}),
+            two_arms("ramped", steps=(Step(0, 3000),), placements=("pdp", "home"), parameters=both),
+            two_arms("visit", unit="session", force={"qa-1": "treatment"}, parameters={"pdp": {"labels": []}}),
+            two_arms("stopped", pause="carts broken", parameters={"pdp": {"count": 99}}),
+        ],
+        written_at_us=1,
+    )
+
+
+@pytest.fixture
+def local(sidecar: Process) -> Iterator[Local]:
+    with Local(sidecar.folder / "snapshot", sidecar.folder / "spool") as client:
+        yield client
+
+
+def calls(chance: random.Random, count: int) -> Iterator[dict[str, Any]]:
+    for number in range(count):
+        one: dict[str, Any] = {"user_id": chance.choice([f"u{number}", f"ü{number}", number, "qa-1", "guest"])}
+        one["session_id"] = chance.choice([None, f"s{number % 50}", " "])
+        if one["session_id"] in {None, " "} and one["user_id"] == "guest":
+            one["session_id"] = f"s{number}"
+        one["attributes"] = chance.choice(
+            [
+                None,
+                {},
+                {"country": "DE"},
+                {"country": "AT", "visits": number},
+                {"country": 7},
+                {"other": [{"a": None}]},
+            ]
+        )
+        if chance.random() < 0.3:
+            one |= chance.choice([{"bot": True}, {"expose": False}, {"fallback": {"model": "x"}}])
+        yield {name: value for name, value in one.items() if value is not None}
+
+
+def test_the_same_answers_and_the_same_events(sidecar: Process, local: Local) -> None:
+    chance, fallbacks = random.Random(7), 0
+    with Client(sidecar.address, deadline_seconds=10) as client:
+        for one in calls(chance, 400):
+            place = chance.choice(["pdp", "home"])
+            here, there = local.assign(place, **one), client.assign(place, **one)
+            fallbacks += there.fallback
+            assert replace(here, exposure_id=None, exposure_token=None) == replace(
+                there, exposure_id=None, exposure_token=None
+            )
+            assert (here.exposure_id is None, here.exposure_token is None) == (
+                there.exposure_id is None,
+                there.exposure_token is None,
+            )
+            if here.exposure_token is not None and there.exposure_token is not None:
+                assert local.expose(here.exposure_token)
+                assert client.expose(there.exposure_token)
+        many: dict[str, Any] = {"expose": True, "user_id": "u-many", "attributes": {"country": "DE"}}
+        assert local.assign_many(["pdp", "home"], **many)["pdp"].config == (
+            client.assign_many(["pdp", "home"], **many)["pdp"].config
+        )
+    boot = local._process.deciding.accounts.boot
+    local.close()
+    sidecar.await_no_local()
+    ours: list[dict[str, Any]] = []
+    theirs: list[dict[str, Any]] = []
+    for event in sidecar.spooled("exposure"):
+        (ours if event["event_id"].startswith(boot) else theirs).append(
+            {name: value for name, value in event.items() if name not in {"event_id", "exposure_id", "ts", "seen_ts"}}
+        )
+    assert len(ours) > 250
+    assert fallbacks < 20  # of a shared id with a blank session: both refuse
+    assert ours == theirs
+
+
+WRONG: list[dict[str, Any]] = [
+    {"user_id": ""},
+    {"user_id": 1.5},
+    {"user_id": "x" * 300},
+    {"user_id": "u1", "attributes": {"country": float("nan")}},
+    {"user_id": "u1", "attributes": {str(number): 1 for number in range(65)}},
+    {"user_id": "u1", "attributes": {"country": "D" * 70_000}},
+    {"user_id": "u1", "attributes": {"country": {"a": {1, 2}}}},
+    {"user_id": "u1", "pinned_unit": {"type": "user", "id": "u2"}},
+    {"user_id": "u1", "force": {"one": "treatment"}},
+    {"user_id": "u\ud800"},
+]
+
+
+def test_the_same_refusals(sidecar: Process) -> None:
+    said: dict[str, list[tuple[Any, ...]]] = {}
+    with (
+        Local(sidecar.folder / "snapshot", sidecar.folder / "spool", strict=True) as here,
+        Client(sidecar.address, deadline_seconds=10, strict=True) as there,
+    ):
+        for name, client in {"here": here, "there": there}.items():
+            said[name] = []
+            for one in WRONG:
+                with pytest.raises(Refused) as caught:
+                    client.assign("pdp", **one)
+                said[name].append((caught.value.code, caught.value.status, caught.value.path))
+            with pytest.raises(Refused) as caught:
+                client.assign("pdq", user_id="u1")
+            said[name].append((caught.value.code, caught.value.sentence, caught.value.path))
+            with pytest.raises(Refused) as caught:
+                client.event("add_to_cart", user_id="u1", quantity=0)
+            said[name].append((caught.value.code, caught.value.sentence, caught.value.path))
+    assert said["here"] == said["there"]
+
+
+def test_an_outcome_of_here_is_an_outcome_of_there(sidecar: Process, local: Local, tmp_path: Path) -> None:
+    assert local.event("add_to_cart", user_id="u1", item_id="i1", value=9.5, currency="EUR", event_id="mine")
+    local.close()
+    sidecar.await_no_local()
+    (cart,) = sidecar.spooled("add_to_cart")
+    assert (cart["event_id"], cart["value"], cart["user_id"]) == ("mine", 9.5, "u1")
+    (account,) = [one for one in sidecar.spooled("account") if one.get("clean_end")]
+    assert account["accepted"] == {"add_to_cart": 1}
