@@ -139,8 +139,8 @@ def batch_columns(measured: Measured, *, batch_id: str, recv_us: int) -> Iterato
 def _read_zstd(reader: zstandard.ZstdDecompressionReader, claimed: int, max_bytes: int) -> bytes:
     """Read `max_bytes` at most. The first frame's header claims how many it has; -1: it does not.
 
-    What `read` may return is allocated before it reads. Without the claim that is all of `max_bytes`, of which each page that is
-    written to costs a fault anew: half of all that a collector has.
+    What `read` may return is allocated before it reads. Without the claim that is all of `max_bytes`, of which each
+    page that is written to costs a fault anew: half of all that a collector has.
     """
     data = reader.read(min(max_bytes, claimed + 1) if claimed >= 0 else max_bytes)
     if not 0 <= claimed < len(data) < max_bytes:
