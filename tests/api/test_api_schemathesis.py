@@ -25,9 +25,9 @@ SEED = 20261123
 CASES_EACH = 60  # for each operation and phase; both runs together take about 20 s
 CHECKS = """
 [checks.negative_data_rejection]
-expected-statuses = [400, 413, 415, 422]
+expected-statuses = [400, 404, 413, 415, 422]
 [checks.positive_data_acceptance]
-expected-statuses = [200, 202]
+expected-statuses = [200, 202, 304]
 """
 
 
@@ -44,7 +44,7 @@ def run(served: Served, folder: Path, document: dict[str, Any], mode: str) -> in
     """Run schemathesis over both listeners; give the number of cases."""
     cases = 0
     (folder / "schemathesis.toml").write_text(CHECKS)
-    for part, url, paths in (("decisions", served.decisions, "^/v1/"), ("admin", served.admin, "^/[a-z]+$")):
+    for part, url, paths in (("decisions", served.decisions, "^/(v1|ofrep)/"), ("admin", served.admin, "^/[a-z]+$")):
         (folder / f"{part}.json").write_text(json.dumps(document))
         command = [sys.executable, "-m", "schemathesis.cli", "--config-file", "schemathesis.toml", "run"]
         how = ["--phases", "examples,coverage,fuzzing", "--mode", mode, "--max-examples", str(CASES_EACH)]
@@ -86,7 +86,11 @@ def narrowed(document: dict[str, Any], exposure_token: str) -> dict[str, Any]:
     schemas["Count"] = {"enum": [None, 0, 1, 2**31 - 1]}
     schemas["Quantity"] = {"enum": [None, 1, 2**31 - 1]}
     schemas["Exposure"]["properties"]["exposure_token"] = {"const": exposure_token}
+    document["paths"]["/ofrep/v1/evaluate/flags/{key}"]["post"]["parameters"][0]["schema"] = {
+        "enum": ["pdp", "newsfeed"]
+    }
     tracking = schemas["Tracking"]["properties"]
+    schemas["TrackedExposure"]["properties"]["attributes"]["properties"]["exposureToken"] = {"const": exposure_token}
     tracking["event"] = {"enum": ["click", "pageView", "add_to_cart", "rated"]}
     tracking["value"]["minimum"] = 0
     # No field of an event, whose types differ by event, and no nested value.

@@ -289,7 +289,15 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-API_SUITE = {"test_assign_api", "test_bad_input", "test_events_api", "test_own_events", "test_tokens"}
+API_SUITE = {
+    "test_assign_api",
+    "test_bad_input",
+    "test_events_api",
+    "test_ofrep",
+    "test_own_events",
+    "test_tokens",
+    "test_track",
+}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

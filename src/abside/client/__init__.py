@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from abside.client.blocking import Client
 from abside.client.fallback import Stats
-from abside.client.result import Assigned, Assignment, Refused, Unit, Why
+from abside.client.result import Assigned, Assignment, Flag, Refused, Unit, Why
 from abside.client.visit import Visit
 
 if TYPE_CHECKING:
     from abside.client.aio import AsyncClient
 
-__all__ = ["Assigned", "Assignment", "AsyncClient", "Client", "Refused", "Stats", "Unit", "Visit", "Why"]
+__all__ = ["Assigned", "Assignment", "AsyncClient", "Client", "Flag", "Refused", "Stats", "Unit", "Visit", "Why"]
 
 
 def __getattr__(name: str) -> Any:

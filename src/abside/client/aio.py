@@ -13,21 +13,21 @@ import aiohttp
 from abside.client import address as addresses
 from abside.client.calls import DEADLINE_SECONDS, Calls
 from abside.client.fallback import Fallbacks
-from abside.client.message import MAX_ANSWER_BYTES, encode, read_accepted, read_answers
+from abside.client.message import MAX_ANSWER_BYTES, encode, read_accepted, read_answers, read_flag
 from abside.client.posting import POSTING_SECONDS, after_refusal, wall_us
-from abside.client.result import Assignment, CallFailed, Refused
+from abside.client.result import Assignment, CallFailed, Flag, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from abside.client.fallback import Stats
-    from abside.client.message import DecisionCall, EventCall
+    from abside.client.message import DecisionCall, EventCall, FlagCall
 
 MAX_CONNECTIONS = 100  # beyond it calls queue for a connection, within their deadline; an answer takes 0.1 ms
 IDLE_SECONDS = 60.0  # below the sidecar's 75: so that this side closes
 
 
-class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]], Awaitable[bool]]):
+class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]], Awaitable[bool], Awaitable[Flag]]):
     """A client for one event loop of one process: make it there (`async with AsyncClient() as client`), or let each
     loop make its own; RuntimeError when two share one. Not for several threads; `Client` is.
 
@@ -99,6 +99,18 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
             return False
         self._post_soon()
         return True
+
+    async def _flag(self, call: FlagCall) -> Flag:
+        try:
+            answer = await self._post(call.path, {"context": call.context}, call.deadline_seconds)
+            flag = read_flag(call.key, *answer)
+        except CallFailed as failed:
+            if self._strict and isinstance(failed, Refused):
+                raise
+            self._fallbacks.fall_back(call.as_decision, failed)
+            return Flag(call.key, None, reason="ERROR", why=failed.why)
+        self._post_soon()
+        return flag
 
     async def _post(self, path: str, fields: Any, deadline_seconds: float | None) -> tuple[int, bytes]:
         """Send one request and read its answer within the deadline. Raises CallFailed, Refused.

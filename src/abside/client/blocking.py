@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Self
 from abside.client import address as addresses
 from abside.client.calls import DEADLINE_SECONDS, Calls
 from abside.client.fallback import Fallbacks
-from abside.client.message import encode, read_accepted, read_answers
+from abside.client.message import encode, read_accepted, read_answers, read_flag
 from abside.client.pool import Pool
 from abside.client.posting import POSTING_SECONDS, after_refusal, wall_us
-from abside.client.result import Assignment, CallFailed, Refused
+from abside.client.result import Assignment, CallFailed, Flag, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from abside.client.fallback import Stats
-    from abside.client.message import DecisionCall, EventCall
+    from abside.client.message import DecisionCall, EventCall, FlagCall
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class _Process:
     posting: threading.Lock = field(default_factory=threading.Lock)  # taken while fallbacks are posted
 
 
-class Client(Calls[Assignment, dict[str, Assignment], bool]):
+class Client(Calls[Assignment, dict[str, Assignment], bool, Flag]):
     """A blocking client. One for the whole process, shared by its threads; a forked child may go on using it.
 
     `address` is `http://127.0.0.1:7600` (an IP address or localhost) or `unix:PATH`; ValueError for anything else.
@@ -105,6 +105,18 @@ class Client(Calls[Assignment, dict[str, Assignment], bool]):
             return False
         self._post_soon(here)
         return True
+
+    def _flag(self, call: FlagCall) -> Flag:
+        here, until = self._here(), self._until(call.deadline_seconds)
+        try:
+            flag = read_flag(call.key, *here.pool.post(call.path, encode({"context": call.context}), until))
+        except CallFailed as failed:
+            if self._strict and isinstance(failed, Refused):
+                raise
+            here.fallbacks.fall_back(call.as_decision, failed)
+            return Flag(call.key, None, reason="ERROR", why=failed.why)
+        self._post_soon(here)
+        return flag
 
     def _until(self, seconds: float | None) -> float:
         return time.monotonic() + (self._deadline_seconds if seconds is None else seconds)

@@ -6,7 +6,7 @@ import secrets
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from abside.client.message import NO_FALLBACKS, DecisionCall, EventCall
+from abside.client.message import NO_FALLBACKS, DecisionCall, EventCall, FlagCall
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,9 +19,10 @@ DEADLINE_SECONDS = 0.02  # a hundred times the time of an answer, and still shor
 One = TypeVar("One")  # Assignment, now or awaited
 Many = TypeVar("Many")  # dict[str, Assignment]
 Done = TypeVar("Done")  # bool
+Evaluation = TypeVar("Evaluation")  # Flag
 
 
-class Calls(ABC, Generic[One, Many, Done]):
+class Calls(ABC, Generic[One, Many, Done, Evaluation]):
     """The calls of a client. Each ends within its deadline, connecting included, and none raises for what the sidecar
     or the network does; a `strict` client raises Refused for the caller's own mistakes (4xx), and only for those.
 
@@ -116,6 +117,34 @@ class Calls(ABC, Generic[One, Many, Done]):
         named = {"type": type, "event_id": event_id or secrets.token_hex(12)}
         return self._report(EventCall("/v1/events", {**_sent(fields), **_sent(who), **named}, deadline_seconds))
 
+    def evaluate(self, flag: str, *, context: Mapping[str, Any], deadline_seconds: float | None = None) -> Evaluation:
+        """Evaluate a placement or an experiment as a flag, which is exposure; `context` is OpenFeature's, as a mapping.
+
+        Without an answer, and for a mistake, the value is None: use your code's default.
+        """
+        _check_name(flag)
+        return self._flag(FlagCall(flag, context, deadline_seconds))
+
+    def track(
+        self,
+        event: str,
+        *,
+        context: Mapping[str, Any],
+        value: float | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        deadline_seconds: float | None = None,
+    ) -> Done:
+        """Report what a shopper did with the arguments of OpenFeature's track: true when the sidecar has it on disk.
+
+        docs/api.md names the attributes that become fields of an event. `$exposure` takes the `exposureToken` of an
+        answer that is used now.
+        """
+        sent = dict(attributes or {})
+        if not event.startswith("$") and sent.keys().isdisjoint({"event_id", "eventId"}):
+            sent["event_id"] = secrets.token_hex(12)  # a connection that breaks is tried twice
+        fields = {"event": event, "context": context, "value": value, "attributes": sent}
+        return self._report(EventCall("/v1/track", _sent(fields), deadline_seconds))
+
     @abstractmethod
     def _one(self, call: DecisionCall) -> One: ...
 
@@ -124,6 +153,9 @@ class Calls(ABC, Generic[One, Many, Done]):
 
     @abstractmethod
     def _report(self, report: EventCall) -> Done: ...
+
+    @abstractmethod
+    def _flag(self, call: FlagCall) -> Evaluation: ...
 
 
 def _who(user_id: Id | None, session_id: Id | None, pinned_unit: Unit | None, visit: Visit | None) -> dict[str, Any]:

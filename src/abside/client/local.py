@@ -15,9 +15,9 @@ import orjson
 from abside.assignment.unit import SHARED_IDS, nobody
 from abside.client.calls import Calls
 from abside.client.fallback import Fallbacks
-from abside.client.message import NO_FALLBACKS, DecisionCall, encode, read_answers
+from abside.client.message import NO_FALLBACKS, DecisionCall, encode, read_answers, read_flag
 from abside.client.posting import after_refusal, wall_us
-from abside.client.result import Assigned, Assignment, CallFailed, Refused, Unit
+from abside.client.result import Assigned, Assignment, CallFailed, Flag, Refused, Unit
 from abside.local.deciding import Deciding, LocalSettings
 from abside.serve.answer import Refusal
 from abside.sidecar.decide.request import Rules
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from abside.client.fallback import Stats
-    from abside.client.message import EventCall
+    from abside.client.message import EventCall, FlagCall
     from abside.client.visit import Id, Visit
 
 SNAPSHOT = "/run/abside/abside.snapshot"  # where the manifests have them
@@ -38,7 +38,7 @@ MAX_PLAIN_CHARS = 1_024  # of an attribute: what is longer goes by the whole rul
 log = logging.getLogger("abside.client")
 
 
-class Local(Calls[Assignment, dict[str, Assignment], bool]):
+class Local(Calls[Assignment, dict[str, Assignment], bool, Flag]):
     """The calls of `Client`, decided in this process. One for the whole process, shared by its threads; a forked child
     may go on using it. No call waits but for one write to a file; `deadline_seconds` has nothing to bound here.
 
@@ -204,6 +204,17 @@ class Local(Calls[Assignment, dict[str, Assignment], bool]):
             here.fallbacks.lost_report(failed)
             return False
         return True
+
+    def _flag(self, call: FlagCall) -> Flag:
+        here = self._here()
+        try:
+            return read_flag(call.key, *here.deciding.evaluate(call.key, encode({"context": call.context})))
+        except _OURS as exc:
+            failed = _failure(exc)
+            if self._strict and isinstance(failed, Refused):
+                raise failed from None
+            here.fallbacks.fall_back(call.as_decision, failed)
+            return Flag(call.key, None, reason="ERROR", why=failed.why)
 
     def _here(self) -> _LocalProcess:
         here, pid = self._process, os.getpid()

@@ -7,8 +7,9 @@ import re
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
 
-from abside.client.result import Assigned, Assignment, CallFailed, Refused, Unit
+from abside.client.result import Assigned, Assignment, CallFailed, Flag, Refused, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from abside.client.visit import Visit
 
 MAX_ANSWER_BYTES = 1024 * 1024  # 32 placements of 30 KB; parsing more than that takes longer than the deadline
+USER_NAMES = ("user_id", "userId", "targetingKey")  # as the sidecar reads an OpenFeature context
 NO_FALLBACKS: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 _CODE = re.compile(r"[A-Z_]{1,32}\Z")  # the only part of an answer that a log line may repeat
 
@@ -42,6 +44,27 @@ class EventCall:
     deadline_seconds: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class FlagCall:
+    """One flag to evaluate, as OFREP has it."""
+
+    key: str
+    context: Mapping[str, Any]
+    deadline_seconds: float | None = None
+
+    @property
+    def path(self) -> str:
+        """Return where it is evaluated."""
+        return "/ofrep/v1/evaluate/flags/" + quote(self.key, safe="")
+
+    @property
+    def as_decision(self) -> DecisionCall:
+        """Return what is kept of it where the sidecar does not answer: who it was, and where."""
+        user = next((one for name in USER_NAMES if (one := self.context.get(name)) not in (None, "")), None)
+        fields = {"user_id": user, "session_id": self.context.get("session_id") or self.context.get("sessionId")}
+        return DecisionCall((self.key,), False, fields, NO_FALLBACKS)
+
+
 def encode(value: Any) -> bytes:
     """Return a request body. Raises Refused for what JSON cannot carry."""
     try:
@@ -64,12 +87,26 @@ def read_answers(call: DecisionCall, status: int, body: bytes) -> dict[str, Assi
         raise _garbage(f"the answer lacks what it must have ({type(exc).__name__})") from exc
 
 
+def read_flag(key: str, status: int, body: bytes) -> Flag:
+    """Return an evaluated flag. Raises CallFailed; Refused with OFREP's code."""
+    fields = _document(status, body, 200, "errorCode", "errorDetails")
+    value, variant, reason = fields.get("value"), fields.get("variant"), fields.get("reason")
+    metadata = fields.get("metadata")
+    if fields.get("key") != key or type(variant) is not str or type(reason) is not str or type(metadata) is not dict:
+        raise _garbage("the answer is no evaluated flag")
+    if type(value) not in (dict, str, type(None)):
+        raise _garbage("its value is neither an object nor text")
+    return Flag(key, value, variant, reason, metadata)
+
+
 def read_accepted(status: int, body: bytes) -> None:
     """Check the answer of `/v1/events` or `/v1/exposures`. Raises CallFailed, Refused."""
     _document(status, body, 202)
 
 
-def _document(status: int, body: bytes, wanted: int) -> dict[str, Any]:
+def _document(
+    status: int, body: bytes, wanted: int, code_name: str = "code", detail_name: str = "detail"
+) -> dict[str, Any]:
     """Return the JSON object of an answer with the status wanted; raise for every other."""
     if status in (408, 429) or status >= 500:
         raise CallFailed("unavailable", f"{status} {_code(body)}")
@@ -81,7 +118,7 @@ def _document(status: int, body: bytes, wanted: int) -> dict[str, Any]:
         raise _garbage(f"{status}, not a JSON object")
     if status == wanted:
         return document
-    code, detail = document.get("code"), document.get("detail")
+    code, detail = document.get(code_name), document.get(detail_name)
     if not 400 <= status < 500 or type(code) is not str or not _CODE.match(code) or type(detail) is not str:
         raise _garbage(f"{status}, not an answer of the sidecar")
     path, index = document.get("path"), document.get("index")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Config: TypeAlias = dict[str, Any]  # what JSON can carry, by parameter name
 PinnedKind = Literal["user", "session"]
@@ -50,6 +53,22 @@ class Assignment:
     def variant(self, experiment: str) -> str | None:
         """Return the variant of one experiment; None when this unit is not in it."""
         return next((one.variant for one in self.assignments if one.experiment == experiment), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One evaluated flag: of a placement the configuration, of an experiment the variant.
+
+    `value` is None where this shopper is in no variant, and where nothing was evaluated: use your code's default. `why`
+    is then the reason, None where the sidecar itself has no value.
+    """
+
+    key: str
+    value: Config | str | None
+    variant: str = ""
+    reason: str = "DEFAULT"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    why: Why | None = None
 
 
 class CallFailed(Exception):  # noqa: N818 it is caught inside the client and becomes a fallback

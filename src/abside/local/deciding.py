@@ -15,6 +15,7 @@ from abside.serve.answer import Refusal
 from abside.sidecar.active.configs import Configs
 from abside.sidecar.active.current import Cell, caches
 from abside.sidecar.decide import handlers, intake
+from abside.sidecar.decide.ofrep import evaluation
 from abside.sidecar.decide.request import Rules, read_assign
 from abside.sidecar.decide.track import track
 from abside.sidecar.record.accounts import Accounts
@@ -112,6 +113,15 @@ class Deciding:
         with self._lock:
             self._look()
             return handlers.assign(self._context, body)
+
+    def evaluate(self, key: str, body: bytes) -> tuple[int, bytes]:
+        """Return status and body of one evaluated flag, as the sidecar answers it."""
+        _check_size(body, MAX_ASSIGN_BYTES)
+        with self._lock:
+            self._look()
+            with self._context.journal.batch() as batch:
+                answer = evaluation(self._context, batch, expose=True)(key, body)
+            return (200, answer) if isinstance(answer, bytes) else (answer.status, answer.body)
 
     def report(self, path: str, body: bytes) -> None:
         """Take a body of a route that reports something, as the sidecar does. Raises Refusal."""

@@ -50,9 +50,16 @@ class Listener(web.Server):
     """One set of routes behind any number of sockets; `open` one or more, `close` once.
 
     `names` are accepted in Host over loopback, beside this machine's own name and those that nobody can register.
+    `refused` makes the answer of a refusal, by the path that was asked for.
     """
 
-    def __init__(self, routes: Mapping[str, Mapping[str, Route]], bounds: Bounds, names: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        routes: Mapping[str, Mapping[str, Route]],
+        bounds: Bounds,
+        names: Iterable[str] = (),
+        refused: Callable[[str, Refusal], Response] = lambda _path, refusal: problem(refusal),
+    ) -> None:
         self._options: dict[str, Any] = {
             "keepalive_timeout": bounds.keepalive_seconds,
             "access_log": None,
@@ -60,6 +67,7 @@ class Listener(web.Server):
         }
         super().__init__(self._serve, **self._options)
         self.routes = routes
+        self.refused = refused
         self.bounds = bounds
         self.hosts = Hosts((platform.node(), *names))
         self.crowd = Crowd(bounds.max_connections, burst_within(BURST))
@@ -164,12 +172,12 @@ class Listener(web.Server):
         try:
             answer = await self._answer(request)
         except Refusal as refusal:
-            answer = problem(refusal)
+            answer = self.refused(request.path, refusal)
         except (ConnectionError, asyncio.CancelledError):
             raise
         except Exception as exc:  # noqa: BLE001 the one place that keeps a bug from becoming a traceback on the wire
             log.crash("handler_failed", exc, route=request.method)
-            answer = problem(INTERNAL)
+            answer = self.refused(request.path, INTERNAL)
         self.count(request.path, answer.status)
         response = web.Response(status=answer.status, body=answer.body, content_type=answer.content_type)
         for name, value in answer.headers:
@@ -186,7 +194,7 @@ class Listener(web.Server):
         route = methods.get("GET" if request.method == "HEAD" else request.method)
         if route is None:
             allowed = ", ".join(sorted(methods))
-            answer = problem(Refusal(405, "METHOD_NOT_ALLOWED", f"this path takes {allowed}"))
+            answer = self.refused(request.path, Refusal(405, "METHOD_NOT_ALLOWED", f"this path takes {allowed}"))
             return Response(answer.status, answer.body, answer.content_type, ((hdrs.ALLOW, allowed),))
         if self.in_flight > self.bounds.max_connections and not route.probe and not self.crowd.relieve():
             self.refused_requests += 1

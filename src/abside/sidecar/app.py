@@ -93,7 +93,10 @@ class Sidecar:
 
         self.follower = Follower(settings.snapshot, cell, now_us, settings.poll_seconds, applied)
         self.decisions = Listener(
-            routes.decisions(self.context, settings, self.status, splits), Bounds.of(settings), settings.allow_name
+            routes.decisions(self.context, settings, self.status, splits),
+            Bounds.of(settings),
+            settings.allow_name,
+            routes.refused,
         )
         self.fast = FastDoor(self.decisions, routes.fast(self.context, settings))
         if settings.fast_path == "on":

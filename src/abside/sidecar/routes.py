@@ -7,10 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import orjson
+from aiohttp import hdrs
 
-from abside.serve.answer import Refusal, Response, Route
+from abside.serve.answer import Refusal, Response, Route, problem
 from abside.sidecar.decide import handlers, intake
 from abside.sidecar.decide.batch import SLICED_BYTES
+from abside.sidecar.decide.ofrep import FLAGS, evaluation, failed
+from abside.sidecar.decide.ofrep_bulk import evaluate_all
 from abside.sidecar.decide.plain import plain_assign
 from abside.sidecar.decide.track import track
 from abside.sidecar.fast.heads import FastRoute, FastRoutes
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from abside.sidecar.settings import SidecarSettings
 
 JSON_TYPES = frozenset({"application/json"})
+FLAG = FLAGS + "/{key}"
+OFREP = "/ofrep/"
 
 
 class Paths(Mapping[str, Mapping[str, Route]]):
@@ -45,6 +50,7 @@ class Paths(Mapping[str, Mapping[str, Route]]):
         self._prefixes = {path.partition("{")[0]: path for path in routes if path.endswith("}")}
 
     def __getitem__(self, path: str) -> Mapping[str, Route]:
+        path = without_double_slash(path)
         if path in self._routes:
             return self._routes[path]
         prefix, slash, parameter = path.rpartition("/")
@@ -58,6 +64,19 @@ class Paths(Mapping[str, Mapping[str, Route]]):
 
     def __len__(self) -> int:
         return len(self._routes)
+
+
+def without_double_slash(path: str) -> str:
+    """Return a path of OFREP with one slash before it: its clients put one behind a base URL that may end in one."""
+    return path[1:] if path.startswith("/" + OFREP) else path
+
+
+def refused(path: str, refusal: Refusal) -> Response:
+    """Return a refusal as the protocol of its path has it."""
+    path = without_double_slash(path)
+    if not path.startswith(OFREP):
+        return problem(refusal)
+    return failed(path.removeprefix(FLAGS + "/") if path.startswith(FLAGS + "/") else "", refusal)
 
 
 def decisions(
@@ -84,6 +103,17 @@ def decisions(
     async def tracking(_: web.BaseRequest, body: bytes) -> Response:
         return await _durable(context, Response(202, track(context, body)))
 
+    own = context.journal.batch()
+    evaluate = evaluation(context, own, expose=settings.ofrep_expose == "on")
+
+    def flag(request: web.BaseRequest, body: bytes) -> Response:
+        answer = evaluate(request.path.rpartition("/")[2], body)
+        own.write()
+        return answer if isinstance(answer, Response) else Response(200, answer)
+
+    async def flags(request: web.BaseRequest, body: bytes) -> Response:
+        return await evaluate_all(context, body, request.headers.getall(hdrs.IF_NONE_MATCH, ()))
+
     def people(request: web.BaseRequest, _: bytes) -> Response:
         query = request.query
         return page(
@@ -102,6 +132,8 @@ def decisions(
         "/v1/events": {"POST": Route(events, settings.max_events_bytes, JSON_TYPES)},
         "/v1/exposures": {"POST": Route(exposures, settings.max_events_bytes, JSON_TYPES)},
         "/v1/track": {"POST": Route(tracking, settings.max_assign_bytes, JSON_TYPES)},
+        FLAGS: {"POST": Route(flags, settings.max_assign_bytes, JSON_TYPES)},
+        FLAG: {"POST": Route(flag, settings.max_assign_bytes, JSON_TYPES)},
         "/v1/status": {"GET": Route(lambda _request, _body: status())},
     }
     return Paths(routes)
@@ -111,6 +143,8 @@ def fast(context: HandlerContext, settings: SidecarSettings) -> FastRoutes:
     """Return the hot routes: the same functions. What waits for the disk, or is read in slices, is not among them."""
     batch = context.journal.batch()
     hot = [FastRoute("/v1/assign", plain_assign(context, batch), settings.max_assign_bytes, 200)]
+    evaluate = evaluation(context, batch, expose=settings.ofrep_expose == "on")
+    hot.append(FastRoute(FLAG, evaluate, settings.max_assign_bytes, 200))
     if settings.fsync != "always":
         at_once = min(settings.max_events_bytes, SLICED_BYTES)
         hot += [

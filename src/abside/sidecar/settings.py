@@ -90,7 +90,7 @@ class SidecarSettings:
     )
     drain_seconds: float = setting("25", "from SIGTERM to exit, at most; below the pod's grace period", seconds)
 
-    max_assign_bytes: int = setting("64KiB", "largest assign, explain or track body", positive(size))
+    max_assign_bytes: int = setting("64KiB", "largest body of a decision, evaluation or track", positive(size))
     max_events_bytes: int = setting("4MiB", "largest events or exposures body", positive(size))
     max_nesting: int = setting("32", "deepest JSON", positive(integer))
     max_attributes: int = setting("64", "most attributes in a request", positive(integer))
@@ -105,6 +105,9 @@ class SidecarSettings:
     keepalive_seconds: float = setting("75", "how long an idle connection is kept", positive(seconds))
 
     fast_path: str = setting("on", "answer plain requests ahead of aiohttp", switch)
+    ofrep_expose: str = setting(
+        "on", "an evaluation of one flag over OFREP is exposure; off: it answers with an exposureToken", switch
+    )
     shared_ids: tuple[str, ...] = setting(
         (), "further ids that stand for nobody, in upper or lower case, beside those in api.md", listed, many=True
     )

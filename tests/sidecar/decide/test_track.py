@@ -72,7 +72,6 @@ TAKEN: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize("fast_path", ["on", "off"])
 async def test_what_track_has_becomes_one_event_and_nothing_is_lost(start: Start) -> None:
     running = await start()
     for body, event in TAKEN:
@@ -123,7 +122,6 @@ REFUSED: list[tuple[Any, int, str, str | None, str]] = [
 ]
 
 
-@pytest.mark.parametrize("fast_path", ["on", "off"])
 async def test_what_is_wrong_has_one_clear_answer_and_leaves_nothing(start: Start) -> None:
     running = await start()
     before = running.spooled()

@@ -37,6 +37,14 @@ Filled: TypeAlias = tuple[bytes, bytes, bytes, bytes, bytes, bytes, list[bytes],
 FilledToken: TypeAlias = tuple[bytes, bytes, bytes, list[bytes], bytes]  # the same of what a token carries
 
 
+class Evaluated(NamedTuple):
+    """What is fixed of a flag's OFREP answer: alone, up to where its metadata ends; among others; and the rest."""
+
+    alone: bytes
+    among: bytes
+    rest: bytes
+
+
 class ExposureTemplate(NamedTuple):
     """What is fixed of a placement's exposures, between the places that a request or its arms fill."""
 
@@ -109,6 +117,7 @@ class PreparedAnswer:
         "config_id",
         "config_logged",
         "counts",
+        "evaluated",
         "filled",
         "lone",
         "part",
@@ -135,6 +144,7 @@ class PreparedAnswer:
         self.part = orjson.dumps({**head, "config_id": merged.config_id})[:-1]
         shown = b",".join([one.shown for one in encoded])
         self.rest = b',"config":%b,"assignments":[%b]}' % (orjson.dumps(merged.config), shown)
+        self.evaluated: dict[str, Evaluated] = {}  # by flag: the placement, and the experiment where it is the only arm
         self.same_kind = all(arm.kind == "user_or_session" for arm in arms)
         self._encoded = encoded
         self._templates = templates

@@ -74,7 +74,7 @@ def decide(context: HandlerContext, batch: ExposureBatch, request: AssignRequest
     """Return the same for a request that was read. Raises Refusal."""
     if not request.several:
         return _lone(*decide_one(context, batch, request))
-    current = _current(context)
+    current = current_of(context)
     caches = _caches_of(current, request)
     parts = [_part(context, batch, current, cache, request, request.at(cache.plan.placement.id)) for cache in caches]
     return _several(current, caches, parts)
@@ -84,7 +84,7 @@ def decide_one(
     context: HandlerContext, batch: ExposureBatch, request: AssignRequest
 ) -> tuple[AnswerCache, PreparedAnswer, bytes, Subject]:
     """Decide for one placement, and log it or make its token, which is the bytes: a field of JSON. Raises Refusal."""
-    current = _current(context)
+    current = current_of(context)
     cache = current.caches.get(request.placement)
     if cache is None or request.force:
         (cache,) = _caches_of(current, request)
@@ -94,7 +94,7 @@ def decide_one(
 def explain(context: HandlerContext, body: bytes) -> bytes:
     """Return the body of `POST /v1/explain`'s 200: assign's, the steps that led to it, and where each value is from."""
     request = parse_assign(body, context.rules)
-    current = _current(context)
+    current = current_of(context)
     caches = _caches_of(current, request)
     parts = [_unlogged(context, request, cache) for cache in caches]
     whole = _several(current, caches, parts) if request.several else _lone(caches[0], *parts[0])
@@ -134,11 +134,11 @@ def _part(
     if request.expose:
         batch.add(prepared.exposure(event_id, context.clock(), subject, logged, bot=request.bot), prepared.counts)
         return prepared, b',"exposure_id":"' + event_id + b'"', subject
-    sealed = _token(prepared, event_id, subject, logged, bot=request.bot)
+    sealed = exposure_token(prepared, event_id, subject, logged, bot=request.bot)
     return prepared, b',"exposure_token":"' + sealed + b'"', subject
 
 
-def _token(
+def exposure_token(
     prepared: PreparedAnswer, event_id: bytes, subject: Subject, logged: Mapping[str, Any] | None, *, bot: bool
 ) -> bytes:
     """Return the token of an exposure, without its attributes where they make the event too large."""
@@ -177,7 +177,8 @@ def _unit(cache: AnswerCache, subject: Subject) -> bytes:
     return UNIT_OF[subject.unit[0]] + orjson.dumps(subject.unit[1]) + b"}"
 
 
-def _current(context: HandlerContext) -> Current:
+def current_of(context: HandlerContext) -> Current:
+    """Return what is in force. Raises Refusal 503 before the first snapshot."""
     current = context.cell.current
     if current is None:
         detail = "no experiment configuration was published yet; use the placement's own defaults"

@@ -75,7 +75,7 @@ def _exposures(context: HandlerContext, body: bytes) -> Generator[None, None, by
     several = several or len(tokens) > 1
     taken = []
     for index, one in enumerate(tokens):
-        taken.append(_exposure(context, one, index if several else None))
+        taken.append(exposed(context, one, index if several else None))
         yield
     return accept(context, taken, several=several)
 
@@ -197,14 +197,15 @@ _NAMES_ONE_EVENT = frozenset({"type", "event", "event_name", "event_type"})
 _WRAPPERS = frozenset({"events", "batch", "data", "items", "records", "exposures", "messages"})
 
 
-def _exposure(context: HandlerContext, text: Any, index: int | None) -> event.EventMap:
+def exposed(context: HandlerContext, text: Any, index: int | None, path: str = "exposure_token") -> event.EventMap:
+    """Return the exposure of a token that came at `path`. Raises Refusal."""
     if type(text) is not str:
-        detail = f"exposure_token must be a string, not {kind_of(text)}; an answer without assignments has none to post"
-        raise Refusal(422, "WRONG_TYPE", detail, path="exposure_token", index=index)
+        detail = f"{path} must be a string, not {kind_of(text)}; an answer without assignments has none to post"
+        raise Refusal(422, "WRONG_TYPE", detail, path=path, index=index)
     try:
         return token.unseal(text, context.clock())
     except token.ExposureTokenError as exc:
-        raise Refusal(422, "INVALID_EVENT", f"exposure_token {exc}", path="exposure_token", index=index) from exc
+        raise Refusal(422, "INVALID_EVENT", f"{path} {exc}", path=path, index=index) from exc
 
 
 def accept(context: HandlerContext, taken: list[event.EventMap], *, several: bool) -> bytes:

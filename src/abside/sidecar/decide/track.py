@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from abside import event
 from abside.event import snake_case
 from abside.serve.answer import Refusal
-from abside.sidecar.decide.intake import accept, checked
+from abside.sidecar.decide.intake import accept, checked, exposed
 from abside.sidecar.decide.request import MAX_SHOWN_CHARS, kind_of, parse_json, unknown_field
 from abside.sidecar.decide.visitor import visitor
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from abside.sidecar.decide.handlers import HandlerContext
 
 MAX_TRACK_NESTING = 8
+EXPOSURE = "$exposure"
+CARRIED = "exposureToken"  # as an evaluation's metadata has it
 NO_UNIT_DETAIL = "the context has no usable targetingKey, user_id or session_id; send at least one"
 _FIELDS = frozenset({"event", "context", "value", "attributes"})
 _IDS = frozenset({"user_id", "session_id"})
@@ -24,14 +26,19 @@ _EVENTS_OWN = frozenset({"event_id", "ts", "bot"})  # of every event, beside the
 
 
 def track(context: HandlerContext, body: bytes) -> bytes:
-    """Take one tracking event and return the body of its 202; it is on disk. Raises Refusal."""
+    """Take one tracking event and return the body of its 202; it is on disk. Raises Refusal.
+
+    An event named EXPOSURE has the token of an answer that is used now, and logs that exposure.
+    """
     fields = parse_json(body, MAX_TRACK_NESTING)
     if type(fields) is not dict:
         raise Refusal(422, "WRONG_TYPE", f"the body must be an object, not {kind_of(fields)}")
     if not fields.keys() <= _FIELDS:
         name = next(name for name in fields if name not in _FIELDS)
         raise unknown_field(name, _FIELDS, beside=fields)
-    user_id, session_id = visitor(_object(fields, "context"), context.rules.shared_ids)
+    if fields.get("event") == EXPOSURE:
+        return accept(context, [_exposure(context, fields)], several=False)
+    user_id, session_id = visitor(_object(fields, "context"), context.rules)
     if user_id is None and session_id is None:
         raise Refusal(400, "NO_UNIT", NO_UNIT_DETAIL)
     meant, paths = _meant(fields)
@@ -40,6 +47,16 @@ def track(context: HandlerContext, body: bytes) -> bytes:
     if "value" in taken and "currency" not in taken and taken["type"] in event.FIELDS:
         context.tracked.without_currency += 1
     return answer
+
+
+def _exposure(context: HandlerContext, fields: Mapping[str, Any]) -> event.EventMap:
+    """Return the exposure of a token; whose it is, and of what, is in the token itself."""
+    _object(fields, "context")
+    attributes = _object(fields, "attributes")
+    if attributes.keys() != {CARRIED} or fields.get("value") is not None:
+        detail = f"an {EXPOSURE} has one attribute, the {CARRIED} of an evaluation's metadata, and nothing else"
+        raise Refusal(422, "INVALID_EVENT", detail, path="attributes")
+    return exposed(context, attributes[CARRIED], None, f"attributes.{CARRIED}")
 
 
 def _taken(
