@@ -24,6 +24,8 @@ $(error S3 is $(S3): leave it out for moto, or give S3=versitygw, a real server)
 endif
 KAFKA := $(VENV)/kafka
 KAFKA_STAMP := $(KAFKA)/.installed
+OPENFEATURE := $(VENV)/openfeature
+OPENFEATURE_STAMPS := $(OPENFEATURE)/js/.installed
 SPARK := $(VENV)/spark
 SPARK_STAMP := $(SPARK)/.installed
 SPARK_TIMEOUT ?= 1200  # seconds a test may take: a report is hundreds of statements, each planned and compiled
@@ -33,7 +35,7 @@ UV_LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3
 SLOW := $(addprefix tests/,collector journey k8s report)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools kafka lock image cluster cluster-of-one demo engines test lint format wheel bench bench-peer calibrate clean test-slow test-rest
+.PHONY: help setup tools kafka openfeature lock image cluster cluster-of-one demo engines test lint format wheel bench bench-peer calibrate clean test-slow test-rest
 
 help:  ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -69,6 +71,15 @@ $(KAFKA_STAMP): tests/kafka/pom.xml
 		rm -rf $(KAFKA) && mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(abspath $(KAFKA)) && touch $@; \
 	else echo 'no Maven: tests that need a Kafka broker are skipped'; fi
 
+openfeature: $(OPENFEATURE_STAMPS)  ## Install OpenFeature's SDKs of other languages for the tests: npm
+
+# Where npm is missing its tests are skipped; where CI runs, they fail.
+$(OPENFEATURE)/js/.installed: tests/openfeature/js/package.json
+	@if command -v npm >/dev/null; then \
+		rm -rf $(@D) && mkdir -p $(@D) && cp $< $(@D) && \
+		npm install --prefix $(@D) --no-package-lock --no-audit --no-fund --silent && touch $@; \
+	else echo 'no npm: tests of the SDKs for JavaScript are skipped'; fi
+
 lock: $(STAMP)  ## Renew the locked requirements of the images
 	$(BIN)/python -m pip install --quiet 'uv>=0.5'
 	$(UV_LOCK) --extra agent --extra collector --extra kafka --extra objects pyproject.toml --output-file requirements/image.txt
@@ -94,7 +105,7 @@ lint: $(STAMP)  ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: $(STAMP) $(TOOLS_STAMP) $(KAFKA_STAMP)  ## Run every check: lint, types, tests, the manifests, the journey, the wheel
+test: $(STAMP) $(TOOLS_STAMP) $(KAFKA_STAMP) $(OPENFEATURE_STAMPS)  ## Run every check: lint, types, tests, the manifests, the journey, the wheel
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint test-slow test-rest
 
 # Two halves of about the same length, beside each other: one core each. A half prints when it has ended.

@@ -108,10 +108,8 @@ class Provider(AbstractProvider):
     ) -> FlagResolutionDetails[str]:
         """Return the variant of an experiment; the default for who is not in it. Raises as the other."""
         if not self._expose:
-            detail = (
-                "an experiment's evaluation is exposure, and expose is False: evaluate its placement, whose metadata"
-            )
-            raise GeneralError(f"{detail} has the variant as experiment.{flag_key}")
+            remedy = f"evaluate its placement, whose metadata has the variant as experiment.{flag_key}"
+            raise GeneralError(f"an experiment's evaluation is exposure, and expose is False: {remedy}")
         details = self._evaluated(flag_key, default_value, sent_context(evaluation_context))
         if not isinstance(details.value, str):
             raise TypeMismatchError(f"{flag_key} is a placement: evaluate it as an object")
@@ -141,7 +139,7 @@ class Provider(AbstractProvider):
         evaluation_context: EvaluationContext | None = None,
         tracking_event_details: TrackingEventDetails | None = None,
     ) -> None:
-        """Report what the shopper did; a mistake is logged, since `track` returns nothing. docs/api.md has the rules."""
+        """Report what the shopper did. A mistake is logged: nothing is returned. docs/api.md has the rules."""
         value = None if tracking_event_details is None else tracking_event_details.value
         attributes = {} if tracking_event_details is None else tracking_event_details.attributes
         context = sent_context(evaluation_context)
