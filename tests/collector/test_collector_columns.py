@@ -17,12 +17,11 @@ from abside.collector.receive.columns import (
     SLICE_EVENTS,
     SLICE_PLAIN_ROWS,
     EventRefused,
-    record_batch_of,
     record_batches,
 )
 from abside.collector.receive.ingest import measure
 from abside.collector.receive.rows import RowsTooLargeError, record_batch, rows_of
-from abside.collector.receive.usual import decode_each
+from abside.collector.receive.usual import decode_each, decode_joined
 from abside.collector.store import SCHEMA
 from abside.event import MAX_EVENT_BYTES, EventError
 
@@ -50,14 +49,15 @@ def row_by_row(events: Sequence[bytes]) -> Found:
     return record_batch(rows).to_pylist() if rows else []
 
 
+def table(events: Sequence[bytes], batch_ids: Sequence[str], recv_us: Sequence[int], **given: Any) -> pa.Table:
+    pieces = record_batches(events, batch_ids=batch_ids, recv_us=recv_us, **given)
+    return pa.Table.from_batches(pieces, SCHEMA)
+
+
 def in_bulk(events: Sequence[bytes]) -> Found:
     count = len(events)
     try:
-        batch = record_batch_of(
-            events,
-            batch_ids=[f"b{index}" for index in range(count)],
-            recv_us=range(NOON_US, NOON_US + count),
-        )
+        batch = table(events, [f"b{index}" for index in range(count)], range(NOON_US, NOON_US + count))
     except EventRefused as refused:
         return refused.index, refused.code, refused.path
     assert batch.schema.equals(SCHEMA)
@@ -67,7 +67,7 @@ def in_bulk(events: Sequence[bytes]) -> Found:
 
 def joined(events: Sequence[bytes]) -> list[pa.RecordBatch]:
     measured = measure(b"".join(events), len(events))
-    return list(record_batches(measured.events(), batch_ids=repeat("b"), recv_us=repeat(1)))
+    return list(record_batches(measured.events(), batch_ids=repeat("b"), recv_us=repeat(1), decode=decode_joined))
 
 
 TEXTS = ["u1", "s", "EUR", "control", "\0", "é", "", "x" * 300]
@@ -193,7 +193,7 @@ def test_a_slice_of_unusual_events_is_short() -> None:
 def test_refused_events_are_handed_over_and_the_others_are_rows() -> None:
     refused: list[EventRefused] = []
     events = [packed(event_id="a"), packed(position="3"), packed(event_id="b"), packed() + packed(), packed()[:-1]]
-    batch = record_batch_of(events, batch_ids=list("vwxyz"), recv_us=range(5), refuse=refused.append)
+    batch = table(events, list("vwxyz"), range(5), refuse=refused.append)
     assert [(one.index, one.code, one.path) for one in refused] == [
         (1, "WRONG_TYPE", "position"),
         (3, "UNDECODABLE", None),
@@ -210,7 +210,7 @@ def test_two_parts_of_an_event_are_no_event_though_joined_they_are(halves: tuple
 
 def test_no_event_is_larger_than_the_bound_though_it_came_alone() -> None:
     with pytest.raises(EventRefused, match="at most 65,536"):
-        record_batch_of([packed(order_id="x" * MAX_EVENT_BYTES)], batch_ids=["b"], recv_us=[1])
+        table([packed(order_id="x" * MAX_EVENT_BYTES)], ["b"], [1])
 
 
 def test_a_lack_of_memory_is_no_error_of_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,8 +219,8 @@ def test_a_lack_of_memory_is_no_error_of_the_event(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("abside.collector.receive.columns.usual_columns", exhausted)
     with pytest.raises(MemoryError):
-        record_batch_of([packed()], batch_ids=["b"], recv_us=[1])
+        table([packed()], ["b"], [1])
 
 
 def test_no_events_are_no_rows() -> None:
-    assert record_batch_of([], batch_ids=[], recv_us=[]).num_rows == 0
+    assert table([], [], []).num_rows == 0

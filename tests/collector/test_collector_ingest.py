@@ -10,7 +10,7 @@ import msgpack
 import pytest
 import zstandard
 
-from abside.collector.receive.columns import SLICE_EVENTS, EventRefused, record_batch_of
+from abside.collector.receive.columns import SLICE_EVENTS, EventRefused, record_batches
 from abside.collector.receive.ingest import batch_columns, decompress, measure
 from abside.serve.answer import Refusal
 
@@ -147,7 +147,7 @@ GOOD = msgpack.packb(EVENT)
 )
 def test_what_is_no_event_is_422_with_its_index(bad: bytes) -> None:
     with pytest.raises(EventRefused) as event_refused:
-        record_batch_of([GOOD, GOOD, GOOD, bad], batch_ids=["b"] * 4, recv_us=[1] * 4)
+        list(record_batches([GOOD, GOOD, GOOD, bad], batch_ids=["b"] * 4, recv_us=[1] * 4))
     assert event_refused.value.index == 3
     long = msgpack.packb({**EVENT, "page_type": "x" * 99})
     refusal = refused(lambda: pieces(long * 3 + bad, 4))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from abside.collector.consume.columns import WaitingEvent, columns_of
-from abside.collector.consume.record import NotOurs, SentSeries, packed_event
+from abside.collector.consume.record import NotOurs, SentSegment, SentSeries, packed_event
 from abside.collector.store.chain import ChainTip, SpoolMark
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ class Gatherer:
         self._waiting: list[WaitingEvent] = []
         self._waiting_size = 0
         self._series = SentSeries()
-        self._batch = ("", -1, "")
+        self._segment: SentSegment | None = None  # of the last event
+        self._batch_id = ""  # of the same
 
     @property
     def size(self) -> int:
@@ -115,9 +116,8 @@ class Gatherer:
             if self._open is None:
                 self._open = Group(self.end, now)
             self.end = offset + 1
-            value = message.value()
             try:
-                spool, sequence, index, value = self._series.read(message.headers(), value)
+                segment, index = self._series.read(message.headers())
             except NotOurs as exc:
                 self.counts.foreign[exc.reason] += 1
                 self.first_foreign = self.first_foreign or (offset, exc.reason)
@@ -125,13 +125,16 @@ class Gatherer:
             # A partition's own time: that of its records, as far as it is not ahead of ours. A clock of ours that jumps
             # ahead thus lets no spool look silent.
             self._time_us = max(self._time_us, min(message.timestamp()[1] * 1000, now_us))
+            spool, place = segment.spool, (segment.sequence, index)
             self._heard[spool] = self._time_us
-            if (sequence, index) <= self._marks.get(spool, (-1, -1)):
+            if place <= self._marks.get(spool, (-1, -1)):
                 self.counts.resent += 1
                 continue
-            self._marks[spool] = (sequence, index)
+            self._marks[spool] = place
             self.counts.events += 1
-            self._wait(offset, value, self._batch_id(spool, sequence), now_us)
+            if segment is not self._segment:
+                self._segment, self._batch_id = segment, segment.batch_id
+            self._wait(offset, message.value() or b"", now_us)
 
     def cut(self) -> SealedGroup | None:
         """Seal the open group, to be written; None while another is on its way, or where there is nothing."""
@@ -154,18 +157,13 @@ class Gatherer:
             del self._heard[spool], self._marks[spool]
         return ChainTip(self.end, _marks(self._marks, self._heard))
 
-    def _batch_id(self, spool: str, sequence: int) -> str:
-        if self._batch[:2] != (spool, sequence):
-            self._batch = (spool, sequence, f"{spool}.{sequence:020d}")
-        return self._batch[2]
-
-    def _wait(self, offset: int, value: bytes, batch_id: str, now_us: int) -> None:
+    def _wait(self, offset: int, value: bytes, now_us: int) -> None:
         try:
             packed = packed_event(value)
         except ValueError as exc:
             self._refuse(offset, value, str(exc))
             return
-        self._waiting.append(WaitingEvent(offset, value, packed, batch_id, now_us))
+        self._waiting.append(WaitingEvent(offset, value, packed, self._batch_id, now_us))
         self._waiting_size += len(packed)
         if len(self._waiting) >= WAITING_EVENTS or self._waiting_size >= WAITING_BYTES:
             self._convert()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
+from msgspec import Struct
 
 from abside import event
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 SPOOL, SEQUENCE, INDEX = "abside-spool", "abside-seq", "abside-index"
 MAX_VALUE_BYTES = 4 * event.MAX_EVENT_BYTES  # JSON may write a byte as six, and names as often as there are fields
 _SPOOL = re.compile(rb"[A-Za-z0-9._-]{1,128}\Z")
-_NUMBER = re.compile(rb"(0|[1-9][0-9]{0,18})\Z")
+MAX_DIGITS = 19  # of 2^63 - 1
 
 
 class KafkaMessage(Protocol):
@@ -34,13 +35,16 @@ class KafkaMessage(Protocol):
         """Return its bytes, or None."""
 
 
-class SentEvent(NamedTuple):
-    """A record of ours: its series, the sequence number of its segment and its place in it, and what it contains."""
+class SentSegment(Struct, frozen=True, gc=False):
+    """What the records of one segment share: its series, and its sequence number in it."""
 
     spool: str
     sequence: int
-    place: int
-    value: bytes
+
+    @property
+    def batch_id(self) -> str:
+        """The batch that the rows of its events are of."""
+        return f"{self.spool}.{self.sequence:020d}"
 
 
 class NotOurs(Exception):  # noqa: N818 read as a sentence where it is caught
@@ -56,19 +60,22 @@ class SentSeries:
 
     def __init__(self) -> None:
         self._raw: tuple[bytes, bytes] | None = None
-        self._read = ("", 0)
+        self._segment = SentSegment("", 0)
 
-    def read(self, headers: Sequence[tuple[str, bytes]] | None, value: bytes | None) -> SentEvent:
-        """Return the event of a record; its value is not looked into. Raises NotOurs."""
+    def read(self, headers: Sequence[tuple[str, bytes]] | None) -> tuple[SentSegment, int]:
+        """Return the segment of a record's event, the same object again while it is the same, and the event's index.
+
+        Raises NotOurs.
+        """
         spool, sequence, index = _ours(headers)
         if (spool, sequence) != self._raw:
-            if not _SPOOL.match(spool) or not _NUMBER.match(sequence):
+            if not _SPOOL.match(spool) or not _is_number(sequence):
                 raise NotOurs("bad_headers")
-            self._read = (spool.decode(), int(sequence))
+            self._segment = SentSegment(spool.decode(), int(sequence))
             self._raw = (spool, sequence)
-        if not _NUMBER.match(index):
+        if not _is_number(index):
             raise NotOurs("bad_headers")
-        return SentEvent(*self._read, int(index), value or b"")
+        return self._segment, int(index)
 
 
 def packed_event(value: bytes) -> bytes:
@@ -81,6 +88,11 @@ def packed_event(value: bytes) -> bytes:
         return event.encode(orjson.loads(value))
     except OverflowError as exc:
         raise ValueError("a number is too large") from exc
+
+
+def _is_number(text: bytes) -> bool:
+    """Return whether these are the digits of a whole number as it is usually written: no sign, no 0 in front."""
+    return text.isdigit() and len(text) <= MAX_DIGITS and (text[0] != b"0"[0] or len(text) == 1)
 
 
 def _ours(headers: Sequence[tuple[str, bytes]] | None) -> tuple[bytes, bytes, bytes]:

@@ -11,8 +11,7 @@ import msgpack
 import pyarrow as pa
 
 from abside.collector.receive.rows import RowsTooLargeError, StoreRow, record_batch, rows_of, unpacked
-from abside.collector.receive.usual import Decoded, decode_each, decode_joined, row_counts, usual_columns
-from abside.collector.store import SCHEMA
+from abside.collector.receive.usual import Decoded, decode_each, row_counts, usual_columns
 from abside.event import MAX_EVENT_BYTES, EventError
 
 if TYPE_CHECKING:
@@ -50,35 +49,19 @@ def _raise(refused: EventRefused) -> NoReturn:
     raise refused
 
 
-def record_batch_of(
-    events: Sequence[bytes],
-    *,
-    batch_ids: Sequence[str],
-    recv_us: Sequence[int],
-    refuse: Callable[[EventRefused], None] = _raise,
-) -> pa.RecordBatch:
-    """Return the rows of events that came one by one, each one packed map, in their order, as columns of SCHEMA.
-
-    `batch_ids` and `recv_us` have an entry for each event. `refuse` is called with each event that is refused, and the
-    others become rows; without it the first one is raised as EventRefused. It takes 3 µs an event, so the caller bounds
-    how many it gives at a time; `record_batches` does it in steps.
-    """
-    pieces = list(record_batches(events, batch_ids=batch_ids, recv_us=recv_us, decode=decode_each, refuse=refuse))
-    return pa.concat_batches(pieces) if pieces else pa.RecordBatch.from_pylist([], SCHEMA)
-
-
 def record_batches(
     events: Iterable[bytes],
     *,
     batch_ids: Iterable[str],
     recv_us: Iterable[int],
-    decode: Callable[[Sequence[bytes]], Decoded] = decode_joined,
+    decode: Callable[[Sequence[bytes]], Decoded] = decode_each,
     refuse: Callable[[EventRefused], None] = _raise,
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of events, in their order, a slice at a time: each step takes about 2 ms.
+    """Yield the rows of events, each one packed map, in their order, as columns of SCHEMA: 2 ms a step, of one slice.
 
-    `decode` decode_joined is for events of which each is known to be one msgpack value, decode_each for all others.
-    The other arguments are those of `record_batch_of`.
+    `batch_ids` and `recv_us` have an entry for each event. `decode` may be decode_joined where each event is known to be
+    one msgpack value. `refuse` is called with each event that is refused, and the
+    others become rows; without it the first one is raised as EventRefused.
     """
     ids, times = iter(batch_ids), iter(recv_us)
     begin = 0

@@ -12,6 +12,7 @@ import msgpack
 import zstandard
 
 from abside.collector.receive.columns import EventRefused, record_batches
+from abside.collector.receive.usual import decode_joined
 from abside.event import MAX_EVENT_BYTES
 from abside.serve.answer import Refusal
 
@@ -126,7 +127,9 @@ def batch_columns(measured: Measured, *, batch_id: str, recv_us: int) -> Iterato
     """
     total = 0
     try:
-        for piece in record_batches(measured.events(), batch_ids=repeat(batch_id), recv_us=repeat(recv_us)):
+        for piece in record_batches(
+            measured.events(), batch_ids=repeat(batch_id), recv_us=repeat(recv_us), decode=decode_joined
+        ):
             total += piece.get_total_buffer_size()
             if total > MAX_ROWS_BYTES:
                 raise Refusal(413, "TOO_LARGE", "the rows of this batch take many times its bytes; send smaller ones")
