@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from dataclasses import dataclass
 from importlib import import_module
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from abside.files import read_regular
 from abside.log import Log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
 SCHEME = "kafka"
 EXAMPLE = "kafka://broker-1:9092,broker-2:9092/topic"
 MAX_CONFIG_BYTES = 256 * 1024  # certificates may be written into it, and nothing else is long
 EXPERIMENTAL = "CONFWARN"  # the library's facility for properties that it calls experimental: ours are chosen
+SAME_KIND_SECONDS = 60.0  # as often as the shipper repeats that its upstream is away
 _BROKER = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9_.-]{1,255})(:[0-9]{1,5})?\Z")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")  # Kafka's own rule
 _BROKERS_OF_A_FILE = frozenset({"bootstrap.servers", "metadata.broker.list"})
@@ -123,17 +126,31 @@ def library() -> Any:
 class LibraryLog:
     """Takes the library's own lines into our log, as the `logger` of a client; by itself it writes them to stderr.
 
-    What is an error to it is a warning to us: a broker that is away is what it was made for.
+    What is an error to it is a warning to us: a broker that is away is what it was made for. It then writes up to
+    twenty lines a second: of each kind one is logged in SAME_KIND_SECONDS, with a count of those left out before it. A
+    line's kind is its level and its first word, FAIL or so. `clock` returns seconds.
     """
 
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._next: dict[tuple[int, str], float] = {}  # by kind: when a line is logged again
+        self._left_out: Counter[tuple[int, str]] = Counter()
+
     def log(self, level: int, form: str, *words: object) -> None:
-        """Log one line at a level of Python's logging."""
+        """Log one line at a level of Python's logging, unless one of its kind was logged shortly before."""
         said = form % words if words else form
         if EXPERIMENTAL in said:
             return
+        kind, now = (level, said.partition(" ")[0]), self._clock()
+        if now < self._next.get(kind, now):
+            self._left_out[kind] += 1
+            return
+        self._next[kind] = now + SAME_KIND_SECONDS
+        left_out = self._left_out.pop(kind, 0)
+        fields = {"said": said, **({"left_out": left_out} if left_out else {})}
         if level >= logging.ERROR:
-            log.warning("kafka_library", said=said)
+            log.warning("kafka_library", **fields)
         elif level >= logging.WARNING:
-            log.info("kafka_library", said=said)
+            log.info("kafka_library", **fields)
         else:
-            log.debug("kafka_library", said=said)
+            log.debug("kafka_library", **fields)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from abside.collector.consume.client import SparseLog, properties, topic_id_of
+from abside.collector.consume.client import properties, topic_id_of
 from abside.collector.modes import ONLY_HTTP, SettingWrong, check_mode
 from abside.collector.settings import CollectorSettings, kafka_topic
 from abside.kafka import KafkaSettingError
@@ -75,11 +74,3 @@ def test_a_property_of_the_file_wins_over_a_default(tmp_path: Path) -> None:
 
 def test_a_topics_id_is_a_name_of_one_folder() -> None:
     assert topic_id_of("/xRzl/CiQ7qyecti+PCIkg") == "_xRzl_CiQ7qyecti-PCIkg"
-
-
-def test_the_librarys_log_says_the_same_once_while_a_broker_is_away(caplog: pytest.LogCaptureFixture) -> None:
-    log = SparseLog()
-    for number in range(100):
-        log.log(logging.ERROR, "%s %s", "FAIL", f"[abside-collector#consumer-{number}] connection refused")
-    log.log(logging.ERROR, "%s %s", "SSL", "100% wrong")
-    assert len(caplog.records) == 2

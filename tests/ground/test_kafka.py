@@ -92,3 +92,18 @@ def test_the_librarys_lines_come_into_our_log(caplog: pytest.LogCaptureFixture) 
         (logging.WARNING, 'kafka_library said="FAIL [producer-1] Connection refused"'),
         (logging.DEBUG, 'kafka_library said="100 % of it"'),
     ]
+
+
+def test_a_broker_that_is_away_is_one_line_a_minute_with_a_count(caplog: pytest.LogCaptureFixture) -> None:
+    seconds = 0.0
+    library_log = LibraryLog(lambda: seconds)
+    for number in range(130):
+        seconds = float(number)
+        library_log.log(logging.ERROR, "%s [%s] %s", "FAIL", f"producer-{number}", "Connection refused")
+    library_log.log(logging.ERROR, "%s [%s] %s", "SSL", "producer-1", "100% wrong")
+    assert [line.getMessage() for line in caplog.records] == [
+        'kafka_library said="FAIL [producer-0] Connection refused"',
+        'kafka_library said="FAIL [producer-60] Connection refused" left_out=59',
+        'kafka_library said="FAIL [producer-120] Connection refused" left_out=59',
+        'kafka_library said="SSL [producer-1] 100% wrong"',
+    ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from abside.kafka import KafkaSettingError, LibraryLog, OwnedProperty, library, read_properties
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from abside.kafka import KafkaAddress
 
 ANSWER_SECONDS = 10.0  # of a question, unless the file of properties has a shorter `socket.timeout.ms`
-SAME_KIND_SECONDS = 10.0
 # What the store's promise stands on. All else is free, and what a file sets wins over the defaults below.
 OWNED = (
     OwnedProperty(("group.id",), (), "the group is --group"),
@@ -41,21 +39,6 @@ SHARED = (
     *("bootstrap.", "client.", "security.", "sasl.", "ssl.", "socket.", "broker.", "metadata.", "reconnect."),
     *("enable.ssl", "enable.sasl", "https.", "retry.", "api.version"),
 )
-
-
-class SparseLog(LibraryLog):
-    """The library's log, a line of each kind in ten seconds: while a broker is away it writes twenty a second."""
-
-    def __init__(self) -> None:
-        self._next: dict[str, float] = {}
-
-    def log(self, level: int, form: str, *words: object) -> None:
-        """Log one line, unless one of its kind came shortly before; the kind is the library's own word, FAIL or so."""
-        said = form % words if words else form
-        kind, now = said.partition(" ")[0], monotonic()
-        if now >= self._next.get(kind, 0.0):
-            self._next[kind] = now + SAME_KIND_SECONDS
-            super().log(level, said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +81,8 @@ def open_clients(config: Mapping[str, str], on_error: Callable[[Any], None]) -> 
 
     shared: dict[str, Any] = {name: value for name, value in config.items() if _is_shared(name)}
     try:
-        consumer = kafka.Consumer({**config, "error_cb": on_error}, logger=SparseLog())
-        return consumer, AdminClient(shared, logger=SparseLog())
+        consumer = kafka.Consumer({**config, "error_cb": on_error}, logger=LibraryLog())
+        return consumer, AdminClient(shared, logger=LibraryLog())
     except kafka.KafkaException as exc:
         raise KafkaSettingError(f"the library refuses a property: {exc.args[0].str()}") from exc
 

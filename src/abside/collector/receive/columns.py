@@ -59,9 +59,9 @@ def record_batches(
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of events, each one packed map, in their order, as columns of SCHEMA: 2 ms a step, of one slice.
 
-    `batch_ids` and `recv_us` have an entry for each event. `decode` may be decode_joined where each event is known to be
-    one msgpack value. `refuse` is called with each event that is refused, and the
-    others become rows; without it the first one is raised as EventRefused.
+    `batch_ids` and `recv_us` have an entry for each event. `decode` may be decode_joined where each event is known to
+    be one msgpack value. `refuse` is called with each event that is refused, and the others become rows; without it the
+    first one is raised as EventRefused.
     """
     ids, times = iter(batch_ids), iter(recv_us)
     begin = 0
