@@ -25,7 +25,7 @@ endif
 KAFKA := $(VENV)/kafka
 KAFKA_STAMP := $(KAFKA)/.installed
 OPENFEATURE := $(VENV)/openfeature
-OPENFEATURE_STAMPS := $(OPENFEATURE)/js/.installed
+OPENFEATURE_STAMPS := $(patsubst %,$(OPENFEATURE)/%/.installed,js go java)
 SPARK := $(VENV)/spark
 SPARK_STAMP := $(SPARK)/.installed
 SPARK_TIMEOUT ?= 1200  # seconds a test may take: a report is hundreds of statements, each planned and compiled
@@ -71,14 +71,26 @@ $(KAFKA_STAMP): tests/kafka/pom.xml
 		rm -rf $(KAFKA) && mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(abspath $(KAFKA)) && touch $@; \
 	else echo 'no Maven: tests that need a Kafka broker are skipped'; fi
 
-openfeature: $(OPENFEATURE_STAMPS)  ## Install OpenFeature's SDKs of other languages for the tests: npm
+openfeature: $(OPENFEATURE_STAMPS)  ## Install OpenFeature's SDKs of other languages for the tests: npm, Go, Maven
 
-# Where npm is missing its tests are skipped; where CI runs, they fail.
+# Where a tool is missing its tests are skipped; where CI runs, those of npm fail.
 $(OPENFEATURE)/js/.installed: tests/openfeature/js/package.json
 	@if command -v npm >/dev/null; then \
 		rm -rf $(@D) && mkdir -p $(@D) && cp $< $(@D) && \
 		npm install --prefix $(@D) --no-package-lock --no-audit --no-fund --silent && touch $@; \
 	else echo 'no npm: tests of the SDKs for JavaScript are skipped'; fi
+
+# What the tests build on is compiled once, here.
+$(OPENFEATURE)/go/.installed: tests/openfeature/go/go.mod tests/openfeature/go/go.sum
+	@if command -v $(GO) >/dev/null; then \
+		rm -rf $(@D) && mkdir -p $(@D) && cp $^ $(@D) && cd $(@D) && \
+		$(GO) build -mod=mod github.com/open-feature/go-sdk/openfeature net/http && touch $(abspath $@); \
+	else echo 'no Go: tests of the SDK for Go are skipped'; fi
+
+$(OPENFEATURE)/java/.installed: tests/openfeature/java/pom.xml
+	@if command -v mvn >/dev/null && command -v javac >/dev/null; then \
+		rm -rf $(@D) && mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(abspath $(@D)) && touch $@; \
+	else echo 'no Maven or no JDK: tests of the SDK for Java are skipped'; fi
 
 lock: $(STAMP)  ## Renew the locked requirements of the images
 	$(BIN)/python -m pip install --quiet 'uv>=0.5'

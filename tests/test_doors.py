@@ -82,7 +82,9 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.client.local": frozenset({"abside.assignment", "abside.client", "abside.local", "abside.serve"})
     | {"abside.sidecar.decide", "abside.spool"},
     "abside.client": frozenset(),  # importable beside a rec service with nothing else of ours loaded
-    "abside.openfeature": frozenset({"abside.client"}),  # nobody imports it who does not have the SDK
+    "abside.openfeature": frozenset(
+        {"abside.client", "abside.client.local"}
+    ),  # nobody imports it who does not have the SDK
     "abside.report": VERSION
     | {"abside.snapshot", "abside.event", "abside.collector.store", "abside.environ", "abside.files", "abside.log"}
     | {"abside.metric"},

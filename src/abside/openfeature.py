@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from openfeature.track import TrackingEventDetails
 
     from abside.client import Assignment
+    from abside.client.local import Local
 
 log = logging.getLogger("abside.openfeature")
 DEADLINE_SECONDS = 0.02  # of a decision, as the client's own
@@ -48,10 +49,10 @@ _ERRORS = {
 class Provider(AbstractProvider):
     """Pass it to `openfeature.api.set_provider`; one for the process.
 
-    `address` and `deadline_seconds` are the client's. Evaluating a placement is exposure; with `expose=False` it is
-    not, and the answer's metadata has an `exposureToken` to track as `$exposure` when the answer is used. `client` is
-    the client itself, for its counts. Without an answer a placement has the base parameters seen last, reason STALE,
-    else your default.
+    It asks the sidecar at `address`, each time within `deadline_seconds`; or `client`, a strict one, for example
+    `abside.client.local.Local(strict=True)`, which decides in this process. Evaluating a placement is exposure; with
+    `expose=False` it is not, and the answer's metadata has an `exposureToken` to track as `$exposure` when the answer
+    is used. Without an answer a placement has the base parameters seen last, reason STALE, else your default.
     """
 
     def __init__(
@@ -60,9 +61,10 @@ class Provider(AbstractProvider):
         *,
         deadline_seconds: float = DEADLINE_SECONDS,
         expose: bool = True,
+        client: Client | Local | None = None,
     ) -> None:
         super().__init__()
-        self.client = Client(address, deadline_seconds=deadline_seconds, strict=True)
+        self.client: Client | Local = client or Client(address, deadline_seconds=deadline_seconds, strict=True)
         self._expose = expose
 
     def get_metadata(self) -> Metadata:

@@ -156,6 +156,32 @@ def test_the_same_refusals(sidecar: Process) -> None:
     assert said["here"] == said["there"]
 
 
+def test_the_same_flags_and_the_same_tracking(sidecar: Process) -> None:
+    said: dict[str, list[Any]] = {}
+    contexts: list[dict[str, Any]] = [{"targetingKey": f"u{number}", "country": "DE"} for number in range(20)]
+    contexts += [{}, {"targetingKey": True}, {"user_id": "", "sessionId": "s1"}]
+    with (
+        Local(sidecar.folder / "snapshot", sidecar.folder / "spool") as here,
+        Client(sidecar.address, deadline_seconds=10) as there,
+    ):
+        for name, client in {"here": here, "there": there}.items():
+            flags = [client.evaluate(key, context=one) for key in ("pdp", "home", "pdq") for one in contexts]
+            said[name] = [(one.value, one.variant, one.reason, one.why, set(one.metadata)) for one in flags]
+            said[name].append(client.track("addToCart", context={"targetingKey": name}, value=3, attributes={"a": 1}))
+            said[name].append(client.track("Add to cart", context={"targetingKey": name}))
+    assert said["here"] == said["there"]
+    assert {one[3] for one in said["here"][:-2]} == {None, "refused"}
+    sidecar.await_no_local()
+    first, second = sidecar.spooled("add_to_cart")
+    changing = {"event_id", "ts", "seen_ts", "user_id"}
+    assert {name: first[name] for name in first.keys() - changing} == {
+        name: second[name] for name in second.keys() - changing
+    }
+    exposed = [(one["user_id"], one["placement"], one["assignments"]) for one in sidecar.spooled("exposure")]
+    assert len(exposed) > 20
+    assert sorted(exposed, key=str)[::2] == sorted(exposed, key=str)[1::2]
+
+
 def test_an_outcome_of_here_is_an_outcome_of_there(sidecar: Process, local: Local, tmp_path: Path) -> None:
     assert local.event("add_to_cart", user_id="u1", item_id="i1", value=9.5, currency="EUR", event_id="mine")
     local.close()

@@ -140,7 +140,7 @@ def answers(raw: bytes) -> list[tuple[object, ...]]:
         (
             line.split(b" ")[1:2],
             {name: value for name, value in headers.items() if name in MATTERING and name != "content-length"},
-            re.sub(rb'("exposure_(?:id|token)":)"[^"]*"', rb'\1"x"', body),
+            re.sub(rb'("exposure(?:_id|_token|Id)":)"[^"]*"', rb'\1"x"', body),
         )
         for line, headers, body in split(raw)
     ]
@@ -200,7 +200,27 @@ def post(path: bytes, body: bytes, *extra: bytes, version: bytes = b"HTTP/1.1", 
 GOOD = post(b"/v1/assign", BODY)
 CHUNKED = b"POST /v1/assign HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
 
+FLAG = b"/ofrep/v1/evaluate/flags/pdp"
+CONTEXT = b'{"context":{"targetingKey":"u1","session_id":"s1","country":"DE"}}'
+TRACKED = b'{"event":"addToCart","context":{"targetingKey":"u1"},"value":2,"attributes":{"itemId":"i","a":1}}'
+
 ODD = {
+    "a flag": post(FLAG, CONTEXT),
+    "an experiment as a flag": post(FLAG + b"-reranker", CONTEXT),
+    "a flag without a body": post(FLAG, b""),
+    "a flag of nobody": post(FLAG + b"-reranker", b"{}"),
+    "a flag and a bad body": post(FLAG, b"{"),
+    "a flag that is not there": post(FLAG + b"q", CONTEXT),
+    "a flag by an escaped key": post(FLAG[:-3] + b"%70dp", CONTEXT),
+    "a flag behind two slashes": post(b"/" + FLAG, CONTEXT),
+    "a flag for another site": post(FLAG, CONTEXT, b"Origin: https://a.example"),
+    "a flag, chunked": CHUNKED.replace(b"/v1/assign", FLAG) % (len(CONTEXT), CONTEXT),
+    "a flag beyond the bound": post(FLAG, b"x" * 70_000),
+    "a flag by another method": post(FLAG, CONTEXT).replace(b"POST", b"PUT", 1),
+    "all flags": post(FLAG[:-4], CONTEXT),
+    "all flags that are known": post(FLAG[:-4], CONTEXT, b"If-None-Match: *"),
+    "tracking": post(b"/v1/track", TRACKED),
+    "bad tracking": post(b"/v1/track", TRACKED.replace(b"2", b'"2"')),
     "plain": GOOD,
     "an event": post(b"/v1/events", EVENT),
     "a list of events": post(b"/v1/events", b"[" + EVENT + b"]"),
