@@ -87,7 +87,7 @@ class Process:
         """Wait until the sidecar has taken over every folder of a process that has ended."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         local = self.folder / "spool" / "local"
-        while local.is_dir() and any(local.iterdir()):
+        while local.is_dir() and any(path.is_dir() for path in local.iterdir()):
             assert time.monotonic() < deadline, list(local.rglob("*"))
             time.sleep(0.02)
 

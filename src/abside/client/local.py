@@ -141,7 +141,7 @@ class Local(Calls[Assignment, dict[str, Assignment], bool, Flag]):
                 fields["attributes"] = attributes
             here = self._here()
             try:
-                shown, exposure_id, unit = here.deciding.decide(fields)
+                fixed, exposure_id, unit = here.deciding.decide(fields)
             except _OURS as exc:
                 failed = _failure(exc)
                 if self._strict and isinstance(failed, Refused):
@@ -151,13 +151,13 @@ class Local(Calls[Assignment, dict[str, Assignment], bool, Flag]):
                 return here.fallbacks.fall_back(call, failed)[placement]
             answer = Assignment(
                 placement,
-                orjson.loads(shown.config),
-                shown.config_id,
-                shown.assigned,
+                orjson.loads(fixed.config),
+                fixed.config_id,
+                fixed.assigned,
                 exposure_id,
                 None,
                 None if unit is None else Unit(type=unit[0], id=unit[1]),
-                shown.revision,
+                fixed.revision,
             )
             here.saw(answer)
             return answer

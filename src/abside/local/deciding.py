@@ -16,6 +16,7 @@ from abside.sidecar.active.configs import Configs
 from abside.sidecar.active.current import Cell, caches
 from abside.sidecar.decide import handlers, intake
 from abside.sidecar.decide.ofrep import evaluation
+from abside.sidecar.decide.plain import plain_decision
 from abside.sidecar.decide.request import Rules, read_assign
 from abside.sidecar.decide.track import track
 from abside.sidecar.record.accounts import Accounts
@@ -83,7 +84,9 @@ class Deciding:
         self._configs = Configs(journal, settings.source)
         self._context = handlers.HandlerContext(self.cell, journal, self._configs, settings.rules, settings.clock)
         self.following = Following(settings.snapshot, self.cell, settings.clock, self._applied)
-        self._shown: dict[PreparedAnswer, FixedAnswer] = {}
+        self._batch = journal.batch()
+        self._plain = plain_decision(self._context, self._batch)
+        self._fixed: dict[PreparedAnswer, FixedAnswer] = {}
         if parent is not None and parent.cell.current is not None:
             current = parent.cell.current
             self.following.go_on_from(parent.following)
@@ -94,18 +97,23 @@ class Deciding:
     def decide(self, fields: dict[str, Any]) -> tuple[FixedAnswer, str | None, UnitId | None]:
         """Decide at one placement and log the exposure; `fields` are those of a plain request, of JSON's types.
 
-        Return the answer's fixed part, the id of its exposure, and the unit to pin. Raises Refusal.
+        Return the answer's fixed part, the id of its exposure, and the unit to pin. Raises Refusal, SpoolFailed.
         """
         with self._lock:
             self._look()
-            context = self._context
-            with context.journal.batch() as batch:
-                cache, prepared, exposed, subject = handlers.decide_one(
-                    context, batch, read_assign(fields, self._settings.rules)
-                )
-            shown = self._shown.get(prepared) or self._show(prepared, cache)
-            exposure_id = exposed[16:-1].decode() if prepared.arms else None
-            return shown, exposure_id, subject.unit if cache.pinnable else None
+            batch = self._batch
+            plain = self._plain(fields)
+            if plain is None:
+                request = read_assign(fields, self._settings.rules)
+                cache, prepared, field, subject = handlers.decide_one(self._context, batch, request)
+                event_id = field[16:-1] if prepared.arms else None
+                unit = subject.unit
+            else:
+                cache, prepared, event_id, kind, unit_utf8 = plain
+                unit = (kind, unit_utf8.decode()) if cache.pinnable else None
+            batch.write()
+            fixed = self._fixed.get(prepared) or self._fix(prepared, cache)
+            return fixed, None if event_id is None else event_id.decode(), unit if cache.pinnable else None
 
     def assign(self, body: bytes) -> bytes:
         """Answer a body of `POST /v1/assign` as the sidecar does. Raises Refusal."""
@@ -147,18 +155,18 @@ class Deciding:
             raise SpoolFailed("write to", self._settings.spool, self._obstacle)
 
     def _applied(self, _current: object) -> None:
-        self._shown.clear()
+        self._fixed.clear()
         self._configs.allow_more()
 
-    def _show(self, prepared: PreparedAnswer, cache: AnswerCache) -> FixedAnswer:
+    def _fix(self, prepared: PreparedAnswer, cache: AnswerCache) -> FixedAnswer:
         named = self._settings.assigned
         assigned = tuple([named(arm.experiment, arm.variant.id, arm.phase) for arm in prepared.arms])
         config = orjson.dumps(prepared.config)
-        shown = FixedAnswer(config, prepared.config_id, assigned, cache.revision, cache.plan.placement.id)
-        if len(self._shown) >= MAX_KEPT:
-            self._shown.clear()
-        self._shown[prepared] = shown
-        return shown
+        fixed = FixedAnswer(config, prepared.config_id, assigned, cache.revision, cache.plan.placement.id)
+        if len(self._fixed) >= MAX_KEPT:
+            self._fixed.clear()
+        self._fixed[prepared] = fixed
+        return fixed
 
 
 def _check_size(body: bytes, most: int) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 LOCAL = "local"
 PAGE = "LOCK"
+LIMIT = "LIMIT"  # in local/: the quota in bytes, as text, for processes that begin while no sidecar runs
 BUSY, ASKED, APPENDED, ALLOWED = range(4)
 VISIBLE_SECONDS = 0.1  # a processor's store is seen by others after nanoseconds
 _WORDS = struct.Struct("@4Q")

@@ -94,7 +94,7 @@ def wait_for(holds: Callable[[], bool]) -> None:
 
 def folders(sidecar: Process) -> int:
     local = sidecar.folder / "spool" / "local"
-    return sum(not path.name.startswith(".") for path in local.iterdir()) if local.is_dir() else 0
+    return sum(path.is_dir() and path.name[0] != "." for path in local.iterdir()) if local.is_dir() else 0
 
 
 def test_what_was_answered_before_a_kill_arrives_once(sidecar: Process, run: Callable[[str], Script]) -> None:

@@ -11,11 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from abside.files import write_whole
 from abside.log import Log
 from abside.spool.errors import SpoolFailed
-from abside.spool.folder import is_written, move, sync
+from abside.spool.folder import is_written, move, sync, unforced
 from abside.spool.frame import MAGIC
-from abside.spool.page import ALLOWED, ASKED, LOCAL, PAGE, VISIBLE_SECONDS, OthersPage, make_shared
+from abside.spool.page import ALLOWED, ASKED, LIMIT, LOCAL, PAGE, VISIBLE_SECONDS, OthersPage, make_shared
 from abside.spool.queue.recovery import seal_found
 from abside.spool.segment import BOOT, OPEN, SEALED, listed
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 log = Log("abside.spool")
 LOOK_SECONDS = 0.2  # while there are such processes: a full one waits so long for more of the quota
-IDLE_LOOK_SECONDS = 1.0
+IDLE_LOOK_SECONDS = 0.5
 LOOK_SHARE = 0.05  # of a core at most: two thousand folders take a look of some 50 ms
 UNLOCKED_SECONDS = 60.0  # a folder that is being made has its name within milliseconds
 
@@ -77,6 +78,7 @@ class Beside:
         self._stats = stats
         self._monotonic = monotonic
         self._known: dict[str, Neighbour] = {}
+        self._announced = False  # the quota
         self._making: dict[str, float] = {}  # folders without their name, since when they are seen
         self._complained: set[str] = set()
         self._turn = asyncio.Lock()
@@ -122,6 +124,9 @@ class Beside:
         try:
             if not self._root.is_dir():
                 make_shared(self._root)
+            if not self._announced:
+                write_whole(self._root / LIMIT, b"%d\n" % self._limit_bytes, fsync=unforced)
+                self._announced = True
             entries = sorted(self._root.iterdir())
         except OSError as exc:
             self._stats.failed(exc)

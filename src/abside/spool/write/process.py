@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from abside.spool.errors import PayloadSizeError, SpoolFailed, SpoolFull, SpoolRefused
 from abside.spool.frame import frame
-from abside.spool.page import ALLOWED, APPENDED, ASKED, BUSY, LOCAL, OwnPage, make_shared, share
-from abside.spool.segment import SEALED
-from abside.spool.settings import SEAL_BYTES, SEAL_EVENTS, SEAL_SECONDS
+from abside.spool.page import ALLOWED, APPENDED, ASKED, BUSY, LIMIT, LOCAL, OwnPage, make_shared, share
+from abside.spool.segment import OPEN, SEALED, listed
+from abside.spool.settings import LIMIT_BYTES, SEAL_BYTES, SEAL_EVENTS, SEAL_SECONDS
 from abside.spool.write.openfile import create
 from abside.spool.write.writer import no_account
 
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
     from abside.spool.write.openfile import OpenFile
 
-# Before the sidecar has said what this process may write, which takes it a fraction of a second: 10,000 exposures.
-FIRST_BYTES = 4 * 2**20
+# Before the sidecar has said what this process may write, which takes it up to half a second: 30,000 exposures. But not
+# more than this part of what is left: workers that die and come back while no sidecar runs must not fill the disk.
+FIRST_BYTES = 16 * 2**20
+FIRST_PART = 4
 
 
 class ProcessSpool:
@@ -183,9 +185,20 @@ class ProcessSpool:
                 with suppress(FileExistsError):
                     make_shared(local)
             make_shared(making)
-            page = OwnPage(making, FIRST_BYTES)
+            page = OwnPage(making, self._first_bytes())
             making.rename(self.directory)
         except OSError as exc:
             raise SpoolFailed("make the directory", self.directory, exc) from exc
         self._page, self._appended, self._answered = page, 0, 0
         return page
+
+    def _first_bytes(self) -> int:
+        """Return what this process may write until the sidecar has looked: a part of what the quota leaves."""
+        local = self._spool / LOCAL
+        try:
+            limit = int((local / LIMIT).read_bytes())
+        except (OSError, ValueError):  # no sidecar has been here
+            limit = LIMIT_BYTES
+        places = [self._spool / "q", *local.iterdir()]
+        used = sum(one.size for place in places for suffix in (OPEN, SEALED) for one in listed(place, suffix))
+        return max(0, min(FIRST_BYTES, (limit - used) // FIRST_PART))
