@@ -134,7 +134,7 @@ COMMANDS = {
     "report": Command(
         "Print the figures of the experiments in a collector's store.",
         "abside.report.settings:ReportSettings",
-        "abside.report.command:main",
+        "abside.report.begin:main",
         extra="report",
     ),
 }

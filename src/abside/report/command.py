@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from abside.environ import now_us
@@ -37,6 +38,7 @@ from abside.report.problem import (
 )
 from abside.report.progress import progress
 from abside.report.report import Report, build, period_of
+from abside.report.stats.compare import load_statistics
 from abside.report.store.source import Source, open_source
 from abside.report.tally.rows import ATTRIBUTION, UNITS, kept_rows
 
@@ -54,18 +56,19 @@ LOOKS = 3  # a collector leaves a file for ten minutes after it was merged: only
 DONE, KEPT_BACK, WRONG, AWAY, AA_ALARM = 0, 1, 2, 3, 4
 
 
-def main(settings: ReportSettings) -> int:
-    """Print the report; give the exit code."""
+def main(settings: ReportSettings, compiled: Callable[[], Snapshot] | None = None) -> int:
+    """Print the report; give the exit code. `compiled` waits for the documents, where they are being read already."""
     try:
         check_engine(settings)
         outlets = _outlets(settings)
         if settings.export is not None:
             _made(settings.export)
-        documents = read_documents(settings.config)
+        documents = read_documents(settings.config) if compiled is None else compiled()
         mapping = None if settings.outcomes is None else read_mapping(settings.outcomes)
         if mapping is not None:
             check_files(mapping)
         _ask(settings, documents)
+        Thread(target=load_statistics, daemon=True).start()  # most of a second, while the engine reads the store
         with progress(len(settings.experiment or documents.experiments)) as tell:
             engine, source, report = _look(settings, documents, mapping, tell)
         is_shown = all(outlet.place is not None for outlet in outlets.values())  # else standard output is that form's

@@ -64,11 +64,15 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
 
     Raises EngineFailed.
     """
-    events, clocks = corrected(engine, source.events)
-    seen = overview(engine, events, [*documents.experiments, *ask.experiments])
+    told = source.told
+    events, clocks = corrected(engine, source.events, told)
+    seen = overview(
+        engine, events, [*documents.experiments, *ask.experiments], told if events is source.events else None
+    )
     is_few = are_few(seen.phases, ask.experiments, source.rows)
     if is_few:
-        events = events_of_few(engine, events, ask.experiments)
+        are_named = told is None or told.rest is not None or told.summary.naming > 0
+        events = events_of_few(engine, events, ask.experiments, seen.rows, are_named=are_named)
     asked, refused = _asked(engine, events, ask, documents, seen)
     pages: list[ExperimentPage] = []
     outcome_copies = 0

@@ -113,7 +113,7 @@ class Noted(SparkConnect):
 
     files: list[str]
 
-    def _parquet(self, files: list[str], name: str) -> Any:
+    def _parquet(self, files: list[str], name: str, *, has_places: bool) -> Any:
         self.files = files
         return None
 

@@ -129,16 +129,17 @@ def test_figures_of_few_people_are_the_same_when_everybody_is_read(
     chance = random.Random(7)
     life(till, chance)
     crowd(till)
-    source = open_source(engine, received(till, chance))
+    store = received(till, chance)
     reports = []
-    for share, most_listed in ((0.01, few.MAX_LISTED), (0.01, 0), (-1, 0)):
+    for share, most, has_places in ((0.01, few.MAX_PLACES, True), (0.01, 0, True), (0.01, 0, False), (-1, 0, True)):
         monkeypatch.setattr(few, "FEW", share)
-        monkeypatch.setattr(few, "MAX_LISTED", most_listed)
-        reports.append(build(engine, source, documents(), Ask(("e",))))
-    by_list, by_join, whole = reports
-    assert figures(by_list) == figures(by_join) == figures(whole)
-    assert by_list.overview == whole.overview
-    some, all_of_it = by_list.pages[0].unmatched, whole.pages[0].unmatched
+        monkeypatch.setattr(few, "MAX_PLACES", most)
+        monkeypatch.setattr(engine, "has_places", has_places)
+        reports.append(build(engine, open_source(engine, store), documents(), Ask(("e",))))
+    by_place, joined, by_id, whole = reports
+    assert figures(by_place) == figures(joined) == figures(by_id) == figures(whole)
+    assert by_place.overview == whole.overview
+    some, all_of_it = by_place.pages[0].unmatched, whole.pages[0].unmatched
     assert (some.with_copies, all_of_it.with_copies) == (True, False)
     assert some.outcomes >= all_of_it.outcomes > 10_000
     assert (some.before, some.after) == (all_of_it.before, all_of_it.after)

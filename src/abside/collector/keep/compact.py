@@ -100,7 +100,7 @@ def merge(day: Path, *, again: bool, stopping: Callable[[], bool] = lambda: Fals
             ids.update(small.footer.batches, small.footer.ranges)
         path = _merged_path(day)
         footer = Footer(tuple(ids.alone()), tuple(path.name for path in replaced), tuple(ids.ranges()))
-        write_file(path, _checked(replaced, stopping), footer)
+        write_file(path, _checked(replaced, stopping), footer, merged=True)
         merged += len(replaced)
     return merged
 
@@ -165,20 +165,24 @@ def _checked(files: Iterable[Path], stopping: Callable[[], bool]) -> Iterator[pa
     """Yield the rows of the files in tables of a row group each. Raises FileUnreadable where some of a file miss."""
     group: list[pa.Table] = []
     pieces: list[pa.RecordBatch] = []
+    group_bytes = pieces_bytes = 0
     for path in files:
         if stopping():
             raise Interrupted
-        own = list(_pieces(path))
-        read, promised = sum(piece.num_rows for piece in own), _rows_promised(path)
+        read, promised = 0, _rows_promised(path)
+        for piece in _pieces(path):
+            read += piece.num_rows
+            pieces.append(piece)
+            pieces_bytes += piece.nbytes
+            if len(pieces) >= MAX_PIECES or pieces_bytes >= ROW_GROUP_BYTES:
+                group.append(pa.Table.from_batches(pieces, SCHEMA).combine_chunks())
+                group_bytes += group[-1].nbytes
+                pieces, pieces_bytes = [], 0
+            if group_bytes >= ROW_GROUP_BYTES:
+                yield pa.concat_tables(group)
+                group, group_bytes = [], 0
         if read != promised:
             raise FileUnreadable(path, f"{read} rows were read of {promised}")
-        pieces += own
-        if len(pieces) >= MAX_PIECES:
-            group.append(pa.Table.from_batches(pieces, SCHEMA).combine_chunks())
-            pieces = []
-        if sum(part.nbytes for part in group) >= ROW_GROUP_BYTES:
-            yield pa.concat_tables(group)
-            group = []
     yield pa.concat_tables([*group, pa.Table.from_batches(pieces, SCHEMA)])
 
 

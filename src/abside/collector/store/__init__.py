@@ -26,6 +26,7 @@ from abside.collector.store.files import (
 )
 from abside.collector.store.ids import BatchIds
 from abside.collector.store.schema import SCHEMA
+from abside.collector.store.summary import LATE_SECONDS, SIDECAR, FileSummary, TypeSummary, summary_of
 from abside.collector.store.visible import visible_files_of
 from abside.collector.store.writing import NotSynced, StoreFailed, reason_of, sync, write_file
 
@@ -33,16 +34,20 @@ __all__ = [
     "ARCHIVED",
     "BESIDE",
     "HIDDEN",
+    "LATE_SECONDS",
     "MERGED",
     "NEXT",
     "SCHEMA",
+    "SIDECAR",
     "SUFFIX",
     "UNREADABLE",
     "BatchIds",
+    "FileSummary",
     "FileUnreadable",
     "Footer",
     "NotSynced",
     "StoreFailed",
+    "TypeSummary",
     "date_of",
     "day_folders",
     "days_of",
@@ -55,6 +60,7 @@ __all__ = [
     "reading",
     "reason_of",
     "scan",
+    "summary_of",
     "superseded",
     "sync",
     "visible_files_of",

@@ -41,6 +41,7 @@ def open_engine(settings: ReportSettings, tell: Callable[[str], None]) -> Iterat
     if settings.engine == EMBEDDED:
         memory_bytes = settings.memory or default_memory()
         with _spill(settings.work) as spill, Embedded.open(memory_bytes=memory_bytes, spill=spill, tell=tell) as engine:
+            engine.has_places = settings.dialect in (None, engine.dialect)  # its SQL is for an engine that has none
             yield engine
         return
     try:

@@ -96,7 +96,7 @@ class SparkConnect(Engine):
         """The engine as the page names it."""
         return f"Spark {self._version} at {self._place}"
 
-    def _parquet(self, files: list[str], name: str) -> Table:
+    def _parquet(self, files: list[str], name: str, *, has_places: bool) -> Table:  # noqa: ARG002 it never has them
         self._session.read.parquet(*files).createOrReplaceTempView(name)
         return self.connection.table(name)
 

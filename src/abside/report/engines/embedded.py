@@ -11,7 +11,7 @@ import ibis.expr.datatypes as dt
 import pyarrow as pa
 
 from abside.report.problem import EngineFailed
-from abside.report.store.engine import Engine, Table
+from abside.report.store.engine import PLACE, Engine, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,6 +46,7 @@ class Embedded(Engine):
     reads_urls = False
     reads_hidden = True
     faults = (duckdb.Error,)
+    has_places = True
 
     def __init__(
         self, connection: Any, folder: Path, memory_bytes: int, tell: Callable[[str], None] | None = None
@@ -77,8 +78,11 @@ class Embedded(Engine):
         """Return times that were written down in a zone without its name, in UTC."""
         return _make_timestamp(_epoch_us(_timezone(zone, times.cast(dt.Timestamp(scale=6)))))
 
-    def _parquet(self, files: list[str], name: str) -> Table:
-        found = self.connection.read_parquet(files, table_name=f"{name}_files", hive_partitioning=False)
+    def _parquet(self, files: list[str], name: str, *, has_places: bool) -> Table:
+        more = {"filename": True, "file_row_number": True} if has_places else {}
+        found = self.connection.read_parquet(files, table_name=f"{name}_files", hive_partitioning=False, **more)
+        if has_places:
+            found = found.rename(dict(zip(PLACE, more, strict=True)))
         zoned = [column for column, kind in found.schema().items() if kind.is_timestamp() and kind.timezone]
         bare = found.mutate(**{column: _make_timestamp(_epoch_us(found[column])) for column in zoned})
         return self.connection.create_view(name, bare, overwrite=True)

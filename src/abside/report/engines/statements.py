@@ -9,6 +9,8 @@ import ibis
 import sqlglot as sg
 from ibis.common.exceptions import IbisError
 
+from abside.report.store.engine import PLACE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -41,7 +43,7 @@ def _statement(asked: Asked, dialect: str) -> str:
         view = _VIEWS.get(dialect)
         if view is None:
             return f"-- {asked.kept_as} is a table with the rows of the store's files; its columns are in docs/store.md"
-        return f"CREATE OR REPLACE TEMPORARY VIEW {asked.kept_as} AS\n{view(asked.files)};"
+        return f"CREATE OR REPLACE TEMPORARY VIEW {asked.kept_as} AS\n{view(asked.files, asked.has_places)};"
     name, keep = DIALECTS[dialect]
     try:
         written = _compiled(asked.table, name)
@@ -64,13 +66,18 @@ def _compiled(table: Any, dialect: str) -> str:
     return str(tree.sql(dialect=compiler.dialect, pretty=True))
 
 
-def _duckdb(files: Sequence[str]) -> str:
+def _duckdb(files: Sequence[str], has_places: bool) -> str:
     listed = ",\n  ".join(sg.exp.Literal.string(file).sql("duckdb") for file in files)
-    return f"FROM read_parquet([\n  {listed}\n], hive_partitioning = false)"
+    found = f"FROM read_parquet([\n  {listed}\n], hive_partitioning = false"
+    if not has_places:
+        return f"{found})"
+    file, row = PLACE
+    named = f"RENAME (filename AS {file}, file_row_number AS {row})"
+    return f"SELECT * {named}\n{found}, filename = true, file_row_number = true)"
 
 
-def _spark(files: Sequence[str]) -> str:
+def _spark(files: Sequence[str], has_places: bool) -> str:  # noqa: ARG001 it never has them
     return "\nUNION ALL ".join(f"TABLE parquet.{sg.to_identifier(file, quoted=True).sql('spark')}" for file in files)
 
 
-_VIEWS: dict[str, Callable[[Sequence[str]], str]] = {"duckdb": _duckdb, "spark": _spark}
+_VIEWS: dict[str, Callable[[Sequence[str], bool], str]] = {"duckdb": _duckdb, "spark": _spark}

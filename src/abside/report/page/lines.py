@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from abside.collector.store import UNREADABLE
+from abside.collector.store import LATE_SECONDS, UNREADABLE
 from abside.report.page.words import Line, clocks_words, dates, duration, files_words, sample_ratio_words, share
-from abside.report.store.exposures import LATE_SECONDS
 from abside.report.tally.outcomes import EARLY_SECONDS, OUTCOMES
 
 if TYPE_CHECKING:

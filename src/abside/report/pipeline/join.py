@@ -11,6 +11,7 @@ import ibis
 from abside.event import MAX_AHEAD_US
 from abside.report.pipeline.columns import check_files
 from abside.report.pipeline.mapping import OURS_ALONE, TEXTS, JoinedOutcomes, meant
+from abside.report.store.engine import PLACE
 
 if TYPE_CHECKING:
     from abside.report.pipeline.mapping import OutcomeMapping
@@ -30,7 +31,7 @@ def join(engine: Engine, source: Source, mapping: OutcomeMapping, now_us: int) -
     """
     is_local = check_files(mapping)
     files = engine.parquet(mapping.files, of="the pipeline")
-    events = source.events
+    events = source.events.drop(*(name for name in PLACE if name in source.events.columns))
     told = _as_ours(engine, files, mapping, events.schema(), is_local=is_local)
     latest = datetime.fromtimestamp((now_us + MAX_AHEAD_US) / 1e6, UTC).replace(tzinfo=None)
     is_ahead = (told.ts > ibis.literal(latest, told.ts.type())).fill_null(False)
@@ -42,7 +43,7 @@ def join(engine: Engine, source: Source, mapping: OutcomeMapping, now_us: int) -
     if mapping.instead_of:
         events = events.filter(~events.type.isin(mapping.instead_of))
     mine = told.filter(told.is_good).select(*events.columns)
-    return replace(source, events=events.union(mine), outcomes=found)
+    return replace(source, events=events.union(mine), outcomes=found, told=None)
 
 
 def _as_ours(engine: Engine, files: Table, mapping: OutcomeMapping, schema: Any, *, is_local: bool) -> Table:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import scipy.stats
-
 from abside.report.stats.ratio import ALARM
 
 if TYPE_CHECKING:
@@ -77,6 +75,8 @@ class AaCheck:
 
 def counted(intervals: Sequence[AaInterval]) -> AaCount:
     """Count intervals that do not hold 0; the probability is of the binomial distribution."""
+    import scipy.stats  # noqa: PLC0415 see load_statistics
+
     total, missed = len(intervals), sum(not one.holds_zero for one in intervals)
     p = float(scipy.stats.binom.sf(missed - 1, total, 1 - LEVEL)) if total else None
     return AaCount(total, missed, total * (1 - LEVEL), p)

@@ -8,13 +8,13 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tea_tasting
-from tea_tasting.aggr import Aggregates
 
 from abside.metric import OWN_COLUMN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tea_tasting.aggr import Aggregates
 
     from abside.metric import Metric, Term
     from abside.report.tally.moments import ArmFigures
@@ -49,6 +49,12 @@ class Estimate:
     p_adjusted: float | None = None  # for its family: Holm over arms, Benjamini-Hochberg over metrics
     margin: str = ""  # of a guardrail
     label: str = ""  # inside, crosses, outside
+
+
+def load_statistics() -> None:
+    """Load the libraries that figures are made with: when the first is asked for, or before, in another thread."""
+    import scipy.stats  # noqa: F401, PLC0415 see above
+    import tea_tasting.aggr  # noqa: F401, PLC0415 see above
 
 
 def value_of(metric: Metric, arm: ArmFigures) -> float | None:
@@ -90,6 +96,8 @@ def adjusted(metric: Metric, before: Term, control: ArmFigures, arm: ArmFigures)
     reason = _not_estimable(metric, control, arm) or _no_lift(metric, control, arm)
     if reason:
         return replace(found, reason=reason)
+    import tea_tasting  # noqa: PLC0415 see load_statistics
+
     test: Any = tea_tasting.Mean(
         metric.above.column, before.column, equal_var=False, use_t=True, confidence_level=LEVEL
     )
@@ -122,6 +130,8 @@ def few(metric: Metric, control: ArmFigures, arm: ArmFigures) -> str:
 
 def _result(metric: Metric, control: ArmFigures, arm: ArmFigures) -> Any:
     """Ask tea-tasting, with moments only."""
+    import tea_tasting  # noqa: PLC0415 see load_statistics
+
     test: Any
     above = metric.above.column
     if metric.kind == "proportion":
@@ -140,6 +150,8 @@ def _aggregates(metric: Metric, arm: ArmFigures) -> Aggregates:
 
 
 def _moments(terms: Sequence[Term], arm: ArmFigures) -> Aggregates:
+    from tea_tasting.aggr import Aggregates  # noqa: PLC0415 see load_statistics
+
     return Aggregates(
         count_=arm.units,
         mean_={term.column: float(Fraction(arm.sums[term.column], arm.units * term.scale)) for term in terms},

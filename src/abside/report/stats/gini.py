@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.stats
 
 from abside.report.stats.compare import LEVEL, Estimate
 
@@ -110,6 +109,8 @@ def compared(metric: str, variant: str, control: Gini | None, arm: Gini | None) 
     difference, spread = arm.of_size(least) - control.of_size(least), math.sqrt(control.variance + arm.variance)
     if not spread:
         return Estimate(metric, variant, *values, difference=difference, reason="no group of people differs")
+    import scipy.stats  # noqa: PLC0415 see load_statistics
+
     half = float(scipy.stats.norm.ppf((1 + LEVEL) / 2)) * spread
     interval = (difference - half, difference + half)
     p = float(2 * scipy.stats.norm.sf(abs(difference) / spread))

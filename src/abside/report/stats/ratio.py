@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import scipy.stats
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -47,5 +45,7 @@ def sample_ratio(units: Mapping[str, int], weights_bp: Mapping[str, int] | None,
     expected = {name: total * weights_bp[name] / whole for name in arms}
     if total == 0 or len(arms) < 2:
         return SampleRatio(observed, expected, None, "it takes two arms and a unit")
+    import scipy.stats  # noqa: PLC0415 see load_statistics
+
     found = scipy.stats.chisquare(list(observed.values()), list(expected.values()))
     return SampleRatio(observed, expected, float(found.pvalue))

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING
 
 import ibis
 
+from abside.collector.store import SIDECAR, FileSummary
+
 if TYPE_CHECKING:
     from abside.report.store.engine import Engine, Table
+    from abside.report.store.told import Told
 
 AHEAD_US = 1_000_000  # less is what NTP leaves between two machines
 BEHIND_US = 60_000_000  # a batch is shipped within seconds
@@ -23,7 +26,6 @@ LIVED_US = 2 * ALIKE_US  # over so long nearly all batches were made: one backlo
 BATCHES = 20  # of a sidecar, to tell the two apart
 AT_ONCE_US = 60_000_000  # `ts` this near to `seen_ts`: by the same clock. Else it is a caller's own
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 in the engine times have no zone
-SIDECAR = r"^(.+)\.[0-9]{20}(-[0-9a-f]{16}|$)"  # of a batch id: the host, or the series of a Kafka record
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,13 @@ class Clock:
     rows: int
 
 
-def corrected(engine: Engine, events: Table) -> tuple[Table, tuple[Clock, ...]]:
-    """Return the events with `ts` by the better clock, and the clocks that were wrong. Raises EngineFailed."""
+def corrected(engine: Engine, events: Table, told: Told | None = None) -> tuple[Table, tuple[Clock, ...]]:
+    """Return the events with `ts` by the better clock, and the clocks that were wrong.
+
+    Where footers have `told` that no clock is, no batch is looked at. Raises EngineFailed.
+    """
+    if told is not None and _are_right(engine, told):
+        return events, ()
     delay = events.recv_ts.delta(events.seen_ts, unit="microsecond")
     by_batch = events.group_by("batch_id").agg(
         rows=events.count(),
@@ -65,6 +72,24 @@ def corrected(engine: Engine, events: Table) -> tuple[Table, tuple[Clock, ...]]:
     if clocks or loose["future"]:
         events = _shifted(engine, events, batches, skews if found else None)
     return events, tuple(sorted(clocks, key=lambda one: (-abs(one.ahead_seconds), one.sidecar)))
+
+
+def _are_right(engine: Engine, told: Told) -> bool:
+    """Whether no event came before it was seen or happened, and from each sidecar one came at once."""
+    whole = FileSummary()
+    whole.take(told.summary)
+    if told.rest is not None:
+        rest = told.rest
+        delay = rest.recv_ts.delta(rest.seen_ts, unit="microsecond")
+        ahead = rest.ts.delta(rest.recv_ts, unit="microsecond").max()
+        by_batch = rest.group_by("batch_id").agg(least=delay.min(), ahead=ahead)
+        by_batch = by_batch.mutate(sidecar=by_batch.batch_id.re_extract(SIDECAR, 1).fill_null(""))
+        found = by_batch.group_by("sidecar").agg(least=by_batch.least.min(), ahead=by_batch.ahead.max())
+        for row in engine.rows("delays by sidecar", found):
+            delays = {} if row["least"] is None else {row["sidecar"]: row["least"]}
+            whole.take(FileSummary(delays=delays, ahead_us=row["ahead"] or 0))
+    is_late = any(delay > BEHIND_US for sidecar, delay in whole.delays.items() if sidecar)
+    return not is_late and whole.ahead_us <= AHEAD_US and min(whole.delays.values(), default=0) >= -AHEAD_US
 
 
 def _skews(engine: Engine, batches: Table) -> Table:

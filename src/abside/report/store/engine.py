@@ -24,17 +24,22 @@ if TYPE_CHECKING:
 Table = Any  # an ibis table: the library has no types
 Row = dict[str, Any]
 MIRROR = "store"  # of an object store, a directory here
+PLACE = ("file", "row")  # columns: the file that an event is in, and the number of its row there
 EVENTS = "events"  # the view of the files; of those opened later, with a number
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One statement that ran, and what for; or files that were opened as a table. `kept_as`: the name it got."""
+    """One statement that ran, and what for; or files that were opened as a table, with or without PLACE.
+
+    `kept_as`: the name it got.
+    """
 
     purpose: str
     table: Table
     kept_as: str | None = None
     files: tuple[str, ...] = ()
+    has_places: bool = False
 
 
 class Engine(ABC):
@@ -44,6 +49,7 @@ class Engine(ABC):
     reads_urls: ClassVar[bool]  # whether it reads an object store by itself
     reads_hidden: ClassVar[bool]  # whether it reads a file whose name begins with `_`
     faults: ClassVar[tuple[type[Exception], ...]]  # what a statement that fails raises
+    has_places: bool = False  # whether it knows PLACE of a row, and finds a row by it without reading the others
 
     def __init__(self, connection: Any, folder: Path, tell: Callable[[str], None] | None = None) -> None:
         self.connection = connection
@@ -58,14 +64,18 @@ class Engine(ABC):
     def name(self) -> str:
         """The engine as the page names it."""
 
-    def parquet(self, files: Sequence[Path], of: str = "the store") -> Table:
-        """Return the rows of Parquet files of one schema as a table; `of` whom they are. Raises EngineFailed."""
+    def parquet(self, files: Sequence[Path], of: str = "the store", *, has_places: bool = False) -> Table:
+        """Return the rows of Parquet files of one schema as a table; `of` whom they are.
+
+        `has_places`: with the columns PLACE, where the engine has them. Raises EngineFailed.
+        """
+        has_places = has_places and self.has_places
         names = [self._read_at(path) for path in files]
         view = f"{EVENTS}_{self._opened}" if self._opened else EVENTS
         self._opened += 1
         with self._running("opening the files"):
-            table = self._parquet(names, view)
-        self.asked.append(Asked(f"{len(names):,} files of {of}", table, view, tuple(names)))
+            table = self._parquet(names, view, has_places=has_places)
+        self.asked.append(Asked(f"{len(names):,} files of {of}", table, view, tuple(names), has_places))
         return table
 
     def near(self, url: str) -> Path:
@@ -120,8 +130,8 @@ class Engine(ABC):
         raise NotImplementedError
 
     @abstractmethod
-    def _parquet(self, files: list[str], name: str) -> Table:
-        """Return the rows of Parquet files as a table of this name."""
+    def _parquet(self, files: list[str], name: str, *, has_places: bool) -> Table:
+        """Return the rows of Parquet files as a table of this name, with PLACE where it is asked for."""
 
     @abstractmethod
     def _fetched(self, table: Table) -> pa.Table:

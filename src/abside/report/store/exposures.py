@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import ibis
 
+from abside.collector.store import LATE_SECONDS, FileSummary, TypeSummary
+from abside.report.store.told import moment_of, us_of
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from abside.report.store.engine import Engine, Row, Table
+    from abside.report.store.told import Told
     from abside.report.tally.units import Choice, Tally
 
 MAX_FOUND = 1_000  # experiments and phases looked at: more is garbage in `experiment`
 MAX_SEEN = 10_000  # kinds of exposures of an experiment looked at: more is garbage in `variant`, `placement`, …
-LATE_SECONDS = 3600  # shipping takes seconds; an hour is an upstream that was away, or a client's queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,43 @@ class ExcludedCounts:
     units: int
 
 
-def overview(engine: Engine, events: Table, names: Sequence[str]) -> Overview:
-    """Look at the whole store once. `names` are looked at however few exposures they have. Raises EngineFailed."""
+def overview(engine: Engine, events: Table, names: Sequence[str], told: Told | None = None) -> Overview:
+    """Look at the whole store once; at what footers have `told` not at all.
+
+    `names` are looked at however few exposures they have. Raises EngineFailed.
+    """
+    known, rest = (FileSummary(), events) if told is None else (told.summary, told.rest)
+    exposures, kinds = _exposures(engine, rest, names)
+    if told is not None and kinds > MAX_FOUND:  # not all of them were asked for, and of which footers say more
+        return overview(engine, events, names)
+    types, currencies = _types(engine, rest), _currencies(engine, rest)
+    if told is not None:
+        whole = FileSummary(types, exposures, currencies)
+        whole.take(known)
+        types, currencies = whole.types, whole.currencies
+        exposures, kinds = _most(whole.exposures, names), len({name for name, _ in whole.exposures})
+    phases: dict[str, dict[int, int]] = {}
+    for name, phase in sorted(exposures):
+        phases.setdefault(name, {})[phase] = exposures[name, phase]
+    by_type: dict[str, dict[str, int]] = {}
+    for kind, currency in sorted(currencies, key=lambda key: (key[0], -currencies[key], key[1])):
+        by_type.setdefault(kind, {})[currency] = currencies[kind, currency]
+    kept = {kind: types[kind] for kind in sorted(types)}
+    return Overview(
+        rows={kind: one.rows for kind, one in kept.items()},
+        people={kind: one.people for kind, one in kept.items()},
+        late={kind: one.late for kind, one in kept.items() if one.late},
+        first=min((moment_of(one.first_us) for one in kept.values()), default=None),
+        last=max((moment_of(one.last_us) for one in kept.values()), default=None),
+        phases=phases,
+        currencies=by_type,
+        experiments=kinds,
+    )
+
+
+def _types(engine: Engine, events: Table | None) -> dict[str, TypeSummary]:
+    if events is None:
+        return {}
     by_type = events.group_by("type").agg(
         rows=events.count(),
         people=(~events.bot).sum(),
@@ -67,7 +106,18 @@ def overview(engine: Engine, events: Table, names: Sequence[str]) -> Overview:
         first=events.ts.min(),
         last=events.ts.max(),
     )
-    types = sorted(engine.rows("rows by type", by_type), key=lambda row: str(row["type"]))
+    return {
+        str(row["type"]): TypeSummary(
+            row["rows"], row["people"] or 0, row["late"] or 0, us_of(row["first"]), us_of(row["last"])
+        )
+        for row in engine.rows("rows by type", by_type)
+    }
+
+
+def _exposures(engine: Engine, events: Table | None, names: Sequence[str]) -> tuple[Counter[tuple[str, int]], int]:
+    """Count exposures by experiment and phase, of many the MAX_FOUND with the most; and how many names there are."""
+    if events is None:
+        return Counter(), 0
     exposed = events.filter(events.type == "exposure", events.experiment.notnull(), events.phase.notnull())
     found = exposed.group_by("experiment", "phase").agg(rows=exposed.count())
     found = engine.keep("experiments found", "experiments", found)
@@ -75,29 +125,22 @@ def overview(engine: Engine, events: Table, names: Sequence[str]) -> Overview:
     kinds = engine.rows("experiments found, counted", names_found.agg(kinds=names_found.count()))[0]["kinds"]
     is_named = found.experiment.isin(list(names))
     found = found.order_by(is_named.desc(), found.rows.desc(), found.experiment, found.phase).limit(MAX_FOUND)
-    phases: dict[str, dict[int, int]] = {}
     rows = engine.rows("experiments found, those shown", found)
-    for row in sorted(rows, key=lambda row: (row["experiment"], row["phase"])):
-        phases.setdefault(row["experiment"], {})[row["phase"]] = row["rows"]
-    return Overview(
-        rows={row["type"]: row["rows"] for row in types},
-        people={row["type"]: row["people"] for row in types},
-        late={row["type"]: row["late"] for row in types if row["late"]},
-        first=min((row["first"] for row in types), default=None),
-        last=max((row["last"] for row in types), default=None),
-        phases=phases,
-        currencies=_currencies(engine, events),
-        experiments=kinds,
-    )
+    return Counter({(row["experiment"], row["phase"]): row["rows"] for row in rows}), kinds
 
 
-def _currencies(engine: Engine, events: Table) -> dict[str, dict[str, int]]:
+def _most(exposures: Mapping[tuple[str, int], int], names: Sequence[str]) -> Counter[tuple[str, int]]:
+    """Return the MAX_FOUND experiments and phases with the most exposures, those of `names` first."""
+    order = sorted(exposures, key=lambda key: (key[0] not in names, -exposures[key], key))
+    return Counter({key: exposures[key] for key in order[:MAX_FOUND]})
+
+
+def _currencies(engine: Engine, events: Table | None) -> Counter[tuple[str, str]]:
+    if events is None:
+        return Counter()
     valued = events.filter(events.value.notnull(), events.currency.notnull())
     rows = engine.rows("currencies", valued.group_by("type", "currency").agg(rows=valued.count()))
-    found: dict[str, dict[str, int]] = {}
-    for row in sorted(rows, key=lambda row: (row["type"], -row["rows"], row["currency"])):
-        found.setdefault(row["type"], {})[row["currency"]] = row["rows"]
-    return found
+    return Counter({(row["type"], row["currency"]): row["rows"] for row in rows})
 
 
 def exposures_seen(engine: Engine, events: Table, experiment: str, since: datetime | None = None) -> list[Seen]:

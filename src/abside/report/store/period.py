@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from abside.collector.store import date_of
+from abside.collector.store import date_of, summary_of
 from abside.report.store.fallbacks import EVENT
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import pyarrow.parquet as pq
 
+    from abside.collector.store import FileSummary
     from abside.report.store.engine import Engine, Table
 
 # Between an event and its receipt lie 7 days at most (older ones a sidecar refuses), and as many between an outcome and
@@ -51,11 +52,12 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """How many rows a file holds, and when they were received and happened, as far as it says."""
+    """How many rows a file holds, when they were received and happened, and what they are, as far as it says."""
 
     rows: int
     received: TimeBounds | None
     happened: TimeBounds | None
+    summary: FileSummary | None = None
 
 
 def facts_of(path: Path, metadata: pq.FileMetaData) -> FileFacts:
@@ -65,19 +67,16 @@ def facts_of(path: Path, metadata: pq.FileMetaData) -> FileFacts:
     if day is not None:
         begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
         received = (begin, begin + timedelta(days=1))
-    return FileFacts(int(metadata.num_rows), received, _bounds(metadata, "ts"))
+    rows = int(metadata.num_rows)
+    return FileFacts(rows, received, _bounds(metadata, "ts"), summary_of(metadata.metadata or {}, rows))
 
 
 def _bounds(metadata: pq.FileMetaData, name: str) -> TimeBounds | None:
     """Return the bounds of a column of times; None where a part of the file does not say."""
-    at = metadata.schema.names.index(name) if metadata.num_row_groups else 0
+    leaf = next(number for number in range(metadata.num_columns) if metadata.schema.column(number).path == name)
     bounds: list[datetime] = []
     for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        column = next(
-            (one for one in map(group.column, range(at, group.num_columns)) if one.path_in_schema == name), None
-        )
-        statistics = None if column is None else column.statistics
+        statistics = metadata.row_group(number).column(leaf).statistics
         if statistics is None or not statistics.has_min_max or not isinstance(statistics.min, datetime):
             return None
         bounds += [statistics.min.astimezone(UTC), statistics.max.astimezone(UTC)]

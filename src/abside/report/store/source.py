@@ -18,7 +18,9 @@ from abside.collector.store import (
     visible_files_of,
 )
 from abside.report.problem import ForeignFiles, NoEvents, NotVisible, StoreChanged, listed
+from abside.report.store.engine import PLACE
 from abside.report.store.period import FileFacts, Period, facts_of, narrow
+from abside.report.store.told import Told, told_by
 from abside.snapshot import digest
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ NOT_THERE = (
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The events as a table of COLUMNS, and what they were read from."""
+    """The events as a table of COLUMNS, of some engines and PLACE, and what they were read from."""
 
     events: Table
     files: tuple[Path, ...]
@@ -80,6 +82,7 @@ class Source:
     digest: str  # of the files' names and rows: the same store, the same digest
     reaches: datetime | None = None  # what was left out is later than this: time went on at least so far
     outcomes: JoinedOutcomes | None = None  # a pipeline's, among the events
+    told: Told | None = None  # what footers say of most of the events, where these are whole
 
 
 def live_store(directory: Path, *, hidden: bool = True) -> dict[Path, FileFacts]:
@@ -130,10 +133,13 @@ def open_source(engine: Engine, events: Path | str, period: Period = ALWAYS) -> 
         raise NoEvents(events, exc.reason if isinstance(events, Path) else NOT_THERE) from exc
     whole = [path for path, facts in found.items() if period.needs(facts)]
     others = [path for path in found if path not in set(whole)]
-    tables = [engine.parquet(whole).select(*COLUMNS)] if whole else []
+    columns = (*COLUMNS, *(PLACE if engine.has_places else ()))
+    tables = [engine.parquet(whole, has_places=True).select(*columns)] if whole else []
     if others:
-        everything = engine.parquet(list(found)).select(*COLUMNS)
-        tables += narrow(engine, everything, engine.parquet(others).select(*COLUMNS), period.experiments)
+        everything, partly = (
+            engine.parquet(files, has_places=True).select(*columns) for files in (list(found), others)
+        )
+        tables += narrow(engine, everything, partly, period.experiments)
     received = [facts.received[0] for path in others if (facts := found[path]).received]
     is_cut = period.last is not None and max(received, default=period.last) > period.last
     return Source(
@@ -144,6 +150,7 @@ def open_source(engine: Engine, events: Path | str, period: Period = ALWAYS) -> 
         set_aside=sum(1 for folder in folders_of(directory) for _ in folder.glob(f"*{UNREADABLE}*")),
         digest=digest([[path.relative_to(directory).as_posix(), facts.rows] for path, facts in found.items()]),
         reaches=period.last if is_cut else None,
+        told=None if others else told_by(engine, found, COLUMNS),
     )
 
 
