@@ -57,6 +57,15 @@ class Report:
     pages: tuple[ExperimentPage, ...]
     refused: tuple[ReportRefused, ...]
     aa: AaCheck | None = None  # where it was asked for
+    reused: ReusedCounts | None = None  # where an earlier report may have been used
+
+
+@dataclass(frozen=True, slots=True)
+class ReusedCounts:
+    """How many answers of the engine were an earlier report's, about the same files, of how many."""
+
+    answers: int
+    of: int
 
 
 def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Report:
@@ -104,6 +113,7 @@ def build(engine: Engine, source: Source, documents: Snapshot, ask: Ask) -> Repo
         pages=tuple(pages),
         refused=tuple(refused),
         aa=aa_check(pages) if ask.is_aa else None,
+        reused=ReusedCounts(engine.reused, engine.asked_for) if engine.asked_for else None,
     )
 
 

@@ -98,3 +98,6 @@ class ReportSettings:
     work: Path | None = setting(
         None, "directory for what DuckDB spills; default the system's directory for temporary files", Path
     )
+    reuse: bool = setting(
+        False, "use answers of earlier reports about the same files again, and keep new ones, in --work", flag=True
+    )

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from abside.report.engines.answers import FOLDER, Answers
 from abside.report.engines.embedded import Embedded
+from abside.report.engines.reusing import Reusing
 from abside.report.memory import default_memory
 from abside.report.problem import EngineAway, NoRoom, NotTogether
 from abside.report.settings import EMBEDDED
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 def check_engine(settings: ReportSettings) -> None:
     """Refuse settings that the engine chosen does not have. Raises NotTogether."""
+    if settings.reuse:
+        _check_reuse(settings)
     if settings.engine == EMBEDDED:
         if settings.partitions is not None:
             raise NotTogether("--partitions", "is of Spark, and the engine is DuckDB: give it with --engine sc://…")
@@ -35,12 +39,27 @@ def check_engine(settings: ReportSettings) -> None:
         raise NotTogether("--dialect", "is that of --show-sql: give both")
 
 
+def _check_reuse(settings: ReportSettings) -> None:
+    """Refuse what answers of an earlier report cannot be used for. Raises NotTogether."""
+    if settings.engine != EMBEDDED:
+        raise NotTogether("--reuse", "is of DuckDB: leave --engine out")
+    if settings.work is None:
+        raise NotTogether("--reuse", "keeps answers in a directory: name it with --work")
+    if not isinstance(settings.events, Path):
+        raise NotTogether("--reuse", "is of a store in a directory: what is in a bucket is fetched anew each time")
+    if settings.show_sql:
+        raise NotTogether("--reuse", "runs no statement whose answer it has: leave --show-sql out")
+
+
 @contextmanager
 def open_engine(settings: ReportSettings, tell: Callable[[str], None]) -> Iterator[Engine]:
     """Open the engine that was chosen. Raises EngineAway, and NoRoom."""
     if settings.engine == EMBEDDED:
         memory_bytes = settings.memory or default_memory()
-        with _spill(settings.work) as spill, Embedded.open(memory_bytes=memory_bytes, spill=spill, tell=tell) as engine:
+        kind = Reusing if settings.reuse else Embedded
+        with _spill(settings.work) as spill, kind.open(memory_bytes=memory_bytes, spill=spill, tell=tell) as engine:
+            if isinstance(engine, Reusing):
+                engine.answers = _answers(settings)
             engine.has_places = settings.dialect in (None, engine.dialect)  # its SQL is for an engine that has none
             yield engine
         return
@@ -53,6 +72,17 @@ def open_engine(settings: ReportSettings, tell: Callable[[str], None]) -> Iterat
         SparkConnect.open(settings.engine, folder=folder, partitions=settings.partitions, tell=tell) as cluster,
     ):
         yield cluster
+
+
+def _answers(settings: ReportSettings) -> Answers:
+    """Return the answers in --work. Raises NoRoom."""
+    answers = Answers((settings.work or Path()) / FOLDER)
+    try:
+        answers.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise NoRoom("--work", exc) from exc
+    answers.prune()
+    return answers
 
 
 @contextmanager

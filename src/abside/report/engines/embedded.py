@@ -64,6 +64,7 @@ class Embedded(Engine):
             preserve_insertion_order=False,  # no figure depends on it, and keeping it costs memory
             autoinstall_known_extensions=False,  # nothing is fetched from a network
         )
+        connection.raw_sql("SET parquet_metadata_cache = true")  # one statement after the other opens the same files
         try:
             yield cls(connection, spill, memory_bytes, tell)
         finally:

@@ -46,6 +46,7 @@ def to_json(report: Report, digest: str) -> bytes:
             "last": seen.last,
             "clocks": report.clocks,
             "duplicate_outcomes": report.outcome_copies,
+            "reused": report.reused,
         },
         "outcomes": report.outcomes,
         "accounts": _sorted(report.ledger),

@@ -21,6 +21,9 @@ def report_lines(report: Report) -> list[Line]:
     head = f"{report.engine}: {files}, {report.rows:,} rows, {dates(seen.first, seen.last)}"
     rows = ", ".join(f"{count:,} {name}" for name, count in seen.rows.items())
     said = [Line(head, "dim"), Line(f"events: {rows or 'none'}")]
+    if report.reused is not None and report.reused.answers:
+        earlier = f"{report.reused.answers:,} of {report.reused.of:,} answers"
+        said.append(Line(f"used again: {earlier}, of an earlier report about the same files (--reuse)", "dim"))
     if report.outcomes is not None:
         said.append(Line(outcomes_words(report.outcomes)))
     if report.set_aside:

@@ -56,6 +56,8 @@ class Engine(ABC):
         self._folder = folder  # of its own, gone afterwards
         self._mirrored: tuple[Path, str] | None = None
         self.asked: list[Asked] = []
+        self.asked_for = 0  # answers, where earlier ones may be used again
+        self.reused = 0  # of them, those of an earlier report
         self._opened = 0
         self._tell = tell or (lambda _purpose: None)
 
