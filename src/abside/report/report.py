@@ -14,12 +14,12 @@ from abside.report.page.roles import WINDOW_SECONDS, analysis_of
 from abside.report.problem import NoDocuments, ReportRefused, listed, unknown_experiment
 from abside.report.store.clocks import Clock, corrected
 from abside.report.store.exposures import Overview, overview
-from abside.report.store.few import are_few, events_of_few
 from abside.report.store.losses import Ledger, ledger
 from abside.report.store.period import Period
 from abside.report.store.timeline import timeline
 from abside.report.store.undocumented import told_experiments, undocumented
 from abside.report.tally.before import DAYS_BEFORE
+from abside.report.tally.few import are_few, events_of_few
 from abside.report.tally.outcomes import OUTCOMES
 from abside.report.tally.units import Tally
 

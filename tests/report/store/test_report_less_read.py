@@ -16,10 +16,10 @@ from abside.collector.store import SCHEMA, Footer, write_file
 from abside.report.ask import Ask
 from abside.report.page.export import to_json
 from abside.report.report import Report, build, period_of
-from abside.report.store import few
 from abside.report.store.engine import Engine
 from abside.report.store.period import FileFacts, Period
 from abside.report.store.source import open_source
+from abside.report.tally import few
 from abside.report.tally.units import Unmatched
 from abside.snapshot import Snapshot
 
