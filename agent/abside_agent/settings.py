@@ -238,6 +238,22 @@ class PlanSettings:
     base: int | None = setting(None, "the rate today, for example 3%", share)
     mean: float | None = setting(None, "the mean a unit today instead of a rate, for example 4.2 of revenue", decimal)
     sd: float | None = setting(None, "its standard deviation over units, with --mean", decimal)
+    events: str | None = setting(
+        None, "take mean and standard deviation from a collector's store: a directory, or s3://bucket/prefix"
+    )
+    placement: str | None = setting(None, "with --events: of the units first exposed at this placement")
+    metric: str | None = setting(None, "with --events: a metric of the report; default revenue_per_user")
+    last: int | None = setting(
+        None,
+        "with --events: first exposures of so many days, the last whose windows are over; default 14",
+        positive(integer),
+    )
+    window: int | None = setting(
+        None, "with --events: days after its first exposure that count for a unit; default 7", positive(integer)
+    )
+    config: tuple[str, ...] = setting(
+        (), "with --events: directory of documents, for metrics of your own and the currency", many=True
+    )
     lift: int | None = setting(None, "the smallest relative lift worth detecting, for example 2%", share)
     days: int | None = setting(
         None, "instead of a lift: how long it can run, for the lift that shows", positive(integer)

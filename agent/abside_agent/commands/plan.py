@@ -7,9 +7,9 @@ a rate p is p (1 - p), the base rate's in both arms, and that of a mean the squa
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from math import ceil
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from math import ceil, inf
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from tea_tasting import Mean
@@ -20,8 +20,12 @@ from abside_agent.commands.exit_codes import ExitCode, refuse
 from abside_agent.document.wording import counted, shown_percent, shown_split, written_percent
 
 if TYPE_CHECKING:
+    from abside.report.today import MetricToday
     from abside_agent.settings import PlanSettings
 
+METRIC, LAST_DAYS, WINDOW_DAYS = "revenue_per_user", 14, 7  # where --events alone is given; the report's own window
+# Settings that mean nothing without --events. Not --config: its variable is the agent's too, and may be set for that.
+OF_EVENTS = ("placement", "metric", "last", "window")
 RAMP = (100, 500, 2000, 5000, BASIS_POINTS)  # basis points of traffic: the ramp of the guide, and everyone
 _METRIC = "metric"
 
@@ -47,16 +51,50 @@ class Sight:
 
 
 def main(settings: PlanSettings) -> int:
-    """Print the plan. Return 0; 2 where a number is out of range, missing, or one too many."""
+    """Print the plan. Return 0; 1 where a store does not have the metric; 2 where a number is wrong, or missing."""
     if refusal := _refusal(settings):
         return refuse("plan", refusal)
+    found: MetricToday | None = None
+    if settings.events is not None:
+        from abside.report.problem import ReportProblem  # noqa: PLC0415 only a store needs DuckDB, which takes a second
+
+        try:
+            found = _from_store(settings, settings.events)
+        except ReportProblem as exc:
+            return refuse("plan", exc, ExitCode.PROBLEMS)
+        settings = replace(settings, mean=found.mean, sd=found.sd)
+    known = {} if found is None else _store_json(found)
+    said = "" if found is None else _store_text(found, settings)
     if settings.days is not None:
-        seen = sights(settings, settings.days)
-        sys.stdout.write(_sights_json(seen) if settings.json else _sights_text(seen, settings))
+        seen = sights(settings, settings.days, most=_most(found))
+        sys.stdout.write(_sights_json(seen, known) if settings.json else said + _sights_text(seen, settings))
+    elif found is not None and found.mean * (1 + (settings.lift or 0) / BASIS_POINTS) >= _most(found):
+        return refuse("plan", f"{found.metric.name} is {found.mean:.4g}, and cannot be lifted to 100 % or above")
     else:
-        found = plan(settings)
-        sys.stdout.write(_json(found) if settings.json else _text(found, settings))
+        planned = plan(settings)
+        sys.stdout.write(_json(planned, known) if settings.json else said + _text(planned, settings))
     return ExitCode.DONE
+
+
+def _from_store(settings: PlanSettings, events: str) -> MetricToday:
+    """Look the metric up. Raises ReportProblem."""
+    from abside.report.today import TodayAsk, today  # noqa: PLC0415 as above
+
+    return today(
+        TodayAsk(
+            events,
+            settings.placement or "",
+            settings.metric or METRIC,
+            settings.last or LAST_DAYS,
+            settings.window or WINDOW_DAYS,
+            settings.config,
+        )
+    )
+
+
+def _most(found: MetricToday | None) -> float:
+    """Return what a metric is always below: a share of units cannot be lifted above all of them."""
+    return 1.0 if found is not None and found.metric.kind == "proportion" else inf
 
 
 def plan(settings: PlanSettings) -> Plan:
@@ -68,8 +106,8 @@ def plan(settings: PlanSettings) -> Plan:
     return Plan(units, days)
 
 
-def sights(settings: PlanSettings, days: int) -> tuple[Sight, ...]:
-    """Solve for the smallest lift that so many days show, at each share of traffic.
+def sights(settings: PlanSettings, days: int, *, most: float = inf) -> tuple[Sight, ...]:
+    """Solve for the smallest lift that so many days show, at each share of traffic. `most`: the mean is below it.
 
     A rate cannot be lifted above 100 %, and two units of two arms show nothing: None there.
     """
@@ -82,6 +120,8 @@ def sights(settings: PlanSettings, days: int) -> tuple[Sight, ...]:
             (solved,) = _test(settings, n_obs=compared).solve_power(_today(settings), "rel_effect_size")
             lift = solved.rel_effect_size
         if lift is not None and settings.base is not None and settings.base * (1 + lift) >= BASIS_POINTS:
+            lift = None
+        if lift is not None and settings.mean is not None and settings.mean * (1 + lift) >= most:
             lift = None
         found.append(Sight(traffic, units, lift))
     return tuple(found)
@@ -110,7 +150,14 @@ def _compared(settings: PlanSettings) -> float:
 
 
 def _refusal(settings: PlanSettings) -> str:
-    if (settings.base is None) == (settings.mean is None) or (settings.mean is None) != (settings.sd is None):
+    if settings.events is not None:
+        if any(one is not None for one in (settings.base, settings.mean, settings.sd)):
+            return "--events takes the metric from a store: leave --base, --mean and --sd out (or ABSIDE_EVENTS)"
+        if settings.placement is None:
+            return "--events needs --placement: where are the units first exposed?"
+    elif given := [name for name in OF_EVENTS if getattr(settings, name)]:
+        return f"--{given[0]} goes with --events: from which store?"
+    elif (settings.base is None) == (settings.mean is None) or (settings.mean is None) != (settings.sd is None):
         return "write --base for a rate, or --mean and --sd (its standard deviation over units) for a mean, as revenue"
     if (settings.lift is None) == (settings.days is None):
         return "write --lift for the days that it needs, or --days for the lift that they show"
@@ -128,10 +175,34 @@ def _refusal(settings: PlanSettings) -> str:
     return ""
 
 
+def _store_text(found: MetricToday, settings: PlanSettings) -> str:
+    a_day = found.units / (settings.last or LAST_DAYS)
+    lines = [
+        f"{found.metric.name} at {settings.placement}: mean {found.mean:.6g}, standard deviation {found.sd:.6g}, of",
+        f"{found.units:,} units first exposed from {found.since:%Y-%m-%d %H:%M} to {found.until:%Y-%m-%d %H:%M} UTC,",
+        f"each with {counted(settings.window or WINDOW_DAYS, 'day')} afterwards: {a_day:,.0f} new units a day",
+        "",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _store_json(found: MetricToday) -> dict[str, Any]:
+    return {
+        "today": {
+            "metric": found.metric.name,
+            "units": found.units,
+            "mean": found.mean,
+            "sd": found.sd,
+            "since": found.since.isoformat(),
+            "until": found.until.isoformat(),
+        }
+    }
+
+
 def _metric(settings: PlanSettings) -> str:
     if settings.base is not None:
         return shown_percent(settings.base)
-    return f"a mean of {settings.mean:g} with a standard deviation of {settings.sd:g}"
+    return f"a mean of {settings.mean:.6g} with a standard deviation of {settings.sd:.6g}"
 
 
 def _terms(settings: PlanSettings) -> str:
@@ -180,11 +251,11 @@ def _lift(lift: float | None) -> str:
     return "none" if lift is None else f"{lift * 100:.3g} %"
 
 
-def _json(found: Plan) -> str:
+def _json(found: Plan, known: dict[str, Any]) -> str:
     days = [{"traffic": written_percent(traffic), "days": days} for traffic, days in found.days]
-    return orjson.dumps({"units": found.units, "days": days}, option=orjson.OPT_INDENT_2).decode() + "\n"
+    return orjson.dumps({**known, "units": found.units, "days": days}, option=orjson.OPT_INDENT_2).decode() + "\n"
 
 
-def _sights_json(seen: tuple[Sight, ...]) -> str:
+def _sights_json(seen: tuple[Sight, ...], known: dict[str, Any]) -> str:
     rows = [{"traffic": written_percent(one.traffic), "units": one.units, "lift": one.lift} for one in seen]
-    return orjson.dumps({"lifts": rows}, option=orjson.OPT_INDENT_2).decode() + "\n"
+    return orjson.dumps({**known, "lifts": rows}, option=orjson.OPT_INDENT_2).decode() + "\n"

@@ -129,6 +129,18 @@ class NotTogether(ReportProblem):
         return f"{self.option} {self.reason}"
 
 
+class NotToday(ReportProblem):
+    """A metric that the store cannot say anything of: what was asked for, and why."""
+
+    def __init__(self, asked: str, reason: str) -> None:
+        super().__init__(asked, reason)
+        self.asked = asked
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.asked}: {self.reason}"
+
+
 class NotLogged(ReportProblem):
     """An attribute to cut by that exposures do not carry."""
 
