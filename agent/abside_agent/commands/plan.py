@@ -78,9 +78,9 @@ def main(settings: PlanSettings) -> int:
 
 def _from_store(settings: PlanSettings, events: str) -> MetricToday:
     """Look the metric up. Raises ReportProblem."""
-    from abside.report.today import TodayAsk, today  # noqa: PLC0415 as above
+    from abside.report.today import TodayAsk, metric_today  # noqa: PLC0415 as above
 
-    return today(
+    return metric_today(
         TodayAsk(
             events,
             settings.placement or "",

@@ -67,7 +67,7 @@ class MetricToday:
     until: datetime
 
 
-def today(ask: TodayAsk) -> MetricToday:
+def metric_today(ask: TodayAsk) -> MetricToday:
     """Look the metric up. Raises ReportProblem where the store or the documents do not have it."""
     config = tuple(map(Path, ask.config))
     settings = ReportSettings(events_place(ask.events), config)
