@@ -58,8 +58,8 @@ class FileSummary:
         is_shown = pc.equal(table["type"], "exposure")
         own = FileSummary(
             _types(table),
-            Counter(_counts(table.filter(is_shown), "experiment", "phase")),
-            Counter(_counts(table.filter(pc.is_valid(table["value"])), "type", "currency")),
+            Counter(_counts(table, is_shown, "experiment", "phase")),
+            Counter(_counts(table, pc.is_valid(table["value"]), "type", "currency")),
             _delays(table),
             max(0, _us(table, "ts", "recv_ts", pc.max)),
             _count(pc.and_(pc.invert(is_shown), pc.is_valid(table["exposure_id"]))),
@@ -145,11 +145,12 @@ def _types(table: pa.Table) -> dict[str, TypeSummary]:
     return {row["type"]: TypeSummary(*(row[name] or 0 for name in names)) for row in found}
 
 
-def _counts(table: pa.Table, *names: str) -> dict[tuple[Any, ...], int]:
-    """Count the rows that have all of these columns, by their values."""
+def _counts(table: pa.Table, is_counted: pa.ChunkedArray, *names: str) -> dict[tuple[Any, ...], int]:
+    """Count some rows by the values of columns, those that have all of these columns."""
     for name in names:
-        table = table.filter(pc.is_valid(table[name]))
-    found = table.group_by(list(names), use_threads=False).aggregate([([], "count_all")]).to_pylist()
+        is_counted = pc.and_(is_counted, pc.is_valid(table[name]))
+    mine = table.select(names).filter(is_counted)
+    found = mine.group_by(list(names), use_threads=False).aggregate([([], "count_all")]).to_pylist()
     return {tuple(row[name] for name in names): row["count_all"] for row in found}
 
 
