@@ -76,13 +76,13 @@ def report(title: str, core: int, bodies: list[bytes], events: int, connections:
     print(f"{title:<26}{total / took:>10,.0f}{one:>14.2f}{batch:>14.0f}{peak:>10}", flush=True)
 
 
-def start(place: Path, core: int) -> tuple[subprocess.Popen[bytes], str]:
+def start(place: Path, core: int, *options: str) -> tuple[subprocess.Popen[bytes], str]:
     (place / "token").write_text(TOKEN)
     log = place / "log"
     command = [*ABSIDE, "collector", "--listen", "127.0.0.1:0", "--store", str(place / "store")]
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            ["taskset", "-c", str(core), *command, "--token-file", str(place / "token")], stderr=sink
+            ["taskset", "-c", str(core), *command, "--token-file", str(place / "token"), *options], stderr=sink
         )
     while not (found := re.search(r"listening address=(\S+)", log.read_text())):
         if process.poll() is not None:

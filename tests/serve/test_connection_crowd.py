@@ -117,6 +117,14 @@ async def test_beyond_the_burst_fresh_bodies_of_strangers_go_and_idle_clients_st
     assert not any(one.gone for one in clients)
 
 
+async def test_beyond_the_burst_a_probe_that_has_just_come_is_not_cut_for_clients_that_are_idle() -> None:
+    crowd = Crowd(10, burst=100, look_seconds=60.0)
+    clients = [client(crowd, 30.0 - number / 10) for number in range(110)]
+    probe = idle(crowd)
+    assert not probe.gone
+    assert [one.gone for one in clients] == [True] * 51 + [False] * 59
+
+
 async def test_of_those_noted_at_one_moment_half_a_body_goes_first() -> None:
     crowd = Crowd(1, look_seconds=LOOK_SECONDS)
     wait = Wait(answered=True, since=now(), head=True)

@@ -7,7 +7,7 @@ its probes nor other clients from their decisions.
 from __future__ import annotations
 
 import asyncio
-from heapq import nsmallest
+from heapq import nlargest, nsmallest
 from typing import NamedTuple, Protocol
 
 from abside.log import Log
@@ -68,7 +68,10 @@ class Crowd:
         if len(self._guests) > self.most:
             if len(self._guests) > self.most + self.burst:
                 # Half of the burst: connections of this turn of the loop are in the other half, and are read next.
-                self._thin(asyncio.get_running_loop().time(), self.burst // 2 + 1)
+                now, half = asyncio.get_running_loop().time(), self.burst // 2
+                waiting = self._waiting(now, now)
+                fresh = {guest for _, guest in nlargest(half, filter(_is_silent, waiting), key=_first)}
+                self._thin([one for one in waiting if one[1] not in fresh], half + 1, now)
             self._look_soon()
 
     def leave(self, guest: Guest) -> None:
@@ -93,20 +96,21 @@ class Crowd:
         if len(self._guests) <= self.most:
             self._looked = NEVER
             return
-        before, self._looked = self._looked, asyncio.get_running_loop().time()
-        self._thin(before, len(self._guests) - self.most)
+        now = asyncio.get_running_loop().time()
+        before, self._looked = self._looked, now
+        self._thin(self._waiting(now, before), len(self._guests) - self.most, now)
         self._look_soon()
 
-    def _thin(self, until: float, count: int) -> None:
-        """Cut `count` of the connections that have waited since `until` or longer, in the order of Wait."""
-        now = asyncio.get_running_loop().time()
-        for _, guest in nsmallest(count, self._waiting(now, until), key=_first):
+    def _thin(self, waiting: list[tuple[Wait, Guest]], count: int, now: float) -> None:
+        """Cut `count` of these connections, in the order of Wait."""
+        for _, guest in nsmallest(count, waiting, key=_first):
             self._cut(guest)
         if self.gave_way and now - self._logged >= LOG_SECONDS:
             self._logged = now
             log.warning("connections_give_way", most=self.most, gave_way=self.gave_way)
 
     def _waiting(self, now: float, until: float) -> list[tuple[Wait, Guest]]:
+        """List the connections that have waited since `until` or longer."""
         found = []
         for guest in self._guests:
             wait = guest.waits(now)
@@ -118,6 +122,11 @@ class Crowd:
         self.gave_way += 1
         self._guests.discard(guest)
         guest.give_way()
+
+
+def _is_silent(one: tuple[Wait, Guest]) -> bool:
+    """Return whether a connection has sent no request yet, as a probe that has just come."""
+    return one[0].head and not one[0].answered
 
 
 def _first(one: tuple[Wait, Guest]) -> Wait:
