@@ -35,6 +35,7 @@ PROCESSES = {
     "agent/abside_agent/admission": "admission",
     "src/abside/serve": "all",
     "src/abside/event": "sidecar",
+    "src/abside/local": "local client",
 }
 
 
@@ -113,7 +114,8 @@ def _codes() -> Iterator[str]:
 
 
 def _process(site: Site) -> str:
-    return next(name for start, name in PROCESSES.items() if site.file.startswith(start))
+    known = (name for start, name in PROCESSES.items() if site.file.startswith(start))
+    return next(known, site.file)  # of a room that is new: name it in PROCESSES
 
 
 def _row(kind: str, code: str, sites: list[Site], between: str) -> str:
