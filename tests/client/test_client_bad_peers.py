@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from tests.client.answering import ANSWER, but, http, read_request
 
 from abside.client.message import MAX_ANSWER_BYTES
 
@@ -20,38 +20,6 @@ if TYPE_CHECKING:
 
 DEADLINE_SECONDS = 0.3
 PATIENCE_SECONDS = 10.0  # far beyond the deadline: only a call that hangs reaches it
-
-ANSWER: dict[str, Any] = {
-    "placement": "pdp",
-    "revision": "0123456789ab",
-    "config_id": "ba9876543210",
-    "exposure_id": None,
-    "unit": {"type": "user", "id": "u1"},
-    "config": {"model": "ranker-v1"},
-    "assignments": [],
-}
-
-
-def http(body: object, status: str = "200 OK", length: int | None = None) -> bytes:
-    """Write an answer; anything but bytes as JSON."""
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"
-    return f"{head}Content-Length: {len(data) if length is None else length}\r\n\r\n".encode() + data
-
-
-def read_request(connection: socket.socket) -> bool:
-    """Read one whole request; false at the end."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        part = connection.recv(65536)
-        if not part:
-            return False
-        data += part
-    head, _, body = data.partition(b"\r\n\r\n")
-    missing = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]) - len(body)
-    while missing > 0:
-        missing -= len(connection.recv(65536))
-    return True
 
 
 def says(*answers: bytes, then_close: bool = False) -> Callable[[socket.socket], None]:
@@ -100,11 +68,6 @@ def informs(connection: socket.socket) -> None:
     while True:
         connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         time.sleep(0.001)
-
-
-def but(**changes: Any) -> bytes:
-    """Return the good answer, changed."""
-    return http({**ANSWER, **changes})
 
 
 PEERS: dict[str, tuple[Callable[[socket.socket], None], set[str]]] = {

@@ -15,6 +15,7 @@ from abside.client.calls import DEADLINE_SECONDS, Calls
 from abside.client.fallback import Fallbacks
 from abside.client.message import MAX_ANSWER_BYTES, encode, read_accepted, read_answers, read_flag
 from abside.client.posting import POSTING_SECONDS, after_refusal, wall_us
+from abside.client.raised import is_ours
 from abside.client.result import Assignment, CallFailed, Flag, Refused
 
 if TYPE_CHECKING:
@@ -125,17 +126,20 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
                 kept: list[bool] = []  # gets an item when aiohttp reuses a connection
                 try:
                     return await _exchange(session, path, body, kept)
-                except (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError):
-                    if not kept:
+                except (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError) as exc:
+                    if not kept or not is_ours(exc):
                         raise
                     return await _exchange(session, path, body, kept)
         except CallFailed:
             raise
-        except TimeoutError as exc:
-            raise CallFailed("timeout", "no answer within the deadline") from exc
-        except (OSError, aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError) as exc:
-            raise CallFailed("unreachable", type(exc).__name__) from exc
-        except Exception as exc:  # aiohttp over hostile bytes: whatever it raises, there is no answer
+        except Exception as exc:
+            if not is_ours(exc):
+                raise
+            if isinstance(exc, TimeoutError):
+                raise CallFailed("timeout", "no answer within the deadline") from exc
+            if isinstance(exc, OSError | aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
+                raise CallFailed("unreachable", type(exc).__name__) from exc
+            # aiohttp over hostile bytes: whatever it raises, there is no answer
             raise CallFailed("garbage", type(exc).__name__) from exc
 
     def _open(self) -> aiohttp.ClientSession:

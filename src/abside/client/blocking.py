@@ -142,8 +142,11 @@ class Client(Calls[Assignment, dict[str, Assignment], bool, Flag]):
         if here.fallbacks.due() and here.posting.acquire(blocking=False):
             try:
                 threading.Thread(target=_post_and_release, args=(here,), name="abside-client", daemon=True).start()
-            except RuntimeError:  # no more threads, or the interpreter is ending: they are kept
+            except BaseException as exc:
                 here.posting.release()
+                if not isinstance(exc, RuntimeError):
+                    raise
+                # No more threads, or the interpreter is ending: they are kept.
 
 
 def _post_and_release(here: _Process) -> None:
@@ -161,8 +164,10 @@ def _post_fallbacks(here: _Process) -> None:
             read_accepted(*here.pool.post("/v1/events", encode(events), until))
         except Refused as refused:
             after_refusal(here.fallbacks, events, refused)
-        except CallFailed:
+        except BaseException as exc:
             here.fallbacks.put_back(events)
-            return
+            if isinstance(exc, CallFailed):
+                return
+            raise
         else:
             here.fallbacks.accepted(events)

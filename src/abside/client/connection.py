@@ -9,6 +9,7 @@ from http.client import HTTPResponse, IncompleteRead
 from typing import TYPE_CHECKING, Any, cast
 
 from abside.client.message import MAX_ANSWER_BYTES
+from abside.client.raised import is_ours
 from abside.client.result import CallFailed
 
 if TYPE_CHECKING:
@@ -33,22 +34,30 @@ class Connection:
         self.idle_from = 0.0  # monotonic seconds
 
     def exchange(self, request: bytes, until: float) -> tuple[int, bytes]:
-        """Send a request and read its answer before `until`: status and body. Raises CallFailed, Stale."""
+        """Send a request and read its answer before `until`: status and body. Raises CallFailed, Stale.
+
+        What else it raises is the application's own, a signal handler's for example.
+        """
         try:
             return self._exchange(request, until)
         except CallFailed:
             raise
-        except TimeoutError as exc:
-            raise CallFailed("timeout", "no answer within the deadline") from exc
-        except (OSError, IncompleteRead) as exc:
-            if self.kept and not self._wire.received:
-                raise Stale from exc
-            raise CallFailed("unreachable", type(exc).__name__) from exc
-        except Exception as exc:  # http.client over hostile bytes: whatever it raises, there is no answer
+        except Exception as exc:
+            if not is_ours(exc):
+                raise
+            if isinstance(exc, TimeoutError):
+                raise CallFailed("timeout", "no answer within the deadline") from exc
+            if isinstance(exc, OSError | IncompleteRead):
+                if self.kept and not self._wire.received:
+                    raise Stale from exc
+                raise CallFailed("unreachable", type(exc).__name__) from exc
+            # http.client over hostile bytes: whatever it raises, there is no answer
             raise CallFailed("garbage", type(exc).__name__) from exc
 
     def is_clean(self) -> bool:
         """Return whether nothing was received since the last answer: neither its end nor further bytes."""
+        if self._wire.closed:  # an exception of the application's came when it had just been put back
+            return False
         self._wire.rest()
         return not self._reader.peek(1) and not self._wire.ended
 
@@ -116,7 +125,9 @@ class _Wire(io.RawIOBase):
             count = self._socket.recv_into(buffer)
         except BlockingIOError:
             return None
-        except OSError:
+        except OSError as exc:
+            if not is_ours(exc):
+                raise
             count = 0
         self.ended = count == 0
         return count
@@ -127,6 +138,8 @@ def _connect(address: Address, until: float) -> socket.socket:
     try:
         made = socket.socket(internet if address.path is None else socket.AF_UNIX, socket.SOCK_STREAM)
     except OSError as exc:
+        if not is_ours(exc):
+            raise
         raise CallFailed("unreachable", type(exc).__name__) from exc
     try:
         made.settimeout(_left(until))
@@ -135,11 +148,11 @@ def _connect(address: Address, until: float) -> socket.socket:
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BaseException as exc:
         made.close()
+        if not isinstance(exc, OSError) or not is_ours(exc):
+            raise
         if isinstance(exc, TimeoutError):
             raise CallFailed("timeout", "no connection within the deadline") from exc
-        if isinstance(exc, OSError):
-            raise CallFailed("unreachable", type(exc).__name__) from exc
-        raise
+        raise CallFailed("unreachable", type(exc).__name__) from exc
     return made
 
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
+from abside.client.raised import is_ours
 from abside.client.result import Assigned, Assignment, CallFailed, Flag, Refused, Unit
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def encode(value: Any) -> bytes:
     try:
         return _ENCODER.encode(value).encode()
     except (TypeError, ValueError, RecursionError) as exc:
+        if not is_ours(exc):
+            raise
         # The exception's text may quote a value: only its type is reported.
         raise Refused("UNSENDABLE", f"the request is not JSON ({type(exc).__name__})") from exc
 
@@ -84,6 +87,8 @@ def read_answers(call: DecisionCall, status: int, body: bytes) -> dict[str, Assi
         parts = answer["placements"] if call.several else {call.placements[0]: answer}
         return {name: _assignment(parts[name], name, unit, revision) for name in call.placements}
     except (KeyError, TypeError, AttributeError) as exc:
+        if not is_ours(exc):
+            raise
         raise _garbage(f"the answer lacks what it must have ({type(exc).__name__})") from exc
 
 
@@ -113,6 +118,8 @@ def _document(
     try:
         document = _DECODER.decode(body.decode())
     except (ValueError, RecursionError) as exc:
+        if not is_ours(exc):
+            raise
         raise _garbage(f"{status}, not JSON") from exc
     if type(document) is not dict:
         raise _garbage(f"{status}, not a JSON object")
@@ -162,7 +169,9 @@ def _unit(fields: Any) -> Unit | None:
 def _code(body: bytes) -> str:
     try:
         code = str(_DECODER.decode(body.decode())["code"])
-    except (ValueError, RecursionError, LookupError, TypeError):
+    except (ValueError, RecursionError, LookupError, TypeError) as exc:
+        if not is_ours(exc):
+            raise
         return ""
     return code if _CODE.match(code) else ""
 

@@ -59,11 +59,11 @@ class Pool:
     def _exchange(self, connection: Connection, request: bytes, until: float) -> tuple[int, bytes]:
         try:
             answer = connection.exchange(request, until)
+            if not connection.kept or not self._keep(connection):
+                connection.close()
         except BaseException:
             connection.close()
             raise
-        if not connection.kept or not self._keep(connection):
-            connection.close()
         return answer
 
     def _take(self) -> Connection | None:
@@ -72,8 +72,12 @@ class Pool:
                 if not self._idle:
                     return None
                 connection = self._idle.pop()
-            if time.monotonic() - connection.idle_from < IDLE_SECONDS and connection.is_clean():
-                return connection
+            try:
+                if time.monotonic() - connection.idle_from < IDLE_SECONDS and connection.is_clean():
+                    return connection
+            except BaseException:
+                connection.close()
+                raise
             connection.close()
 
     def _keep(self, connection: Connection) -> bool:

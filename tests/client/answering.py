@@ -1,0 +1,46 @@
+"""The sidecar's good answer, and what a peer needs to send it or a changed one."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import socket
+
+ANSWER: dict[str, Any] = {
+    "placement": "pdp",
+    "revision": "0123456789ab",
+    "config_id": "ba9876543210",
+    "exposure_id": None,
+    "unit": {"type": "user", "id": "u1"},
+    "config": {"model": "ranker-v1"},
+    "assignments": [],
+}
+
+
+def http(body: object, status: str = "200 OK", length: int | None = None) -> bytes:
+    """Write an answer; anything but bytes as JSON."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(data) if length is None else length}\r\n\r\n".encode() + data
+
+
+def read_request(connection: socket.socket) -> bool:
+    """Read one whole request; false at the end."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        part = connection.recv(65536)
+        if not part:
+            return False
+        data += part
+    head, _, body = data.partition(b"\r\n\r\n")
+    missing = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]) - len(body)
+    while missing > 0:
+        missing -= len(connection.recv(65536))
+    return True
+
+
+def but(**changes: Any) -> bytes:
+    """Return the good answer, changed."""
+    return http({**ANSWER, **changes})
