@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import MISSING, dataclass
 
-from abside.environ import address, integer, listed, log_level, positive, seconds, setting, size
+from abside.environ import address, integer, listed, log_level, one_of, positive, seconds, setting, size
 from abside.snapshot import BASIS_POINTS
 
 
@@ -65,6 +65,9 @@ class AgentSettings:
     log_level: str = setting("info", "least severe log line written", log_level)
 
 
+FORMATS = "text, markdown for a comment on a pull request, or json"
+
+
 @dataclass(frozen=True, slots=True)
 class CheckSettings:
     """What to check, and the form of the output."""
@@ -73,6 +76,7 @@ class CheckSettings:
         MISSING, "files, directories of *.yaml, or ConfigMap manifests", many=True, words=True
     )
     json: bool = setting(False, "print the problems as JSON", flag=True)
+    format: str = setting("text", FORMATS, one_of("text", "markdown", "json"))
     strict: bool = setting(False, "warnings count as problems", flag=True)
 
 
@@ -86,6 +90,7 @@ class DiffSettings:
     new: str = setting(MISSING, "the documents to put in force", words=True)
     at: int | None = setting(None, "the time to compare at; default now", instant)
     json: bool = setting(False, "print the difference as JSON", flag=True)
+    format: str = setting("text", FORMATS, one_of("text", "markdown", "json"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import orjson
 
 from abside.environ import now_us
 from abside_agent.commands.exit_codes import ExitCode, refuse
+from abside_agent.commands.review.markdown import code, form_of, problem_table
 from abside_agent.commands.shown import shown, shown_slots
 from abside_agent.document.reading import Reading, problem_to_map
 from abside_agent.document.wording import counted
@@ -53,11 +54,12 @@ FULL = "none: end an experiment, narrow its slots, or declare another layer"
 def main(settings: CheckSettings) -> int:
     """Print the problems and a closing line. Return 0 without errors, 1 with errors, 2 for a missing path."""
     try:
+        form = form_of(settings.json, settings.format)
         read = given(settings.paths)
-    except DocumentsError as exc:
+    except (DocumentsError, ValueError) as exc:
         return refuse("check", exc)
     found = findings(read, now_us())
-    click.echo(_json(found) if settings.json else _text(found, read), nl=False)
+    click.echo({"json": _json, "markdown": _markdown}[form](found) if form != "text" else _text(found, read), nl=False)
     return ExitCode.PROBLEMS if found.errors or (settings.strict and found.problems) else ExitCode.DONE
 
 
@@ -102,3 +104,16 @@ def _json(found: Findings) -> str:
     layers = {name: {"free": [shown_slots([one]) for one in free]} for name, free in found.free.items()}
     body = {"problems": [problem_to_map(one) for one in found.problems], "summary": found.summary, "layers": layers}
     return orjson.dumps(body, option=orjson.OPT_INDENT_2).decode() + "\n"
+
+
+def _markdown(found: Findings) -> str:
+    counts = found.summary
+    errors, warnings = counted(counts["errors"], "error"), counted(counts["warnings"], "warning")
+    looked = f"{counted(counts['files'], 'file')}, {counted(counts['experiments'], 'experiment')}"
+    lines = [f"### abside check: {errors}, {warnings} in {looked}"]
+    if found.problems:
+        lines += ["", *problem_table(found.problems, "abside check")]
+    if found.free:
+        free = [f"{code(name)} {shown_slots(free) or FULL}" for name, free in found.free.items()]
+        lines += ["", f"Free slots: {'; '.join(free)}"]
+    return "\n".join(lines) + "\n"

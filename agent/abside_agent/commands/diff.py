@@ -14,6 +14,7 @@ from abside.environ import now_us
 from abside_agent.commands.exit_codes import ExitCode, refuse
 from abside_agent.commands.impact.changes import changes
 from abside_agent.commands.impact.movement import by_experiment, by_placement
+from abside_agent.commands.review.markdown import code, plain, problem_table, table
 from abside_agent.commands.shown import shown
 from abside_agent.document.parse import parse
 from abside_agent.document.reading import Reading, problem_to_map
@@ -57,7 +58,8 @@ def main(settings: DiffSettings) -> int:
     except DocumentsError as exc:
         return refuse("diff", exc)
     found = difference(before, new, at_us)
-    click.echo(_json(found) if settings.json else _text(found, new), nl=False)
+    form = "json" if settings.json else settings.format
+    click.echo({"json": _json, "markdown": _markdown}[form](found) if form != "text" else _text(found, new), nl=False)
     return ExitCode.PROBLEMS if found.errors else ExitCode.DONE
 
 
@@ -120,25 +122,39 @@ def _text(found: Difference, new: Documents) -> str:
     return "\n".join([*lines, "", closing]) + "\n"
 
 
-def _sentences(found: Difference) -> list[str]:
-    """Return a sentence for each change, and after those of an experiment how many units move."""
+def _markdown(found: Difference) -> str:
+    warnings = len(found.problems) - found.errors
+    counts = [counted(len(found.changes), "change"), counted(found.errors, "error"), counted(warnings, "warning")]
+    lines = [f"### abside diff: {', '.join(counts)}", "", *problem_table(found.problems, "abside diff")]
+    lines += ["", *(_sentences(found, bullets=True) or ["Nothing changes for shoppers."])]
+    if found.placements and found.changes:
+        heads = ("placement", *(f"of all: {name}" for name in COLUMNS[1:4]), "enrolled before")
+        heads += tuple(f"of those: {name}" for name in COLUMNS[5:])
+        rows = [(code(row[0]), *row[1:]) for row in _rows(found.placements)]
+        lines += ["", *table(heads, rows, figures=7), "", *(plain(note) for note in _notes(found))]
+    return "\n".join(lines).replace("\n\n\n", "\n\n").rstrip() + "\n"
+
+
+def _sentences(found: Difference, *, bullets: bool = False) -> list[str]:
+    """Return a sentence for each change, and behind an experiment's how many units move; `bullets`: as Markdown."""
     lines = []
     for index, change in enumerate(found.changes):
-        lines.append(click.style(change.sentence, bold=True))
+        lines.append(f"- **{plain(change.sentence)}**" if bullets else click.style(change.sentence, bold=True))
         following = found.changes[index + 1].id if index + 1 < len(found.changes) else ""
         move = found.experiments.get(change.id)
         if move is not None and following != change.id and (move.before or move.after):
             parts = (("join", move.joins), ("leave", move.leaves), ("switch variant", move.switches))
             moved = ", ".join(f"{_share(share)} {verb}" for verb, share in parts)
-            lines.append(f"    of all units {moved}; in it before {_share(move.before)}, after {_share(move.after)}")
+            within = f"in it before {_share(move.before)}, after {_share(move.after)}"
+            lines.append(f"{'  - ' if bullets else '    '}of all units {moved}; {within}")
     return lines
 
 
 COLUMNS = ("placement", "variant", "configuration", "either", "enrolled", "variant", "configuration", "either")
 
 
-def _table(moves: list[PlacementMove]) -> list[str]:
-    rows = [
+def _rows(moves: list[PlacementMove]) -> list[tuple[str, ...]]:
+    return [
         (
             move.placement,
             *(_share(share) for share in (move.variant, move.configuration, move.either, move.enrolled)),
@@ -146,6 +162,10 @@ def _table(moves: list[PlacementMove]) -> list[str]:
         )
         for move in moves
     ]
+
+
+def _table(moves: list[PlacementMove]) -> list[str]:
+    rows = _rows(moves)
     widths = [max(len(row[index]) for row in (COLUMNS, *rows)) for index in range(len(COLUMNS))]
     first = sum(widths[1:4]) + 4
     second = sum(widths[5:]) + 4

@@ -1,0 +1,1 @@
+"""What a reviewer reads: findings and differences as Markdown."""
