@@ -4,6 +4,7 @@ import gzip
 import resource
 import tracemalloc
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -65,6 +66,28 @@ def test_each_encoding_gives_the_bytes_back_up_to_the_very_bound(
     data = bytes(range(256)) * 16
     assert decompress(compress(data), encoding, len(data)) == data
     assert refused(lambda: decompress(compress(data), encoding, len(data) - 1)).status == 413
+
+
+@pytest.mark.parametrize(
+    "broken", [b"not zstd", zstandard.compress(bytes(9 * MIB))[:99], zstandard.compress(bytes(9 * MIB))]
+)
+def test_a_body_that_cannot_be_unpacked_or_is_too_large_spoils_none_after_it(broken: bytes) -> None:
+    whole = zstandard.compress(b"x" * 999)
+    for _ in range(3):
+        refused(lambda: measure(decompress(broken, "zstd", MIB), 1))
+        assert decompress(whole, "zstd", MIB) == b"x" * 999
+
+
+def test_bodies_are_unpacked_by_many_threads_at_once() -> None:
+    bodies = [bytes([number]) * MIB for number in range(16)]
+    with ThreadPoolExecutor(4) as threads:
+        packed = map(zstandard.compress, bodies)
+        assert list(threads.map(lambda body: decompress(body, "zstd", MIB), packed)) == bodies
+
+
+def test_small_bodies_share_what_unpacks_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(zstandard, "ZstdDecompressor")
+    assert decompress(zstandard.compress(b"x"), "zstd", MIB) == b"x"
 
 
 def test_a_small_body_takes_no_room_for_the_largest() -> None:

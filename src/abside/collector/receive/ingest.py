@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgpack
 import zstandard
@@ -43,6 +44,16 @@ class Measured:
         for end in self.ends:
             yield self.data[begin:end]
             begin = end
+
+
+class _Context(threading.local):
+    """What decompresses in each thread: to make one costs fifteen times what it takes to unpack a small batch."""
+
+    def __init__(self) -> None:
+        self.zstd = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES)
+
+
+_CONTEXT: Final = _Context()
 
 
 def unpack(body: bytes, encoding: str, *, max_bytes: int, count: int) -> Measured:
@@ -110,9 +121,7 @@ def _decompressed(body: bytes, encoding: str, max_bytes: int) -> bytes:
         if encoding == "gzip":
             return _gunzip(body, max_bytes + 1)
         if encoding == "zstd":
-            reader = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES).stream_reader(
-                body, read_across_frames=True
-            )
+            reader = _CONTEXT.zstd.stream_reader(body, read_across_frames=True)
             return _read_zstd(reader, zstandard.frame_content_size(body), max_bytes + 1)
     except (zlib.error, zstandard.ZstdError) as exc:
         raise Refusal(422, "UNDECODABLE", f"the body is not {encoding}: {exc}") from exc
