@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import socket
+    from collections.abc import Callable
 
 ANSWER: dict[str, Any] = {
     "placement": "pdp",
@@ -44,3 +45,16 @@ def read_request(connection: socket.socket) -> bool:
 def but(**changes: Any) -> bytes:
     """Return the good answer, changed."""
     return http({**ANSWER, **changes})
+
+
+def says(*answers: bytes, then_close: bool = False) -> Callable[[socket.socket], None]:
+    """Answer every request with the same bytes."""
+
+    def behave(connection: socket.socket) -> None:
+        while read_request(connection):
+            for answer in answers:
+                connection.sendall(answer)
+            if then_close:
+                connection.shutdown(socket.SHUT_RDWR)
+
+    return behave

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
     from pathlib import Path
 
-    from abside.client import Assignment, Stats
+    from abside.client import Assignment, Receipt, Stats
     from abside.snapshot import Parameters
 
     Until = Callable[[Callable[[], bool]], Awaitable[None]]
@@ -158,10 +158,10 @@ class Asked:
     async def assign_many(self, placements: list[str], **options: Any) -> dict[str, Assignment]:
         return await self._call(self.client.assign_many, placements, **options)  # type: ignore[no-any-return]
 
-    async def event(self, kind: str, **options: Any) -> bool:
+    async def event(self, kind: str, **options: Any) -> Receipt:
         return await self._call(self.client.event, kind, **options)  # type: ignore[no-any-return]
 
-    async def expose(self, token: str | Iterable[str]) -> bool:
+    async def expose(self, token: str | Iterable[str]) -> Receipt:
         return await self._call(self.client.expose, token)  # type: ignore[no-any-return]
 
     async def close(self) -> None:

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.client.answering import ANSWER, but, http, read_request
+from tests.client.answering import ANSWER, but, http, read_request, says
 
 from abside.client.message import MAX_ANSWER_BYTES
 
@@ -20,19 +20,6 @@ if TYPE_CHECKING:
 
 DEADLINE_SECONDS = 0.3
 PATIENCE_SECONDS = 10.0  # far beyond the deadline: only a call that hangs reaches it
-
-
-def says(*answers: bytes, then_close: bool = False) -> Callable[[socket.socket], None]:
-    """Answer every request with the same bytes."""
-
-    def behave(connection: socket.socket) -> None:
-        while read_request(connection):
-            for answer in answers:
-                connection.sendall(answer)
-            if then_close:
-                connection.shutdown(socket.SHUT_RDWR)
-
-    return behave
 
 
 def hangs(connection: socket.socket) -> None:

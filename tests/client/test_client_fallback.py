@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abside.client.fallback import (
+from abside.client.away.fallback import (
     BATCH_EVENTS,
     MAX_BASES,
     MAX_UNPOSTED,
@@ -15,8 +15,8 @@ from abside.client.fallback import (
     POST_EVERY_SECONDS,
     Fallbacks,
 )
+from abside.client.away.posting import after_refusal
 from abside.client.message import DecisionCall
-from abside.client.posting import after_refusal
 from abside.client.result import Assigned, Assignment, CallFailed, Refused
 
 TIMEOUT = CallFailed("timeout", "no answer")

@@ -102,12 +102,14 @@ def test_what_a_signal_handler_raises_passes_through_and_its_connection_is_dropp
 def test_what_another_thread_puts_into_a_call_passes_through(peer: Callable[..., Peer]) -> None:
     """As the time limits of some task queues, which have no signal in a worker thread."""
     asked = threading.Event()
+    gone = threading.Event()
 
     def drips(connection: socket.socket) -> None:
         read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nX-More: ")
         asked.set()
-        for byte in http(ANSWER)[:-1] + b" " * 100_000:
-            connection.sendall(bytes([byte]))
+        while not gone.wait(0.005):
+            connection.sendall(b"x")
 
     client = Client(peer(drips).address, deadline_seconds=30)
     caught: list[BaseException] = []
@@ -124,5 +126,6 @@ def test_what_another_thread_puts_into_a_call_passes_through(peer: Callable[...,
     assert calling.ident is not None
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(calling.ident), ctypes.py_object(SoftTimeLimit))
     calling.join(30)
+    gone.set()
     assert [type(one) for one in caught] == [SoftTimeLimit]
     assert client.stats.fallbacks == {}

@@ -10,15 +10,27 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from abside.client.away.fallback import Stats
 from abside.client.blocking import Client
-from abside.client.fallback import Stats
-from abside.client.result import Assigned, Assignment, Flag, Refused, Unit, Why
+from abside.client.result import Assigned, Assignment, Flag, Receipt, Refused, Unit, Why
 from abside.client.visit import Visit
 
 if TYPE_CHECKING:
     from abside.client.aio import AsyncClient
 
-__all__ = ["Assigned", "Assignment", "AsyncClient", "Client", "Flag", "Refused", "Stats", "Unit", "Visit", "Why"]
+__all__ = [
+    "Assigned",
+    "Assignment",
+    "AsyncClient",
+    "Client",
+    "Flag",
+    "Receipt",
+    "Refused",
+    "Stats",
+    "Unit",
+    "Visit",
+    "Why",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Any, Self
 import aiohttp
 
 from abside.client import address as addresses
+from abside.client.away.fallback import Fallbacks
+from abside.client.away.posting import POSTING_SECONDS, after_refusal, wall_us
 from abside.client.calls import DEADLINE_SECONDS, Calls
-from abside.client.fallback import Fallbacks
 from abside.client.message import MAX_ANSWER_BYTES, encode, read_accepted, read_answers, read_flag
-from abside.client.posting import POSTING_SECONDS, after_refusal, wall_us
 from abside.client.raised import is_ours
-from abside.client.result import Assignment, CallFailed, Flag, Refused
+from abside.client.result import ACCEPTED, Assignment, CallFailed, Flag, Receipt, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from abside.client.fallback import Stats
+    from abside.client.away.fallback import Stats
     from abside.client.message import DecisionCall, EventCall, FlagCall
 
 MAX_CONNECTIONS = 100  # beyond it calls queue for a connection, within their deadline; an answer takes 0.1 ms
 IDLE_SECONDS = 60.0  # below the sidecar's 75: so that this side closes
 
 
-class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]], Awaitable[bool], Awaitable[Flag]]):
+class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]], Awaitable[Receipt], Awaitable[Flag]]):
     """A client for one event loop of one process: make it there (`async with AsyncClient() as client`), or let each
     loop make its own; RuntimeError when two share one. Not for several threads; `Client` is.
 
@@ -90,16 +90,15 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
         self._post_soon()
         return answers
 
-    async def _report(self, report: EventCall) -> bool:
+    async def _report(self, report: EventCall) -> Receipt:
         try:
             read_accepted(*await self._post(report.path, report.body, report.deadline_seconds))
         except CallFailed as failed:
             if self._strict and isinstance(failed, Refused):
                 raise
-            self._fallbacks.lost_report(failed)
-            return False
+            return self._fallbacks.not_taken(failed)
         self._post_soon()
-        return True
+        return ACCEPTED
 
     async def _flag(self, call: FlagCall) -> Flag:
         try:

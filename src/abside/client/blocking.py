@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from abside.client import address as addresses
+from abside.client.away.fallback import Fallbacks
+from abside.client.away.posting import POSTING_SECONDS, after_refusal, wall_us
 from abside.client.calls import DEADLINE_SECONDS, Calls
-from abside.client.fallback import Fallbacks
 from abside.client.message import encode, read_accepted, read_answers, read_flag
 from abside.client.pool import Pool
-from abside.client.posting import POSTING_SECONDS, after_refusal, wall_us
-from abside.client.result import Assignment, CallFailed, Flag, Refused
+from abside.client.result import ACCEPTED, Assignment, CallFailed, Flag, Receipt, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from abside.client.fallback import Stats
+    from abside.client.away.fallback import Stats
     from abside.client.message import DecisionCall, EventCall, FlagCall
 
 
@@ -33,7 +33,7 @@ class _Process:
     posting: threading.Lock = field(default_factory=threading.Lock)  # taken while fallbacks are posted
 
 
-class Client(Calls[Assignment, dict[str, Assignment], bool, Flag]):
+class Client(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
     """A blocking client. One for the whole process, shared by its threads; a forked child may go on using it.
 
     `address` is `http://127.0.0.1:7600` (an IP address or localhost) or `unix:PATH`; ValueError for anything else.
@@ -94,17 +94,16 @@ class Client(Calls[Assignment, dict[str, Assignment], bool, Flag]):
         self._post_soon(here)
         return answers
 
-    def _report(self, report: EventCall) -> bool:
+    def _report(self, report: EventCall) -> Receipt:
         here, until = self._here(), self._until(report.deadline_seconds)
         try:
             read_accepted(*here.pool.post(report.path, encode(report.body), until))
         except CallFailed as failed:
             if self._strict and isinstance(failed, Refused):
                 raise
-            here.fallbacks.lost_report(failed)
-            return False
+            return here.fallbacks.not_taken(failed)
         self._post_soon(here)
-        return True
+        return ACCEPTED
 
     def _flag(self, call: FlagCall) -> Flag:
         here, until = self._here(), self._until(call.deadline_seconds)

@@ -18,7 +18,7 @@ DEADLINE_SECONDS = 0.02  # a hundred times the time of an answer, and still shor
 
 One = TypeVar("One")  # Assignment, now or awaited
 Many = TypeVar("Many")  # dict[str, Assignment]
-Done = TypeVar("Done")  # bool
+Done = TypeVar("Done")  # Receipt
 Evaluation = TypeVar("Evaluation")  # Flag
 
 
@@ -88,7 +88,7 @@ class Calls(ABC, Generic[One, Many, Done, Evaluation]):
         return self._many(DecisionCall(names, True, _sent(fields), fallbacks or NO_FALLBACKS, visit, deadline_seconds))
 
     def expose(self, token: str | Iterable[str], *, deadline_seconds: float | None = None) -> Done:
-        """Log the exposure of a prefetched answer that is used now, or of several: true when the sidecar has it.
+        """Log the exposure of a prefetched answer that is used now, or of several: a Receipt, as `event` returns.
 
         May be called again after a false: the exposure carries its id and is counted once.
         """
@@ -106,7 +106,7 @@ class Calls(ABC, Generic[One, Many, Done, Evaluation]):
         deadline_seconds: float | None = None,
         **fields: Any,
     ) -> Done:
-        """Report what a shopper did: true when the sidecar has it on disk.
+        """Report what a shopper did: a Receipt, true when the sidecar has it on disk, and else with the reason.
 
         docs/api.md lists types and their fields, for example `event("click", visit=visit, item_id="i7",
         position=2, placement="pdp", exposure_id=answer.exposure_id)`. To try again after a false, pass an `event_id`
@@ -134,7 +134,7 @@ class Calls(ABC, Generic[One, Many, Done, Evaluation]):
         attributes: Mapping[str, Any] | None = None,
         deadline_seconds: float | None = None,
     ) -> Done:
-        """Report what a shopper did with the arguments of OpenFeature's track: true when the sidecar has it on disk.
+        """Report what a shopper did with the arguments of OpenFeature's track: a Receipt, as `event` returns.
 
         docs/api.md names the attributes that become fields of an event. `$exposure` takes the `exposureToken` of an
         answer that is used now.

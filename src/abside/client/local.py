@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Self
 import orjson
 
 from abside.assignment.unit import SHARED_IDS, nobody
+from abside.client.away.fallback import Fallbacks
+from abside.client.away.posting import after_refusal, wall_us
 from abside.client.calls import Calls
-from abside.client.fallback import Fallbacks
 from abside.client.message import NO_FALLBACKS, DecisionCall, encode, read_answers, read_flag
-from abside.client.posting import after_refusal, wall_us
-from abside.client.result import Assigned, Assignment, CallFailed, Flag, Refused, Unit
+from abside.client.result import ACCEPTED, Assigned, Assignment, CallFailed, Flag, Receipt, Refused, Unit
 from abside.local.deciding import Deciding, LocalSettings
 from abside.serve.answer import Refusal
 from abside.sidecar.decide.request import Rules
@@ -26,7 +26,7 @@ from abside.spool.errors import SpoolRefused
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from abside.client.fallback import Stats
+    from abside.client.away.fallback import Stats
     from abside.client.message import EventCall, FlagCall
     from abside.client.visit import Id, Visit
 
@@ -38,7 +38,7 @@ MAX_PLAIN_CHARS = 1_024  # of an attribute: what is longer goes by the whole rul
 log = logging.getLogger("abside.client")
 
 
-class Local(Calls[Assignment, dict[str, Assignment], bool, Flag]):
+class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
     """The calls of `Client`, decided in this process. One for the whole process, shared by its threads; a forked child
     may go on using it. No call waits but for one write to a file; `deadline_seconds` has nothing to bound here.
 
@@ -193,7 +193,7 @@ class Local(Calls[Assignment, dict[str, Assignment], bool, Flag]):
                 call.visit.saw(answer)
         return answers
 
-    def _report(self, report: EventCall) -> bool:
+    def _report(self, report: EventCall) -> Receipt:
         here = self._here()
         try:
             here.deciding.report(report.path, encode(report.body))
@@ -201,9 +201,8 @@ class Local(Calls[Assignment, dict[str, Assignment], bool, Flag]):
             failed = _failure(exc)
             if self._strict and isinstance(failed, Refused):
                 raise failed from None
-            here.fallbacks.lost_report(failed)
-            return False
-        return True
+            return here.fallbacks.not_taken(failed)
+        return ACCEPTED
 
     def _flag(self, call: FlagCall) -> Flag:
         here = self._here()
@@ -269,7 +268,7 @@ def _failure(exc: CallFailed | Refusal | SpoolRefused) -> CallFailed:
         return CallFailed("unreachable", str(exc))
     if exc.status < 500:
         return Refused(exc.code, exc.detail, status=exc.status, path=exc.path, index=exc.index)
-    return CallFailed("unavailable", f"{exc.status} {exc.code}")
+    return CallFailed("unavailable", f"{exc.status} {exc.code}", exc.code)
 
 
 def _is_plain(attributes: Mapping[str, Any]) -> bool:

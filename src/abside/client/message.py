@@ -114,7 +114,8 @@ def _document(
 ) -> dict[str, Any]:
     """Return the JSON object of an answer with the status wanted; raise for every other."""
     if status in (408, 429) or status >= 500:
-        raise CallFailed("unavailable", f"{status} {_code(body)}")
+        named = _code(body)
+        raise CallFailed("unavailable", f"{status} {named}".rstrip(), named or None)
     try:
         document = _DECODER.decode(body.decode())
     except (ValueError, RecursionError) as exc:

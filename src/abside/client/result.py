@@ -71,13 +71,42 @@ class Flag:
     why: Why | None = None
 
 
-class CallFailed(Exception):  # noqa: N818 it is caught inside the client and becomes a fallback
-    """A call without a usable answer. The detail contains no text that came over the wire."""
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a report: true where the sidecar has it on disk.
 
-    def __init__(self, why: Why, detail: str) -> None:
+    Where it is false, `why` is the reason and `sentence` says what to do. `code` and `path` (the field) are those of
+    the sidecar's refusal; the same report is then refused again.
+    """
+
+    accepted: bool
+    why: Why | None = None
+    code: str | None = None
+    path: str | None = None
+    sentence: str = ""
+
+    def __bool__(self) -> bool:
+        return self.accepted
+
+
+ACCEPTED = Receipt(accepted=True)
+
+
+class CallFailed(Exception):  # noqa: N818 it is caught inside the client and becomes a fallback
+    """A call without a usable answer. Neither detail nor sentence has text of an answer that is not the sidecar's."""
+
+    path: str | None = None
+
+    def __init__(self, why: Why, detail: str, code: str | None = None) -> None:
         super().__init__(why, detail)
         self.why: Why = why
         self.detail = detail
+        self.code: str | None = code
+
+    @property
+    def sentence(self) -> str:
+        """What happened, and the remedy."""
+        return f"{self.detail}; {_REMEDIES[self.why]}"
 
     def __str__(self) -> str:
         return f"{self.why}: {self.detail}"
@@ -93,12 +122,26 @@ class Refused(CallFailed):
         self, code: str, detail: str, *, status: int | None = None, path: str | None = None, index: int | None = None
     ) -> None:
         super().__init__("refused", code)
-        self.code = code
+        self.code: str = code
         self.status = status
-        self.sentence = detail
         self.path = path
+        self._sentence = detail
         self.index = index
+
+    @property
+    def sentence(self) -> str:
+        """What was wrong, and what would be right."""
+        return self._sentence
 
     def __str__(self) -> str:
         at = "" if self.index is None else f"[{self.index}] "
         return f"{self.status or 'not sent'} {self.code}: {at}{self.sentence}"
+
+
+_REMEDIES: dict[Why, str] = {
+    "timeout": "is the sidecar busy, or the deadline short?",
+    "unreachable": "does the sidecar run, and is this its address?",
+    "unavailable": "the sidecar's /v1/status and its log say what it lacks",
+    "garbage": "does another program listen at this address?",
+    "refused": "the same call is refused again",
+}

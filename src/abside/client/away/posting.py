@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from abside.client.fallback import Fallbacks
+    from abside.client.away.fallback import Fallbacks
     from abside.client.result import Refused
 
 POSTING_SECONDS = 1.0  # for all that are kept: 10,000 events in 20 batches; only `close` waits for it

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 import secrets
 import threading
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from abside.client.result import Assignment, Refused
+from abside.client.away.complaints import Complaints
+from abside.client.result import Assignment, Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -32,9 +32,6 @@ MAX_PLACEMENT_CHARS = 64
 BATCH_EVENTS = 500  # half of what a request may carry
 POST_EVERY_SECONDS = 1.0  # while fallbacks and answers alternate
 POST_AGAIN_SECONDS = 5.0  # after the sidecar did not take them: about its seal interval
-LOG_EVERY_SECONDS = 60.0  # for each reason
-
-log = logging.getLogger("abside.client")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +76,7 @@ class Fallbacks:
         self._overflow: Counter[Why] = Counter()
         self._unposted: list[dict[str, Any]] = []
         self._post_from = 0.0
-        self._log_from: dict[str, float] = {}
+        self._complaints = Complaints(clock)
 
     def seen(self, answers: Iterable[Assignment]) -> None:
         """Count answers of the sidecar, and keep the base parameters they show."""
@@ -94,7 +91,7 @@ class Fallbacks:
 
     def fall_back(self, call: DecisionCall, failed: CallFailed) -> dict[str, Assignment]:
         """Return the answers of a call without the sidecar; count them and keep them to be posted."""
-        self._log(failed)
+        self._complaints.failed("fallback", failed)
         fields = call.fields
         user_id, session_id = _usable(fields.get("user_id")), _usable(fields.get("session_id"))
         bot = fields.get("bot") is True
@@ -107,11 +104,12 @@ class Fallbacks:
                     self._keep((user_id, session_id, _short(placement), bot, failed.why))
         return {name: self._answer(name, call, failed.why) for name in call.placements}
 
-    def lost_report(self, failed: CallFailed) -> None:
-        """Count an event or exposure that was not accepted."""
-        self._log(failed)
+    def not_taken(self, failed: CallFailed) -> Receipt:
+        """Count an event or exposure that was not accepted; return what to say of it."""
+        self._complaints.failed("report", failed)
         with self._lock:
             self._lost_reports += 1
+        return Receipt(False, failed.why, failed.code, failed.path, failed.sentence)
 
     def due(self) -> bool:
         """Return whether to post now; after a true, false for POST_EVERY_SECONDS, so that only one caller posts."""
@@ -199,16 +197,6 @@ class Fallbacks:
 
     def _event_id(self) -> str:
         return f"cf-{self._boot}-{next(self._numbers):x}"
-
-    def _log(self, failed: CallFailed) -> None:
-        """Log a reason, at most once a minute: a status and a code, never text that came over the wire."""
-        now = self._clock()
-        with self._lock:
-            if now < self._log_from.get(failed.why, now):
-                return
-            self._log_from[failed.why] = now + LOG_EVERY_SECONDS
-        status = f"{failed.status} " if isinstance(failed, Refused) and failed.status else ""
-        log.warning("fallback reason=%s detail=%r said_again_after_seconds=60", failed.why, status + failed.detail)
 
 
 def _usable(value: Any) -> str | None:
