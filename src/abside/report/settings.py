@@ -92,7 +92,7 @@ class ReportSettings:
     )
     memory: int | None = setting(
         None,
-        "memory DuckDB may use before it spills to disk; default 4GiB, or 60 % of what the container has",
+        "memory the report may take; beyond it, it spills to disk; default 4GiB, or 80 % of what the container has",
         positive(size),
     )
     work: Path | None = setting(

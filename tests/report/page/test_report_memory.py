@@ -7,7 +7,7 @@ import pytest
 
 from abside.report.command import main
 from abside.report.engines.embedded import Embedded
-from abside.report.memory import USUAL_BYTES, default_memory
+from abside.report.memory import LEAST_BYTES, USUAL_BYTES, default_memory, engine_memory, whole_memory
 from abside.report.problem import EngineFailed
 from abside.report.settings import ReportSettings
 
@@ -15,11 +15,25 @@ from abside.report.settings import ReportSettings
 def test_the_default_is_within_what_the_container_has(tmp_path: Path) -> None:
     limit = tmp_path / "memory.max"
     limit.write_text(f"{2**30}\n")
-    assert default_memory((limit,)) == int(0.6 * 2**30)
+    assert default_memory((limit,)) == int(0.8 * 2**30)
     unlimited = default_memory(())
     for text in ("max\n", "", "9223372036854771712\n"):
         limit.write_text(text)
         assert default_memory((limit, tmp_path / "none")) == unlimited <= USUAL_BYTES
+
+
+def test_the_engine_gets_what_the_rest_of_the_process_leaves() -> None:
+    for asked in (2**29, 2**30, 2**32):
+        assert whole_memory(engine_memory(asked)) == pytest.approx(asked, abs=2)
+    assert engine_memory(None) == max(LEAST_BYTES, engine_memory(default_memory()))
+
+
+def test_a_memory_that_is_too_small_for_anything_is_refused(
+    till: Any, config_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    till.expose(0, "control", user_id="u")
+    assert main(ReportSettings(events=till.close(), config=(config_file(),), memory=300 * 2**20)) == 2
+    assert "--memory 314,572,800 is too little: Python and the engine take 336MiB" in capsys.readouterr().err
 
 
 def test_out_of_memory_names_the_option(

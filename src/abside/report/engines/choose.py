@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from abside.report.engines.answers import FOLDER, Answers
 from abside.report.engines.embedded import Embedded
 from abside.report.engines.reusing import Reusing
-from abside.report.memory import default_memory
+from abside.report.memory import engine_memory
 from abside.report.problem import EngineAway, NoRoom, NotTogether
 from abside.report.settings import EMBEDDED
 
@@ -28,6 +28,7 @@ def check_engine(settings: ReportSettings) -> None:
     if settings.engine == EMBEDDED:
         if settings.partitions is not None:
             raise NotTogether("--partitions", "is of Spark, and the engine is DuckDB: give it with --engine sc://…")
+        engine_memory(settings.memory)
     else:
         if settings.memory is not None:
             raise NotTogether("--memory", "is of DuckDB: what Spark may use is set where it runs")
@@ -55,7 +56,7 @@ def _check_reuse(settings: ReportSettings) -> None:
 def open_engine(settings: ReportSettings, tell: Callable[[str], None]) -> Iterator[Engine]:
     """Open the engine that was chosen. Raises EngineAway, and NoRoom."""
     if settings.engine == EMBEDDED:
-        memory_bytes = settings.memory or default_memory()
+        memory_bytes = engine_memory(settings.memory)
         kind = Reusing if settings.reuse else Embedded
         with _spill(settings.work) as spill, kind.open(memory_bytes=memory_bytes, spill=spill, tell=tell) as engine:
             if isinstance(engine, Reusing):

@@ -10,6 +10,7 @@ import ibis
 import ibis.expr.datatypes as dt
 import pyarrow as pa
 
+from abside.report.memory import whole_memory
 from abside.report.problem import EngineFailed
 from abside.report.store.engine import PLACE, Engine, Table
 
@@ -103,7 +104,7 @@ class Embedded(Engine):
 
     def _reason(self, fault: Exception) -> str:
         text = str(fault)
-        more = f"--memory {2 * self.memory_bytes // 2**20 or 1}MiB"
+        more = f"--memory {whole_memory(2 * self.memory_bytes) // 2**20}MiB"
         if SPILL_FULL in text or (DISK_FULL in text and SPILLED in text):
             return f"the disk is full where it spills; name another directory with --work, or give it {more}"
         if isinstance(fault, duckdb.OutOfMemoryException):
