@@ -1,7 +1,8 @@
 -- Every request asks for a shopper nobody asked for before. `traced` behind wrk's own arguments: it also has the
--- headers of a client library, and a trace id that nobody sent before. `edge`: it is Unleash Edge that is asked. The word
--- behind that is a pause between two requests of a connection, in milliseconds.
-local base, number, traced, edge, pause = 0, 0, false, false, 0
+-- headers of a client library, and a trace id that nobody sent before. `edge`: it is Unleash Edge that is asked. `ofrep`:
+-- the same placement is evaluated as a flag, alone; `flags`: all flags are. The word behind that is a pause between two requests of a connection, in milliseconds.
+local base, number, traced, edge, flag, pause = 0, 0, false, false, nil, 0
+local flags = {ofrep = "/ofrep/v1/evaluate/flags/pdp", flags = "/ofrep/v1/evaluate/flags"}
 local token = "*:development.0123456789abcdef0123456789abcdef0123456789abcdef01234567"
 local threads = 0
 function setup(thread)
@@ -10,6 +11,7 @@ function setup(thread)
 end
 function init(args)
   number, traced, edge, pause = 0, args[1] == "traced", args[1] == "edge", tonumber(args[2] or "0")
+  flag = flags[args[1]]
   if pause > 0 then
     delay = function() return pause end
   end
@@ -20,6 +22,10 @@ function request()
   if edge then
     local context = '{"userId":"u' .. id .. '","sessionId":"s' .. id .. '","properties":{"country":"DE"}}'
     return wrk.format("POST", "/api/frontend", {["Content-Type"] = "application/json", ["Authorization"] = token}, context)
+  end
+  if flag then
+    local context = '{"context":{"targetingKey":"u' .. id .. '","session_id":"s' .. id .. '","country":"DE"}}'
+    return wrk.format("POST", flag, {["Content-Type"] = "application/json"}, context)
   end
   local body = '{"placement":"pdp","user_id":"u' .. id .. '","session_id":"s' .. id .. '","attributes":{"country":"DE"}}'
   local headers = {["Content-Type"] = "application/json"}

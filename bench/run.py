@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import flags
 import full_load
 import growth
 import inside
@@ -95,6 +96,8 @@ def over_the_wire(stage: Stage, folder: Path) -> Iterator[str]:
             row = " | ".join(f"{median(at_a_rate, name, 1, what):,.0f}" for what in ("p50", "p99", "p999", "worst"))
             yield f"| {name} | {neighbour} | {row} |"
     yield ""
+    stage.stop(*stage.running[1:])
+    yield from flags.measure(stage, folder, upstream)
     stage.stop(*stage.running[1:])
     yield "## Growth"
     yield "Five experiments at the placement, so many configured in all."

@@ -50,7 +50,8 @@ class Listener(web.Server):
     """One set of routes behind any number of sockets; `open` one or more, `close` once.
 
     `names` are accepted in Host over loopback, beside this machine's own name and those that nobody can register.
-    `refused` makes the answer of a refusal, by the path that was asked for.
+    `refused` makes the answer of a refusal, by the path that was asked for; `written` returns the path of a route that
+    this one belongs to, itself where there is none: by these answers are counted.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Listener(web.Server):
         bounds: Bounds,
         names: Iterable[str] = (),
         refused: Callable[[str, Refusal], Response] = lambda _path, refusal: problem(refusal),
+        written: Callable[[str], str] = str,
     ) -> None:
         self._options: dict[str, Any] = {
             "keepalive_timeout": bounds.keepalive_seconds,
@@ -68,6 +70,7 @@ class Listener(web.Server):
         super().__init__(self._serve, **self._options)
         self.routes = routes
         self.refused = refused
+        self.written = written
         self.bounds = bounds
         self.hosts = Hosts((platform.node(), *names))
         self.crowd = Crowd(bounds.max_connections, burst_within(BURST))
@@ -152,6 +155,7 @@ class Listener(web.Server):
 
     def count(self, path: str, status: int) -> None:
         """Count an answer. Callers make up paths, so all that are none of ours share one counter."""
+        path = self.written(path)
         key = (path if path in self.routes else OTHER_PATH, status)
         self.answers[key] = self.answers.get(key, 0) + 1
 

@@ -97,6 +97,7 @@ class Sidecar:
             Bounds.of(settings),
             settings.allow_name,
             routes.refused,
+            routes.written,
         )
         self.fast = FastDoor(self.decisions, routes.fast(self.context, settings))
         if settings.fast_path == "on":

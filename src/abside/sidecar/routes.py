@@ -71,6 +71,11 @@ def without_double_slash(path: str) -> str:
     return path[1:] if path.startswith("/" + OFREP) else path
 
 
+def written(path: str) -> str:
+    """Return the path of the route that a flag's own belongs to; any other as it is."""
+    return FLAG if without_double_slash(path).startswith(FLAGS + "/") else path
+
+
 def refused(path: str, refusal: Refusal) -> Response:
     """Return a refusal as the protocol of its path has it."""
     path = without_double_slash(path)

@@ -190,6 +190,8 @@ async def test_a_key_is_decoded_and_no_trick_of_a_path_reaches_another_flag(
     got, shown = await asyncio.to_thread(raw, running, target)
     assert got == status
     assert key is None or shown["key"] == key
+    counted = f'abside_requests_total{{route="{FLAGS}/{{key}}",status="{status}"}}'
+    assert (await running.metrics())[counted] == 1
     chunked = "Transfer-Encoding: chunked\r\nUpgrade: h2c\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
     assert await asyncio.to_thread(raw, running, target, chunked) == (got, shown)
 
