@@ -12,6 +12,7 @@ import aiohttp
 
 from abside.client import address as addresses
 from abside.client.away.fallback import Fallbacks
+from abside.client.away.hanging import Hanging
 from abside.client.away.posting import POSTING_SECONDS, after_refusal, wall_us
 from abside.client.calls import DEADLINE_SECONDS, Calls
 from abside.client.message import MAX_ANSWER_BYTES, encode, read_accepted, read_answers, read_flag
@@ -48,6 +49,7 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
         self._deadline_seconds = deadline_seconds
         self._strict = strict
         self._fallbacks = Fallbacks(time.monotonic, wall)
+        self._hanging = Hanging(time.monotonic)
         self._session: aiohttp.ClientSession | None = None
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None  # process and loop of the session
         self._posting: asyncio.Task[None] | None = None
@@ -77,7 +79,7 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
 
     async def _many(self, call: DecisionCall) -> dict[str, Assignment]:
         try:
-            status, body = await self._post("/v1/assign", call.fields, call.deadline_seconds)
+            status, body = await self._ask("/v1/assign", call.fields, call.deadline_seconds)
             answers = read_answers(call, status, body)
         except CallFailed as failed:
             if self._strict and isinstance(failed, Refused):
@@ -92,7 +94,7 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
 
     async def _report(self, report: EventCall) -> Receipt:
         try:
-            read_accepted(*await self._post(report.path, report.body, report.deadline_seconds))
+            read_accepted(*await self._ask(report.path, report.body, report.deadline_seconds))
         except CallFailed as failed:
             if self._strict and isinstance(failed, Refused):
                 raise
@@ -102,7 +104,7 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
 
     async def _flag(self, call: FlagCall) -> Flag:
         try:
-            answer = await self._post(call.path, {"context": call.context}, call.deadline_seconds)
+            answer = await self._ask(call.path, {"context": call.context}, call.deadline_seconds)
             flag = read_flag(call.key, *answer)
         except CallFailed as failed:
             if self._strict and isinstance(failed, Refused):
@@ -112,7 +114,22 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
         self._post_soon()
         return flag
 
-    async def _post(self, path: str, fields: Any, deadline_seconds: float | None) -> tuple[int, bytes]:
+    async def _ask(self, path: str, fields: Any, seconds: float | None) -> tuple[int, bytes]:
+        """Send one request and return its answer's status and body, within the deadline. Raises CallFailed, Refused."""
+        if seconds is None:
+            seconds = self._deadline_seconds
+        self._hanging.check(seconds)
+        since = time.monotonic()
+        try:
+            answer = await self._post(path, fields, seconds)
+        except CallFailed as failed:
+            if not isinstance(failed, Refused):  # nothing was sent
+                self._hanging.failed(failed, seconds, since)
+            raise
+        self._hanging.answered()
+        return answer
+
+    async def _post(self, path: str, fields: Any, seconds: float) -> tuple[int, bytes]:
         """Send one request and read its answer within the deadline. Raises CallFailed, Refused.
 
         It is sent once. Only where a kept connection breaks before the first byte of an answer, as after a restart of
@@ -121,7 +138,7 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
         """
         session, body = self._open(), encode(fields)
         try:
-            async with asyncio.timeout(self._deadline_seconds if deadline_seconds is None else deadline_seconds):
+            async with asyncio.timeout(seconds):
                 kept: list[bool] = []  # gets an item when aiohttp reuses a connection
                 try:
                     return await _exchange(session, path, body, kept)

@@ -6,10 +6,11 @@ import os
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from abside.client import address as addresses
 from abside.client.away.fallback import Fallbacks
+from abside.client.away.hanging import Hanging
 from abside.client.away.posting import POSTING_SECONDS, after_refusal, wall_us
 from abside.client.calls import DEADLINE_SECONDS, Calls
 from abside.client.message import encode, read_accepted, read_answers, read_flag
@@ -30,6 +31,7 @@ class _Process:
     pid: int
     pool: Pool
     fallbacks: Fallbacks
+    hanging: Hanging
     posting: threading.Lock = field(default_factory=threading.Lock)  # taken while fallbacks are posted
 
 
@@ -79,9 +81,9 @@ class Client(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         return self._many(call)[call.placements[0]]
 
     def _many(self, call: DecisionCall) -> dict[str, Assignment]:
-        here, until = self._here(), self._until(call.deadline_seconds)
+        here = self._here()
         try:
-            status, body = here.pool.post("/v1/assign", encode(call.fields), until)
+            status, body = self._ask(here, "/v1/assign", call.fields, call.deadline_seconds)
             answers = read_answers(call, status, body)
         except CallFailed as failed:
             if self._strict and isinstance(failed, Refused):
@@ -95,9 +97,9 @@ class Client(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         return answers
 
     def _report(self, report: EventCall) -> Receipt:
-        here, until = self._here(), self._until(report.deadline_seconds)
+        here = self._here()
         try:
-            read_accepted(*here.pool.post(report.path, encode(report.body), until))
+            read_accepted(*self._ask(here, report.path, report.body, report.deadline_seconds))
         except CallFailed as failed:
             if self._strict and isinstance(failed, Refused):
                 raise
@@ -106,9 +108,9 @@ class Client(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         return ACCEPTED
 
     def _flag(self, call: FlagCall) -> Flag:
-        here, until = self._here(), self._until(call.deadline_seconds)
+        here = self._here()
         try:
-            flag = read_flag(call.key, *here.pool.post(call.path, encode({"context": call.context}), until))
+            flag = read_flag(call.key, *self._ask(here, call.path, {"context": call.context}, call.deadline_seconds))
         except CallFailed as failed:
             if self._strict and isinstance(failed, Refused):
                 raise
@@ -117,8 +119,20 @@ class Client(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         self._post_soon(here)
         return flag
 
-    def _until(self, seconds: float | None) -> float:
-        return time.monotonic() + (self._deadline_seconds if seconds is None else seconds)
+    def _ask(self, here: _Process, path: str, fields: Any, seconds: float | None) -> tuple[int, bytes]:
+        """Send one request and return its answer's status and body, within the deadline. Raises CallFailed, Refused."""
+        if seconds is None:
+            seconds = self._deadline_seconds
+        until, hanging = time.monotonic() + seconds, here.hanging
+        body = encode(fields)
+        hanging.check(seconds)
+        try:
+            answer = here.pool.post(path, body, until)
+        except CallFailed as failed:
+            hanging.failed(failed, seconds, until - seconds)
+            raise
+        hanging.answered()
+        return answer
 
     def _here(self) -> _Process:
         """Return this process's state; after a fork, a new one: the parent goes on using its connections and locks."""
@@ -134,7 +148,8 @@ class Client(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         if parent is not None:
             parent.pool.abandon()
             bases = parent.fallbacks.bases
-        return _Process(os.getpid(), Pool(self._address), Fallbacks(time.monotonic, self._wall, bases))
+        fallbacks = Fallbacks(time.monotonic, self._wall, bases)
+        return _Process(os.getpid(), Pool(self._address), fallbacks, Hanging(time.monotonic))
 
     def _post_soon(self, here: _Process) -> None:
         """Start a thread that posts fallbacks, if there are any: the sidecar has just answered."""

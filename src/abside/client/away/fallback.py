@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from abside.client.away.complaints import Complaints
+from abside.client.away.hanging import NOT_WAITED
 from abside.client.result import Assignment, Receipt
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Stats:
     untold: int  # fallbacks still to be posted
     told: int  # fallbacks that the sidecar accepted as events
     untellable: int  # fallbacks that the sidecar refused as events
+    not_waited: int = 0  # calls among the timeouts that fell back at once, because the sidecar hangs
 
 
 @dataclass(slots=True)
@@ -71,7 +73,7 @@ class Fallbacks:
         self._numbers = itertools.count()
         self.bases = dict(bases or {})  # placement → config_id, and the parameters as JSON: callers may change theirs
         self._counts: Counter[Why] = Counter()
-        self._answered = self._lost_reports = self._posted = self._untellable = 0
+        self._answered = self._lost_reports = self._posted = self._untellable = self._not_waited = 0
         self._shoppers: dict[_Key, _Shopper] = {}
         self._overflow: Counter[Why] = Counter()
         self._unposted: list[dict[str, Any]] = []
@@ -96,6 +98,7 @@ class Fallbacks:
         user_id, session_id = _usable(fields.get("user_id")), _usable(fields.get("session_id"))
         bot = fields.get("bot") is True
         with self._lock:
+            self._not_waited += failed.code == NOT_WAITED
             for placement in call.placements:
                 self._counts[failed.why] += 1
                 if user_id is None and session_id is None:
@@ -109,6 +112,7 @@ class Fallbacks:
         self._complaints.failed("report", failed)
         with self._lock:
             self._lost_reports += 1
+            self._not_waited += failed.code == NOT_WAITED
         return Receipt(False, failed.why, failed.code, failed.path, failed.sentence)
 
     def due(self) -> bool:
@@ -161,7 +165,8 @@ class Fallbacks:
             kept = sum(one.count for one in self._shoppers.values()) + self._overflow.total()
             untold = kept + _count(self._unposted)
             counts = dict(self._counts)
-            return Stats(self._answered, counts, self._lost_reports, untold, self._posted, self._untellable)
+            posted, untellable = self._posted, self._untellable
+            return Stats(self._answered, counts, self._lost_reports, untold, posted, untellable, self._not_waited)
 
     def _answer(self, placement: str, call: DecisionCall, why: Why) -> Assignment:
         known = self.bases.get(placement)
