@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SEED = 20261123
 CASES_EACH = 60  # for each operation and phase; both runs together take about 20 s
+FLAG_CASES = 10  # of OFREP, whose requests are one context; tests/sidecar/decide/test_flags_at_random.py has more
 CHECKS = """
 [checks.negative_data_rejection]
 expected-statuses = [400, 404, 413, 415, 422]
@@ -44,10 +45,14 @@ def run(served: Served, folder: Path, document: dict[str, Any], mode: str) -> in
     """Run schemathesis over both listeners; give the number of cases."""
     cases = 0
     (folder / "schemathesis.toml").write_text(CHECKS)
-    for part, url, paths in (("decisions", served.decisions, "^/(v1|ofrep)/"), ("admin", served.admin, "^/[a-z]+$")):
+    for part, url, paths, most in (
+        ("decisions", served.decisions, "^/v1/", CASES_EACH),
+        ("flags", served.decisions, "^/ofrep/", FLAG_CASES),
+        ("admin", served.admin, "^/[a-z]+$", CASES_EACH),
+    ):
         (folder / f"{part}.json").write_text(json.dumps(document))
         command = [sys.executable, "-m", "schemathesis.cli", "--config-file", "schemathesis.toml", "run"]
-        how = ["--phases", "examples,coverage,fuzzing", "--mode", mode, "--max-examples", str(CASES_EACH)]
+        how = ["--phases", "examples,coverage,fuzzing", "--mode", mode, "--max-examples", str(most)]
         sure = ["--seed", str(SEED), "--generation-database", "none", "--no-color"]
         where = ["--url", url, "--include-path-regex", paths, f"{part}.json"]
         done = subprocess.run(

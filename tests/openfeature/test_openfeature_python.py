@@ -173,3 +173,12 @@ def test_the_pages_file_runs(backend: Backend, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "ranker-v2 treatment\n"), done.stderr
     stored = backend.stored("add_to_cart", "u9")[-1]
     assert (stored["item_id"], stored["value"], stored["properties"]) == ("i7", 19.9, {"shelf": "top"})
+
+
+def test_the_pages_prefetch_is_one_exposure(backend: Backend, tmp_path: Path) -> None:
+    before = len(backend.stored("exposure", "u9"))
+    (tmp_path / "prefetch.py").write_text(backend.file("prefetch.py"))
+    command = [sys.executable, "prefetch.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "ranker-v2\n"), done.stderr
+    assert len(backend.stored("exposure", "u9")) == before + 1
