@@ -82,6 +82,11 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.client.local": frozenset({"abside.assignment", "abside.client", "abside.local", "abside.serve"})
     | {"abside.sidecar.decide", "abside.spool"},
     "abside.client": frozenset(),  # importable beside a rec service with nothing else of ours loaded
+    # For the tests of applications: the rules of the sidecar, and those of the agent where documents are given.
+    "abside.testing": GROUND
+    | {"abside.assignment", "abside.client", "abside.local", "abside.spool", "abside.spool.write"}
+    | {"abside.sidecar.active", "abside.sidecar.decide", "abside.sidecar.record"}
+    | {"abside_agent.settle", "abside_agent.sources"},
     "abside.openfeature": frozenset(
         {"abside.client", "abside.client.local"}
     ),  # nobody imports it who does not have the SDK

@@ -106,8 +106,8 @@ def until(holds: Callable[[], Found | None], up: Up, seconds: float = 60.0) -> F
         time.sleep(0.02)
 
 
-def assign(up: Up) -> dict[str, Any]:
-    body = json.dumps({"placement": "pdp", "user_id": "u3"}).encode()
+def assign(up: Up, **fields: Any) -> dict[str, Any]:
+    body = json.dumps({"placement": "pdp", "user_id": "u3", **fields}).encode()
     request = urllib.request.Request(f"http://{up.listen}/v1/assign", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=5) as answer:
         document: dict[str, Any] = json.load(answer)
@@ -131,11 +131,14 @@ def gone(pid: int) -> bool:
 
 
 def test_it_says_on_stdout_where_everything_is_and_answers_there(start: Callable[..., Up], tmp_path: Path) -> None:
-    up = start()
+    up = start("--allow-force")
     for place in (f"http://{up.listen}/v1/assign", "/home/config", "/home/paused", "/home/store", "curl -s"):
         assert place in up.output
     assert "INFO" not in up.output
     assert until(lambda: assign(up), up)["config"]["item_count"] == 12
+    for variant in ("control", "treatment"):
+        forced = assign(up, force={"first-experiment": variant})
+        assert [one["variant"] for one in forced["assignments"]] == [variant]
     up.process.send_signal(signal.SIGHUP)
     assert up.ended() == 0, up.logged
     assert list((tmp_path / "home" / "store").rglob("*.parquet"))

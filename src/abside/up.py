@@ -45,6 +45,7 @@ class UpSettings:
     listen: str = setting("127.0.0.1:7600", "address where the sidecar answers decisions", address)
     admin: str = setting("127.0.0.1:7601", "address where the sidecar answers health and metrics", address)
     collect: str = setting("127.0.0.1:7700", "address where the collector takes batches", address)
+    allow_force: bool = setting(False, "let requests force variants (flagged, left out of analysis)", flag=True)
 
 
 def main(settings: UpSettings) -> int:
@@ -174,10 +175,11 @@ def _children(settings: UpSettings, home: Path, config: Path) -> list[Child]:
     sidecar = ("sidecar", "--snapshot", snapshot, "--spool", str(home / "spool"), "--upstream", collect)
     # No proxy routes to this sidecar, so there is no reason to linger; and whoever tries it waits for the first events.
     where = ("--listen", settings.listen, "--admin", settings.admin, "--linger-seconds", "0", "--quiet-seconds", "0")
+    force = ("--allow-force",) if settings.allow_force else ()
     return [
         Child("collector", collector, f"{collect}/livez"),
         Child("agent", agent, ""),  # it has no address: the sidecar's /startupz waits for its snapshot
-        Child("sidecar", (*sidecar, *where), f"{admin}/startupz"),
+        Child("sidecar", (*sidecar, *where, *force), f"{admin}/startupz"),
     ]
 
 

@@ -1,0 +1,68 @@
+"""The pytest plugin: a real sidecar by the documents of a test, shared by a run, and apart from test to test."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from abside.client import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from abside.testing.running import GivenDocuments, TestSidecar
+
+    Start = Callable[[GivenDocuments], TestSidecar]
+
+pytest_plugins = ["abside.testing.plugin"]
+DOCUMENT = """
+placements:
+  pdp: {parameters: {model: ranker-v1, item_count: 12}}
+experiments:
+  pdp-reranker:
+    name: PDP re-ranker
+    hypothesis: It lifts add-to-cart by 2 %
+    status: running
+    placements: [pdp]
+    variants:
+      control: {weight: 50%}
+      treatment: {weight: 50%, parameters: {pdp: {model: ranker-v2}}}
+"""
+
+
+def test_a_test_asks_a_real_sidecar_and_sees_what_it_recorded(abside_sidecar: Start) -> None:
+    sidecar = abside_sidecar(DOCUMENT)
+    client = sidecar.client()
+    answer = client.assign("pdp", user_id="u1", force={"pdp-reranker": "treatment"})
+    assert answer.config == {"model": "ranker-v2", "item_count": 12}
+    assert client.event("click", user_id="u1", item_id="i7", exposure_id=answer.exposure_id)
+    assert [one["exposure_id"] for one in sidecar.exposures] == [answer.exposure_id]
+    assert [one["item_id"] for one in sidecar.events] == ["i7"]
+    with pytest.raises(Refused, match="did you mean item_id"):
+        client.event("click", user_id="u1", itemid="i7")
+
+
+def test_another_test_sees_nothing_of_it_and_is_ready_at_once(abside_sidecar: Start, tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text(DOCUMENT.replace("item_count: 12", "item_count: 20"))
+    abside_sidecar(DOCUMENT)
+    begun = time.monotonic()
+    for _ in range(5):
+        abside_sidecar(DOCUMENT)
+        sidecar = abside_sidecar(tmp_path)
+    assert time.monotonic() - begun < 10  # ten changes, each well under a second; a busy machine has its time too
+    assert sidecar.exposures == sidecar.events == []
+    assert sidecar.client().assign("pdp", user_id="u1").config["item_count"] == 20
+    sidecar.apply({"a.yaml": DOCUMENT})
+    assert sidecar.client().assign("pdp", user_id="u1").config["item_count"] == 12
+
+
+def test_documents_with_a_mistake_are_no_world_to_test_in(abside_sidecar: Start, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"(?s)test\.yaml:8:.*running"):
+        abside_sidecar(DOCUMENT.replace("status: running", "status: runing"))
+    with pytest.raises(ValueError, match="neither a file nor a folder"):
+        abside_sidecar(tmp_path / "no.yaml")
+    with pytest.raises(ValueError, match=r"ends in \.yaml"):
+        abside_sidecar({"a.yml": DOCUMENT})
