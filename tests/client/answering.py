@@ -29,17 +29,25 @@ def http(body: object, status: str = "200 OK", length: int | None = None) -> byt
 
 def read_request(connection: socket.socket) -> bool:
     """Read one whole request; false at the end."""
+    return read_body(connection) is not None
+
+
+def read_body(connection: socket.socket) -> bytes | None:
+    """Read one whole request and return its body; None at the end."""
     data = b""
     while b"\r\n\r\n" not in data:
         part = connection.recv(65536)
         if not part:
-            return False
+            return None
         data += part
     head, _, body = data.partition(b"\r\n\r\n")
-    missing = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]) - len(body)
-    while missing > 0:
-        missing -= len(connection.recv(65536))
-    return True
+    length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+    while len(body) < length:
+        part = connection.recv(65536)
+        if not part:
+            return None
+        body += part
+    return body
 
 
 def but(**changes: Any) -> bytes:

@@ -136,7 +136,7 @@ def test_while_the_sidecar_is_away_the_base_parameters_go_on(
     client(provider).get_string_details("pdp-reranker", "x", PLAIN)
     client(provider).track("add_to_cart", PLAIN)
     stats = provider.client.stats
-    assert (stats.fallbacks, stats.lost_reports) == ({"unreachable": 2}, 1)
+    assert (stats.fallbacks, stats.waiting, stats.lost_reports) == ({"unreachable": 2}, 1, 0)
 
 
 @pytest.mark.parametrize(

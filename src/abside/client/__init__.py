@@ -10,9 +10,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from abside.client.away.fallback import Stats
 from abside.client.blocking import Client
-from abside.client.result import Assigned, Assignment, Flag, Receipt, Refused, Unit, Why
+from abside.client.result import Assigned, Assignment, Flag, Receipt, Refused, Stats, Unit, Why
 from abside.client.visit import Visit
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
@@ -13,16 +14,16 @@ import aiohttp
 from abside.client import address as addresses
 from abside.client.away.fallback import Fallbacks
 from abside.client.away.hanging import Hanging
-from abside.client.away.posting import POSTING_SECONDS, after_refusal, wall_us
+from abside.client.away.posting import POSTING_SECONDS, posts, wall_us
+from abside.client.away.unsent import MAX_WAITING
 from abside.client.calls import DEADLINE_SECONDS, Calls
 from abside.client.message import MAX_ANSWER_BYTES, encode, read_accepted, read_answers, read_flag
 from abside.client.raised import is_ours
-from abside.client.result import ACCEPTED, Assignment, CallFailed, Flag, Receipt, Refused
+from abside.client.result import ACCEPTED, Assignment, CallFailed, Flag, Receipt, Refused, Stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from abside.client.away.fallback import Stats
     from abside.client.message import DecisionCall, EventCall, FlagCall
 
 MAX_CONNECTIONS = 100  # beyond it calls queue for a connection, within their deadline; an answer takes 0.1 ms
@@ -34,7 +35,8 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
     loop make its own; RuntimeError when two share one. Not for several threads; `Client` is.
 
     `address` is `http://127.0.0.1:7600` (an IP address or localhost) or `unix:PATH`; ValueError for anything else.
-    Fallbacks are posted by a task as soon as the sidecar answers again; `close` posts what is left.
+    Fallbacks, and the reports that could not be sent, are posted by a task as soon as the sidecar answers again;
+    `close` posts what is left. At most `max_waiting` reports wait, 0 for none; ValueError for fewer.
     """  # noqa: D205 where it belongs is the first thing to know
 
     def __init__(
@@ -43,12 +45,13 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
         *,
         deadline_seconds: float = DEADLINE_SECONDS,
         strict: bool = False,
+        max_waiting: int = MAX_WAITING,
         wall: Callable[[], int] = wall_us,
     ) -> None:
         self._address = addresses.parse_address(address)
         self._deadline_seconds = deadline_seconds
         self._strict = strict
-        self._fallbacks = Fallbacks(time.monotonic, wall)
+        self._fallbacks = Fallbacks(time.monotonic, wall, max_waiting=max_waiting)
         self._hanging = Hanging(time.monotonic)
         self._session: aiohttp.ClientSession | None = None
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None  # process and loop of the session
@@ -60,7 +63,7 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
         return self._fallbacks.stats()
 
     async def close(self) -> None:
-        """Post the remaining fallbacks, within a second, and close the connections. The client may be used again."""
+        """Post what remains, within a second, and close the connections. The client may be used again."""
         if self._posting is not None:
             await asyncio.wait([self._posting])
         await self._post_fallbacks()
@@ -98,7 +101,7 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
         except CallFailed as failed:
             if self._strict and isinstance(failed, Refused):
                 raise
-            return self._fallbacks.not_taken(failed)
+            return self._fallbacks.not_taken(report, failed)
         self._post_soon()
         return ACCEPTED
 
@@ -118,25 +121,25 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
         """Send one request and return its answer's status and body, within the deadline. Raises CallFailed, Refused."""
         if seconds is None:
             seconds = self._deadline_seconds
+        body = encode(fields)
         self._hanging.check(seconds)
         since = time.monotonic()
         try:
-            answer = await self._post(path, fields, seconds)
+            answer = await self._post(path, body, seconds)
         except CallFailed as failed:
-            if not isinstance(failed, Refused):  # nothing was sent
-                self._hanging.failed(failed, seconds, since)
+            self._hanging.failed(failed, seconds, since)
             raise
         self._hanging.answered()
         return answer
 
-    async def _post(self, path: str, fields: Any, seconds: float) -> tuple[int, bytes]:
+    async def _post(self, path: str, body: bytes, seconds: float) -> tuple[int, bytes]:
         """Send one request and read its answer within the deadline. Raises CallFailed, Refused.
 
         It is sent once. Only where a kept connection breaks before the first byte of an answer, as after a restart of
         the sidecar, it is sent again over a new connection, within the same deadline: an assignment is the same again,
         and events carry their ids.
         """
-        session, body = self._open(), encode(fields)
+        session = self._open()
         try:
             async with asyncio.timeout(seconds):
                 kept: list[bool] = []  # gets an item when aiohttp reuses a connection
@@ -173,20 +176,17 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
             self._posting = asyncio.get_running_loop().create_task(self._post_fallbacks(), name="abside-client")
 
     async def _post_fallbacks(self) -> None:
-        """Post fallbacks until none is left, time is up, or the sidecar does not take them."""
+        """Post what is kept until nothing is left, time is up, or the sidecar does not take it."""
         until = time.monotonic() + POSTING_SECONDS
-        while events := self._fallbacks.take():
-            try:
-                read_accepted(*await self._post("/v1/events", events, until - time.monotonic()))
-            except Refused as refused:
-                after_refusal(self._fallbacks, events, refused)
-            except BaseException as exc:
-                self._fallbacks.put_back(events)
-                if isinstance(exc, CallFailed):
-                    return
-                raise
-            else:
-                self._fallbacks.accepted(events)
+        failed: CallFailed | None = None
+        with closing(posts(self._fallbacks)) as posting, suppress(StopIteration):
+            while True:
+                path, body = posting.send(failed)
+                try:
+                    read_accepted(*await self._post(path, body, until - time.monotonic()))
+                    failed = None
+                except CallFailed as exc:
+                    failed = exc
 
 
 def _session(address: addresses.Address) -> aiohttp.ClientSession:

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Self
 from abside.client import address as addresses
 from abside.client.away.fallback import Fallbacks
 from abside.client.away.hanging import Hanging
-from abside.client.away.posting import POSTING_SECONDS, after_refusal, wall_us
+from abside.client.away.posting import POSTING_SECONDS, post_all, wall_us
+from abside.client.away.unsent import MAX_WAITING
 from abside.client.calls import DEADLINE_SECONDS, Calls
 from abside.client.message import encode, read_accepted, read_answers, read_flag
 from abside.client.pool import Pool
-from abside.client.result import ACCEPTED, Assignment, CallFailed, Flag, Receipt, Refused
+from abside.client.result import ACCEPTED, Assignment, CallFailed, Flag, Receipt, Refused, Stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from abside.client.away.fallback import Stats
     from abside.client.message import DecisionCall, EventCall, FlagCall
 
 
@@ -39,7 +39,8 @@ class Client(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
     """A blocking client. One for the whole process, shared by its threads; a forked child may go on using it.
 
     `address` is `http://127.0.0.1:7600` (an IP address or localhost) or `unix:PATH`; ValueError for anything else.
-    Fallbacks are posted by a short-lived thread as soon as the sidecar answers again; `close` posts what is left.
+    Fallbacks, and the reports that could not be sent, are posted by a short-lived thread as soon as the sidecar answers
+    again; `close` posts what is left. At most `max_waiting` reports wait, 0 for none; ValueError for fewer.
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class Client(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         *,
         deadline_seconds: float = DEADLINE_SECONDS,
         strict: bool = False,
+        max_waiting: int = MAX_WAITING,
         wall: Callable[[], int] = wall_us,
     ) -> None:
         self._address = addresses.parse_address(address)
         self._deadline_seconds = deadline_seconds
         self._strict = strict
         self._wall = wall
+        self._max_waiting = max_waiting
         self._process = self._start(None)
         self._by_pid = {
             self._process.pid: self._process
@@ -65,7 +68,7 @@ class Client(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         return self._here().fallbacks.stats()
 
     def close(self) -> None:
-        """Post the remaining fallbacks, within a second, and close idle connections. The client may be used again."""
+        """Post what remains, within a second, and close idle connections. The client may be used again."""
         here = self._here()
         if here.posting.acquire(timeout=POSTING_SECONDS):
             _post_and_release(here)
@@ -103,7 +106,7 @@ class Client(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         except CallFailed as failed:
             if self._strict and isinstance(failed, Refused):
                 raise
-            return here.fallbacks.not_taken(failed)
+            return here.fallbacks.not_taken(report, failed)
         self._post_soon(here)
         return ACCEPTED
 
@@ -148,7 +151,7 @@ class Client(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         if parent is not None:
             parent.pool.abandon()
             bases = parent.fallbacks.bases
-        fallbacks = Fallbacks(time.monotonic, self._wall, bases)
+        fallbacks = Fallbacks(time.monotonic, self._wall, bases, self._max_waiting)
         return _Process(os.getpid(), Pool(self._address), fallbacks, Hanging(time.monotonic))
 
     def _post_soon(self, here: _Process) -> None:
@@ -164,24 +167,8 @@ class Client(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
 
 
 def _post_and_release(here: _Process) -> None:
+    until = time.monotonic() + POSTING_SECONDS
     try:
-        _post_fallbacks(here)
+        post_all(here.fallbacks, lambda path, body: read_accepted(*here.pool.post(path, body, until)))
     finally:
         here.posting.release()
-
-
-def _post_fallbacks(here: _Process) -> None:
-    """Post fallbacks until none is left, time is up, or the sidecar does not take them."""
-    until = time.monotonic() + POSTING_SECONDS
-    while events := here.fallbacks.take():
-        try:
-            read_accepted(*here.pool.post("/v1/events", encode(events), until))
-        except Refused as refused:
-            after_refusal(here.fallbacks, events, refused)
-        except BaseException as exc:
-            here.fallbacks.put_back(events)
-            if isinstance(exc, CallFailed):
-                return
-            raise
-        else:
-            here.fallbacks.accepted(events)

@@ -6,7 +6,7 @@ import secrets
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from abside.client.message import NO_FALLBACKS, DecisionCall, EventCall, FlagCall
+from abside.client.message import EVENTS, EXPOSURES, NO_FALLBACKS, TRACK, DecisionCall, EventCall, FlagCall
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -93,7 +93,7 @@ class Calls(ABC, Generic[One, Many, Done, Evaluation]):
         May be called again after a false: the exposure carries its id and is counted once.
         """
         tokens = token if isinstance(token, str) else list(token)
-        return self._report(EventCall("/v1/exposures", {"exposure_token": tokens}, deadline_seconds))
+        return self._report(EventCall(EXPOSURES, {"exposure_token": tokens}, deadline_seconds))
 
     def event(
         self,
@@ -109,13 +109,14 @@ class Calls(ABC, Generic[One, Many, Done, Evaluation]):
         """Report what a shopper did: a Receipt, true when the sidecar has it on disk, and else with the reason.
 
         docs/api.md lists types and their fields, for example `event("click", visit=visit, item_id="i7",
-        position=2, placement="pdp", exposure_id=answer.exposure_id)`. To try again after a false, pass an `event_id`
-        of your own: an event is counted once for each id. Times (`ts`) are µs UTC, now when absent.
+        position=2, placement="pdp", exposure_id=answer.exposure_id)`. A false that `waits` is sent later by itself. To
+        try any other again, pass an `event_id` of your own: an event is counted once for each id. Times (`ts`) are µs
+        UTC, now when absent.
         """
         who = _who(user_id, session_id, None, visit)
         who.pop("pinned_unit")
         named = {"type": type, "event_id": event_id or secrets.token_hex(12)}
-        return self._report(EventCall("/v1/events", {**_sent(fields), **_sent(who), **named}, deadline_seconds))
+        return self._report(EventCall(EVENTS, {**_sent(fields), **_sent(who), **named}, deadline_seconds))
 
     def evaluate(self, flag: str, *, context: Mapping[str, Any], deadline_seconds: float | None = None) -> Evaluation:
         """Evaluate a placement or an experiment as a flag, which is exposure; `context` is OpenFeature's, as a mapping.
@@ -143,7 +144,7 @@ class Calls(ABC, Generic[One, Many, Done, Evaluation]):
         if not event.startswith("$") and sent.keys().isdisjoint({"event_id", "eventId"}):
             sent["event_id"] = secrets.token_hex(12)  # a connection that breaks is tried twice
         fields = {"event": event, "context": context, "value": value, "attributes": sent}
-        return self._report(EventCall("/v1/track", _sent(fields), deadline_seconds))
+        return self._report(EventCall(TRACK, _sent(fields), deadline_seconds))
 
     @abstractmethod
     def _one(self, call: DecisionCall) -> One: ...

@@ -14,10 +14,11 @@ import orjson
 
 from abside.assignment.unit import SHARED_IDS, nobody
 from abside.client.away.fallback import Fallbacks
-from abside.client.away.posting import after_refusal, wall_us
+from abside.client.away.posting import post_all, wall_us
+from abside.client.away.unsent import MAX_WAITING
 from abside.client.calls import Calls
 from abside.client.message import NO_FALLBACKS, DecisionCall, encode, read_answers, read_flag
-from abside.client.result import ACCEPTED, Assigned, Assignment, CallFailed, Flag, Receipt, Refused, Unit
+from abside.client.result import ACCEPTED, Assigned, Assignment, CallFailed, Flag, Receipt, Refused, Stats, Unit
 from abside.local.deciding import Deciding, LocalSettings
 from abside.serve.answer import Refusal
 from abside.sidecar.decide.request import Rules
@@ -26,7 +27,6 @@ from abside.spool.errors import SpoolRefused
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from abside.client.away.fallback import Stats
     from abside.client.message import EventCall, FlagCall
     from abside.client.visit import Id, Visit
 
@@ -57,6 +57,7 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         spool: str | Path = SPOOL,
         *,
         strict: bool = False,
+        max_waiting: int = MAX_WAITING,
         shared_ids: Iterable[str] = (),
         allow_force: bool = False,
         pod: str = "",
@@ -71,7 +72,8 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         self._settings = LocalSettings(Path(snapshot), Path(spool), rules, source, wall, seal_seconds, Assigned)
         self._strict = strict
         self._wall = wall
-        self._process = _LocalProcess(self._settings, None)
+        self._max_waiting = max_waiting
+        self._process = _LocalProcess(self._settings, None, max_waiting)
         self._by_pid = {self._process.pid: self._process}  # a forked child puts its own in its place
         if self.problem:
             log.error("local cannot work: %s", self.problem)
@@ -103,7 +105,7 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         here = self._here()
         here.tell()
         here.deciding.close()
-        self._process = self._by_pid[here.pid] = _LocalProcess(self._settings, here)
+        self._process = self._by_pid[here.pid] = _LocalProcess(self._settings, here, self._max_waiting)
 
     def __enter__(self) -> Self:
         return self
@@ -201,7 +203,8 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
             failed = _failure(exc)
             if self._strict and isinstance(failed, Refused):
                 raise failed from None
-            return here.fallbacks.not_taken(failed)
+            return here.fallbacks.not_taken(report, failed)
+        here.tell_if_due()
         return ACCEPTED
 
     def _flag(self, call: FlagCall) -> Flag:
@@ -219,7 +222,7 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         here, pid = self._process, os.getpid()
         if here.pid != pid:
             # Several threads of the child may come here at once: setdefault gives all of them the first one's.
-            self._process = self._by_pid.setdefault(pid, _LocalProcess(self._settings, here))
+            self._process = self._by_pid.setdefault(pid, _LocalProcess(self._settings, here, self._max_waiting))
             self._by_pid.pop(here.pid, None)  # the system may use the number for another process later
         return self._process
 
@@ -227,33 +230,33 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
 class _LocalProcess:
     """The state of one process. A forked child goes on from its parent's plans, with a spool of its own."""
 
-    def __init__(self, settings: LocalSettings, parent: _LocalProcess | None) -> None:
+    def __init__(self, settings: LocalSettings, parent: _LocalProcess | None, max_waiting: int) -> None:
         self.pid = os.getpid()
         if parent is not None and parent.pid != self.pid:
             parent.deciding.spool.abandon()
         bases = None if parent is None else parent.fallbacks.bases
         self.deciding: Deciding = Deciding(settings, None if parent is None else parent.deciding)
-        self.fallbacks: Fallbacks = Fallbacks(time.monotonic, settings.clock, bases)
+        self.fallbacks: Fallbacks = Fallbacks(time.monotonic, settings.clock, bases, max_waiting)
 
     def saw(self, answer: Assignment) -> None:
         """Count an answer, and tell of fallbacks that came before it."""
         self.fallbacks.seen((answer,))
+        self.tell_if_due()
+
+    def tell_if_due(self) -> None:
+        """Tell of what came before a call that went well."""
         if self.fallbacks.due():
             self.tell()
 
     def tell(self) -> None:
-        """Write the events of fallbacks, until none is left or the spool does not take them."""
-        while events := self.fallbacks.take():
-            try:
-                self.deciding.report("/v1/events", encode(events))
-            except _OURS as exc:
-                failed = _failure(exc)
-                if isinstance(failed, Refused):
-                    after_refusal(self.fallbacks, events, failed)
-                    continue
-                self.fallbacks.put_back(events)
-                return
-            self.fallbacks.accepted(events)
+        """Write what is kept, until nothing is left or the spool does not take it."""
+        post_all(self.fallbacks, self._write)
+
+    def _write(self, path: str, body: bytes) -> None:
+        try:
+            self.deciding.report(path, body)
+        except _OURS as exc:
+            raise _failure(exc) from exc
 
 
 # What a call raises where it has no answer. An application's own exception, of a signal handler, passes through.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from abside.client.visit import Visit
 
 MAX_ANSWER_BYTES = 1024 * 1024  # 32 placements of 30 KB; parsing more than that takes longer than the deadline
+EVENTS, EXPOSURES, TRACK = "/v1/events", "/v1/exposures", "/v1/track"  # where reports go
 USER_NAMES = ("user_id", "userId", "targetingKey")  # as the sidecar reads an OpenFeature context
 NO_FALLBACKS: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 _CODE = re.compile(r"[A-Z_]{1,32}\Z")  # the only part of an answer that a log line may repeat

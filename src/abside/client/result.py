@@ -76,7 +76,8 @@ class Receipt:
     """What became of a report: true where the sidecar has it on disk.
 
     Where it is false, `why` is the reason and `sentence` says what to do. `code` and `path` (the field) are those of
-    the sidecar's refusal; the same report is then refused again.
+    the sidecar's refusal; the same report is then refused again. With `waits` the client sends it by itself when the
+    sidecar answers again: do not send it a second time.
     """
 
     accepted: bool
@@ -84,12 +85,29 @@ class Receipt:
     code: str | None = None
     path: str | None = None
     sentence: str = ""
+    waits: bool = False
 
     def __bool__(self) -> bool:
         return self.accepted
 
 
 ACCEPTED = Receipt(accepted=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counts since the client was made (in a forked child: since the fork)."""
+
+    answered: int  # placements answered by the sidecar
+    fallbacks: Mapping[Why, int]  # placements answered without it, by reason
+    lost_reports: int  # events and exposures that were not accepted and do not wait
+    untold: int  # fallbacks still to be posted
+    told: int  # fallbacks that the sidecar accepted as events
+    untellable: int  # fallbacks that the sidecar refused as events
+    not_waited: int = 0  # calls among the timeouts that fell back at once, because the sidecar hangs
+    waiting: int = 0  # events and exposures that wait to be sent
+    sent_later: int = 0  # those that waited and were accepted
+    dropped: int = 0  # those of the lost that found no room to wait
 
 
 class CallFailed(Exception):  # noqa: N818 it is caught inside the client and becomes a fallback

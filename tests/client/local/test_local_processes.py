@@ -212,3 +212,18 @@ def test_it_works_as_soon_as_the_mounts_do(absent: Process, world: object) -> No
         wait_for(lambda: not client.assign("pdp", user_id="u2", attributes={"country": "DE"}).fallback)
         assert client.problem == ""
         assert client.stats.told == client.stats.fallbacks["unreachable"] + client.stats.fallbacks.get("unavailable", 0)
+
+
+def test_an_outcome_waits_until_there_is_a_spool(absent: Process) -> None:
+    spool = absent.folder / "spool"
+    now_us = 1_700_000_000_000_000
+    with Local(absent.folder / "snapshot", spool, wall=lambda: now_us) as client:
+        receipt = client.event("add_to_cart", user_id="u1", item_id="i1", event_id="waits")
+        assert (bool(receipt), receipt.why, receipt.waits, client.stats.waiting) == (False, "unreachable", True, 1)
+        spool.mkdir()
+        now_us += 60_000_000
+        assert client.event("add_to_cart", user_id="u1", item_id="i1", event_id="direct")
+        assert (client.stats.waiting, client.stats.sent_later, client.stats.lost_reports) == (0, 1, 0)
+    written = b"".join(path.read_bytes() for path in (spool / "local").rglob("*.seg"))
+    assert b"waits" in written
+    assert b"direct" in written

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from abside.client.away.complaints import Complaints
 from abside.client.away.hanging import NOT_WAITED
-from abside.client.result import Assignment, Receipt
+from abside.client.away.unsent import MAX_WAITING, Unsent
+from abside.client.result import Assignment, Receipt, Stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from abside.client.message import DecisionCall
+    from abside.client.message import DecisionCall, EventCall
     from abside.client.result import CallFailed, Why
 
 EVENT_TYPE = "client_fallback"
@@ -33,19 +34,6 @@ MAX_PLACEMENT_CHARS = 64
 BATCH_EVENTS = 500  # half of what a request may carry
 POST_EVERY_SECONDS = 1.0  # while fallbacks and answers alternate
 POST_AGAIN_SECONDS = 5.0  # after the sidecar did not take them: about its seal interval
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """Counts since the client was made (in a forked child: since the fork)."""
-
-    answered: int  # placements answered by the sidecar
-    fallbacks: Mapping[Why, int]  # placements answered without it, by reason
-    lost_reports: int  # events and exposures that were not accepted
-    untold: int  # fallbacks still to be posted
-    told: int  # fallbacks that the sidecar accepted as events
-    untellable: int  # fallbacks that the sidecar refused as events
-    not_waited: int = 0  # calls among the timeouts that fell back at once, because the sidecar hangs
 
 
 @dataclass(slots=True)
@@ -64,7 +52,11 @@ class Fallbacks:
     """The base parameters seen and the fallbacks returned. Thread-safe. `clock` returns seconds, `wall` µs UTC."""
 
     def __init__(
-        self, clock: Callable[[], float], wall: Callable[[], int], bases: Mapping[str, tuple[str, str]] | None = None
+        self,
+        clock: Callable[[], float],
+        wall: Callable[[], int],
+        bases: Mapping[str, tuple[str, str]] | None = None,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
         self._clock = clock
         self._wall = wall
@@ -78,7 +70,8 @@ class Fallbacks:
         self._overflow: Counter[Why] = Counter()
         self._unposted: list[dict[str, Any]] = []
         self._post_from = 0.0
-        self._complaints = Complaints(clock)
+        self.complaints = Complaints(clock)
+        self.unsent = Unsent(max_waiting, wall)
 
     def seen(self, answers: Iterable[Assignment]) -> None:
         """Count answers of the sidecar, and keep the base parameters they show."""
@@ -93,7 +86,7 @@ class Fallbacks:
 
     def fall_back(self, call: DecisionCall, failed: CallFailed) -> dict[str, Assignment]:
         """Return the answers of a call without the sidecar; count them and keep them to be posted."""
-        self._complaints.failed("fallback", failed)
+        self.complaints.failed("fallback", failed)
         fields = call.fields
         user_id, session_id = _usable(fields.get("user_id")), _usable(fields.get("session_id"))
         bot = fields.get("bot") is True
@@ -107,17 +100,19 @@ class Fallbacks:
                     self._keep((user_id, session_id, _short(placement), bot, failed.why))
         return {name: self._answer(name, call, failed.why) for name in call.placements}
 
-    def not_taken(self, failed: CallFailed) -> Receipt:
-        """Count an event or exposure that was not accepted; return what to say of it."""
-        self._complaints.failed("report", failed)
+    def not_taken(self, report: EventCall, failed: CallFailed) -> Receipt:
+        """Keep an event or exposure that was not accepted, or count it as lost; return what to say of it."""
+        self.complaints.failed("report", failed)
+        waits = failed.why != "refused" and self.unsent.keep(report)
         with self._lock:
-            self._lost_reports += 1
+            self._lost_reports += not waits
             self._not_waited += failed.code == NOT_WAITED
-        return Receipt(False, failed.why, failed.code, failed.path, failed.sentence)
+        return Receipt(False, failed.why, failed.code, failed.path, failed.sentence, waits)
 
     def due(self) -> bool:
         """Return whether to post now; after a true, false for POST_EVERY_SECONDS, so that only one caller posts."""
-        if not self._shoppers and not self._overflow and not self._unposted:  # the hot path: three reads, no lock
+        if not self._shoppers and not self._overflow and not self._unposted and not self.unsent.waiting:
+            # The hot path: four reads, no lock.
             return False
         now = self._clock()
         with self._lock:
@@ -150,6 +145,11 @@ class Fallbacks:
             if later:
                 self._post_from = self._clock() + POST_AGAIN_SECONDS
 
+    def later(self) -> None:
+        """Post nothing for a while: the sidecar does not take it now."""
+        with self._lock:
+            self._post_from = self._clock() + POST_AGAIN_SECONDS
+
     def refused(self, events: Iterable[dict[str, Any]]) -> None:
         """Drop events that would never be accepted; the count of a shopper's is posted without ids."""
         with self._lock:
@@ -165,8 +165,19 @@ class Fallbacks:
             kept = sum(one.count for one in self._shoppers.values()) + self._overflow.total()
             untold = kept + _count(self._unposted)
             counts = dict(self._counts)
-            posted, untellable = self._posted, self._untellable
-            return Stats(self._answered, counts, self._lost_reports, untold, posted, untellable, self._not_waited)
+            unsent = self.unsent
+            return Stats(
+                answered=self._answered,
+                fallbacks=counts,
+                lost_reports=self._lost_reports + unsent.refused,
+                untold=untold,
+                told=self._posted,
+                untellable=self._untellable,
+                not_waited=self._not_waited,
+                waiting=unsent.waiting,
+                sent_later=unsent.sent,
+                dropped=unsent.dropped,
+            )
 
     def _answer(self, placement: str, call: DecisionCall, why: Why) -> Assignment:
         known = self.bases.get(placement)
