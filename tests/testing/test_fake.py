@@ -77,10 +77,12 @@ def test_a_sidecar_that_is_away_gives_fallbacks_until_it_is_back() -> None:
     with client.away("unreachable"):
         answer = client.assign("pdp", user_id="u1", fallback={"model": "mine"})
         assert (answer.config, answer.why) == ({"model": "mine"}, "unreachable")
-        assert client.event("click", user_id="u1", item_id="i1").why == "unreachable"
+        receipt = client.event("click", user_id="u1", item_id="i1")
+        assert (bool(receipt), receipt.why, receipt.waits) == (False, "unreachable", True)
         assert client.evaluate("pdp", context={"targetingKey": "u1"}).why == "unreachable"
-    assert not client.assign("pdp", user_id="u1").fallback
     assert client.events == []
+    assert not client.assign("pdp", user_id="u1").fallback
+    assert [(one["type"], one["item_id"]) for one in client.events] == [("click", "i1")]  # it waited
 
 
 async def test_the_client_for_asyncio_has_the_same_calls_to_be_awaited() -> None:

@@ -6,13 +6,14 @@ import threading
 import time
 from collections.abc import Awaitable
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from abside.client.away.fallback import Fallbacks
 from abside.client.away.posting import wall_us
 from abside.client.calls import Calls
 from abside.client.message import encode, read_accepted, read_answers, read_flag
-from abside.client.result import ACCEPTED, Assignment, CallFailed, Flag, Receipt, Refused
+from abside.client.result import ACCEPTED, Assignment, CallFailed, Flag, Receipt, Refused, Stats
 from abside.serve.answer import Refusal
 from abside.testing.deciding import MemoryDeciding
 from abside.testing.world import one_of, snapshot_of
@@ -20,7 +21,6 @@ from abside.testing.world import one_of, snapshot_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from abside.client.away.fallback import Stats
     from abside.client.message import DecisionCall, EventCall, FlagCall
     from abside.client.result import Why
     from abside.event import EventMap
@@ -98,6 +98,7 @@ class Pretended:
         if call.visit is not None:
             for answer in answers.values():
                 call.visit.saw(answer)
+        self._send_what_waits()
         return answers
 
     def _accepted(self, report: EventCall) -> Receipt:
@@ -105,8 +106,20 @@ class Pretended:
             read_accepted(202, self._asked(lambda: self._deciding.report(report.path, encode(report.body))))
         except CallFailed as failed:
             self._raise_if_strict(failed)
-            return self._fallbacks.not_taken(failed)
+            return self._fallbacks.not_taken(report, failed)
+        self._send_what_waits()
         return ACCEPTED
+
+    def _send_what_waits(self) -> None:
+        """Take what was reported while the sidecar was away, as a client sends it once it answers."""
+        unsent = self._fallbacks.unsent
+        while batch := unsent.take():
+            try:
+                self._asked(partial(self._deciding.report, batch.path, batch.body))
+            except CallFailed as failed:
+                unsent.not_accepted(batch, failed.index if isinstance(failed, Refused) else None)
+            else:
+                unsent.accepted(batch)
 
     def _evaluated(self, call: FlagCall) -> Flag:
         try:
