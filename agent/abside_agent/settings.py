@@ -194,7 +194,7 @@ class SetSettings:
     id: str = setting(MISSING, "the experiment", words=True)
     changes: tuple[str, ...] = setting(
         MISSING,
-        "field=value: status=paused, traffic=20%, …; after -- the next experiment and its own",
+        "field=value: status=paused, traffic=20%, …; traffic= takes it away; after -- the next experiment and its own",
         many=True,
         words=True,
     )

@@ -98,7 +98,7 @@ COMMANDS = {
         extra="agent",
     ),
     "set": Command(
-        "Change fields of one experiment, or of several (ID field=value … -- ID …), and nothing else.",
+        "Change fields of one experiment, or of several (ID field=value … -- ID …); field= takes one away.",
         "abside_agent.settings:SetSettings",
         "abside_agent.commands.set:main",
         extra="edit",

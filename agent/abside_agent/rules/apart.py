@@ -116,8 +116,8 @@ def _layer_for(everyone: list[Experiment], placement: str, layers: LayersInUse) 
     if own:
         return max(sorted(own), key=lambda name: own[name]), False
     near = layers.at(placement)
-    if near is None and len(layers.members) == 1:
-        near = next(iter(layers.members))
+    if near is None and len(layers.members) == 1 and not any(layers.members.values()):
+        near = next(iter(layers.members))  # one with experiments of other placements would exclude those, for nothing
     if near is not None and layers.unit(near) in {None, unit}:
         return near, False
     names = (placement, *(f"{placement}-{number}" for number in range(2, len(layers.members) + 3)))

@@ -72,3 +72,18 @@ def test_units_that_differ_and_a_crowd_are_not_put_into_one_layer(
         assert problem.remedy.endswith("give them times from start to end that do not meet")
     for problem in problems_of(files(doc, [{}] * 6)):
         assert problem.remedy.startswith("give all of them one layer with disjoint slots")
+
+
+def test_a_layer_of_another_placement_is_left_alone_and_a_new_one_declared(
+    doc: type[Doc], problems_of: Callable[..., list[Problem]]
+) -> None:
+    at_home = doc.experiment("h", placements="[home]", layer="ranking", slots="0%-50%").replace("pdp:", "home:")
+    world = files(doc, [{}, {}], "{ranking: {}}")
+    for others, wanted in {
+        doc.experiments(at_home): "declare layers: {pdp: {}}, and write in e0 layer: pdp and slots: 0%-50%, in e1",
+        "{}": "write in e0 layer: ranking and slots: 0%-50%, in e1",
+    }.items():
+        found = [one for one in problems_of({**world, "h.yaml": others}) if one.severity == "error"]
+        assert [problem.code for problem in found] == ["PARAMETER_CONFLICT"] * 2
+        for problem in found:
+            assert problem.remedy.startswith(wanted), problem.remedy
