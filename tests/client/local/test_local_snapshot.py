@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,21 @@ def test_a_large_file_is_read_a_little_with_each_call_and_whole_when_patience_en
     scene.publish(world(ONLY, *(replace(one, variants=_of(one)) for one in many)))
     assert scene.model(after_us=LOOK_US) == "v1"
     assert scene.model(after_us=PATIENCE_US) == "v2"  # a process that asks rarely
+
+
+def test_who_goes_on_in_the_middle_of_reading_a_pause_gets_it_too(scene: Scene) -> None:
+    many = [replace(ONLY, id=f"e{number}", placements=(f"p{number % 3}",)) for number in range(600)]
+    others = [replace(one, variants=_of(one)) for one in many]
+    scene.publish(world(ONLY))
+    assert scene.model(after_us=LOOK_US) == "v2"
+    scene.publish(world(replace(ONLY, pause="stop"), *others))
+    assert scene.model(after_us=LOOK_US) == "v2"  # it is being read
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if scene.model(after_us=LOOK_US + PATIENCE_US) == "v1" else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    scene.client.close()
+    assert scene.model(after_us=LOOK_US + PATIENCE_US) == "v1"
 
 
 def _of(experiment: Experiment) -> tuple[Variant, ...]:

@@ -54,9 +54,9 @@ class SnapshotWatch:
         self._cell.missing = signature is None
         self._cell.beat_us = None if signature is None else signature[1] // 1000
         if signature is not None and signature != self._seen:
-            before, self._seen = self._seen, signature
-            if not self._is_touch(before, signature):
-                yield from self._take()
+            before, self._seen = self._seen, None  # whoever is cut short, or goes on from here meanwhile, reads it
+            if self._is_touch(before, signature) or (yield from self._take()):
+                self._seen = signature
         current = self._cell.current
         if current is not None and not is_right_at(current, self._clock()):
             self._put_in_force((yield from rebuild_in_slices(current, self._clock())))
@@ -79,16 +79,17 @@ class SnapshotWatch:
         except (OSError, SnapshotError):
             return False
 
-    def _take(self) -> Generator[None, None, None]:
+    def _take(self) -> Generator[None, None, bool]:
+        """Put the file in force, or refuse it; return False where it has to be looked at again."""
         try:
             # One short read of a file in memory or page cache; its sha256 releases the GIL but is under 1 ms a MB.
             data = read_regular(self._path, MAX_SNAPSHOT_BYTES)
             current = yield from read_in_slices(data, self._cell.current, self._clock)
-        except FileNotFoundError:
-            self._seen = None  # replaced in between: look again
-        except OSError as exc:  # descriptors or a disk that fail may come back: look again
-            self._seen = None
+        except FileNotFoundError:  # replaced in between
+            return False
+        except OSError as exc:  # descriptors or a disk that fail may come back
             self._unreadable(exc)
+            return False
         except SnapshotError as exc:
             self._refuse(str(exc))
         except Exception as exc:  # noqa: BLE001 whatever else a file makes us do wrong, what is in force stays
@@ -97,6 +98,7 @@ class SnapshotWatch:
             self._cell.refusal = ""
             self._taken = file_digest(data)
             self._put_in_force(current)
+        return True
 
     def _signature(self) -> Signature | None:
         """Return the file's signature; None for no file, or for one whose status cannot be read, which is refused."""
