@@ -6,7 +6,6 @@ Needs `pip install 'abside[openfeature]'`. docs/openfeature.md shows it at work.
 from __future__ import annotations
 
 import logging
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from openfeature.exception import (
@@ -164,12 +163,10 @@ class Provider(AbstractProvider):
 
 
 def sent_context(context: EvaluationContext | None) -> dict[str, Any]:
-    """Return an SDK's context as the sidecar reads it: times become RFC 3339."""
+    """Return an SDK's context as the sidecar reads it; the client gives times and the like their forms."""
     if context is None:
         return {}
-    sent: dict[str, Any] = {
-        name: one.isoformat() if isinstance(one, datetime) else one for name, one in context.attributes.items()
-    }
+    sent: dict[str, Any] = dict(context.attributes)
     if context.targeting_key:
         sent["targetingKey"] = context.targeting_key
     return sent

@@ -76,7 +76,7 @@ async def test_the_callers_mistake_is_a_fallback_and_counted(client: Clients, si
     asked = client(sidecar.address)
     answer = await asked.assign("pdpp", user_id="u1", fallback={"model": "mine"})
     assert (answer.config, answer.config_id, answer.why) == ({"model": "mine"}, None, "refused")
-    answer = await asked.assign("pdp", user_id="u1", attributes={"country": {1, 2}})  # a set is not JSON
+    answer = await asked.assign("pdp", user_id="u1", attributes=["DE"])
     assert (answer.config, answer.why) == ({}, "refused")
     answer = await asked.assign("pdp")  # no unit
     assert answer.why == "refused"
@@ -93,8 +93,8 @@ BASE_OF_CALLER = {"model": "mine"}
 async def test_a_strict_client_raises_the_callers_mistakes_and_no_others(client: Clients, absent: Process) -> None:
     asked = client(absent.address, strict=True)
     assert (await asked.assign("pdp", user_id="u1")).why == "unreachable"
-    with pytest.raises(Refused, match="not sent UNSENDABLE"):
-        await asked.assign("pdp", user_id="u1", attributes={"country": object()})
+    with pytest.raises(Refused, match="not sent UNSENDABLE: user_id: a object is not JSON"):
+        await asked.assign("pdp", user_id=object())
 
 
 async def test_a_strict_client_says_what_the_sidecar_said(client: Clients, sidecar: Process) -> None:

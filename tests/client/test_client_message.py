@@ -94,7 +94,7 @@ def test_a_problem_documents_fields_come_along() -> None:
 
 @pytest.mark.parametrize("value", [{"a": {1}}, {"a": float("nan")}, {"a": float("inf")}, {(1, 2): 3}, {"a": object()}])
 def test_what_is_not_json_is_refused_without_being_quoted(value: object) -> None:
-    with pytest.raises(Refused, match=r"not sent UNSENDABLE: the request is not JSON \((Type|Value)Error\)"):
+    with pytest.raises(Refused, match=r"not sent UNSENDABLE: (a: (a (set|object) is|NaN)|a key of it is a tuple)"):
         encode(value)
 
 

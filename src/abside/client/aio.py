@@ -77,6 +77,9 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def _left_out(self, name: str, reason: str) -> None:
+        self._fallbacks.left_out(name, reason)
+
     async def _one(self, call: DecisionCall) -> Assignment:
         return (await self._many(call))[call.placements[0]]
 

@@ -80,6 +80,9 @@ class Client(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _left_out(self, name: str, reason: str) -> None:
+        self._here().fallbacks.left_out(name, reason)
+
     def _one(self, call: DecisionCall) -> Assignment:
         return self._many(call)[call.placements[0]]
 

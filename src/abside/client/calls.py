@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from abside.client.message import EVENTS, EXPOSURES, NO_FALLBACKS, TRACK, DecisionCall, EventCall, FlagCall
+from abside.client.values import ID_TYPES, id_form, sendable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,6 +26,10 @@ Evaluation = TypeVar("Evaluation")  # Flag
 class Calls(ABC, Generic[One, Many, Done, Evaluation]):
     """The calls of a client. Each ends within its deadline, connecting included, and none raises for what the sidecar
     or the network does; a `strict` client raises Refused for the caller's own mistakes (4xx), and only for those.
+
+    Values may be what Python services have: UUID, Decimal, datetime, enums, numpy's scalars and arrays; docs/python.md
+    has the form of each. An attribute that cannot be sent is left out and counted by name; an event with such a field
+    is refused.
 
     Options of all: `user_id` and `session_id` (send both where both are known), or a `visit` instead of the two;
     `deadline_seconds` for this call. TypeError for arguments of the wrong kind.
@@ -53,6 +58,7 @@ class Calls(ABC, Generic[One, Many, Done, Evaluation]):
         variants by experiment, where the sidecar allows it.
         """
         _check_name(placement)
+        attributes = None if attributes is None else sendable(attributes, self._left_out)
         fields = {"placement": placement, "expose": expose, "attributes": attributes, "force": force, "bot": bot}
         fields |= _who(user_id, session_id, pinned_unit, visit)
         fallbacks = {placement: fallback} if fallback is not None else NO_FALLBACKS
@@ -83,6 +89,7 @@ class Calls(ABC, Generic[One, Many, Done, Evaluation]):
         names = tuple(dict.fromkeys(placements))
         for name in names:
             _check_name(name)
+        attributes = None if attributes is None else sendable(attributes, self._left_out)
         fields = {"placements": names, "expose": expose, "attributes": attributes, "force": force, "bot": bot}
         fields |= _who(user_id, session_id, pinned_unit, visit)
         return self._many(DecisionCall(names, True, _sent(fields), fallbacks or NO_FALLBACKS, visit, deadline_seconds))
@@ -124,7 +131,7 @@ class Calls(ABC, Generic[One, Many, Done, Evaluation]):
         Without an answer, and for a mistake, the value is None: use your code's default.
         """
         _check_name(flag)
-        return self._flag(FlagCall(flag, context, deadline_seconds))
+        return self._flag(FlagCall(flag, sendable(context, self._left_out), deadline_seconds))
 
     def track(
         self,
@@ -143,8 +150,13 @@ class Calls(ABC, Generic[One, Many, Done, Evaluation]):
         sent = dict(attributes or {})
         if not event.startswith("$") and sent.keys().isdisjoint({"event_id", "eventId"}):
             sent["event_id"] = secrets.token_hex(12)  # a connection that breaks is tried twice
-        fields = {"event": event, "context": context, "value": value, "attributes": sent}
+        who = sendable(context, self._left_out)
+        fields = {"event": event, "context": who, "value": value, "attributes": sent}
         return self._report(EventCall(TRACK, _sent(fields), deadline_seconds))
+
+    @abstractmethod
+    def _left_out(self, name: str, reason: str) -> None:
+        """Count an attribute that cannot be sent."""
 
     @abstractmethod
     def _one(self, call: DecisionCall) -> One: ...
@@ -161,10 +173,15 @@ class Calls(ABC, Generic[One, Many, Done, Evaluation]):
 
 def _who(user_id: Id | None, session_id: Id | None, pinned_unit: Unit | None, visit: Visit | None) -> dict[str, Any]:
     if visit is None:
+        if type(user_id) not in ID_TYPES:
+            user_id = id_form(user_id)
+        if type(session_id) not in ID_TYPES:
+            session_id = id_form(session_id)
         return {"user_id": user_id, "session_id": session_id, "pinned_unit": pinned_unit}
     if user_id is not None or session_id is not None or pinned_unit is not None:
         raise TypeError("a visit carries the ids and the pinned unit; pass either the visit or them")
-    return {"user_id": visit.user_id, "session_id": visit.session_id, "pinned_unit": visit.pinned_unit}
+    ids = {"user_id": id_form(visit.user_id), "session_id": id_form(visit.session_id)}
+    return {**ids, "pinned_unit": visit.pinned_unit}
 
 
 def _sent(fields: dict[str, Any]) -> dict[str, Any]:

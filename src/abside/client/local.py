@@ -19,6 +19,7 @@ from abside.client.away.unsent import MAX_WAITING
 from abside.client.calls import Calls
 from abside.client.message import NO_FALLBACKS, DecisionCall, encode, read_answers, read_flag
 from abside.client.result import ACCEPTED, Assigned, Assignment, CallFailed, Flag, Receipt, Refused, Stats, Unit
+from abside.client.values import ID_TYPES, MAX_INTEGER, MIN_INTEGER
 from abside.local.deciding import Deciding, LocalSettings
 from abside.serve.answer import Refusal
 from abside.sidecar.decide.request import Rules
@@ -145,24 +146,26 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
             try:
                 fixed, exposure_id, unit = here.deciding.decide(fields)
             except _OURS as exc:
-                failed = _failure(exc)
-                if self._strict and isinstance(failed, Refused):
-                    raise failed from None
-                given = {placement: fallback} if fallback is not None else NO_FALLBACKS
-                call = DecisionCall((placement,), False, fields, given)
-                return here.fallbacks.fall_back(call, failed)[placement]
-            answer = Assignment(
-                placement,
-                orjson.loads(fixed.config),
-                fixed.config_id,
-                fixed.assigned,
-                exposure_id,
-                None,
-                None if unit is None else Unit(type=unit[0], id=unit[1]),
-                fixed.revision,
-            )
-            here.saw(answer)
-            return answer
+                if type(user_id) in ID_TYPES and type(session_id) in ID_TYPES:  # else the whole rule converts it
+                    failed = _failure(exc)
+                    if self._strict and isinstance(failed, Refused):
+                        raise failed from None
+                    given = {placement: fallback} if fallback is not None else NO_FALLBACKS
+                    call = DecisionCall((placement,), False, fields, given)
+                    return here.fallbacks.fall_back(call, failed)[placement]
+            else:
+                answer = Assignment(
+                    placement,
+                    orjson.loads(fixed.config),
+                    fixed.config_id,
+                    fixed.assigned,
+                    exposure_id,
+                    None,
+                    None if unit is None else Unit(type=unit[0], id=unit[1]),
+                    fixed.revision,
+                )
+                here.saw(answer)
+                return answer
         return super().assign(
             placement,
             user_id=user_id,
@@ -176,6 +179,9 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
             force=force,
             deadline_seconds=deadline_seconds,
         )
+
+    def _left_out(self, name: str, reason: str) -> None:
+        self._here().fallbacks.left_out(name, reason)
 
     def _one(self, call: DecisionCall) -> Assignment:
         return self._many(call)[call.placements[0]]
@@ -285,6 +291,8 @@ def _is_plain(attributes: Mapping[str, Any]) -> bool:
         if kind is str and (len(value) > MAX_PLAIN_CHARS or not value.isascii()):
             return False
         if kind is float and not math.isfinite(value):
+            return False
+        if kind is int and not MIN_INTEGER <= value <= MAX_INTEGER:
             return False
     return True
 

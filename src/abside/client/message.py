@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from abside.client.raised import is_ours
 from abside.client.result import Assigned, Assignment, CallFailed, Flag, Refused, Unit
+from abside.client.values import UnsendableError, json_form
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,14 +69,17 @@ class FlagCall:
 
 
 def encode(value: Any) -> bytes:
-    """Return a request body. Raises Refused for what JSON cannot carry."""
+    """Return a request body. Raises Refused UNSENDABLE for what JSON cannot carry, with the path of it."""
     try:
         return _ENCODER.encode(value).encode()
     except (TypeError, ValueError, RecursionError) as exc:
         if not is_ours(exc):
             raise
-        # The exception's text may quote a value: only its type is reported.
-        raise Refused("UNSENDABLE", f"the request is not JSON ({type(exc).__name__})") from exc
+        try:
+            return _ENCODER.encode(json_form(value)).encode()  # for the path
+        except UnsendableError as found:
+            at = f"{found.path}: " if found.path else ""
+            raise Refused("UNSENDABLE", f"{at}{found.reason}", path=found.path or None) from exc
 
 
 def read_answers(call: DecisionCall, status: int, body: bytes) -> dict[str, Assignment]:
@@ -186,5 +190,5 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=json_form)
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)

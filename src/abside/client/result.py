@@ -108,6 +108,7 @@ class Stats:
     waiting: int = 0  # events and exposures that wait to be sent
     sent_later: int = 0  # those that waited and were accepted
     dropped: int = 0  # those of the lost that found no room to wait
+    left_out: Mapping[str, int] = field(default_factory=dict)  # attributes that could not be sent, by name
 
 
 class CallFailed(Exception):  # noqa: N818 it is caught inside the client and becomes a fallback

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex
+from uuid import UUID
 
 if TYPE_CHECKING:
     from abside.client.result import Assignment, Unit
 
-Id = str | int  # as assignment reads it: text of at most 256 UTF-8 bytes, or a 64-bit integer
+Id = str | SupportsIndex | UUID  # text of at most 256 UTF-8 bytes, or a 64-bit integer, numpy's too
 
 
 class Visit:

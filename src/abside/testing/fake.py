@@ -88,6 +88,9 @@ class Pretended:
     def _snapshot(self) -> Any:
         return snapshot_of(self._placements, self._variants, self._given)
 
+    def _left_out(self, name: str, reason: str) -> None:
+        self._fallbacks.left_out(name, reason)
+
     def _answers(self, call: DecisionCall) -> dict[str, Assignment]:
         try:
             answers = read_answers(call, 200, self._asked(lambda: self._deciding.assign(encode(call.fields))))

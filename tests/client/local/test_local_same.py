@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
+import numpy as np
 import pytest
 
 from abside.assignment.condition import compile_eligibility
@@ -190,3 +193,29 @@ def test_an_outcome_of_here_is_an_outcome_of_there(sidecar: Process, local: Loca
     assert (cart["event_id"], cart["value"], cart["user_id"]) == ("mine", 9.5, "u1")
     (account,) = [one for one in sidecar.spooled("account") if one.get("clean_end")]
     assert account["accepted"] == {"add_to_cart": 1}
+
+
+def test_the_values_of_python_services_are_the_same(sidecar: Process) -> None:
+    attributes = {
+        "country": np.str_("DE"),
+        "price": Decimal("9.90"),
+        "age": np.int64(3),
+        "bad": float("nan"),
+        "big": 2**70,
+    }
+    said: dict[str, list[Any]] = {}
+    with (
+        Local(sidecar.folder / "snapshot", sidecar.folder / "spool", strict=True) as here,
+        Client(sidecar.address, deadline_seconds=10, strict=True) as there,
+    ):
+        clients: dict[str, Client | Local] = {"here": here, "there": there}
+        for name, client in clients.items():
+            said[name] = []
+            for user in (np.int64(42), UUID(int=7), np.str_("u3"), 42):
+                answer = client.assign("pdp", user_id=user, attributes=attributes)
+                plain = client.assign("pdp", user_id=user, attributes={"country": "DE"})
+                said[name] += [answer.unit, answer.config, answer.assignments == plain.assignments]
+            said[name] += [client.stats.left_out, bool(client.event("cart", user_id="u1", value=Decimal("9.90")))]
+    assert said["here"] == said["there"]
+    assert said["here"][0] == {"type": "user", "id": "42"}
+    assert said["here"][-2:] == [{"bad": 4, "big": 4}, True]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 LOG_EVERY_SECONDS = 60.0  # for each reason, code and field
 MAX_APART = 100  # that many have a minute of their own; what is new beyond it shares its reason's
 MAX_SENTENCE_CHARS = 300
+MAX_NAME_CHARS = 64
 
 log = logging.getLogger("abside.client")
 
@@ -35,6 +36,11 @@ class Complaints:
         if self._is_due(key):
             line = "%s reason=%s code=%s field=%s detail=%r said_again_after_seconds=60"
             log.warning(line, what, failed.why, failed.code, failed.path, failed.sentence[:MAX_SENTENCE_CHARS])
+
+    def left_out(self, name: str, reason: str) -> None:
+        """Log that an attribute is not sent; the reason has no value."""
+        if self._is_due(("left out", None, name)):
+            log.warning("left out attribute=%r because=%r said_again_after_seconds=60", name[:MAX_NAME_CHARS], reason)
 
     def _is_due(self, key: tuple[str, str | None, str | None]) -> bool:
         now = self._clock()

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 EVENT_TYPE = "client_fallback"
 MAX_UNPOSTED = 10_000  # shoppers kept by id, about 4 MB; beyond it only counts are kept
 MAX_BASES = 1_024  # placements; a document has a handful
+MAX_NAMES = 100  # of attributes that were left out
+OTHER_NAMES = "(others)"  # those beyond it
 MAX_ID_BYTES = 256  # the sidecar's bound; it refuses a whole batch for one longer id
 MAX_PLACEMENT_CHARS = 64
 BATCH_EVENTS = 500  # half of what a request may carry
@@ -66,6 +68,7 @@ class Fallbacks:
         self.bases = dict(bases or {})  # placement → config_id, and the parameters as JSON: callers may change theirs
         self._counts: Counter[Why] = Counter()
         self._answered = self._lost_reports = self._posted = self._untellable = self._not_waited = 0
+        self._left_out: Counter[str] = Counter()
         self._shoppers: dict[_Key, _Shopper] = {}
         self._overflow: Counter[Why] = Counter()
         self._unposted: list[dict[str, Any]] = []
@@ -108,6 +111,12 @@ class Fallbacks:
             self._lost_reports += not waits
             self._not_waited += failed.code == NOT_WAITED
         return Receipt(False, failed.why, failed.code, failed.path, failed.sentence, waits)
+
+    def left_out(self, name: str, reason: str) -> None:
+        """Count an attribute that could not be sent."""
+        self.complaints.left_out(name, reason)
+        with self._lock:
+            self._left_out[name if name in self._left_out or len(self._left_out) < MAX_NAMES else OTHER_NAMES] += 1
 
     def due(self) -> bool:
         """Return whether to post now; after a true, false for POST_EVERY_SECONDS, so that only one caller posts."""
@@ -177,6 +186,7 @@ class Fallbacks:
                 waiting=unsent.waiting,
                 sent_later=unsent.sent,
                 dropped=unsent.dropped,
+                left_out=dict(self._left_out),
             )
 
     def _answer(self, placement: str, call: DecisionCall, why: Why) -> Assignment:
