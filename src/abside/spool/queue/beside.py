@@ -104,7 +104,7 @@ class Beside:
         folders = list(self._folders())
         for directory in folders:
             try:
-                taken += self._take_from(directory)
+                self._take_from(directory, taken)
             except (OSError, SpoolFailed) as exc:
                 self._stats.failed(exc)
                 self._complain(directory, exc)
@@ -143,22 +143,26 @@ class Beside:
                     _remove(path)
         self._making = made
 
-    def _take_from(self, directory: Path) -> list[Segment]:
-        """Take what is sealed; of a dead process everything, and of a silent one what it has open."""
-        taken = list(self._into_queue(listed(directory, SEALED)))
+    def _take_from(self, directory: Path, taken: list[Segment]) -> None:
+        """Take what is sealed; of a dead process everything, and of a silent one what it has open.
+
+        Each is added to `taken` once it is in the queue, whatever fails after it. Raises OSError, SpoolFailed.
+        """
+        taken.extend(self._into_queue(listed(directory, SEALED)))
         left = listed(directory, OPEN)
         try:
             page = OthersPage(directory)
         except FileNotFoundError:  # somebody removed it: a segment that nobody writes is left behind
             if not any(is_written(one.path) for one in left):
-                taken += self._adopt(directory, left)
-            return taken
+                taken.extend(self._adopt(directory, left))
+            return
         with page:
             if page.claim():
-                taken += self._into_queue(listed(directory, SEALED))  # sealed meanwhile
-                return taken + self._adopt(directory, listed(directory, OPEN))
-            known = self._known.setdefault(directory.name, Neighbour())
-            return [*taken, *self._into_queue(self._silent(known, page, left))]
+                taken.extend(self._into_queue(listed(directory, SEALED)))  # sealed meanwhile
+                taken.extend(self._adopt(directory, listed(directory, OPEN)))
+            else:
+                known = self._known.setdefault(directory.name, Neighbour())
+                taken.extend(self._into_queue(self._silent(known, page, left)))
 
     def _silent(self, known: Neighbour, page: OthersPage, left: list[Segment]) -> list[Segment]:
         """Return the open segment that may be taken from a living process; ask for one that has grown old."""
@@ -174,18 +178,16 @@ class Beside:
                 return left[-1:]
         return []
 
-    def _adopt(self, directory: Path, left: list[Segment]) -> list[Segment]:
-        """Recover what a dead process had open, and remove its folder."""
-        taken = []
+    def _adopt(self, directory: Path, left: list[Segment]) -> Iterator[Segment]:
+        """Recover what a dead process had open, and remove its folder. Raises OSError, SpoolFailed."""
         for segment in left:
             events = seal_found(segment, self._folder.queue, self._backlog.dead, self._stats, durable=self._durable)
             path = self._folder.queue / segment.file_name
             if path.exists():
-                taken.append(replace(segment, path=path, size=path.stat().st_size, events=events))
+                yield replace(segment, path=path, size=path.stat().st_size, events=events)
         self._known.pop(directory.name, None)
-        self._stats.adopted_folders += 1
-        _remove(directory)
-        return taken
+        if _remove(directory):
+            self._stats.adopted_folders += 1
 
     def _into_queue(self, segments: list[Segment]) -> Iterator[Segment]:
         """Make segments durable and move them into the queue. Raises OSError."""
@@ -220,8 +222,11 @@ def _bytes_in(directory: Path) -> int:
     return sum(one.size for suffix in (OPEN, SEALED) for one in listed(directory, suffix))
 
 
-def _remove(directory: Path) -> None:
-    """Remove a folder with its page; one that holds anything else stays."""
-    with suppress(OSError):
+def _remove(directory: Path) -> bool:
+    """Remove a folder with its page, and return whether it is gone; one that contains anything else stays."""
+    try:
         (directory / PAGE).unlink(missing_ok=True)
         directory.rmdir()
+    except OSError:
+        return False
+    return True
