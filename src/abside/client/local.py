@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import platform
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -75,7 +76,7 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         self._wall = wall
         self._max_waiting = max_waiting
         self._process = _LocalProcess(self._settings, None, max_waiting)
-        self._by_pid = {self._process.pid: self._process}  # a forked child puts its own in its place
+        self._turns: dict[int, threading.RLock] = {}  # of a forked child, in which to take its parent's place
         if self.problem:
             log.error("local cannot work: %s", self.problem)
 
@@ -106,7 +107,6 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         here = self._here()
         here.tell()
         here.deciding.close()
-        self._process = self._by_pid[here.pid] = _LocalProcess(self._settings, here, self._max_waiting)
 
     def __enter__(self) -> Self:
         return self
@@ -226,11 +226,15 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
 
     def _here(self) -> _LocalProcess:
         here, pid = self._process, os.getpid()
-        if here.pid != pid:
-            # Several threads of the child may come here at once: setdefault gives all of them the first one's.
-            self._process = self._by_pid.setdefault(pid, _LocalProcess(self._settings, here, self._max_waiting))
-            self._by_pid.pop(here.pid, None)  # the system may use the number for another process later
-        return self._process
+        if here.pid == pid:
+            return here
+        # Several threads of the child may come here at once. No lock of the parent's: a fork may find it held for ever.
+        with self._turns.setdefault(pid, threading.RLock()):
+            parent = self._process
+            if parent.pid != pid:
+                self._process = _LocalProcess(self._settings, parent, self._max_waiting)
+                self._turns.pop(parent.pid, None)  # the system may use the number for another process later
+            return self._process
 
 
 class _LocalProcess:
@@ -238,7 +242,7 @@ class _LocalProcess:
 
     def __init__(self, settings: LocalSettings, parent: _LocalProcess | None, max_waiting: int) -> None:
         self.pid = os.getpid()
-        if parent is not None and parent.pid != self.pid:
+        if parent is not None:
             parent.deciding.spool.abandon()
         bases = None if parent is None else parent.fallbacks.bases
         self.deciding: Deciding = Deciding(settings, None if parent is None else parent.deciding)

@@ -72,27 +72,34 @@ class Deciding:
     """
 
     def __init__(self, settings: LocalSettings, parent: Deciding | None = None) -> None:
-        boot = secrets.token_hex(8)
         self._settings = settings
         self._lock = threading.RLock()
+        self._fixed: dict[PreparedAnswer, FixedAnswer] = {}
+        self.cell = Cell()
+        self.following = Following(settings.snapshot, self.cell, settings.clock, self._applied)
+        if parent is not None and parent.cell.current is not None:
+            self.following.go_on_from(parent.following)
+            self.cell.current = parent.cell.current
+        self._begin()
+        self._obstacle = self.spool.obstacle()  # without exposures an answer is no experiment's
+        self.following.look(settings.clock(), whole=True)
+
+    def _begin(self) -> None:
+        """Begin a folder, ids and accounts, and no answer that was prepared for other accounts."""
+        settings, boot = self._settings, secrets.token_hex(8)
         self.accounts = Accounts(boot, settings.source)
         self.spool = ProcessSpool(settings.spool, boot, settings.clock, settings.seal_seconds)
         # A process's spool has that part of a spool which a journal uses.
         journal = Journal(cast("Spool", self.spool), self.accounts, EventIds(boot), settings.clock)
-        self.cell = Cell()
         # What ran when is told by the sidecar beside it; here only the configurations that nobody else serves.
         self._configs = Configs(journal, settings.source)
         self._context = handlers.HandlerContext(self.cell, journal, self._configs, settings.rules, settings.clock)
-        self.following = Following(settings.snapshot, self.cell, settings.clock, self._applied)
         self._batch = journal.batch()
         self._plain = plain_decision(self._context, self._batch)
-        self._fixed: dict[PreparedAnswer, FixedAnswer] = {}
-        if parent is not None and parent.cell.current is not None:
-            current = parent.cell.current
-            self.following.go_on_from(parent.following)
+        self._fixed.clear()
+        current = self.cell.current
+        if current is not None:
             self.cell.current = replace(current, caches=caches(current.revision, current.plans))
-        self._obstacle = self.spool.obstacle()  # without exposures an answer is no experiment's
-        self.following.look(settings.clock(), whole=True)
 
     def decide(self, fields: dict[str, Any]) -> tuple[FixedAnswer, str | None, UnitId | None]:
         """Decide at one placement and log the exposure; `fields` are those of a plain request, of JSON's types.
@@ -140,10 +147,11 @@ class Deciding:
             take(self._context, body)
 
     def close(self) -> None:
-        """Give what was written to the sidecar, with the last account."""
+        """Give what was written to the sidecar, with the last account; a call that waits meanwhile begins anew."""
         with self._lock:
             self._context.journal.ending = True
             self.spool.close()
+            self._begin()
 
     def _look(self) -> None:
         now_us, following = self._settings.clock(), self.following

@@ -1,0 +1,102 @@
+"""Threads that share one client: through a close, and in a child that was forked while they wrote."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from abside import event
+from abside.client.local import Local
+from abside.snapshot import Experiment, Placement, Variant, assemble, encode
+from abside.spool.frame import good_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+ARMS = (Variant("control", 0, 5_000), Variant("treatment", 5_000, 10_000, {"pdp": {"model": "v2"}}))
+ONLY = Experiment("only", "n", "h", "running", ("pdp",), ARMS, "control")
+THREADS = 8
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Local:
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "snapshot").write_bytes(
+        encode(assemble({}, [Placement("pdp", {"model": "v1"}), ONLY], written_at_us=1))
+    )
+    return Local(tmp_path / "snapshot", tmp_path / "spool")
+
+
+@pytest.fixture
+def often() -> Iterator[None]:
+    """Threads that take turns at any place."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def together(work: Callable[[], None]) -> None:
+    ready = threading.Barrier(THREADS)
+
+    def run() -> None:
+        ready.wait()
+        work()
+
+    threads = [threading.Thread(target=run) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def stored(tmp_path: Path, kind: str) -> list[event.EventMap]:
+    files = [path for path in (tmp_path / "spool").rglob("*") if path.suffix in {".seg", ".open"}]
+    events = [event.decode(one) for path in files for one in good_frames(path.read_bytes()).payloads]
+    return [one for one in events if one["type"] == kind]
+
+
+@pytest.mark.usefixtures("often")
+def test_a_close_in_the_middle_of_calls_loses_none(client: Local, tmp_path: Path) -> None:
+    answers = []
+
+    def work() -> None:
+        for number in range(60):
+            answers.append(client.assign("pdp", user_id=f"u{number}"))
+            if number % 10 == 9:
+                client.close()
+
+    together(work)
+    client.close()
+    client.close()
+    found = Counter(one["event_id"] for one in stored(tmp_path, "exposure"))
+    assert found == Counter(answer.exposure_id for answer in answers)
+    last = [one["accepted"]["exposure"] for one in stored(tmp_path, "account") if one.get("clean_end")]
+    assert sum(last) == len(answers)
+
+
+@pytest.mark.usefixtures("often")
+def test_the_first_calls_of_a_child_may_come_at_once(client: Local, tmp_path: Path) -> None:
+    children = 30
+    client.assign("pdp", user_id="parent")
+    for _ in range(children):
+        child = os.fork()
+        if child == 0:
+            raised: list[BaseException] = []
+
+            def work() -> None:
+                try:
+                    client.assign("pdp", user_id="child")
+                except BaseException as exc:  # noqa: BLE001 whatever it is fails the test
+                    raised.append(exc)  # noqa: B023 it is this child's
+
+            together(work)
+            os._exit(len(raised))
+        assert os.waitpid(child, 0)[1] == 0
+    assert len(stored(tmp_path, "exposure")) == 1 + children * THREADS
