@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from abside.client import Refused, Visit
+from abside.client import Assignment, Refused, Visit
+from abside.client.strictness import check_fallbacks
 
 if TYPE_CHECKING:
     from tests.client.conftest import Asked, Clients, Process
@@ -133,3 +134,25 @@ async def test_arguments_of_the_wrong_kind_are_a_type_error(client: Clients, abs
         await asked.assign(["pdp"])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="a visit carries the ids"):
         await asked.assign("pdp", visit=Visit(session_id="s1"), user_id="u1")
+
+
+async def test_a_strict_client_names_what_a_fallback_lacks(client: Clients, sidecar: Process) -> None:
+    asked = client(sidecar.address, strict=True)
+    whole = {"model": "mine", "item_count": 3}
+    assert not (await asked.assign("pdp", user_id="u1", fallback=whole)).fallback
+    with pytest.raises(Refused, match=r"the fallback of pdp lacks item_count, .*; modle is no parameter") as caught:
+        await asked.assign("pdp", user_id="u1", fallback={"model": "mine", "modle": 1})
+    assert (caught.value.code, caught.value.path) == ("INCOMPLETE_FALLBACK", "fallback")
+    with pytest.raises(Refused, match="the fallback of home lacks hero"):
+        await asked.assign_many(["pdp", "home"], user_id="u1", expose=True, fallbacks={"pdp": whole, "home": {}})
+    lenient = client(sidecar.address)
+    assert not (await lenient.assign("pdp", user_id="u1", fallback={})).fallback
+    sidecar.kill()
+    assert (await asked.assign("home", user_id="u1", fallback={})).why == "unreachable"
+
+
+def test_a_mappings_keys_are_compared_too() -> None:
+    answer = Assignment("pdp", {"model": "v1", "weights": {"margin": 0.0, "fresh": 1.0}}, "c")
+    check_fallbacks({"pdp": {"model": "m", "weights": {"fresh": 1, "margin": 2}}, "home": {}}, {"pdp": answer})
+    with pytest.raises(Refused, match=r"lacks weights\.margin, which"):
+        check_fallbacks({"pdp": {"model": "m", "weights": {"fresh": 1}}}, {"pdp": answer})

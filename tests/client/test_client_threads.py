@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from abside.client import AsyncClient, Client
+from abside.client.local import Local
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from tests.client.conftest import Process
 
 # Run apart: a test runner is no place to fork. Threads ask without pause while children are forked, and ask there too.
@@ -99,7 +105,7 @@ sys.exit(code or client.stats.told != 1)
     assert len(sidecar.spooled("client_fallback")) == 1
 
 
-def test_an_asyncio_client_says_that_it_belongs_to_another_loop(sidecar: Process) -> None:
+def test_an_asyncio_client_works_in_one_event_loop_after_another_and_in_several(sidecar: Process) -> None:
     client = AsyncClient(sidecar.address, deadline_seconds=10)
 
     async def ask() -> None:
@@ -109,12 +115,73 @@ def test_an_asyncio_client_says_that_it_belongs_to_another_loop(sidecar: Process
         await ask()
         await client.close()
 
-    asyncio.run(ask_and_close())
-    with asyncio.Runner() as first:
-        first.run(ask())  # closed, it may be used in another loop
-        with asyncio.Runner() as second, pytest.raises(RuntimeError, match="make one in each"):
-            second.run(ask())
+    for _ in range(2):
+        asyncio.run(ask_and_close())
+    with asyncio.Runner() as first, asyncio.Runner() as second:
+        for runner in (first, second, first, second):
+            runner.run(ask())
+        second.run(client.close())
+        first.run(ask())
         first.run(client.close())
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: asyncio.run(ask_and_close()), range(8)))
+    assert client.stats.answered == 15
+    assert client._process.homes == {}
+
+
+LOOPS = """
+import asyncio, os, sys
+from abside.client import AsyncClient
+
+client = AsyncClient(sys.argv[1], deadline_seconds=10)
+async def ask():
+    answer = await client.assign("home", user_id="u1")
+    assert not answer.fallback, answer
+asyncio.run(ask())
+asyncio.run(ask())     # the first was never closed
+assert len(client._process.homes) == 1
+async def miss():
+    assert (await client.assign("nowhere", user_id="u1")).fallback
+asyncio.run(miss())
+assert client.stats.untold == 1
+if os.fork() == 0:
+    stats = client.stats
+    asyncio.run(ask())
+    os._exit(0 if (stats.untold, stats.answered, client.stats.answered) == (0, 0, 1) else 1)
+code = os.waitstatus_to_exitcode(os.wait()[1])
+asyncio.run(ask())
+asyncio.run(client.close())
+sys.exit(code or client.stats.told != 1)
+"""
+
+
+def test_a_loop_that_ended_without_close_and_a_fork_leave_an_asyncio_client_usable(sidecar: Process) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", LOOPS, sidecar.address], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert len(sidecar.spooled("client_fallback")) == 1
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, lambda one: pickle.loads(pickle.dumps(one))])  # noqa: S301 our own
+def test_a_copied_client_has_the_same_settings_and_nothing_else(copied: Callable[[Any], Any], tmp_path: Path) -> None:
+    (tmp_path / "spool").mkdir()
+    clients: list[Client | AsyncClient | Local] = [
+        Client("http://127.0.0.1:1", deadline_seconds=0.5, strict=True, max_waiting=7),
+        AsyncClient("unix:/nowhere", deadline_seconds=0.5, strict=True, max_waiting=7),
+        Local(tmp_path / "snapshot", tmp_path / "spool", strict=True, max_waiting=7, shared_ids=["bot"], app="shop"),
+    ]
+    first = clients[0]
+    assert isinstance(first, Client)
+    first.event("click", user_id="u1")
+    for client in clients:
+        made = copied(client)
+        assert type(made) is type(client)
+        assert made._made_with == client._made_with
+        assert (made._strict, made._max_waiting, made.stats.waiting) == (True, 7, 0)
+    assert copied(first)._address == first._address
+    assert first.stats.waiting == 1
 
 
 async def test_the_callers_own_cancellation_is_not_a_fallback(sidecar: Process) -> None:

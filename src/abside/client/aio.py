@@ -7,9 +7,8 @@ import os
 import time
 from collections.abc import Awaitable
 from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
-
-import aiohttp
 
 from abside.client import address as addresses
 from abside.client.away.fallback import Fallbacks
@@ -17,22 +16,42 @@ from abside.client.away.hanging import Hanging
 from abside.client.away.posting import POSTING_SECONDS, posts, wall_us
 from abside.client.away.unsent import MAX_WAITING
 from abside.client.calls import DEADLINE_SECONDS, Calls
-from abside.client.message import MAX_ANSWER_BYTES, encode, read_accepted, read_answers, read_flag
-from abside.client.raised import is_ours
+from abside.client.message import encode, read_accepted, read_answers, read_flag
 from abside.client.result import ACCEPTED, Assignment, CallFailed, Flag, Receipt, Refused, Stats
+from abside.client.session import open_session, post
+from abside.client.strictness import check_fallbacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import aiohttp
+
     from abside.client.message import DecisionCall, EventCall, FlagCall
 
-MAX_CONNECTIONS = 100  # beyond it calls queue for a connection, within their deadline; an answer takes 0.1 ms
-IDLE_SECONDS = 60.0  # below the sidecar's 75: so that this side closes
+
+@dataclass(slots=True)
+class _Home:
+    """What one event loop has of its own."""
+
+    loop: asyncio.AbstractEventLoop
+    session: aiohttp.ClientSession
+    posting: asyncio.Task[None] | None = None
+
+
+@dataclass(slots=True)
+class _AsyncProcess:
+    """The state of one process, which all its event loops share."""
+
+    pid: int
+    fallbacks: Fallbacks
+    hanging: Hanging = field(default_factory=lambda: Hanging(time.monotonic))
+    homes: dict[asyncio.AbstractEventLoop, _Home] = field(default_factory=dict)
+    parent: _AsyncProcess | None = None
 
 
 class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]], Awaitable[Receipt], Awaitable[Flag]]):
-    """A client for one event loop of one process: make it there (`async with AsyncClient() as client`), or let each
-    loop make its own; RuntimeError when two share one. Not for several threads; `Client` is.
+    """A client for asyncio. One for the whole process: each event loop, in whichever thread it runs, has connections of
+    its own, and a forked child goes on with its own. `close` it in each loop (`async with AsyncClient() as client`).
 
     `address` is `http://127.0.0.1:7600` (an IP address or localhost) or `unix:PATH`; ValueError for anything else.
     Fallbacks, and the reports that could not be sent, are posted by a task as soon as the sidecar answers again;
@@ -48,28 +67,28 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
         max_waiting: int = MAX_WAITING,
         wall: Callable[[], int] = wall_us,
     ) -> None:
+        self._made_with = {"address": address, "deadline_seconds": deadline_seconds, "strict": strict}
+        self._made_with |= {"max_waiting": max_waiting, "wall": wall}
         self._address = addresses.parse_address(address)
         self._deadline_seconds = deadline_seconds
         self._strict = strict
-        self._fallbacks = Fallbacks(time.monotonic, wall, max_waiting=max_waiting)
-        self._hanging = Hanging(time.monotonic)
-        self._session: aiohttp.ClientSession | None = None
-        self._home: tuple[int, asyncio.AbstractEventLoop] | None = None  # process and loop of the session
-        self._posting: asyncio.Task[None] | None = None
+        self._wall = wall
+        self._max_waiting = max_waiting
+        self._process = _AsyncProcess(os.getpid(), Fallbacks(time.monotonic, wall, None, max_waiting))
 
     @property
     def stats(self) -> Stats:
         """The counts since the client was made."""
-        return self._fallbacks.stats()
+        return self._here().fallbacks.stats()
 
     async def close(self) -> None:
-        """Post what remains, within a second, and close the connections. The client may be used again."""
-        if self._posting is not None:
-            await asyncio.wait([self._posting])
-        await self._post_fallbacks()
-        if self._session is not None:
-            session, self._session, self._home = self._session, None, None
-            await session.close()
+        """Post what remains, within a second, and close this event loop's connections. The client may be used again."""
+        here, home = self._here(), await self._home()
+        if home.posting is not None:
+            await asyncio.wait([home.posting])
+        await self._post_kept(here, home)
+        del here.homes[home.loop]
+        await home.session.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -78,148 +97,104 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
         await self.close()
 
     def _left_out(self, name: str, reason: str) -> None:
-        self._fallbacks.left_out(name, reason)
+        self._here().fallbacks.left_out(name, reason)
 
     async def _one(self, call: DecisionCall) -> Assignment:
         return (await self._many(call))[call.placements[0]]
 
     async def _many(self, call: DecisionCall) -> dict[str, Assignment]:
+        here, home = self._here(), await self._home()
         try:
-            status, body = await self._ask("/v1/assign", call.fields, call.deadline_seconds)
+            status, body = await self._ask(here, home, "/v1/assign", call.fields, call.deadline_seconds)
             answers = read_answers(call, status, body)
         except CallFailed as failed:
             if self._strict and isinstance(failed, Refused):
                 raise
-            return self._fallbacks.fall_back(call, failed)
-        self._fallbacks.seen(answers.values())
+            return here.fallbacks.fall_back(call, failed)
+        here.fallbacks.seen(answers.values())
+        if self._strict and call.fallbacks:
+            check_fallbacks(call.fallbacks, answers)
         if call.visit is not None:
             for answer in answers.values():
                 call.visit.saw(answer)
-        self._post_soon()
+        self._post_soon(here, home)
         return answers
 
     async def _report(self, report: EventCall) -> Receipt:
+        here, home = self._here(), await self._home()
         try:
-            read_accepted(*await self._ask(report.path, report.body, report.deadline_seconds))
+            read_accepted(*await self._ask(here, home, report.path, report.body, report.deadline_seconds))
         except CallFailed as failed:
             if self._strict and isinstance(failed, Refused):
                 raise
-            return self._fallbacks.not_taken(report, failed)
-        self._post_soon()
+            return here.fallbacks.not_taken(report, failed)
+        self._post_soon(here, home)
         return ACCEPTED
 
     async def _flag(self, call: FlagCall) -> Flag:
+        here, home = self._here(), await self._home()
         try:
-            answer = await self._ask(call.path, {"context": call.context}, call.deadline_seconds)
+            answer = await self._ask(here, home, call.path, {"context": call.context}, call.deadline_seconds)
             flag = read_flag(call.key, *answer)
         except CallFailed as failed:
             if self._strict and isinstance(failed, Refused):
                 raise
-            self._fallbacks.fall_back(call.as_decision, failed)
+            here.fallbacks.fall_back(call.as_decision, failed)
             return Flag(call.key, None, reason="ERROR", why=failed.why)
-        self._post_soon()
+        self._post_soon(here, home)
         return flag
 
-    async def _ask(self, path: str, fields: Any, seconds: float | None) -> tuple[int, bytes]:
+    async def _ask(
+        self, here: _AsyncProcess, home: _Home, path: str, fields: Any, seconds: float | None
+    ) -> tuple[int, bytes]:
         """Send one request and return its answer's status and body, within the deadline. Raises CallFailed, Refused."""
         if seconds is None:
             seconds = self._deadline_seconds
         body = encode(fields)
-        self._hanging.check(seconds)
+        here.hanging.check(seconds)
         since = time.monotonic()
         try:
-            answer = await self._post(path, body, seconds)
+            answer = await post(home.session, path, body, seconds)
         except CallFailed as failed:
-            self._hanging.failed(failed, seconds, since)
+            here.hanging.failed(failed, seconds, since)
             raise
-        self._hanging.answered()
+        here.hanging.answered()
         return answer
 
-    async def _post(self, path: str, body: bytes, seconds: float) -> tuple[int, bytes]:
-        """Send one request and read its answer within the deadline. Raises CallFailed, Refused.
+    def _here(self) -> _AsyncProcess:
+        """Return this process's state; after a fork, a new one, with the base parameters that were seen."""
+        here, pid = self._process, os.getpid()
+        if here.pid != pid:
+            fallbacks = Fallbacks(time.monotonic, self._wall, here.fallbacks.bases, self._max_waiting)
+            # The parent's sessions are kept as they are: to close them here would need the parent's event loops.
+            self._process = _AsyncProcess(pid, fallbacks, parent=here)
+        return self._process
 
-        It is sent once. Only where a kept connection breaks before the first byte of an answer, as after a restart of
-        the sidecar, it is sent again over a new connection, within the same deadline: an assignment is the same again,
-        and events carry their ids.
-        """
-        session = self._open()
-        try:
-            async with asyncio.timeout(seconds):
-                kept: list[bool] = []  # gets an item when aiohttp reuses a connection
-                try:
-                    return await _exchange(session, path, body, kept)
-                except (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError) as exc:
-                    if not kept or not is_ours(exc):
-                        raise
-                    return await _exchange(session, path, body, kept)
-        except CallFailed:
-            raise
-        except Exception as exc:
-            if not is_ours(exc):
-                raise
-            if isinstance(exc, TimeoutError):
-                raise CallFailed("timeout", "no answer within the deadline") from exc
-            if isinstance(exc, OSError | aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
-                raise CallFailed("unreachable", type(exc).__name__) from exc
-            # aiohttp over hostile bytes: whatever it raises, there is no answer
-            raise CallFailed("garbage", type(exc).__name__) from exc
+    async def _home(self) -> _Home:
+        """Return this event loop's session."""
+        here, loop = self._here(), asyncio.get_running_loop()
+        home = here.homes.get(loop)
+        if home is None:
+            ended = [here.homes.pop(other) for other in list(here.homes) if other.is_closed()]
+            home = here.homes[loop] = _Home(loop, open_session(self._address))
+            for other in ended:
+                await other.session.close()
+        return home
 
-    def _open(self) -> aiohttp.ClientSession:
-        """Return this loop's session. Raises RuntimeError in another loop or a forked child."""
-        here = (os.getpid(), asyncio.get_running_loop())
-        if self._session is None:
-            self._session, self._home = _session(self._address), here
-        if self._home != here:
-            raise RuntimeError("this AsyncClient belongs to another event loop or process; make one in each")
-        return self._session
+    def _post_soon(self, here: _AsyncProcess, home: _Home) -> None:
+        """Start a task that posts what is kept, if there is anything: the sidecar has just answered."""
+        if here.fallbacks.due() and (home.posting is None or home.posting.done()):
+            home.posting = home.loop.create_task(self._post_kept(here, home), name="abside-client")
 
-    def _post_soon(self) -> None:
-        """Start a task that posts fallbacks, if there are any: the sidecar has just answered."""
-        if self._fallbacks.due() and (self._posting is None or self._posting.done()):
-            self._posting = asyncio.get_running_loop().create_task(self._post_fallbacks(), name="abside-client")
-
-    async def _post_fallbacks(self) -> None:
+    async def _post_kept(self, here: _AsyncProcess, home: _Home) -> None:
         """Post what is kept until nothing is left, time is up, or the sidecar does not take it."""
         until = time.monotonic() + POSTING_SECONDS
         failed: CallFailed | None = None
-        with closing(posts(self._fallbacks)) as posting, suppress(StopIteration):
+        with closing(posts(here.fallbacks)) as posting, suppress(StopIteration):
             while True:
                 path, body = posting.send(failed)
                 try:
-                    read_accepted(*await self._post(path, body, until - time.monotonic()))
+                    read_accepted(*await post(home.session, path, body, until - time.monotonic()))
                     failed = None
                 except CallFailed as exc:
                     failed = exc
-
-
-def _session(address: addresses.Address) -> aiohttp.ClientSession:
-    connector: aiohttp.BaseConnector
-    if address.path is not None:
-        connector = aiohttp.UnixConnector(address.path, limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_SECONDS)
-    else:
-        connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_SECONDS)
-    tracing = aiohttp.TraceConfig()
-    tracing.on_connection_reuseconn.append(_note_kept)
-    return aiohttp.ClientSession(
-        f"http://{address.text}",
-        connector=connector,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # the call's own deadline is the only one
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"Content-Type": "application/json"},
-        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
-        auto_decompress=False,
-        trace_configs=[tracing],
-    )
-
-
-async def _note_kept(_session: aiohttp.ClientSession, context: Any, _params: object) -> None:
-    context.trace_request_ctx.append(True)
-
-
-async def _exchange(session: aiohttp.ClientSession, path: str, body: bytes, kept: list[bool]) -> tuple[int, bytes]:
-    async with session.post(path, data=body, allow_redirects=False, trace_request_ctx=kept) as response:
-        length = response.content_length
-        if length is None or length > MAX_ANSWER_BYTES:
-            response.close()
-            raise CallFailed("garbage", "an answer of unknown length, or of more than 1 MiB")
-        return response.status, await response.read()

@@ -17,6 +17,7 @@ from abside.client.calls import DEADLINE_SECONDS, Calls
 from abside.client.message import encode, read_accepted, read_answers, read_flag
 from abside.client.pool import Pool
 from abside.client.result import ACCEPTED, Assignment, CallFailed, Flag, Receipt, Refused, Stats
+from abside.client.strictness import check_fallbacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,8 @@ class Client(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         max_waiting: int = MAX_WAITING,
         wall: Callable[[], int] = wall_us,
     ) -> None:
+        self._made_with = {"address": address, "deadline_seconds": deadline_seconds, "strict": strict}
+        self._made_with |= {"max_waiting": max_waiting, "wall": wall}
         self._address = addresses.parse_address(address)
         self._deadline_seconds = deadline_seconds
         self._strict = strict
@@ -96,6 +99,8 @@ class Client(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
                 raise
             return here.fallbacks.fall_back(call, failed)
         here.fallbacks.seen(answers.values())
+        if self._strict and call.fallbacks:
+            check_fallbacks(call.fallbacks, answers)
         if call.visit is not None:
             for answer in answers.values():
                 call.visit.saw(answer)

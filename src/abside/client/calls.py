@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from abside.client.message import EVENTS, EXPOSURES, NO_FALLBACKS, TRACK, DecisionCall, EventCall, FlagCall
@@ -34,6 +35,8 @@ class Calls(ABC, Generic[One, Many, Done, Evaluation]):
     Options of all: `user_id` and `session_id` (send both where both are known), or a `visit` instead of the two;
     `deadline_seconds` for this call. TypeError for arguments of the wrong kind.
     """  # noqa: D205 the two promises belong together
+
+    _made_with: dict[str, Any]  # the arguments it was made with, by name
 
     def assign(
         self,
@@ -153,6 +156,10 @@ class Calls(ABC, Generic[One, Many, Done, Evaluation]):
         who = sendable(context, self._left_out)
         fields = {"event": event, "context": who, "value": value, "attributes": sent}
         return self._report(EventCall(TRACK, _sent(fields), deadline_seconds))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and unpickle as a new client with the same settings, and nothing of what this one keeps."""
+        return partial(type(self), **self._made_with), ()
 
     @abstractmethod
     def _left_out(self, name: str, reason: str) -> None:

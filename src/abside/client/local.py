@@ -20,6 +20,7 @@ from abside.client.away.unsent import MAX_WAITING
 from abside.client.calls import Calls
 from abside.client.message import NO_FALLBACKS, DecisionCall, encode, read_answers, read_flag
 from abside.client.result import ACCEPTED, Assigned, Assignment, CallFailed, Flag, Receipt, Refused, Stats, Unit
+from abside.client.strictness import check_fallbacks
 from abside.client.values import ID_TYPES, MAX_INTEGER, MIN_INTEGER
 from abside.local.deciding import Deciding, LocalSettings
 from abside.serve.answer import Refusal
@@ -68,8 +69,11 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         seal_seconds: float = SEAL_SECONDS,
         wall: Callable[[], int] = wall_us,
     ) -> None:
+        ids = (shared_ids,) if isinstance(shared_ids, str) else tuple(shared_ids)
+        self._made_with = {"snapshot": snapshot, "spool": spool, "strict": strict, "max_waiting": max_waiting}
+        self._made_with |= {"shared_ids": ids, "allow_force": allow_force, "pod": pod, "app": app, "version": version}
+        self._made_with |= {"seal_seconds": seal_seconds, "wall": wall}
         source = {"pod": pod or platform.node(), "app": app, "version": version}
-        ids = [shared_ids] if isinstance(shared_ids, str) else shared_ids
         rules = Rules(shared_ids=SHARED_IDS | nobody(ids), allow_force=allow_force)
         self._settings = LocalSettings(Path(snapshot), Path(spool), rules, source, wall, seal_seconds, Assigned)
         self._strict = strict
@@ -165,6 +169,8 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
                     fixed.revision,
                 )
                 here.saw(answer)
+                if self._strict and fallback is not None:
+                    check_fallbacks({placement: fallback}, {placement: answer})
                 return answer
         return super().assign(
             placement,
@@ -195,6 +201,8 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
             if self._strict and isinstance(failed, Refused):
                 raise failed from None
             return here.fallbacks.fall_back(call, failed)
+        if self._strict and call.fallbacks:
+            check_fallbacks(call.fallbacks, answers)
         for answer in answers.values():
             here.saw(answer)
             if call.visit is not None:

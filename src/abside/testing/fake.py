@@ -14,6 +14,7 @@ from abside.client.away.posting import wall_us
 from abside.client.calls import Calls
 from abside.client.message import encode, read_accepted, read_answers, read_flag
 from abside.client.result import ACCEPTED, Assignment, CallFailed, Flag, Receipt, Refused, Stats
+from abside.client.strictness import check_fallbacks
 from abside.serve.answer import Refusal
 from abside.testing.deciding import MemoryDeciding
 from abside.testing.world import one_of, snapshot_of
@@ -43,6 +44,7 @@ class Pretended:
         *,
         strict: bool = True,
     ) -> None:
+        self._made_with: dict[str, Any] = {"placements": placements, "variants": variants, "strict": strict}
         self._placements, self._variants = placements, variants or {}
         self._given: dict[str, str | None] = {name: next(iter(arms), None) for name, arms in self._variants.items()}
         self._deciding = MemoryDeciding(self._snapshot())
@@ -98,6 +100,8 @@ class Pretended:
             self._raise_if_strict(failed)
             return self._fallbacks.fall_back(call, failed)
         self._fallbacks.seen(answers.values())
+        if self._strict and call.fallbacks:
+            check_fallbacks(call.fallbacks, answers)
         if call.visit is not None:
             for answer in answers.values():
                 call.visit.saw(answer)
