@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-BY_HAND = "\n## The report on four engines\n"  # what follows is of bench/report_engines.py, and stays
+BY_HAND = "\n## Full load\n"  # what follows is of benches that are run one by one, and stays
 
 
 def main() -> None:
