@@ -115,6 +115,7 @@ DOORS: dict[str, frozenset[str]] = {
         "abside_agent.rules",
         "abside_agent.settle",
         "abside_agent.run",
+        "abside_agent.watch",
     },
     "abside_agent.commands": AGENT_GROUND
     | {"abside_agent.document", "abside_agent.settings", "abside_agent.rules", "abside_agent.settle"}

@@ -154,6 +154,17 @@ class AdmissionSettings:
     check_cpu_seconds: int = setting("7", "CPU time a check may use", positive(integer))
     # One check runs at a time. The container has a limit of 256 MiB, of which the process itself takes 45.
     check_memory: int = setting("192MiB", "address space a check may use", positive(size))
+    # The pauses' webhook has a timeout of 1 s, after which kubectl shows no warning at all.
+    pause_seconds: float = setting(
+        "0.7", "how long to look whether the id of a pause exists; then the pause is allowed", positive(seconds)
+    )
+    cluster_api: str | None = setting(
+        None, "https://host:port of the Kubernetes API; default the one that Kubernetes names to pods"
+    )
+    cluster_credentials: str = setting(
+        "/var/run/secrets/kubernetes.io/serviceaccount",
+        "directory of token and ca.crt, to read the documents of a paused experiment",
+    )
     tls_poll_seconds: float = setting("10", "how often the certificate's files are checked", positive(seconds))
     linger_seconds: float = setting("5", "how long after SIGTERM requests are still answered", seconds)
     # Old and new object, each up to 1 MiB of data, twice where the client's last-applied annotation holds it too; JSON

@@ -71,6 +71,20 @@ def test_the_process_answers_before_the_webhook_times_out_and_before_its_pod_is_
     assert grace >= role.value("ABSIDE_LINGER_SECONDS") + check_seconds + 5
 
 
+def test_it_may_read_the_documents_by_name_and_nothing_else_and_a_pause_has_its_answer_in_time(
+    admission: Rendered, role: Role
+) -> None:
+    (binding,) = admission.of("RoleBinding").values()
+    (subject,) = binding["subjects"]
+    assert (subject["kind"], subject["name"]) == ("ServiceAccount", role.workload.pod["serviceAccountName"])
+    (rule,) = admission.of("ClusterRole")[binding["roleRef"]["name"]]["rules"]
+    names = [*role.value("ABSIDE_CONFIGMAP")]
+    assert rule == {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": names, "verbs": ["list"]}
+    assert role.value("ABSIDE_PAUSE_SECONDS") <= webhooks_of(admission)["pauses"]["timeoutSeconds"] - 0.3
+    (mount,) = (one for one in role.container["volumeMounts"] if one["name"] == "abside-api-token")
+    assert mount["mountPath"] == role.value("ABSIDE_CLUSTER_CREDENTIALS")
+
+
 def test_its_memory_holds_itself_and_the_child_that_checks(role: Role) -> None:
     process = 50 * 2**20
     limit = role.container["resources"]["limits"]["memory"]

@@ -107,7 +107,7 @@ def test_the_role_names_the_config_maps_that_are_there_and_no_more_may_be_done_t
         assert is_alone or set(rule["resourceNames"]) <= rendered.of("ConfigMap").keys(), name
         assert not {"create", "delete", "deletecollection", "*"} & set(rule["verbs"])
     for binding in rendered.of("RoleBinding").values():
-        assert binding["roleRef"]["name"] in rendered.of("Role")
+        assert binding["roleRef"]["name"] in rendered.of(binding["roleRef"]["kind"])
 
 
 def test_every_document_is_in_the_config_map_as_it_was_written(render: Callable[[str], Rendered], root: Path) -> None:

@@ -26,7 +26,7 @@ MEANT = {
         "a tag that is not moved needs no pull at every start, and a registry's outage no part in it",
     ),
     "CKV_K8S_21": (
-        r"[A-Za-z]+\.default\.experiment-(admission|report)",
+        r"[A-Za-z]+\.default\.experiment-(admission|admission-reader|report)",
         "an overlay gives the namespace; here is none",
     ),
     "CKV_K8S_8": (r"Deployment\.abside-dev\.rec-service", "the stand-in for an app has no listener"),

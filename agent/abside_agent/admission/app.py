@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abside import log as logging
@@ -14,7 +16,10 @@ from abside.serve.bounds import Bounds
 from abside.serve.listener import Listener, split_address
 from abside.supervise import Supervisor, stop_on_signal
 from abside_agent.admission.certificate import Certificate
+from abside_agent.admission.neighbours import Neighbours
 from abside_agent.admission.reviewer import Reviewer
+from abside_agent.watch.api import Access
+from abside_agent.watch.begin import in_cluster
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,7 +58,7 @@ async def admission(settings: AdmissionSettings) -> AsyncIterator[str]:
     """Run the webhook and yield the address it listens on. Raises OSError, and ValueError for no address."""
     split_address(settings.listen)
     certificate = Certificate(settings.tls_cert, settings.tls_key)
-    reviewer = Reviewer(settings, now_us)
+    reviewer = Reviewer(settings, now_us, Neighbours(_access(settings)))
     supervisor = Supervisor(on_fatal=lambda name: log.error("task_ended", task=name))
     listener = Listener(
         {
@@ -70,6 +75,14 @@ async def admission(settings: AdmissionSettings) -> AsyncIterator[str]:
         reviewer.stop()
         await listener.stop_accepting()
         await supervisor.stop()
+
+
+def _access(settings: AdmissionSettings) -> Access:
+    environment = os.environ  # noqa: TID251 this is a root, and the two variables are Kubernetes', not settings of ours
+    url = settings.cluster_api or in_cluster(
+        environment.get("KUBERNETES_SERVICE_HOST"), environment.get("KUBERNETES_SERVICE_PORT")
+    )
+    return Access(url, Path(settings.cluster_credentials))
 
 
 def _alive(_request: web.BaseRequest, _body: bytes) -> Response:

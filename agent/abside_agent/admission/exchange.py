@@ -6,3 +6,5 @@ import sys
 
 COMMAND = (sys.executable, "-P", "-m", "abside_agent.admission.inside")
 ONE_OF_SEVERAL = "--one-of-several"  # see judge.py
+# Which experiments the documents name: a smaller child, because a pause waits for it.
+IDS_COMMAND = (sys.executable, "-P", "-m", "abside_agent.admission.inside_ids")

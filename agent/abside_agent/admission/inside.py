@@ -8,7 +8,7 @@ from abside_agent.admission.exchange import ONE_OF_SEVERAL
 from abside_agent.admission.judge import judge
 from abside_agent.document.reading import Reading
 from abside_agent.run.child.exchange import EXIT_MEMORY, ChildReply, Order
-from abside_agent.run.child.inside import limit
+from abside_agent.run.child.limits import limit
 from abside_agent.settle.settle import bounded
 
 

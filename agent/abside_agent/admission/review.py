@@ -23,6 +23,7 @@ API_VERSION = "admission.k8s.io/v1"
 # The API server may cut a warning at 256 characters, and drops all beyond 4096 characters in total.
 MAX_WARNING_CHARACTERS = 256
 MAX_WARNINGS_CHARACTERS = 3800  # leaves space for those of other webhooks, and for the line with the number left out
+MAX_LOGGED_KEYS = 20  # of each kind; a key has at most 253 characters
 UNPROCESSABLE = 422
 
 ReviewKeys: TypeAlias = "dict[str, bytes]"  # of a ConfigMap: data, and binaryData decoded
@@ -40,6 +41,17 @@ class Review:
     is_dry_run: bool
     new: ReviewKeys | None
     old: ReviewKeys | None
+    user: str = ""
+
+    def changes(self) -> dict[str, str]:
+        """Return the names of the keys that are added, removed and changed, for the log: no content of any."""
+        old, new = self.old or {}, self.new or {}
+        found = {
+            "added": new.keys() - old.keys(),
+            "removed": old.keys() - new.keys(),
+            "changed": {name for name in new.keys() & old.keys() if new[name] != old[name]},
+        }
+        return {what: _named(sorted(names)) for what, names in found.items() if names}
 
 
 class ReviewUnreadable(Exception):  # noqa: N818 read as a sentence where it is caught
@@ -82,6 +94,7 @@ def read(body: bytes) -> Review:
         request.get("dryRun") is True,
         new if is_config_map and operation != "DELETE" else None,
         old if is_config_map and operation != "CREATE" else None,
+        _text(_map(request, "userInfo", "request.userInfo"), "username"),
     )
 
 
@@ -94,6 +107,11 @@ def answer(review: Review, problems: Sequence[Problem]) -> bytes:
     if warnings := list(_warnings([problem for problem in problems if problem.severity == "warning"])):
         response["warnings"] = warnings
     return orjson.dumps({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response})
+
+
+def _named(names: list[str]) -> str:
+    more = f",… ({len(names)})" if len(names) > MAX_LOGGED_KEYS else ""
+    return ",".join(names[:MAX_LOGGED_KEYS]) + more
 
 
 def _map(parent: dict[str, Any], name: str, path: str) -> dict[str, Any]:

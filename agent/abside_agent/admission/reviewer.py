@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-from threading import Event
 from typing import TYPE_CHECKING
 
 from abside.log import Log
 from abside.serve.answer import Refusal, Response
 from abside.snapshot import Problem
+from abside_agent.admission.checks import Checks
 from abside_agent.admission.exchange import COMMAND, ONE_OF_SEVERAL
+from abside_agent.admission.pauses import PauseWarnings
 from abside_agent.admission.review import ReviewUnreadable, answer, read
-from abside_agent.document.reading import EVERY_EXPERIMENT, File, Reading, is_document
+from abside_agent.document.reading import File, Reading, is_document
 from abside_agent.run.child.exchange import Order
-from abside_agent.run.child.spawn import ChildError, ChildLateError, run
+from abside_agent.run.child.spawn import ChildError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from aiohttp import web
 
+    from abside_agent.admission.neighbours import Neighbours
     from abside_agent.admission.review import Review, ReviewKeys
     from abside_agent.settings import AdmissionSettings
 
@@ -29,11 +30,12 @@ log = Log("abside.admission")
 class Reviewer:
     """Reviews by name: documents are checked in a child, pauses only cause warnings, all else is allowed."""
 
-    def __init__(self, settings: AdmissionSettings, clock_us: Callable[[], int]) -> None:
+    def __init__(self, settings: AdmissionSettings, clock_us: Callable[[], int], neighbours: Neighbours) -> None:
         self._settings = settings
         self._clock_us = clock_us
-        self._one = asyncio.Lock()  # one child at a time: two would not fit into the container's memory
-        self._stop = Event()
+        self._checks = Checks(settings.check_seconds)
+        self._command = (*COMMAND, ONE_OF_SEVERAL) if len(settings.configmap) > 1 else COMMAND
+        self._pauses = PauseWarnings(settings, neighbours, self._checks)
 
     async def post(self, request: web.BaseRequest, body: bytes) -> Response:  # noqa: ARG002 a route's signature
         """Answer one AdmissionReview."""
@@ -44,9 +46,11 @@ class Reviewer:
         problems = await self._problems(review)
         log.info(
             "reviewed",
+            user=review.user,
             operation=review.operation,
             namespace=review.namespace,
             name=review.name,
+            **review.changes(),
             dry_run=review.is_dry_run,
             allowed=not any(problem.severity == "error" for problem in problems),
             problems=len(problems),
@@ -55,7 +59,7 @@ class Reviewer:
 
     def stop(self) -> None:
         """End the running child; its review is allowed with a warning."""
-        self._stop.set()
+        self._checks.stop()
 
     async def _problems(self, review: Review) -> tuple[Problem, ...]:
         is_documents = review.name in self._settings.configmap
@@ -65,7 +69,7 @@ class Reviewer:
             return ()
         if review.new is None:
             return (_deleted_documents(review) if is_documents else _deleted_pauses(review),)
-        return await self._checked(review, review.new) if is_documents else tuple(_pauses(review.name, review.new))
+        return await (self._checked if is_documents else self._pauses.of)(review, review.new)
 
     async def _checked(self, review: Review, new: ReviewKeys) -> tuple[Problem, ...]:
         settings = self._settings
@@ -73,29 +77,12 @@ class Reviewer:
         limits = (settings.check_cpu_seconds, settings.check_memory)
         order = Order(_reading(review.name, new).pack(), last, self._clock_us(), *limits)
         try:
-            found = await self._in_a_child(order)
+            found = (await self._checks.reply(order, self._command, settings.check_seconds)).problems
         except ChildError as exc:
             log.error("not_checked", namespace=review.namespace, name=review.name, why=exc.reason, then="allowed")
             message = f"NOT CHECKED, allowed as it is: {exc.reason}"
             found = (_warning(review.name, "NOT_CHECKED", message, "run abside check"),)
         return (*found, *_unread(review.name, new))
-
-    async def _in_a_child(self, order: Order) -> tuple[Problem, ...]:
-        """Return the problems of an order within `check_seconds`, including the wait for another. Raises ChildError."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self._settings.check_seconds
-        command = (*COMMAND, ONE_OF_SEVERAL) if len(self._settings.configmap) > 1 else COMMAND
-        try:
-            async with asyncio.timeout_at(until):
-                await self._one.acquire()
-        except TimeoutError as exc:
-            raise ChildError("other changes were being checked all the time") from exc
-        try:
-            return (await asyncio.to_thread(run, order, until - loop.time(), self._stop, command)).problems
-        except ChildLateError as exc:  # its own limit was what the wait left, a figure that means nothing to a person
-            raise ChildLateError(self._settings.check_seconds) from exc
-        finally:
-            self._one.release()
 
 
 def _reading(name: str, keys: ReviewKeys) -> Reading:
@@ -106,13 +93,6 @@ def _unread(name: str, keys: ReviewKeys) -> Iterator[Problem]:
     for key in sorted(keys):
         if not is_document(key):
             yield _warning(name, "NOT_READ", f"no agent reads {key}", "give the key a name that ends in .yaml")
-
-
-def _pauses(name: str, keys: ReviewKeys) -> Iterator[Problem]:
-    """Warn of common mistakes; without the documents it is unknown which ids exist."""
-    if EVERY_EXPERIMENT in keys:
-        message = f"the key {EVERY_EXPERIMENT} pauses EVERY experiment"
-        yield _warning(name, "ALL_PAUSED", message, "delete the key to resume")
 
 
 def _deleted_pauses(review: Review) -> Problem:

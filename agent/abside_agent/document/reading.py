@@ -111,6 +111,11 @@ def digest_of(packed: bytes) -> bytes:
     return hashlib.sha256(packed).digest()
 
 
+def holds_back(problem: Problem) -> bool:
+    """Whether something that a file asks for is not in force: an error, or a pause that pauses nothing."""
+    return problem.severity == "error" or problem.code == "PAUSED_UNKNOWN"
+
+
 def problem_to_map(problem: Problem) -> dict[str, object]:
     """Return a problem as the map that JSON and msgpack contain."""
     return {name: getattr(problem, name) for name in Problem.__slots__}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from abside.metric import to_json
 from abside.snapshot import Experiment, Problem, Snapshot, assemble
 from abside_agent.document.characters import odd_in
-from abside_agent.document.reading import EVERY_EXPERIMENT, Reading, together
+from abside_agent.document.reading import EVERY_EXPERIMENT, Reading, holds_back, together
 from abside_agent.document.tree import Flaw, Severity, flaw
 from abside_agent.document.wording import did_you_mean
 from abside_agent.settle.build import unbuildable
@@ -41,7 +41,7 @@ class Settled:
     @property
     def is_degraded(self) -> bool:
         """Whether anything that a file asks for is not in force."""
-        return any(problem.severity == "error" for problem in self.problems)
+        return any(map(holds_back, self.problems))
 
 
 def settle(reading: Reading, last: Snapshot | None, now_us: int, *, unread: Problem | None = None) -> Settled:
@@ -62,7 +62,7 @@ def settle(reading: Reading, last: Snapshot | None, now_us: int, *, unread: Prob
         [*resolved.placements.values(), *resolved.layers.values(), *experiments],
         written_at_us=now_us,
         retired=resolved.retired,
-        degraded=any(problem.severity == "error" for problem in problems),
+        degraded=any(map(holds_back, problems)),
         problems=bounded(problems),
         pauses=pauses,
         report=_for_report(checked),

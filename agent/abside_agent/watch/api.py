@@ -35,9 +35,14 @@ class Access:
         return read_regular(self.credentials / name, MAX_CREDENTIAL_BYTES).decode("ascii").strip()
 
     @asynccontextmanager
-    async def connect(self, token: str, name: str, *, answer: float, silence: float) -> AsyncIterator[WatchQuery]:
-        """Yield a query for ConfigMap `name` whose connections end with the context. Raises OSError, ValueError."""
-        namespace = self.read("namespace")
+    async def connect(
+        self, token: str, name: str, *, answer: float, silence: float, namespace: str = ""
+    ) -> AsyncIterator[WatchQuery]:
+        """Yield a query for ConfigMap `name` whose connections end with the context. Raises OSError, ValueError.
+
+        `namespace`: empty for that of the pod.
+        """
+        namespace = namespace or self.read("namespace")
         connector = aiohttp.TCPConnector(ssl=self._trust() if self.url.startswith("https:") else True)
         timeout = aiohttp.ClientTimeout(sock_connect=answer, sock_read=silence)
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}

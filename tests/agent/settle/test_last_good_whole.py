@@ -126,7 +126,9 @@ def test_a_pause_of_an_unknown_id_is_said_and_changes_nothing_else(pod: Pod, doc
     (problem,) = snapshot.head.problems
     assert (problem.code, problem.severity, problem.file) == ("PAUSED_UNKNOWN", "warning", "paused/rerankr")
     assert problem.remedy == "did you mean reranker?"
-    assert not snapshot.head.degraded
+    assert snapshot.head.degraded
+    assert pod.last.is_degraded
+    assert not pod.publishes(files, {"reranker": "stop"}).head.degraded
 
 
 def test_a_pause_of_an_experiment_that_is_held_out_is_not_called_unknown(pod: Pod, doc: type[Doc]) -> None:

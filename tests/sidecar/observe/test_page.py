@@ -155,6 +155,14 @@ async def test_before_the_first_snapshot_there_is_a_page_and_it_says_so(start: S
         ({"events": {"boot": "b", "accepted": {}, "lost": {"exposure": 3}}}, "3 events lost."),
         ({"degraded_tasks": {"ship": "OSError: x"}}, "The background task “ship” starts anew. OSError: x"),
         ({"problems": [problem()]}, "Held back: 1 problem in the documents"),
+        (
+            {
+                "problems": [
+                    problem(severity="warning", code="PAUSED_UNKNOWN", message="no x", remedy="did you mean y?")
+                ]
+            },
+            "A pause pauses nothing: no x ; did you mean y?",
+        ),
         ({"snapshot": {"missing": True}}, "The snapshot file is gone."),
         ({"snapshot": {"refusal": "snapshot refused (short)"}}, "cannot be used; the one before stays. snapshot"),
         ({"spool": {"used_bytes": 260_000_000}}, "The spool is nearly full."),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import msgpack
 
 from abside.snapshot import Problem
-from abside_agent.document.reading import problem_to_map
+from abside_agent.document.reading import holds_back, problem_to_map
 
 EXIT_MEMORY = 3  # of a child out of memory; a bug ends with 1 and a traceback
 
@@ -58,7 +58,7 @@ class ChildReply:
     @property
     def is_degraded(self) -> bool:
         """Whether anything that a file asks for is not in force."""
-        return any(problem.severity == "error" for problem in self.problems)
+        return any(map(holds_back, self.problems))
 
     def pack(self) -> bytes:
         """Return the reply as msgpack."""

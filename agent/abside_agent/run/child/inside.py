@@ -5,14 +5,13 @@ A hostile document can only end this process, whose imports and memory end with 
 
 from __future__ import annotations
 
-import resource
 import sys
-from contextlib import suppress
 from dataclasses import replace
 
 from abside.snapshot import HEADER, MAX_SNAPSHOT_BYTES, Snapshot, SnapshotError, decode, encode
 from abside_agent.document.reading import Reading
 from abside_agent.run.child.exchange import EXIT_MEMORY, ChildReply, Order
+from abside_agent.run.child.limits import limit
 from abside_agent.settle.pause import over
 from abside_agent.settle.settle import bounded, settle
 
@@ -48,16 +47,6 @@ def answer(order: Order) -> ChildReply:
         settled.held,
         last_refused,
     )
-
-
-def limit(order: Order) -> None:
-    """Limit CPU time and address space of this process; the parent limits the duration."""
-    for kind, amount in (
-        (resource.RLIMIT_CPU, order.cpu_seconds),
-        (resource.RLIMIT_AS, order.memory_bytes),
-    ):
-        with suppress(ValueError, OSError):  # macOS has no RLIMIT_AS, and a lower limit may be set already
-            resource.setrlimit(kind, (amount, amount))
 
 
 def _last(data: bytes) -> tuple[Snapshot | None, str]:

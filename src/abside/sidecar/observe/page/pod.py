@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 NEARLY_FULL = 0.8  # of the spool's quota: from here on it is worth a look before events are refused
 FAILING_SECONDS = 60  # an upstream that restarts is away for less
+MAX_PAUSES = 5  # of those that pause nothing; all are listed among the problems
 
 DEAD_REMEDY = "Events that could not be shipped: abside spool ls says why, abside spool retry sends them again."
 
@@ -41,6 +42,8 @@ def _alerts(status: Mapping[str, Any], now_us: int) -> Iterator[tuple[str, str, 
     if errors:
         what = html('<a href="#held-back">{}</a> in the documents', counted(errors, "problem"))
         yield "bad", "Held back:", html("{}; the last good version is served where there is one.", what)
+    for one in [one for one in status["problems"] if one["code"] == "PAUSED_UNKNOWN"][:MAX_PAUSES]:
+        yield "bad", "A pause pauses nothing:", html("<bdi>{}</bdi>; {}", one["message"], one["remedy"])
     if upstream is not None and upstream["loud"]:
         yield "bad", "The upstream needs a person.", html("<code>{}</code>: {}", upstream["address"], upstream["loud"])
     elif upstream is not None and upstream["failing_since_us"]:
