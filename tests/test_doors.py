@@ -146,7 +146,7 @@ INNER: dict[str, frozenset[str]] = {
     "abside_agent.rules": frozenset({"overlap"}),
     "abside_agent.settle": frozenset({"build", "metrics", "seats"}),
     "abside_agent.sources": frozenset({"trust"}),
-    "abside_agent.watch": frozenset({"api", "cluster", "config_map", "timeouts", "topic"}),
+    "abside_agent.watch": frozenset({"cluster", "timeouts", "topic"}),  # api and config_map: admission asks once, too
     "abside_agent.run": frozenset({"agent", "early_pauses", "loop", "memory", "problem_log", "publish"}),
 }
 
