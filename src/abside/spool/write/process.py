@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from abside.spool.errors import PayloadSizeError, SpoolFailed, SpoolFull, SpoolRefused
 from abside.spool.frame import frame
-from abside.spool.page import ALLOWED, APPENDED, ASKED, BUSY, LIMIT, LOCAL, OwnPage, make_shared, share
+from abside.spool.page import ALLOWED, APPENDED, ASKED, BUSY, LIMIT, LOCAL, PAGE, OwnPage, make_shared, share
 from abside.spool.segment import OPEN, SEALED, listed
 from abside.spool.settings import LIMIT_BYTES, SEAL_BYTES, SEAL_EVENTS, SEAL_SECONDS
 from abside.spool.write.openfile import create
@@ -114,30 +114,37 @@ class ProcessSpool:
                 is_in.append(True)
         return is_in, why
 
-    def seal(self) -> None:
-        """Add the account, and give what was appended so far to the sidecar; where that fails, the next call tries."""
+    def seal(self, *, last: bool = False) -> None:
+        """Add the account, and give what was appended so far to the sidecar; where that fails, the next call tries.
+
+        `last`: the account is written also where it needs a file of its own.
+        """
         with self._lock:
             page = self._page
-            if page is None or self._open is None:
+            if page is None or (self._open is None and not last):
                 return
             page.words[BUSY] = 1
             try:
-                if page.words[ASKED] != self._answered:  # the sidecar has it, and the account is of the next
+                asked = page.words[ASKED]
+                if asked != self._answered:  # the sidecar has it, and the account is of the next
                     self._put_away()
-                    return
+                    if not last:
+                        return
+                opened = self._open or self._begin(asked)
                 for payload in self.before_seal():
                     with suppress(PayloadSizeError):
-                        self._open.write(frame(payload), 1)
-                self._put_away()
+                        opened.write(frame(payload), 1)
+                if opened.events:
+                    self._put_away()
             except SpoolFailed:  # what is appended is safe
                 return
             finally:
                 page.words[BUSY] = 0
 
     def close(self) -> None:
-        """Seal, and let the folder go for good: the sidecar takes what is there."""
+        """Seal with the last account, and let the folder go for good: the sidecar takes what is there."""
         with self._lock:
-            self.seal()
+            self.seal(last=True)
             if self._open is not None:
                 self._open.discard()
                 self._open = None
@@ -180,6 +187,7 @@ class ProcessSpool:
     def _claim(self) -> OwnPage:
         """Make and lock the folder, under another name until it is locked. Raises SpoolFailed."""
         local, making = self._spool / LOCAL, self._spool / LOCAL / f".{self._boot}"
+        page: OwnPage | None = None
         try:
             if not local.is_dir():
                 with suppress(FileExistsError):
@@ -188,6 +196,11 @@ class ProcessSpool:
             page = OwnPage(making, self._first_bytes())
             making.rename(self.directory)
         except OSError as exc:
+            if page is not None:
+                page.close()
+            with suppress(OSError):  # nothing of it may be in the way of the next call, which tries again
+                (making / PAGE).unlink(missing_ok=True)
+                making.rmdir()
             raise SpoolFailed("make the directory", self.directory, exc) from exc
         self._page, self._appended, self._answered = page, 0, 0
         return page
