@@ -268,7 +268,10 @@ class PlanSettings:
         None, "with --events: days after its first exposure that count for a unit; default 7", positive(integer)
     )
     config: tuple[str, ...] = setting(
-        (), "with --events: directory of documents, for metrics of your own and the currency", many=True
+        (),
+        "with --events: directory of documents, for metrics of your own and the currency",
+        many=True,
+        beside="events",
     )
     lift: int | None = setting(None, "the smallest relative lift worth detecting, for example 2%", share)
     days: int | None = setting(

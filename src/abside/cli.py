@@ -180,11 +180,21 @@ def _command(name: str, room: Command) -> click.Command:
     def run(**values: Any) -> None:
         for warning in unknown(os.environ, settings_of(record), _variables):  # noqa: TID251 this is a root
             click.echo(f"abside {name}: {warning}", err=True)
+        _refuse_alone(settings_of(record), values)
         sys.exit(_load(room.main, room)(record(**values)))
 
     params = [_param(setting) for setting in settings_of(record)]
     kind = _Parted if room.parts else click.Command
     return kind(name, callback=run, params=params, help=room.summary)
+
+
+def _refuse_alone(settings: list[Setting], values: dict[str, Any]) -> None:
+    """Raise UsageError for an option of the command line that has no effect without another one."""
+    ctx = click.get_current_context()
+    for one in settings:
+        given = ctx.get_parameter_source(one.name) is click.core.ParameterSource.COMMANDLINE
+        if one.beside and given and not values[one.beside]:
+            raise click.UsageError(f"{one.option} goes with --{one.beside}", ctx)
 
 
 def _variables() -> set[str]:

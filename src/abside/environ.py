@@ -148,7 +148,11 @@ switch = one_of("on", "off", also=SWITCHES)
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting as people see it. `many`: it may be repeated; `words`: a positional argument, not an option."""
+    """One setting as people see it. `many`: it may be repeated; `words`: a positional argument, not an option.
+
+    `beside`: the setting without which it has no effect. On the command line it is refused then; its variable, which
+    may be set for other commands, is ignored.
+    """
 
     name: str
     read: Callable[[str], Any]
@@ -157,6 +161,7 @@ class Setting:
     many: bool
     words: bool
     flag: bool
+    beside: str = ""
 
     @property
     def option(self) -> str:
@@ -182,6 +187,7 @@ def setting(
     many: bool = False,
     words: bool = False,
     flag: bool = False,
+    beside: str = "",
 ) -> Any:
     """Return a dataclass field that declares a setting. `default` is as typed (`"256MiB"`), None or MISSING."""
     value: Any
@@ -191,7 +197,7 @@ def setting(
         value = tuple(read(item) for item in default)
     else:
         value = default if flag else read(default)
-    meta = {_META: (read, default, help, many, words, flag)}
+    meta = {_META: (read, default, help, many, words, flag, beside)}
     return dataclasses.field(metadata=meta) if value is MISSING else dataclasses.field(default=value, metadata=meta)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from abside_agent.settings import PlanSettings
 
 METRIC, LAST_DAYS, WINDOW_DAYS = "revenue_per_user", 14, 7  # where --events alone is given; the report's own window
-# Settings that mean nothing without --events. Not --config: its variable is the agent's too, and may be set for that.
+# Settings that mean nothing without --events. --config says so itself: its variable may be set for the agent.
 OF_EVENTS = ("placement", "metric", "last", "window")
 RAMP = (100, 500, 2000, 5000, BASIS_POINTS)  # basis points of traffic: the ramp of the guide, and everyone
 _METRIC = "metric"

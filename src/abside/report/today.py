@@ -102,7 +102,8 @@ def _looked_up(engine: Engine, events: Table, ask: TodayAsk, metric: Metric, cur
     seen = overview(engine, events, ())
     if reason := not_computed(metric, seen, currency):
         raise NotToday(f"--events {ask.events}", f"{metric.name} is not known there: {reason}")
-    until = _last(engine, events, ask) - timedelta(days=ask.window_days)
+    first, last = _ends(engine, events, ask)
+    until = last - timedelta(days=ask.window_days)
     since = until - timedelta(days=ask.days)
     choice = Choice(
         experiment=TODAY,
@@ -119,17 +120,28 @@ def _looked_up(engine: Engine, events: Table, ask: TodayAsk, metric: Metric, cur
     if not arms or arms[0].units < 2:
         period = f"from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC"
         reason = f"fewer than two units were exposed at {ask.placement} {period}, so that {ask.window_days} d after it"
-        raise NotToday(f"--events {ask.events}", f"{reason} are over; write a smaller --window, or a larger --last")
+        raise NotToday(f"--events {ask.events}", f"{reason} are over; {_sooner(ask, first, last)}")
     mean, sd = _moments(arms[0], metric)
     if not (mean > 0 and sd > 0):
         raise NotToday(f"--events {ask.events}", f"{metric.name} is {mean:g} for all {arms[0].units:,} units there")
     return MetricToday(metric, arms[0].units, mean, sd, since, until)
 
 
-def _last(engine: Engine, events: Table, ask: TodayAsk) -> datetime:
-    """Return when the store's last event happened. Raises NotToday for a placement without exposures."""
+def _sooner(ask: TodayAsk, first: datetime, last: datetime) -> str:
+    """Return what finds units, or from when on something will."""
+    whole_days = (last - first).days
+    if whole_days >= ask.window_days:
+        return "write a smaller --window, or a larger --last"
+    begun = f"the first exposure there was {first:%Y-%m-%d %H:%M} UTC"
+    if whole_days:
+        return f"{begun}: write --window {whole_days}, or wait"
+    return f"{begun}: wait until {first + timedelta(days=1):%Y-%m-%d %H:%M} UTC, then write --window 1"
+
+
+def _ends(engine: Engine, events: Table, ask: TodayAsk) -> tuple[datetime, datetime]:
+    """Return when the placement's first exposure and the store's last event happened. Raises NotToday without any."""
     shown = events.filter(events.type == "exposure", events.placement.notnull())
-    by_place = shown.group_by("placement").agg(rows=shown.count())
+    by_place = shown.group_by("placement").agg(rows=shown.count(), first=shown.ts.min())
     order = [(by_place.placement == ask.placement).desc(), by_place.rows.desc(), by_place.placement]
     rows = engine.rows("placements", by_place.order_by(order).limit(MAX_PLACEMENTS))
     names = [row["placement"] for row in rows]
@@ -138,7 +150,7 @@ def _last(engine: Engine, events: Table, ask: TodayAsk) -> datetime:
         hint = f"did you mean {close[0]}?" if close else f"found: {listed(names)}"
         raise NotToday(f"--placement {ask.placement}", f"has no exposure in {ask.events}; {hint}")
     last: datetime = engine.rows("the last event", events.agg(last=events.ts.max()))[0]["last"]
-    return last
+    return rows[0]["first"], last
 
 
 def _relabelled(events: Table, placement: str, since: datetime, until: datetime) -> Table:

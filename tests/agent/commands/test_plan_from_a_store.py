@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 
+from abside.cli import main as cli
 from abside.collector.receive.rows import record_batch, rows_of
 from abside.collector.store import SCHEMA, Footer, write_file
 from abside_agent.commands.plan import main, plan
@@ -151,7 +153,8 @@ def test_the_days_that_there_are_and_another_period_go_with_it(store: Path, caps
         ({"metric": "revenue_per_usr"}, "--metric revenue_per_usr: is no metric of units; did you mean"),
         ({"metric": "inventory_exposure_gini"}, "is no metric of units"),
         ({"placement": "home"}, "fewer than two units were exposed at home from 2026-11-09"),
-        ({"window": 60}, "write a smaller --window, or a larger --last"),
+        ({"placement": "home"}, "write a smaller --window, or a larger --last"),
+        ({"window": 60}, "write --window 27, or wait"),
         ({"config": ("/nonexistent",)}, "/nonexistent"),
     ],
 )
@@ -178,6 +181,30 @@ def test_a_folder_that_is_no_store_and_money_of_two_kinds_are_sentences(
     config.mkdir()
     (config / "a.yaml").write_text("currency: EUR\nplacements: {pdp: {}}\n")
     assert main(asked(store, config=(str(config),))) == 0
+
+
+def test_a_store_that_is_young_says_from_when_on_there_is_an_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for hours, sentence in {
+        2: "the first exposure there was 2026-11-02 00:00 UTC: wait until 2026-11-03 00:00 UTC, then write --window 1",
+        80: "the first exposure there was 2026-11-02 00:00 UTC: write --window 3, or wait",
+    }.items():
+        shop = Shop()
+        shop.rows = []
+        shop.exposed("one", 0, "pdp")
+        shop.add("purchase", hours * DAY_US // 24, "one", value=5.0, currency="EUR")
+        assert main(asked(shop.close(tmp_path / str(hours)))) == 1
+        assert capsys.readouterr().err.endswith(f"are over; {sentence}\n")
+
+
+def test_documents_without_a_store_are_refused_on_the_command_line_only(tmp_path: Path) -> None:
+    """Their variable may be set for other commands."""
+    words = ["plan", "--units-per-day", "1000", "--base", "3%", "--lift", "2%"]
+    done = CliRunner().invoke(cli, [*words, "--config", str(tmp_path)])
+    assert (done.exit_code, "--config goes with --events" in done.output) == (2, True)
+    done = CliRunner().invoke(cli, words, env={"ABSIDE_CONFIG": str(tmp_path)})
+    assert done.exit_code == 0, done.output
 
 
 @pytest.mark.parametrize(
