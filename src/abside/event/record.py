@@ -60,11 +60,17 @@ class EventIds:
 
 
 def _blocks_of_ids(boot: bytes) -> Iterator[Iterator[bytes]]:
-    """Yield the ids in blocks that share all but the last two digits: each is then one concatenation, in C."""
+    """Yield the ids in blocks that share all but the last two digits: each is then one concatenation, in C.
+
+    No generator, which a signal handler that asks for an id while it runs could not enter.
+    """
     digits = [b"%02x" % number for number in range(256)]
-    yield map((boot + b"-").__add__, [b"%x" % number for number in range(256)])
-    for high in itertools.count(1):
-        yield map((b"%b-%x" % (boot, high)).__add__, digits)
+
+    def block(high: int) -> Iterator[bytes]:
+        return map((b"%b-%x" % (boot, high)).__add__, digits)
+
+    first = map((boot + b"-").__add__, [b"%x" % number for number in range(256)])
+    return itertools.chain([first], map(block, itertools.count(1)))
 
 
 def encode(event: EventMap) -> bytes:

@@ -1,4 +1,4 @@
-"""Threads that share one client: through a close, and in a child that was forked while they wrote."""
+"""Who shares one client: threads through a close and in a forked child, and a signal handler within a call."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 from abside import event
 from abside.client.local import Local
+from abside.event import EventIds
 from abside.snapshot import Experiment, Placement, Variant, assemble, encode
 from abside.spool.frame import good_frames
 
@@ -100,3 +101,18 @@ def test_the_first_calls_of_a_child_may_come_at_once(client: Local, tmp_path: Pa
             os._exit(len(raised))
         assert os.waitpid(child, 0)[1] == 0
     assert len(stored(tmp_path, "exposure")) == 1 + children * THREADS
+
+
+def test_an_id_may_be_asked_for_while_one_is_made() -> None:
+    ids, made = EventIds("boot"), []
+
+    def meanwhile(*_: object) -> None:  # as a signal handler, at each place where one can run
+        made.append(ids.next_utf8())
+
+    sys.setprofile(meanwhile)
+    try:
+        for _ in range(600):
+            made.append(ids.next_utf8())  # noqa: PERF401 a list being extended is in no state to be appended to
+    finally:
+        sys.setprofile(None)
+    assert len(set(made)) == len(made) > 600
