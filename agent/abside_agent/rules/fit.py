@@ -5,6 +5,7 @@ The same for an experiment as written and for one in force, because either side 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ _KINDS: dict[type[Any], str] = {
     dict: "a mapping",
     type(None): "null",
 }
+
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,14})")
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,8 @@ class _Parameters:
         if type(declared) is int and type(value) is float:
             place = ".".join(map(str, (*self.on, "parameters", *(part for part in path if isinstance(part, str)))))
             return f"for fractions, declare {float(declared)} in {place}, or write a whole number"
+        if isinstance(value, str) and _is_quoted(value, declared):
+            return f"write {value} without quotes"
         in_list = any(isinstance(part, int) for part in path)
         example = _first(declared) if isinstance(declared, dict) and not in_list else declared
         return f"write for example {short(_example(example))}"
@@ -209,6 +215,14 @@ class _Parameters:
     ) -> None:
         name = str(path[-1]) if at_key and value is None else value
         self.misfits.append(Misfit((*self.path, *path), code, message, remedy, self.on, name, at_key))
+
+
+def _is_quoted(value: str, declared: Any) -> bool:
+    """Whether a text is a value of the declared type once its quotes are away."""
+    if isinstance(declared, bool):
+        return value in {"true", "false"}
+    form = {int: _INTEGER, float: _DECIMAL}.get(type(declared))
+    return form is not None and form.fullmatch(value) is not None
 
 
 def _first(declared: dict[str, Any]) -> dict[str, Any]:

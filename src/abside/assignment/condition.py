@@ -190,7 +190,8 @@ class _Compiling:
                 return None
             return None if declared is None else self.single(value, path, declared)
         if not isinstance(value, list):
-            self.wrong(path, "WRONG_TYPE", value, f"{op} compares with a list of values", "write value: [a, b]")
+            own = value if isinstance(value, str) and _is_word(value) else "a, b"
+            self.wrong(path, "WRONG_TYPE", value, f"{op} compares with a list of values", f"write value: [{own}]")
             return None
         if not value:
             self.wrong(path, "EMPTY_LIST", value, f"{op} needs at least one value", "add one, or drop the condition")
@@ -242,3 +243,7 @@ def _shown(value: object) -> str:
         case _:
             text = type(value).__name__
     return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 1] + "…"
+
+
+def _is_word(value: str) -> bool:  # which YAML reads as this text without quotes
+    return value.isalpha() and len(value) < MAX_VALUE_CHARS and value.lower() not in {"true", "false", "null"}

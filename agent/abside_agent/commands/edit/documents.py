@@ -81,6 +81,11 @@ class Editing:
         trees = check(self.read.files).trees
         return [*found, *(self.read.place(one) for one in transitions(old, new, at_us, trees))]
 
+    def old_errors(self, at_us: int) -> set[tuple[str, str]]:
+        """Return code and path of the errors that the files have as they are, without the change."""
+        found = findings(_with(self.read, self.before), at_us).problems
+        return {(one.code, one.path) for one in found if one.severity == "error"}
+
     def diff(self) -> Iterator[str]:
         """Yield the lines of a unified diff, each with its end."""
         for place, text in self.texts.items():

@@ -28,7 +28,8 @@ def put(edited: Editing, at_us: int, *, yes: bool) -> int:
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
         click.echo("\n" + "\n".join(shown(errors, edited.read.lines())), nl=False, err=True)
-        click.echo("Nothing was written: the result would not pass.", err=True)
+        old = edited.old_errors(at_us)
+        click.echo(_refused([(problem.code, problem.path) in old for problem in errors]), err=True)
         return ExitCode.PROBLEMS
     if problems:
         click.echo("\n" + "\n".join(shown(problems, edited.read.lines())), nl=False)
@@ -42,6 +43,17 @@ def put(edited: Editing, at_us: int, *, yes: bool) -> int:
         return ExitCode.PROBLEMS
     click.echo("Written.")
     return ExitCode.DONE
+
+
+def _refused(was_there: list[bool]) -> str:
+    """Say what stands against the change; `was_there`: of each error, whether the files have it without the change."""
+    said = "Nothing was written: the result would not pass."
+    if all(was_there):
+        said += " These mistakes were there before: correct them first, or in one call, each experiment after --."
+    elif any(was_there):
+        verb = "was" if sum(was_there) == 1 else "were"
+        said += f" Of {len(was_there)} mistakes {sum(was_there)} {verb} there before."
+    return said
 
 
 def _wanted() -> bool:

@@ -126,6 +126,24 @@ def test_what_would_not_pass_check_is_refused_with_its_problems(
     assert path.read_text() == BLOCK
 
 
+def test_mistakes_that_were_there_before_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = world(tmp_path, BLOCK)
+    (tmp_path / "other.yaml").write_text(
+        BLOCK.replace("idea:", "other:").replace("running ", "draft ").replace("20%", "20")
+    )
+    old = "other.yaml:12:14: error: experiments.other.traffic: a percentage needs its sign"
+    for asked, said in {
+        "traffic=5%": "These mistakes were there before: correct them first, or in one call, each experiment after --.",
+        "status=pausd": "the result would not pass. Of 2 mistakes 1 was there before.",
+    }.items():
+        assert change(tmp_path, asked) == 1
+        shown = capsys.readouterr().err
+        assert old in shown
+        assert shown.endswith(f"{said}\n")
+    assert path.read_text() == BLOCK
+    assert change(tmp_path, "status=draft", "other", "traffic=5%") == 0
+
+
 def test_what_a_running_experiment_must_not_do_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = world(tmp_path, BLOCK)
     weights = ("variants.control.weight=40%", "variants.b.weight=60%")
