@@ -46,6 +46,19 @@ def test_no_file_reaches_a_banned_call(name: str) -> None:
         assert (of.rpartition(".")[2], called) not in BANNED_OF, f"{name}:{line}: {of}.{called} reads the clock"
 
 
+def test_no_column_is_dropped_together_with_another() -> None:
+    # Ibis holds them as a set, so the statement would differ from process to process, and --reuse would miss its answer
+    together = [
+        f"{name}:{node.lineno}"
+        for name, path in FILES.items()
+        if name.startswith("src/abside/report/")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "drop"
+        if len(node.args) != 1 or isinstance(node.args[0], ast.Starred)
+    ]
+    assert not together, f"write .drop(one).drop(other): {together}"
+
+
 def test_every_exception_from_a_lint_rule_has_a_reason() -> None:
     bare = []
     for folder in ("src", "agent", "tests", "bench"):

@@ -3,6 +3,8 @@
 import itertools
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,23 @@ def test_a_second_report_uses_every_answer_of_the_first(till: Any, report: Calla
     assert second == plain
     assert count > 20
     assert f"used again: {count} of {count} answers, of an earlier report about the same files (--reuse)" in said
+
+
+def test_another_process_asks_the_same_questions(till: Any, tmp_path: Path, config: Path) -> None:
+    for number in range(40):
+        user_id, variant = f"u{number}", ("control", "treatment")[number % 2]
+        exposure_id = f"x-{number}"
+        till.expose(number, variant, user_id=user_id, exposure_id=exposure_id)
+        till.add("click", number + 2, user_id=user_id, exposure_id=exposure_id, placement="pdp", item_id="i1")
+    till.close()
+    command = [sys.executable, "-m", "abside", "report", "--events", str(till.folder), "--config", str(config)]
+    command += ["--work", str(tmp_path), "--reuse", "--json", "-"]
+    pages = []
+    for seed in "01":  # sets of Python are in another order
+        seeded = ["env", f"PYTHONHASHSEED={seed}", *command]
+        pages.append(orjson.loads(subprocess.run(seeded, capture_output=True, check=True).stdout))
+    reused = pages[1]["events"]["reused"]
+    assert reused["answers"] == reused["of"]
 
 
 def test_other_files_are_another_question(till: Any, report: Callable[..., Any]) -> None:

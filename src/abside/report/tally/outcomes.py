@@ -98,7 +98,7 @@ class Outcomes:
             ts=ibis.ifelse(is_early, found.shown_ts, found.ts),
             placement=ibis.coalesce(found.shown_at, found.placement),
         )
-        return found.drop("shown_ts", "shown_at")
+        return found.drop("shown_ts").drop("shown_at")  # one at a time: Ibis writes several in an order by chance
 
     def _named_exposures(self, unit: UnitKind) -> Table | None:
         """Keep the exposures that outcomes name: {shown_id, shown_ts, shown_at, via}; None where none is named."""
