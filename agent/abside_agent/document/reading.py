@@ -45,6 +45,7 @@ class Reading:
 
     `paused`: by label, the pauses that each paused directory shows or showed last. `keeps`: labels of directories
     that this agent cannot see, so that the pauses in the published snapshot stay, except for the ids in `lifted`.
+    `order`: how the names of the files of each directory begin, in the order in which they win; empty: all are equal.
     """
 
     files: tuple[File, ...] = ()
@@ -53,6 +54,7 @@ class Reading:
     paused: dict[str, Pauses] = field(default_factory=dict)
     keeps: tuple[str, ...] = ()
     lifted: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
 
     @property
     def pauses(self) -> Pauses:
@@ -74,6 +76,7 @@ class Reading:
                 "paused": self.paused,
                 "keeps": self.keeps,
                 "lifted": self.lifted,
+                "order": self.order,
             }
         )
         return packed
@@ -89,6 +92,7 @@ class Reading:
             entry["paused"],
             tuple(entry["keeps"]),
             {label: tuple(names) for label, names in entry["lifted"].items()},
+            tuple(entry["order"]),
         )
 
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from abside_agent.document.conform import conform
 from abside_agent.document.parse import parse
-from abside_agent.document.reading import MAX_FILE_BYTES, File
-from abside_agent.document.tree import Bad, Flaw, Path, Tree, flaw
+from abside_agent.document.tree import Bad, Flaw, Path, Tree
 from abside_agent.rules.alone import check_alone
 from abside_agent.rules.apart import LayersInUse
 from abside_agent.rules.conflicts import ConflictGround, Gathered, conflicts
@@ -17,14 +16,16 @@ from abside_agent.rules.fit import Ground, fit
 from abside_agent.rules.placement_limit import too_many
 from abside_agent.settle.compile import SECTIONS, Candidate, candidates_of, retired_of
 from abside_agent.settle.metrics import check_currency, check_metrics
+from abside_agent.settle.precedence import Claims, Precedence
+from abside_agent.settle.sizes import sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from abside.metric import Metric
     from abside.snapshot import Experiment, Snapshot
+    from abside_agent.document.reading import File
 
-WARN_DIRECTORY_BYTES = 200 * 1024  # client-side `kubectl apply` fails above 256 KiB: warn before that
 SHOWN_PLACES = 5  # of an id that several files contain: it may be a thousand
 
 
@@ -42,6 +43,7 @@ class Checked:
     more: list[Flaw] = field(default_factory=list)  # flaws of no file
     metrics: dict[str, Metric] = field(default_factory=dict)  # own ones that the report can compute
     currency: str | None = None  # in which the report counts values
+    precedence: Precedence = field(default_factory=Precedence)
 
     def flaws(self) -> list[Flaw]:
         """Return every flaw, by file and line."""
@@ -49,12 +51,17 @@ class Checked:
         return sorted(found, key=lambda one: (one.problem.file, one.problem.line, one.problem.column, one.problem.code))
 
 
-def check(files: Iterable[File], last: Snapshot | None = None, lost: Iterable[str] = ()) -> Checked:
+def check(
+    files: Iterable[File], last: Snapshot | None = None, lost: Iterable[str] = (), order: tuple[str, ...] = ()
+) -> Checked:
     """Check files as one document. `last`: the snapshot in force; `lost`: prefixes of the files that cannot be seen.
+
+    `order`: the sources, see Reading.
 
     What a broken file contributed last stays in force, so the other files are checked against it too.
     """
-    ordered = sorted(files, key=lambda file: file.name)
+    precedence = Precedence(order)
+    ordered = sorted(files, key=lambda file: (precedence.rank(file.name), file.name))
     trees = [_read(file) for file in ordered]
     documents = [conform(tree) for tree in trees]
     for tree, document in zip(trees, documents, strict=True):
@@ -67,6 +74,7 @@ def check(files: Iterable[File], last: Snapshot | None = None, lost: Iterable[st
     _empty(trees, last)
     broken = frozenset(tree.file for tree in trees if not tree.is_usable) | _lost(last, tuple(lost))
     kept = _kept(last, broken)
+    candidates = Claims(precedence, {tree.file: tree for tree in trees}, retired, kept).left(candidates)
     checked = Checked(
         trees,
         candidates,
@@ -75,12 +83,13 @@ def check(files: Iterable[File], last: Snapshot | None = None, lost: Iterable[st
         frozenset(_clashes(candidates, retired, kept)),
         all(tree.root is None for tree in trees),
         kept,
+        precedence=precedence,
     )
     _fits(checked)
     _conflicts(checked, in_force(last, "experiments"))
     checked.metrics.update(check_metrics(trees, documents))
     checked.currency = check_currency(trees, documents)
-    checked.more.extend(_sizes(ordered))
+    checked.more.extend(sizes(ordered))
     return checked
 
 
@@ -213,7 +222,7 @@ def _conflicts(checked: Checked, force: dict[str, Experiment]) -> None:
     experiments.update((name, candidate.record) for name, candidate in written.items())
     gathered = Gathered()
     for conflict in conflicts(experiments.values()):
-        for experiment in conflict.giving_way:
+        for experiment in checked.precedence.giving_way(conflict):
             gathered.add(experiment.id, conflict)
 
     def at(name: str) -> str:
@@ -229,18 +238,3 @@ def _conflicts(checked: Checked, force: dict[str, Experiment]) -> None:
     for one in too_many(experiments.values(), force):
         if one.experiment.id in written:
             one.note(written[one.experiment.id].tree)
-
-
-def _sizes(files: list[File]) -> Iterator[Flaw]:
-    """Warn of directories that approach the size limit of a ConfigMap, or of the client that applies it."""
-    totals: dict[str, int] = defaultdict(int)
-    for file in files:
-        totals[file.directory] += len(
-            file.data.lstrip(b"\n")
-        )  # a manifest's keys begin with one empty line for each line above them
-    for directory, total in totals.items():
-        if total >= WARN_DIRECTORY_BYTES:
-            message = f"{total // 1024} KiB of documents: a ConfigMap holds {MAX_FILE_BYTES // 1024} KiB"
-            remedy = "use kubectl apply --server-side above 256 KiB, or split it over several ConfigMaps"
-            where = directory or "documents"
-            yield flaw(where, "CONFIGMAP_SIZE", (), message, remedy, severity="warning", value=f"{total} bytes")

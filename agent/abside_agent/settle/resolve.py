@@ -17,9 +17,12 @@ from abside_agent.rules.fit import Ground, Misfit, fit
 from abside_agent.rules.placement_limit import too_many
 from abside_agent.settle.build import TOGETHER, Key, key_of, unbuildable
 from abside_agent.settle.compile import SECTIONS
-from abside_agent.settle.seats import Seat, is_same, seats_of
+from abside_agent.settle.precedence import Precedence
+from abside_agent.settle.seats import Seat, held, is_same, seats_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from abside.snapshot import Attribute, Experiment, Layer, Placement, Record, Snapshot
     from abside_agent.settle.check import Checked
 
@@ -47,6 +50,7 @@ class _Table:
     built: dict[Key, Record] = field(default_factory=dict)  # the records of the last round that a sidecar could build
     flaws: list[Flaw] = field(default_factory=list)
     refusal: str = ""
+    precedence: Precedence = field(default_factory=Precedence)
 
     def chosen(self, section: str) -> dict[str, Any]:
         return {name: seat.chosen for name, seat in self.seats[section].items() if seat.chosen is not None}
@@ -54,8 +58,10 @@ class _Table:
 
 def resolve(checked: Checked, last: Snapshot | None) -> Resolved:
     """Choose a version for every id. `last` is the snapshot in force; None: everything is new."""
-    table = _Table({section: seats_of(section, checked, last) for section in SECTIONS})
-    while _unfit(table) or _unbuilt(table) or _namespace(table) or _conflicting(table) or _crowded(table):
+    seats = {section: seats_of(section, checked, last) for section in SECTIONS}
+    table = _Table(seats, precedence=checked.precedence)
+    rules = (_unfit, _unbuilt, _namespace, _across, _conflicting, _crowded)
+    while any(rule(table) for rule in rules):
         pass
     kept_retired = {} if last is None else {i: s for i, s in last.head.retired.items() if s in checked.broken}
     return Resolved(
@@ -64,7 +70,7 @@ def resolve(checked: Checked, last: Snapshot | None) -> Resolved:
         table.chosen("layers"),
         {name: table.fitted[name] for name in table.chosen("experiments")},
         dict(sorted({**kept_retired, **checked.retired}.items())),
-        _held(table),
+        held(table.seats),
         _unique([*checked.flaws(), *table.flaws]),
         table.refusal,
     )
@@ -74,7 +80,7 @@ def _unfit(table: _Table) -> bool:
     """Step down experiments that do not fit their ground, or the new ground that one in force does not fit."""
     ground = Ground(table.chosen("placements"), table.chosen("layers"), table.chosen("attributes"))
     leaving: list[Seat] = []
-    held: dict[Path, tuple[Seat, Seat, Misfit]] = {}
+    holding_back: dict[Path, tuple[Seat, Seat, Misfit]] = {}
     for name, seat in table.seats["experiments"].items():
         if seat.chosen is None:
             continue
@@ -86,24 +92,27 @@ def _unfit(table: _Table) -> bool:
         holding = [(seat_of, misfit) for misfit in misfits if (seat_of := _can_hold(table, misfit))]
         if from_force and seat.chosen.status in LIVE and len(holding) == len(misfits):
             for ground_seat, misfit in holding:
-                held.setdefault(ground_seat.path, (ground_seat, seat, misfit))
+                holding_back.setdefault(ground_seat.path, (ground_seat, seat, misfit))
         else:
             leaving.append(seat)
             if not from_force:  # else the flaws of its new version report why it is not used
                 table.flaws += [_misfit(table, seat, misfit) for misfit in misfits]
     for seat in leaving:
         seat.give_way()
-    for ground_seat, seat, misfit in held.values():
+    for ground_seat, seat, misfit in holding_back.values():
         table.flaws.append(_holding(ground_seat, seat, misfit))
         ground_seat.keep_in_force()
-    return bool(leaving or held)
+    return bool(leaving or holding_back)
 
 
 def _can_hold(table: _Table, misfit: Misfit) -> Seat | None:
     """Return the seat of the ground where its version in force differs from the chosen one, else None."""
     section, name = str(misfit.on[0]), str(misfit.on[1])
     seat = table.seats[section].get(name)
-    return seat if seat is not None and seat.force is not None and not seat.is_in_force else None
+    if seat is None or seat.force is None or seat.is_in_force:
+        return None
+    rank = table.precedence.rank  # what another source declares now is held back for nobody: a new pod could not
+    return seat if rank(seat.force.source) == rank(seat.source) else None
 
 
 def _unbuilt(table: _Table) -> bool:
@@ -155,6 +164,26 @@ def _conflicting(table: _Table) -> bool:
             for name in new:
                 both_new.add(name, conflict)
     losing = one_sided if one_sided.found else both_new
+    for name in _noted(table, current, losing):
+        seats[name].step_down()
+    return bool(losing.found)
+
+
+def _across(table: _Table) -> bool:
+    """Take out the side of the later source in a conflict: with no last good, as a new pod would have none."""
+    if len(table.precedence.prefixes) < 2:
+        return False
+    seats = table.seats["experiments"]
+    current = {name: table.fitted[name] for name, seat in seats.items() if seat.chosen is not None}
+    losing = table.precedence.losing(conflicts(current.values()))
+    for name in _noted(table, current, losing):
+        seats[name].chosen = None
+    return bool(losing.found)
+
+
+def _noted(table: _Table, current: dict[str, Experiment], losing: Gathered) -> Iterator[str]:
+    """Note the conflicts of those that lose them, and yield each."""
+    seats = table.seats["experiments"]
     layers = LayersInUse.of(current.values(), table.chosen("layers")) if losing.found else LayersInUse({})
     ground = ConflictGround(layers, table.chosen("placements"))
     for name in losing.found:
@@ -162,8 +191,7 @@ def _conflicting(table: _Table) -> bool:
         tree = Tree(seat.source, seat.tree.root if seat.tree else None)
         losing.note(name, tree, lambda other: seats[other].source, ground)
         table.flaws += tree.flaws
-        seat.step_down()
-    return bool(losing.found)
+        yield name
 
 
 def _crowded(table: _Table) -> bool:
@@ -206,16 +234,6 @@ def _holding(ground: Seat, seat: Seat, misfit: Misfit) -> Flaw:
     message = f"{what} held back: {seat.path[1]}, in force, does not fit it ({written(misfit.path)}: {misfit.message})"
     tree.note("HELD_BY_EXPERIMENT", ground.path, message, f"end {seat.path[1]}, or change both together", at_key=True)
     return tree.flaws[0]
-
-
-def _held(table: _Table) -> dict[str, str]:
-    """Return every path that is not served as asked for, with what is served instead."""
-    return {
-        written(seat.path): "none" if seat.chosen is None else "last good"
-        for seats in table.seats.values()
-        for seat in seats.values()
-        if seat.chosen is not seat.asked
-    }
 
 
 def _unique(flaws: list[Flaw]) -> list[Flaw]:

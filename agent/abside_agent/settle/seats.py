@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from abside.snapshot import Attribute, digest_of, unpaused
+from abside_agent.document.tree import written
 from abside_agent.rules.apart import LIVE
 from abside_agent.settle.check import Checked, in_force
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from abside.snapshot import Record, Snapshot
     from abside_agent.document.tree import Path, Tree
 
@@ -78,3 +81,13 @@ def is_same(one: Record | Attribute, other: Record | Attribute) -> bool:
     if isinstance(one, Attribute) or isinstance(other, Attribute):
         return replace(one, source="") == replace(other, source="")
     return one is other or digest_of(one) == digest_of(other)
+
+
+def held(seats: Mapping[str, Mapping[str, Seat]]) -> dict[str, str]:
+    """Return every path that is not served as asked for, with what is served instead."""
+    return {
+        written(seat.path): "none" if seat.chosen is None else "last good"
+        for of_section in seats.values()
+        for seat in of_section.values()
+        if seat.chosen is not seat.asked
+    }

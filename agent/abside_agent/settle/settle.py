@@ -48,7 +48,7 @@ def settle(reading: Reading, last: Snapshot | None, now_us: int, *, unread: Prob
     """Return what comes into force. `unread`: the problem because of which the files must not be read."""
     if unread is not None:
         return _refused(reading, last, now_us, [unread], set())
-    checked = check(reading.files, last, [lost.prefix for lost in reading.lost])
+    checked = check(reading.files, last, [lost.prefix for lost in reading.lost], reading.order)
     asked = {candidate.id for candidate in checked.candidates if candidate.section == "experiments"}
     resolved = resolve(checked, last)
     found = [*reading.problems, *_lost(reading, last), *(one.problem for one in resolved.flaws)]

@@ -70,9 +70,7 @@ class Mounted:
             seen = reader.paused(directory)
             if seen is not None:
                 self._pauses[directory] = seen
-        called = (
-            [label or shown_name(Path(self.paused[0]).name) for label in labels(self.paused)] if self.paused else []
-        )
+        called = [label or shown_name(Path(self.paused[0]).name) for label in labels(self.paused)]
         known = {label: self._pauses.get(directory) for directory, label in zip(self.paused, called, strict=True)}
         keeps: list[str] = []
         lifted: dict[str, tuple[str, ...]] = {}
@@ -85,13 +83,15 @@ class Mounted:
             reader.problems += self.watched.problems
         keeps += [label for label, found in known.items() if found is None]
         paused = {label: found or {} for label, found in known.items()}
-        return Reading(tuple(reader.files), tuple(reader.lost), tuple(reader.problems), paused, tuple(keeps), lifted)
+        order = tuple(f"{label}/" for label in labels(self.config) if label)
+        found = (tuple(reader.files), tuple(reader.lost), tuple(reader.problems))
+        return Reading(*found, paused, tuple(keeps), lifted, order)
 
 
 def labels(directories: tuple[str, ...]) -> list[str]:
     """Return a prefix for the files of each directory: empty for a single one, else its shortest distinct ending."""
-    if len(directories) == 1:
-        return [""]
+    if len(directories) <= 1:
+        return [""] * len(directories)
     directories = tuple(map(shown_name, directories))
     parts = [Path(directory).absolute().parts for directory in directories]
     for length in range(1, max(map(len, parts))):
