@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -62,15 +63,12 @@ class EventIds:
 def _blocks_of_ids(boot: bytes) -> Iterator[Iterator[bytes]]:
     """Yield the ids in blocks that share all but the last two digits: each is then one concatenation, in C.
 
-    No generator, which a signal handler that asks for an id while it runs could not enter.
+    All of it is C: a signal handler can neither run in the middle nor end the ids by raising there.
     """
     digits = [b"%02x" % number for number in range(256)]
-
-    def block(high: int) -> Iterator[bytes]:
-        return map((b"%b-%x" % (boot, high)).__add__, digits)
-
     first = map((boot + b"-").__add__, [b"%x" % number for number in range(256)])
-    return itertools.chain([first], map(block, itertools.count(1)))
+    heads = map((boot.replace(b"%", b"%%") + b"-%x").__mod__, itertools.count(1))
+    return itertools.chain([first], map(map, map(operator.attrgetter("__add__"), heads), itertools.repeat(digits)))
 
 
 def encode(event: EventMap) -> bytes:
