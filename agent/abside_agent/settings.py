@@ -65,6 +65,7 @@ class AgentSettings:
     log_level: str = setting("info", "least severe log line written", log_level)
 
 
+LANGUAGES = ("python", "typescript")
 FORMATS = "text, markdown for a comment on a pull request, or json"
 
 
@@ -179,6 +180,19 @@ class AdmissionSettings:
     body_seconds: float = setting("5", "how long a body may take", positive(seconds))
     keepalive_seconds: float = setting("75", "how long an idle connection is kept", positive(seconds))
     log_level: str = setting("info", "least severe log line written", log_level)
+
+
+@dataclass(frozen=True, slots=True)
+class TypesSettings:
+    """The documents whose placements become types, and the language."""
+
+    config: tuple[str, ...] = setting(MISSING, "directory of *.yaml documents; may be given several times", many=True)
+    language: str | None = setting(
+        None, "python or typescript; default what the name of --check ends in, and else python", one_of(*LANGUAGES)
+    )
+    check: str | None = setting(
+        None, "print nothing but how this file differs from what would be printed; 1 if it does"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,12 @@ COMMANDS = {
         "abside_agent.commands.schema:main",
         extra="agent",
     ),
+    "types": Command(
+        "Print the placements' configurations as types: Python or TypeScript.",
+        "abside_agent.settings:TypesSettings",
+        "abside_agent.commands.typed.types:main",
+        extra="agent",
+    ),
     "new": Command(
         "Print a commented experiment to fill in.",
         "abside_agent.settings:NewSettings",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from abside.client.message import EVENTS, EXPOSURES, NO_FALLBACKS, TRACK, DecisionCall, EventCall, FlagCall
+from abside.client.outcomes.reporting import KnownEvents
 from abside.client.values import ID_TYPES, id_form, sendable
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ Done = TypeVar("Done")  # Receipt
 Evaluation = TypeVar("Evaluation")  # Flag
 
 
-class Calls(ABC, Generic[One, Many, Done, Evaluation]):
+class Calls(KnownEvents[Done], Generic[One, Many, Done, Evaluation]):
     """The calls of a client. Each ends within its deadline, connecting included, and none raises for what the sidecar
     or the network does; a `strict` client raises Refused for the caller's own mistakes (4xx), and only for those.
 
