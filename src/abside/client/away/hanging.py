@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 IN_A_ROW = 3  # fewer may be chance: a pause of the garbage collector, a busy node
 PROBE_EVERY_SECONDS = 1.0  # a thread loses one deadline a second, not all of its calls
+FIRST_PROBE_SECONDS = 0.1  # then twice as long each time: a sidecar that starts answers within a quarter of a second
 NOT_WAITED = "NOT_WAITED"  # the code of a call that fell back at once
 
 
@@ -26,6 +27,7 @@ class Hanging:
         self._lock = threading.Lock()
         self._longest_seconds = 0.0  # of the deadlines that passed in a row
         self._probe_from = 0.0
+        self._pause_seconds = FIRST_PROBE_SECONDS
         self._last = 0.0  # when the last one that counts ended
         self.timeouts = 0  # in a row; read without the lock: the hot path
 
@@ -38,7 +40,8 @@ class Hanging:
             if self.timeouts < IN_A_ROW:
                 return
             if now >= self._probe_from:
-                self._probe_from = now + PROBE_EVERY_SECONDS
+                self._pause_seconds = min(2 * self._pause_seconds, PROBE_EVERY_SECONDS)
+                self._probe_from = now + self._pause_seconds
                 return
         raise CallFailed("timeout", "not waited for: the last three calls or more had no answer in time", NOT_WAITED)
 
@@ -58,7 +61,8 @@ class Hanging:
             self.timeouts += 1
             self._last = now
             if self.timeouts == IN_A_ROW:
-                self._probe_from = now + PROBE_EVERY_SECONDS
+                self._pause_seconds = FIRST_PROBE_SECONDS
+                self._probe_from = now + FIRST_PROBE_SECONDS
 
     def answered(self) -> None:
         """Take note of an answer."""
