@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect as python
 import re
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from reference_codes import Site, found
 from reference_fields import RECORDS, fields, forms_table, groups, kinds, operators, types
 from reference_world import CODES
 
+from abside.assignment.assign import Reason
 from abside.assignment.condition import MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES
 
 if TYPE_CHECKING:
@@ -95,6 +96,15 @@ def _codes() -> Iterator[str]:
         severity = SEVERITIES[severities.pop() if len(severities) == 1 else "either"]
         yield _row("documents", code, sites, severity)
     yield ""
+    yield "## Codes of decisions"
+    yield "Why a shopper is in an experiment or not: `abside explain`, `/v1/explain`, `simulate` and the status page."
+    yield "They are looked at in this order, and the first one that applies decides."
+    yield ""
+    yield "| code | meaning | to change it |"
+    yield "|---|---|---|"
+    for reason in get_args(Reason):
+        yield f"| `{reason}` | {' | '.join(CODES['decisions'][reason])} |"
+    yield ""
     yield "## Codes of HTTP answers"
     yield "The member `code` of a problem document (RFC 9457). None repeats an id or a value of a shopper."
     yield ""
@@ -105,12 +115,12 @@ def _codes() -> Iterator[str]:
         who = sorted({_process(site) for site in sites})
         yield _row("http", code, sites, f"{', '.join(statuses)} | {'all' if 'all' in who else ', '.join(who)}")
     yield ""
-    yield "The Python client with `strict=True` raises `Refused` with these codes, and with one of its own:"
+    yield "The Python client with `strict=True` raises `Refused` with these codes, and with these of its own:"
     yield ""
     yield "| code | | meaning | remedy |"
     yield "|---|---|---|---|"
     for code, sites in sorted(kinds_["client"].items()):
-        yield _row("client", code, sites, "not sent")
+        yield _row("client", code, sites, "not sent" if code == "UNSENDABLE" else "answered")
 
 
 def _process(site: Site) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from reference_codes import found
@@ -15,6 +15,7 @@ from reference_fields import RECORDS, default, example, fields_of
 from reference_page import by_code, page, words_of
 from reference_world import AROUND, CODES, WORDS, experiment, flow, settled, world
 
+from abside.assignment.assign import Reason
 from abside.assignment.attribute import READERS
 from abside.assignment.operators import OPERATORS
 from abside.snapshot import encode
@@ -89,13 +90,17 @@ def test_every_code_in_the_source_has_words_and_no_words_are_without_a_code() ->
         assert sorted(CODES[kind].keys() - codes.keys()) == [], kind
 
 
+def test_every_reason_of_a_decision_has_words_and_no_words_are_without_a_reason() -> None:
+    assert sorted(CODES["decisions"]) == sorted(get_args(Reason))
+
+
 def test_the_codes_are_found_where_they_are_known_to_be() -> None:
     sites = by_code(found().sites)
     assert {"WEIGHTS", "NOT_A_VERSION", "UNKNOWN_SECTION", "UNDECLARED_PARAMETER", "LAYER_UNIT", "LEFT_OUT"} <= {
         *sites["documents"]
     }
     assert {"NOT_READY", "TOO_LARGE", "INVALID_EVENT", "UNAUTHORIZED"} <= {*sites["http"]}
-    assert [*sites["client"]] == ["UNSENDABLE"]
+    assert {*sites["client"]} == {"UNSENDABLE", "INCOMPLETE_FALLBACK"}
 
 
 if __name__ == "__main__":
