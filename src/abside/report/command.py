@@ -82,6 +82,8 @@ def main(settings: ReportSettings, compiled: Callable[[], Snapshot] | None = Non
         sys.stdout.flush()
         sys.stderr.write(f"abside report: {exc}\n")
         return _code(exc)
+    if not sys.stdout.isatty():  # the page, which says it too, is in a file or is another form
+        sys.stderr.writelines(f"abside report: {refused.experiment}: {refused.reason}\n" for refused in report.refused)
     if report.refused or not report.pages:
         return KEPT_BACK
     return AA_ALARM if report.aa is not None and report.aa.is_alarm else DONE

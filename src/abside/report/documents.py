@@ -32,9 +32,17 @@ def read_documents(places: Sequence[Path]) -> Snapshot:
         snapshot = Path(folder) / "abside.snapshot"
         said = _compile(places, snapshot)
         if not snapshot.is_file():
+            _check_level(places)
             remedy = f"  (try: abside check {' '.join(map(str, places))})"
             raise NoDocuments(places[0], f"no snapshot came of these documents:\n{said}\n{remedy}")
         return _decode(places[0], snapshot)
+
+
+def _check_level(places: Sequence[Path]) -> None:
+    """Refuse the directory of `abside up`, whose documents are one level below. Raises NoDocuments."""
+    for place in places:
+        if not any(place.glob("*.yaml")) and any((place / "config").glob("*.yaml")):
+            raise NoDocuments(place, f"holds no *.yaml; did you mean {place / 'config'}?")
 
 
 def _compile(places: Sequence[Path], snapshot: Path) -> str:

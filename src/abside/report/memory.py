@@ -23,7 +23,8 @@ def engine_memory(asked: int | None) -> int:
     found = int((whole - BESIDE_BYTES) / BEYOND)
     if asked is not None and found < LEAST_BYTES:
         least = f"{whole_memory(LEAST_BYTES) // 2**20}MiB"
-        raise NotTogether("--memory", f"{asked:,} is too little: Python and the engine take {least}, whatever the data")
+        why = f"Python and the engine take {least}, whatever the data; give more, for example 1GiB"
+        raise NotTogether("--memory", f"{asked / 2**20:.4g}MiB is too little: {why}")
     return max(LEAST_BYTES, found)
 
 

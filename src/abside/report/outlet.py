@@ -43,6 +43,8 @@ class Outlet:
             found = None
         if found is not None and _is_stream(found, 1):
             return cls(option, None, is_whole=False)
+        if found is None and not target.parent.is_dir():
+            raise FileNotFoundError(2, "is no directory; make it first", str(target.parent))
         if found is None or (stat.S_ISREG(found.st_mode) and not _is_stream(found, 2)):
             with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name[:100]}."):
                 return cls(option, target, is_whole=True)

@@ -144,11 +144,14 @@ def test_the_documents_may_be_a_directory_as_the_agent_reads_it(
     code, out, _ = ask(capsys, events=store, config=(folder,))
     assert code == 0
     assert "problems: abside check" in out
-    (folder / "e.yaml").unlink()
+    (tmp_path / "up" / "config").mkdir(parents=True)
+    (folder / "e.yaml").replace(tmp_path / "up" / "config" / "e.yaml")
     code, out, err = ask(capsys, events=store, config=(folder,))
     assert (code, out) == (1, "")
     assert "no snapshot came of these documents" in err
     assert "abside check" in err
+    code, _, err = ask(capsys, events=store, config=(below := tmp_path / "up",))
+    assert (code, err) == (1, f"abside report: --config {below}: holds no *.yaml; did you mean {below / 'config'}?\n")
 
 
 def test_documents_of_several_directories_are_one(
@@ -176,8 +179,9 @@ def test_a_store_in_which_nothing_was_exposed_says_so_and_exits_1(
 def test_an_experiment_that_was_asked_for_and_has_no_figures_is_exit_1(
     store: Path, config_file: Configure, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, out, _ = ask(capsys, events=store, config=(config_file(),), experiment=("e", "f"))
+    code, out, err = ask(capsys, events=store, config=(config_file(),), experiment=("e", "f"))
     assert code == 1
+    assert err == "abside report: f: is in no document and in no event; found: e\n", "the page may be in a file"
     assert "e: E" in out
     assert "f: is in no document and in no event; found: e" in out
 

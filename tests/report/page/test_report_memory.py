@@ -33,7 +33,7 @@ def test_a_memory_that_is_too_small_for_anything_is_refused(
 ) -> None:
     till.expose(0, "control", user_id="u")
     assert main(ReportSettings(events=till.close(), config=(config_file(),), memory=300 * 2**20)) == 2
-    assert "--memory 314,572,800 is too little: Python and the engine take 467MiB" in capsys.readouterr().err
+    assert "--memory 300MiB is too little: Python and the engine take 467MiB" in capsys.readouterr().err
 
 
 def test_out_of_memory_names_the_option(

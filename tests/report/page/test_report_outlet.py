@@ -57,6 +57,12 @@ def test_what_cannot_be_written_is_said_before_the_work(tmp_path: Path, name: st
         Outlet.open("--json", tmp_path / name)
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NoRoom) as refused:
+        Outlet.open("--html", tmp_path / "pages" / "report.html")
+    assert str(refused.value) == f"--html: {tmp_path / 'pages'}: is no directory; make it first"
+
+
 def test_a_full_device_is_said_after_it(tmp_path: Path) -> None:
     with pytest.raises(NoRoom, match="No space left"):
         Outlet.open("--json", Path("/dev/full")).write(b"{}")
