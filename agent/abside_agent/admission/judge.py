@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from abside_agent.document.tree import Path
     from abside_agent.settle.check import Checked
 
-# Problems that another ConfigMap of the same document may solve; a review sees only one ConfigMap.
+# Problems that another ConfigMap of the same document may solve, where a review sees only one of them.
 ELSEWHERE = frozenset({"UNKNOWN_PLACEMENT", "UNKNOWN_LAYER", "UNKNOWN_ATTRIBUTE"})
 
 _EMPTIED = flaw(
@@ -38,12 +38,13 @@ _EMPTIED = flaw(
 def judge(new: Reading, old: Reading | None, now_us: int, *, one_of_several: bool = False) -> tuple[Problem, ...]:
     """Return the problems of `new` in place of `old` (None: there was none). Errors deny the change.
 
-    `one_of_several`: other ConfigMaps belong to the same document, so what they may declare causes only warnings.
+    `one_of_several`: other ConfigMaps belong to the same document and are not in these readings, so what they may
+    declare causes only warnings.
     """
     tolerated = ELSEWHERE if one_of_several else frozenset()
-    before = check(old.files) if old is not None else None
+    before = check(old.files, order=old.order) if old is not None else None
     last = None if before is None else _as_written(before, None, _flawed(before, tolerated))
-    checked = check(new.files, last)
+    checked = check(new.files, last, order=new.order)
     if checked.is_empty:
         return (_EMPTIED,)
     doubt(checked, now_us)

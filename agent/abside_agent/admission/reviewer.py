@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from abside.log import Log
@@ -9,11 +11,12 @@ from abside.serve.answer import Refusal, Response
 from abside.snapshot import Problem
 from abside_agent.admission.checks import Checks
 from abside_agent.admission.exchange import COMMAND, ONE_OF_SEVERAL
+from abside_agent.admission.neighbours import UnreadError
 from abside_agent.admission.pauses import PauseWarnings
 from abside_agent.admission.review import ReviewUnreadable, answer, read
 from abside_agent.document.reading import File, Reading, is_document
 from abside_agent.run.child.exchange import Order
-from abside_agent.run.child.spawn import ChildError
+from abside_agent.run.child.spawn import ChildError, ChildLateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from abside_agent.settings import AdmissionSettings
 
 log = Log("abside.admission")
+OTHERS_SECONDS = 1.0  # to read the other ConfigMaps: the API is in the same cluster, and the check must have its time
 
 
 class Reviewer:
@@ -34,7 +38,7 @@ class Reviewer:
         self._settings = settings
         self._clock_us = clock_us
         self._checks = Checks(settings.check_seconds)
-        self._command = (*COMMAND, ONE_OF_SEVERAL) if len(settings.configmap) > 1 else COMMAND
+        self._neighbours = neighbours
         self._pauses = PauseWarnings(settings, neighbours, self._checks)
 
     async def post(self, request: web.BaseRequest, body: bytes) -> Response:  # noqa: ARG002 a route's signature
@@ -73,16 +77,49 @@ class Reviewer:
 
     async def _checked(self, review: Review, new: ReviewKeys) -> tuple[Problem, ...]:
         settings = self._settings
-        last = b"" if review.old is None else _reading(review.name, review.old).pack()
+        until = asyncio.get_running_loop().time() + settings.check_seconds
+        others, found = await self._others(review, new)
+        last = b"" if review.old is None and not others else self._reading(review.name, review.old or {}, others).pack()
         limits = (settings.check_cpu_seconds, settings.check_memory)
-        order = Order(_reading(review.name, new).pack(), last, self._clock_us(), *limits)
+        order = Order(self._reading(review.name, new, others).pack(), last, self._clock_us(), *limits)
+        is_alone = others is None and len(settings.configmap) > 1
+        command = (*COMMAND, ONE_OF_SEVERAL) if is_alone else COMMAND
         try:
-            found = (await self._checks.reply(order, self._command, settings.check_seconds)).problems
+            left = max(until - asyncio.get_running_loop().time(), 0.0)
+            found = (*(await self._checks.reply(order, command, left)).problems, *found)
         except ChildError as exc:
-            log.error("not_checked", namespace=review.namespace, name=review.name, why=exc.reason, then="allowed")
-            message = f"NOT CHECKED, allowed as it is: {exc.reason}"
+            # Its own limit was what the others left, a figure that means nothing to a person.
+            why = ChildLateError(settings.check_seconds).reason if isinstance(exc, ChildLateError) else exc.reason
+            log.error("not_checked", namespace=review.namespace, name=review.name, why=why, then="allowed")
+            message = f"NOT CHECKED, allowed as it is: {why}"
             found = (_warning(review.name, "NOT_CHECKED", message, "run abside check"),)
         return (*found, *_unread(review.name, new))
+
+    async def _others(
+        self, review: Review, new: ReviewKeys
+    ) -> tuple[dict[str, ReviewKeys] | None, tuple[Problem, ...]]:
+        """Return the other ConfigMaps of the document, None where they are not used, and a warning of that."""
+        names = [name for name in self._settings.configmap if name != review.name]
+        if not names or not any(data.strip() for key, data in new.items() if is_document(key)):
+            return None, ()  # emptied: the others are no consolation for its directory
+        try:
+            parts = await self._neighbours.read(review.namespace, names, OTHERS_SECONDS)
+        except UnreadError as exc:
+            log.warning("others_not_read", namespace=review.namespace, name=review.name, why=str(exc), then="alone")
+            message = f"checked alone, conflicts with the other ConfigMaps are not looked for: {exc}"
+            return None, (_warning(review.name, "OTHERS_NOT_READ", message, "run abside check on all files"),)
+        return dict(zip(names, parts, strict=True)), ()
+
+    def _reading(self, name: str, keys: ReviewKeys, others: dict[str, ReviewKeys] | None) -> Reading:
+        """Return the documents as agents read them: of several ConfigMaps each in a directory of its own."""
+        if others is None:
+            return _reading(name, keys)
+        parts = {**others, name: keys}
+        ordered = [one for one in self._settings.configmap if one in parts]
+        files = [
+            replace(file, name=f"{one}/{file.name}") for one in ordered for file in _reading(one, parts[one]).files
+        ]
+        return Reading(tuple(files), order=tuple(f"{one}/" for one in ordered))
 
 
 def _reading(name: str, keys: ReviewKeys) -> Reading:
