@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 _GLUED = re.compile(r"(\s*(?:- +)?)([\w.-]+):(?!//)(\S.*)")
 MAX_DEPTH = 32  # the deepest document of ours needs 10; parameters may nest as deep as a request may (32)
 
+_COLON = 'indent it, put text with ": " in quotes, or write the blank that the line above lacks after its `:`'
 # A part of libyaml's message → our message and remedy. The first match counts.
 _REMEDIES = (
-    ("mapping values are not", "a `:` is where no value can begin", 'indent it, or put text with ": " in quotes'),
+    ("mapping values are not", "a `:` is where no value can begin", _COLON),
     ("unexpected end of stream", "the quote that opens here is never closed", "close it"),
     ("unknown escape", "this escape is not known in double quotes", r"write \\ for a backslash, or use single quotes"),
     ("expected key", "the line is not indented as its neighbours", "indent it as the other keys beside it"),

@@ -208,3 +208,9 @@ def test_the_laughs_are_not_multiplied() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 4_000_000
+
+
+def test_a_colon_without_its_blank_is_named_as_a_cause() -> None:
+    (flaw,) = parse("a.yaml", b"a:\n  name:More\n  text: x\n").flaws
+    assert (flaw.problem.code, flaw.problem.line) == ("SYNTAX", 3)
+    assert "the blank that the line above lacks" in flaw.problem.remedy
