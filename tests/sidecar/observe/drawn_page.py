@@ -126,6 +126,7 @@ def status_of(experiments: dict[str, Any] | None = None, **changes: Any) -> dict
             "alone": [],
             "last_success_age_seconds": 3.0,
         },
+        "names": {"placements": {}, "event_types": {}},
         "degraded_tasks": {},
     }
     return {**usual, **changes}

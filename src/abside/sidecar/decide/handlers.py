@@ -22,6 +22,7 @@ from abside.sidecar.decide import token
 from abside.sidecar.decide.callers import CallersClock
 from abside.sidecar.decide.request import MAX_SHOWN_CHARS, parse_assign
 from abside.sidecar.decide.sample import Sample
+from abside.sidecar.decide.strays import StrayNames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,6 +56,7 @@ class HandlerContext:
     sample: Sample = field(default_factory=Sample)
     callers: CallersClock = field(default_factory=CallersClock)
     tracked: Tracked = field(default_factory=Tracked)
+    strays: StrayNames = field(default_factory=StrayNames)
     # Large lists are read one after the other: what is built of them is many times their size.
     large: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -75,7 +77,7 @@ def decide(context: HandlerContext, batch: ExposureBatch, request: AssignRequest
     if not request.several:
         return _lone(*decide_one(context, batch, request))
     current = current_of(context)
-    caches = _caches_of(current, request)
+    caches = _caches_of(context, current, request)
     parts = [_part(context, batch, current, cache, request, request.at(cache.plan.placement.id)) for cache in caches]
     return _several(current, caches, parts)
 
@@ -87,7 +89,7 @@ def decide_one(
     current = current_of(context)
     cache = current.caches.get(request.placement)
     if cache is None or request.force:
-        (cache,) = _caches_of(current, request)
+        (cache,) = _caches_of(context, current, request)
     return cache, *_part(context, batch, current, cache, request, request)
 
 
@@ -95,7 +97,7 @@ def explain(context: HandlerContext, body: bytes) -> bytes:
     """Return the body of `POST /v1/explain`'s 200: assign's, the steps that led to it, and where each value is from."""
     request = parse_assign(body, context.rules)
     current = current_of(context)
-    caches = _caches_of(current, request)
+    caches = _caches_of(context, current, request)
     parts = [_unlogged(context, request, cache) for cache in caches]
     whole = _several(current, caches, parts) if request.several else _lone(caches[0], *parts[0])
     shown = orjson.loads(whole)
@@ -186,11 +188,12 @@ def current_of(context: HandlerContext) -> Current:
     return current
 
 
-def _caches_of(current: Current, request: AssignRequest) -> list[AnswerCache]:
+def _caches_of(context: HandlerContext, current: Current, request: AssignRequest) -> list[AnswerCache]:
     """Find the placements asked for. Raises Refusal 404, or 422 for a force that names nothing here."""
     known = current.caches
     for name in request.placements:
         if name not in known:
+            context.strays.placement(name)
             shown = name[:MAX_SHOWN_CHARS]
             folded = {one.casefold(): one for one in known}
             close = [folded[one] for one in get_close_matches(shown.casefold(), folded, n=1)]

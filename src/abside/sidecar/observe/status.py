@@ -13,6 +13,8 @@ from abside.assignment.schedule import effective_status, next_change, since_us
 from abside.serve.answer import Response
 from abside.sidecar.active.current import LEFT_OUT
 from abside.sidecar.decide.sample import ExperimentSample
+from abside.sidecar.decide.strays import nearly_known, with_meant
+from abside.sidecar.record.accounts import NAMED_TYPES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,6 +64,10 @@ def status(
         "placements": sorted(current.plans.placements) if current else [],
         "experiments": _experiments(current, context) if current else {},
         "events": {"boot": accounts.boot, "accepted": dict(accounts.accepted), "lost": dict(accounts.lost)},
+        "names": {
+            "placements": with_meant(context.strays.placements, current.plans.placements if current else ()),
+            "event_types": nearly_known(accounts.accepted, NAMED_TYPES),
+        },
         "spool": _spool(context),
         "upstream": _upstream(shipper, now_us),
         "degraded_tasks": dict(supervisor.degraded),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from abside.sidecar.observe.page.markup import NOTHING, Html, counted, duration, html, joined, size
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 NEARLY_FULL = 0.8  # of the spool's quota: from here on it is worth a look before events are refused
+MAX_NAMES = 5  # that are probably wrong, of each kind; /v1/status has all
 FAILING_SECONDS = 60  # an upstream that restarts is away for less
 MAX_PAUSES = 5  # of those that pause nothing; all are listed among the problems
 
@@ -66,6 +68,10 @@ def _alerts(status: Mapping[str, Any], now_us: int) -> Iterator[tuple[str, str, 
         yield "bad", f"{counted(spool['dead_files'], 'file')} in dead/.", DEAD_REMEDY
     if spool["clock_ahead_seconds"]:
         yield "warn", "The clock of this machine jumped.", "Nothing in dead/ is removed for its age by it."
+    for field, names in (("placement", status["names"]["placements"]), ("event type", status["names"]["event_types"])):
+        for name, seen in islice(names.items(), MAX_NAMES):
+            hint = html("Did you mean <code>{}</code>?", seen["meant"]) if seen["meant"] else "It is declared nowhere."
+            yield "warn", f"{counted(seen['count'], 'request')} named the {field} “{name}”.", hint
     for task, died_of in status["degraded_tasks"].items():
         yield "warn", f"The background task “{task}” starts anew.", died_of
     if upstream is None:
