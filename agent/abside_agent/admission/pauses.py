@@ -16,7 +16,7 @@ from abside_agent.admission.neighbours import UnreadError
 from abside_agent.document.reading import EVERY_EXPERIMENT, File, Reading, is_document
 from abside_agent.document.wording import did_you_mean
 from abside_agent.run.child.exchange import Order
-from abside_agent.run.child.spawn import ChildError
+from abside_agent.run.child.spawn import ChildError, ChildLateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +59,8 @@ class PauseWarnings:
                 found += _unknown(review.name, asked, await self._ids(review.namespace))
             except (UnreadError, ChildError) as exc:
                 why = exc.reason if isinstance(exc, ChildError) else str(exc)
+                if isinstance(exc, ChildLateError):  # its own limit was what reading the API left
+                    why = ChildLateError(self._settings.pause_seconds).reason
                 log.warning("ids_not_checked", namespace=review.namespace, name=review.name, why=why, then="allowed")
                 message = f"the pause is taken; WHETHER THESE IDS EXIST WAS NOT CHECKED: {', '.join(asked[:3])}: {why}"
                 found.append(_warning(review.name, "IDS_NOT_CHECKED", message, "see /v1/status of a pod"))
