@@ -22,7 +22,7 @@ class Pool:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._host = address.text.encode()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may call within a call
         self._idle: list[Connection] = []
 
     def post(self, path: str, body: bytes, until: float) -> tuple[int, bytes]:

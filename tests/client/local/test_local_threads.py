@@ -116,3 +116,28 @@ def test_an_id_may_be_asked_for_while_one_is_made() -> None:
     finally:
         sys.setprofile(None)
     assert len(set(made)) == len(made) > 600
+
+
+def test_a_signal_handler_may_ask_within_a_call(client: Local, tmp_path: Path) -> None:
+    given: list[str | None] = []
+
+    def ask(number: int) -> None:
+        answer = client.assign("pdp", user_id=f"u{number}")
+        assert not answer.fallback
+        given.append(answer.exposure_id)
+
+    def meanwhile(*_: object) -> None:  # at each place where a handler can run, one call deep
+        sys.setprofile(None)
+        ask(1)
+        sys.setprofile(meanwhile)
+
+    for number in range(3):
+        sys.setprofile(meanwhile)
+        try:
+            client.assign("pdp", user_id=f"v{number}")
+        finally:
+            sys.setprofile(None)
+    client.close()
+    ids = [event["event_id"] for event in stored(tmp_path, "exposure")]
+    assert len(given) > 50
+    assert len(ids) == len(set(ids)) == len(given) + 3

@@ -24,7 +24,7 @@ class Complaints:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may call within a call
         self._from: dict[tuple[str, str | None, str | None], float] = {}
 
     def failed(self, what: str, failed: CallFailed) -> None:

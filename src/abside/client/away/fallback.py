@@ -62,7 +62,7 @@ class Fallbacks:
     ) -> None:
         self._clock = clock
         self._wall = wall
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may call within a call
         self._boot = secrets.token_hex(8)
         self._numbers = itertools.count()
         self.bases = dict(bases or {})  # placement → config_id, and the parameters as JSON: callers may change theirs

@@ -24,7 +24,7 @@ class Hanging:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may call within a call
         self._longest_seconds = 0.0  # of the deadlines that passed in a row
         self._probe_from = 0.0
         self._pause_seconds = FIRST_PROBE_SECONDS

@@ -60,7 +60,7 @@ class Unsent:
             raise ValueError(f"max_waiting is {most}: write 0 to keep nothing, or how many reports may wait")
         self._most = most
         self._wall = wall
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may call within a call
         self._reports: deque[UnsentReport] = deque()
         self._bytes = 0
         self._alone = 0  # so many of the first go one by one: the sidecar refused them as a list, and named none

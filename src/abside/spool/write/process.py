@@ -79,14 +79,15 @@ class ProcessSpool:
             words = page.words
             if self._appended + len(data) > words[ALLOWED]:
                 raise SpoolFull(self._spool, "quota", self._appended, words[ALLOWED])
-            words[BUSY] = 1
+            was = words[BUSY]  # 1 where a signal handler's call comes in the middle of another
             try:
+                words[BUSY] = 1
                 opened = self._open
                 if opened is None or words[ASKED] != self._answered:
                     opened = self._begin(words[ASKED])
                 opened.write(data, len(payloads))
             finally:
-                words[BUSY] = 0
+                words[BUSY] = was
             self._appended = words[APPENDED] = self._appended + len(data)
             if opened.length >= SEAL_BYTES or opened.events >= SEAL_EVENTS:
                 self.seal()
@@ -123,8 +124,9 @@ class ProcessSpool:
             page = self._page
             if page is None or (self._open is None and not last):
                 return
-            page.words[BUSY] = 1
+            was = page.words[BUSY]
             try:
+                page.words[BUSY] = 1
                 asked = page.words[ASKED]
                 if asked != self._answered:  # the sidecar has it, and the account is of the next
                     self._put_away()
@@ -139,7 +141,7 @@ class ProcessSpool:
             except SpoolFailed:  # what is appended is safe
                 return
             finally:
-                page.words[BUSY] = 0
+                page.words[BUSY] = was
 
     def close(self) -> None:
         """Seal with the last account, and let the folder go for good: the sidecar takes what is there."""
