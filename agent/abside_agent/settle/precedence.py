@@ -9,6 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from abside_agent.document.tree import Mapping
 from abside_agent.rules.conflicts import Gathered
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Claims:
         owners: dict[str, str] = {name: record.source for name, record in self.kept["experiments"].items()}
         for file, tree in self.trees.items():
             experiments = tree.node(("experiments",))
-            for name in getattr(experiments, "items", ()):
+            for name in experiments.items if isinstance(experiments, Mapping) else ():  # a list is a mistake of its own
                 if name not in owners or self.precedence.rank(file) < self.precedence.rank(owners[name]):
                     owners[name] = file
         for name, file in list(self.retired.items()):
