@@ -16,7 +16,6 @@ from abside.sidecar.active.configs import Configs
 from abside.sidecar.active.current import Cell, caches
 from abside.sidecar.decide import handlers, intake
 from abside.sidecar.decide.ofrep import evaluation
-from abside.sidecar.decide.plain import plain_decision
 from abside.sidecar.decide.request import Rules, read_assign
 from abside.sidecar.decide.track import track
 from abside.sidecar.record.accounts import Accounts
@@ -94,8 +93,6 @@ class Deciding:
         # What ran when is told by the sidecar beside it; here only the configurations that nobody else serves.
         self._configs = Configs(journal, settings.source)
         self._context = handlers.HandlerContext(self.cell, journal, self._configs, settings.rules, settings.clock)
-        self._batch, self._is_deciding = journal.batch(), False
-        self._plain = plain_decision(self._context, self._batch)
         self._fixed.clear()
         current = self.cell.current
         if current is not None:
@@ -108,29 +105,12 @@ class Deciding:
         """
         with self._lock:
             self._look()
-            if self._is_deciding:  # a signal handler asks in the middle of a decision, whose batch is not written
-                return self._decide_apart(fields)
-            self._is_deciding, batch = True, self._batch
-            try:
-                plain = self._plain(fields)
-                if plain is None:
-                    return self._decide_apart(fields)
-                batch.write()
-            finally:
-                self._is_deciding = False
-            cache, prepared, event_id, kind, unit_utf8 = plain
+            with self._context.journal.batch() as batch:  # its own: a signal handler may ask within a decision
+                request = read_assign(fields, self._settings.rules)
+                cache, prepared, field, subject = handlers.decide_one(self._context, batch, request)
             fixed = self._fixed.get(prepared) or self._fix(prepared, cache)
-            unit = (kind, unit_utf8.decode()) if cache.pinnable else None
-            return fixed, None if event_id is None else event_id.decode(), unit
-
-    def _decide_apart(self, fields: dict[str, Any]) -> tuple[FixedAnswer, str | None, UnitId | None]:
-        """Decide by the whole rule, with a batch of its own."""
-        with self._context.journal.batch() as batch:
-            request = read_assign(fields, self._settings.rules)
-            cache, prepared, field, subject = handlers.decide_one(self._context, batch, request)
-        fixed = self._fixed.get(prepared) or self._fix(prepared, cache)
-        exposure_id = field[16:-1].decode() if prepared.arms else None
-        return fixed, exposure_id, subject.unit if cache.pinnable else None
+            exposure_id = field[16:-1].decode() if prepared.arms else None
+            return fixed, exposure_id, subject.unit if cache.pinnable else None
 
     def assign(self, body: bytes) -> bytes:
         """Answer a body of `POST /v1/assign` as the sidecar does. Raises Refusal."""

@@ -1,8 +1,8 @@
-"""Plain requests: what nearly every request is, from its fields to its decision in one function."""
+"""Plain requests: what nearly every request is, from its body to its answer in one function."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -17,26 +17,27 @@ from abside.sidecar.record.journal import MAX_TOGETHER
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from abside.sidecar.active.prepared import AnswerCache, PreparedAnswer
     from abside.sidecar.decide.handlers import HandlerContext
     from abside.sidecar.record.journal import ExposureBatch
 
 NOTHING_SENT: Mapping[str, Any] = {}  # read, never written
 
 
-# What was decided for a plain request: the id of its exposure, which is in the batch (None: there is none), and the
-# unit. A tuple without the cost of a name.
-PlainDecision: TypeAlias = "tuple[AnswerCache, PreparedAnswer, bytes | None, Literal['user', 'session'], bytes]"
-
-
 def plain_assign(context: HandlerContext, batch: ExposureBatch) -> Callable[[bytes], bytes]:
     """Return `assign_within` for this context and batch: the same answers, events and refusals, in less time.
 
     A request is decided here where each field has its usual form; every other is decided, or refused, as everywhere.
+    The function is long, and asks the same of two ids, since a call costs as much as four such questions.
     """
-    rules = context.rules
-    max_nesting, loads, plain = rules.max_nesting, orjson.loads, plain_decision(context, batch)
-    shown = {kind: b',"unit":' + UNIT_OF[kind] + b'"' for kind in ("user", "session")}
+    cell, sample, rules = context.cell, context.sample, context.rules
+    shared_ids, lengths = rules.shared_ids, rules.shared_lengths
+    max_nesting, max_attributes = rules.max_nesting, rules.max_attributes
+    configs, accounts = context.configs, context.journal.accounts
+    next_id, clock = context.journal.ids.next_utf8, context.clock
+    payloads, put, count = batch.payloads, batch.payloads.append, batch.counts.append
+    loads, is_plain = orjson.loads, PLAIN_FIELDS.issuperset
+    as_user, as_session = UNIT_HEADS["user"], UNIT_HEADS["session"]
+    user_shown, session_shown = (b',"unit":' + UNIT_OF[kind] + b'"' for kind in ("user", "session"))
     none_shown = b',"unit":' + NULL
 
     def assign(body: bytes) -> bytes:
@@ -46,34 +47,6 @@ def plain_assign(context: HandlerContext, batch: ExposureBatch) -> Callable[[byt
             return assign_within(context, batch, body)
         if type(fields) is not dict or b"\\" in body or body.count(b"{") + body.count(b"[") > max_nesting:
             return assign_within(context, batch, body)
-        decision = plain(fields)
-        if decision is None:
-            return decide(context, batch, read_assign(fields, rules))
-        cache, prepared, event_id, kind, unit_utf8 = decision
-        exposed = NOT_EXPOSED if event_id is None else b',"exposure_id":"' + event_id + b'"'
-        if cache.pinnable:  # no id here has a sign that JSON would escape
-            return b"".join((prepared.lone, exposed, shown[kind], unit_utf8, b'"}', prepared.rest))
-        return b"".join((prepared.lone, exposed, none_shown, prepared.rest))
-
-    return assign
-
-
-def plain_decision(
-    context: HandlerContext, batch: ExposureBatch
-) -> Callable[[Mapping[str, Any]], PlainDecision | None]:
-    """Return what decides a request from its fields where each has its usual form; None for every other request.
-
-    The function is long, and asks the same of two ids, since a call costs as much as four such questions.
-    """
-    cell, sample, rules = context.cell, context.sample, context.rules
-    shared_ids, lengths, max_attributes = rules.shared_ids, rules.shared_lengths, rules.max_attributes
-    configs, accounts = context.configs, context.journal.accounts
-    next_id, clock = context.journal.ids.next_utf8, context.clock
-    payloads, put, count = batch.payloads, batch.payloads.append, batch.counts.append
-    is_plain = PLAIN_FIELDS.issuperset
-    as_user, as_session = UNIT_HEADS["user"], UNIT_HEADS["session"]
-
-    def decided(fields: Mapping[str, Any]) -> PlainDecision | None:
         current, get = cell.current, fields.get
         placement, attributes = get("placement"), get("attributes", NOTHING_SENT)
         user_id, session_id = get("user_id"), get("session_id")
@@ -86,8 +59,7 @@ def plain_decision(
             or type(placement) is not str
             or (cache := current.caches.get(placement)) is None
         ):
-            return None
-        kind: Literal["user", "session"] = "session"
+            return decide(context, batch, read_assign(fields, rules))
         # An ASCII id from "!" on is neither empty nor blank.
         if (
             type(session_id) is str
@@ -96,13 +68,13 @@ def plain_decision(
             and (size := len(session_id)) <= MAX_UNIT_BYTES
             and (size not in lengths or session_id.lower() not in shared_ids)
         ):
-            unit_utf8 = session_id.encode()
+            unit_utf8, shown = session_id.encode(), session_shown
             session = TEXT_HEADS[size] + unit_utf8
             unit = as_session + session
         elif session_id is None and user_id is not None:
             session = NOBODY
         else:
-            return None
+            return decide(context, batch, read_assign(fields, rules))
         if (
             type(user_id) is str
             and user_id.isascii()
@@ -110,13 +82,13 @@ def plain_decision(
             and (size := len(user_id)) <= MAX_UNIT_BYTES
             and (size not in lengths or user_id.lower() not in shared_ids)
         ):
-            unit_utf8, kind = user_id.encode(), "user"
+            unit_utf8, shown = user_id.encode(), user_shown
             user = TEXT_HEADS[size] + unit_utf8
             unit = as_user + user
         elif user_id is None:
             user = NOBODY
         else:
-            return None
+            return decide(context, batch, read_assign(fields, rules))
         sample.left -= 1
         plan = cache.plan
         draws = plan.draws
@@ -128,23 +100,26 @@ def plain_decision(
         prepared = cache.known.get(arms) or cache.prepared(arms, accounts)
         if not prepared.config_logged:
             configs.served(cache, prepared)
-        if not arms:
-            return cache, prepared, None, kind, unit_utf8
-        event_id = next_id()
-        logged = current.attributes_to_log(attributes) if current.logged else None
-        start, to_ts, to_seen, to_user, to_session, again, around, end = prepared.filled[0] or prepared.fill(0)
-        own = TEXT_HEADS[len(event_id)] + event_id
-        ts = PACKED_TS(TS_HEAD, clock())
-        units = unit.join(around) if prepared.same_kind else prepared.units(around, subject)
-        packed = PACK(logged) if logged else NO_ATTRIBUTES
-        payload = b"".join(
-            (start, own, to_ts, ts, to_seen, ts, to_user, user, to_session, session, again, own, units, packed, end)
-        )
-        if len(payload) <= MAX_EVENT_BYTES and len(payloads) < MAX_TOGETHER:
-            put(payload)
-            count(prepared.counts)
-        else:
-            batch.add(payload, prepared.counts)
-        return cache, prepared, event_id, kind, unit_utf8
+        exposed = NOT_EXPOSED
+        if arms:
+            event_id = next_id()
+            logged = current.attributes_to_log(attributes) if current.logged else None
+            start, to_ts, to_seen, to_user, to_session, again, around, end = prepared.filled[0] or prepared.fill(0)
+            own = TEXT_HEADS[len(event_id)] + event_id
+            ts = PACKED_TS(TS_HEAD, clock())
+            units = unit.join(around) if prepared.same_kind else prepared.units(around, subject)
+            packed = PACK(logged) if logged else NO_ATTRIBUTES
+            payload = b"".join(
+                (start, own, to_ts, ts, to_seen, ts, to_user, user, to_session, session, again, own, units, packed, end)
+            )
+            if len(payload) <= MAX_EVENT_BYTES and len(payloads) < MAX_TOGETHER:
+                put(payload)
+                count(prepared.counts)
+            else:
+                batch.add(payload, prepared.counts)
+            exposed = b',"exposure_id":"' + event_id + b'"'
+        if cache.pinnable:  # no id here has a sign that JSON would escape
+            return b"".join((prepared.lone, exposed, shown, unit_utf8, b'"}', prepared.rest))
+        return b"".join((prepared.lone, exposed, none_shown, prepared.rest))
 
-    return decided
+    return assign
