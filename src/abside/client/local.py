@@ -107,7 +107,7 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         return ""
 
     def close(self) -> None:
-        """Give what was written to the sidecar. The client may be used again."""
+        """Leave what was written to the sidecar. The client may be used again."""
         here = self._here()
         here.tell()
         here.deciding.close()
@@ -262,7 +262,7 @@ class _LocalProcess:
         self.tell_if_due()
 
     def tell_if_due(self) -> None:
-        """Tell of what came before a call that went well."""
+        """Write what is kept from before a call that went well, where it is time."""
         if self.fallbacks.due():
             self.tell()
 

@@ -61,7 +61,6 @@ class FixedAnswer(NamedTuple):
     config_id: str
     assigned: tuple[Any, ...]
     revision: str
-    placement: str
 
 
 class Deciding:
@@ -137,7 +136,7 @@ class Deciding:
             take(self._context, body)
 
     def close(self) -> None:
-        """Give what was written to the sidecar, with the last account; a call that waits meanwhile begins anew."""
+        """Leave what was written to the sidecar, with the last account; a call that waits meanwhile begins anew."""
         with self._lock:
             self._context.journal.ending = True
             self.spool.close()
@@ -160,7 +159,7 @@ class Deciding:
         named = self._settings.assigned
         assigned = tuple([named(arm.experiment, arm.variant.id, arm.phase) for arm in prepared.arms])
         config = orjson.dumps(prepared.config)
-        fixed = FixedAnswer(config, prepared.config_id, assigned, cache.revision, cache.plan.placement.id)
+        fixed = FixedAnswer(config, prepared.config_id, assigned, cache.revision)
         if len(self._fixed) >= MAX_KEPT:
             self._fixed.clear()
         self._fixed[prepared] = fixed

@@ -73,7 +73,7 @@ class Pretended:
         self._deciding.spool.clear()
 
     def give(self, experiment: str, variant: str | None) -> None:
-        """Give every shopper another variant from now on; None: nobody is in the experiment. Raises ValueError."""
+        """Assign another variant to every shopper from now on; None: nobody is in the experiment. Raises ValueError."""
         arms = self._variants[one_of(experiment, self._variants, "experiment")]
         self._given[experiment] = None if variant is None else one_of(variant, arms, f"variant of {experiment}")
         self._deciding.apply(self._snapshot())

@@ -46,7 +46,7 @@ def put(edited: Editing, at_us: int, *, yes: bool) -> int:
 
 
 def _refused(was_there: list[bool]) -> str:
-    """Say what stands against the change; `was_there`: of each error, whether the files have it without the change."""
+    """Return what is against the change; `was_there`: of each error, whether the files have it without the change."""
     said = "Nothing was written: the result would not pass."
     if all(was_there):
         said += " These mistakes were there before: correct them first, or in one call, each experiment after --."

@@ -68,7 +68,7 @@ class Beside:
     ) -> None:
         self.bytes = 0
         self.living = 0
-        self.longest_wait_seconds = IDLE_LOOK_SECONDS
+        self.pause_seconds = IDLE_LOOK_SECONDS
         self._root = folder.root / LOCAL
         self._folder = folder
         self._limit_bytes = settings.limit_bytes
@@ -96,7 +96,7 @@ class Beside:
             self.bytes, self.living = found.bytes, found.living
             took = self._monotonic() - began
             pause = LOOK_SECONDS if self._known else IDLE_LOOK_SECONDS
-            self.longest_wait_seconds = max(pause, took / LOOK_SHARE)
+            self.pause_seconds = max(pause, took / LOOK_SHARE)
 
     def _look(self, used_bytes: int, room_bytes: int) -> BesideLook:
         taken: list[Segment] = []
@@ -110,7 +110,9 @@ class Beside:
                 self._complain(directory, exc)
             if directory.name in self._known:
                 waiting[directory.name] = _bytes_in(directory)
-        for gone in self._known.keys() - {directory.name for directory in folders}:
+        there = {directory.name for directory in folders}
+        self._complained &= there
+        for gone in self._known.keys() - there:
             del self._known[gone]
         total = sum(waiting.values())
         used = used_bytes - self.bytes + total + sum(one.size for one in taken)

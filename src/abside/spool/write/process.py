@@ -173,7 +173,7 @@ class ProcessSpool:
         return opened
 
     def _put_away(self) -> None:
-        """Give the open file its sealed name, and close it. Raises SpoolFailed: it then stays open."""
+        """Rename the open file to its sealed name, and close it. Raises SpoolFailed: it then stays open."""
         opened = self._open
         if opened is None:
             return

@@ -365,7 +365,7 @@ class Spool:
         """Look at it until cancelled."""
         while True:
             await self.take_beside()
-            await asyncio.sleep(self.beside.longest_wait_seconds)
+            await asyncio.sleep(self.beside.pause_seconds)
 
     async def close(self) -> None:
         """Seal what is open and release the directory. What could not be sealed is recovered at the next start."""
