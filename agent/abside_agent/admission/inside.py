@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 from abside_agent.admission.exchange import ONE_OF_SEVERAL
 from abside_agent.admission.judge import judge
 from abside_agent.document.reading import Reading
-from abside_agent.run.child.exchange import EXIT_MEMORY, ChildReply, Order
-from abside_agent.run.child.limits import limit
+from abside_agent.run.child.answering import answer_one
+from abside_agent.run.child.exchange import ChildReply, Order
 from abside_agent.settle.settle import bounded
-
-
-def main() -> int:
-    """Answer one order."""
-    order = Order.unpack(sys.stdin.buffer.read())
-    limit(order)
-    try:
-        answered = answer(order, one_of_several=ONE_OF_SEVERAL in sys.argv[1:]).pack()
-    except MemoryError:
-        return EXIT_MEMORY
-    sys.stdout.buffer.write(answered)
-    return 0
 
 
 def answer(order: Order, *, one_of_several: bool) -> ChildReply:
@@ -32,4 +21,4 @@ def answer(order: Order, *, one_of_several: bool) -> ChildReply:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answer_one(partial(answer, one_of_several=ONE_OF_SEVERAL in sys.argv[1:])))

@@ -9,20 +9,8 @@ import msgpack
 from abside_agent.document.parse import parse
 from abside_agent.document.reading import Reading
 from abside_agent.document.tree import Bad, Mapping
-from abside_agent.run.child.exchange import EXIT_MEMORY, ChildReply, Order
-from abside_agent.run.child.limits import limit
-
-
-def main() -> int:
-    """Answer one order."""
-    order = Order.unpack(sys.stdin.buffer.read())
-    limit(order)
-    try:
-        answered = answer(order).pack()
-    except MemoryError:
-        return EXIT_MEMORY
-    sys.stdout.buffer.write(answered)
-    return 0
+from abside_agent.run.child.answering import answer_one
+from abside_agent.run.child.exchange import ChildReply, Order
 
 
 def answer(order: Order) -> ChildReply:
@@ -40,4 +28,4 @@ def answer(order: Order) -> ChildReply:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answer_one(answer))

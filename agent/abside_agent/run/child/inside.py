@@ -10,22 +10,10 @@ from dataclasses import replace
 
 from abside.snapshot import HEADER, MAX_SNAPSHOT_BYTES, Snapshot, SnapshotError, decode, encode
 from abside_agent.document.reading import Reading
-from abside_agent.run.child.exchange import EXIT_MEMORY, ChildReply, Order
-from abside_agent.run.child.limits import limit
+from abside_agent.run.child.answering import answer_one
+from abside_agent.run.child.exchange import ChildReply, Order
 from abside_agent.settle.pause import over
 from abside_agent.settle.settle import bounded, settle
-
-
-def main() -> int:
-    """Answer one order."""
-    order = Order.unpack(sys.stdin.buffer.read())
-    limit(order)
-    try:
-        outcome = answer(order).pack()
-    except MemoryError:
-        return EXIT_MEMORY
-    sys.stdout.buffer.write(outcome)
-    return 0
 
 
 def answer(order: Order) -> ChildReply:
@@ -64,4 +52,4 @@ def _is_same(one: Snapshot, other: Snapshot) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answer_one(answer))

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import platform
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 
 from abside.assignment.unit import SHARED_IDS, nobody
-from abside.client.away.fallback import Fallbacks
-from abside.client.away.posting import post_all, wall_us
+from abside.client.away.posting import wall_us
 from abside.client.away.unsent import MAX_WAITING
 from abside.client.calls import Calls
+from abside.client.local.process import OURS, LocalProcess, failure, is_plain
 from abside.client.message import NO_FALLBACKS, DecisionCall, encode, read_answers, read_flag
-from abside.client.result import ACCEPTED, Assigned, Assignment, CallFailed, Flag, Receipt, Refused, Stats, Unit
+from abside.client.result import ACCEPTED, Assigned, Assignment, Flag, Receipt, Refused, Stats, Unit
 from abside.client.strictness import check_fallbacks
-from abside.client.values import ID_TYPES, MAX_INTEGER, MIN_INTEGER
-from abside.local.deciding import Deciding, LocalSettings
-from abside.serve.answer import Refusal
+from abside.client.values import ID_TYPES
+from abside.local.deciding import LocalSettings
 from abside.sidecar.decide.request import Rules
-from abside.spool.errors import SpoolRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -36,7 +32,6 @@ if TYPE_CHECKING:
 SNAPSHOT = "/run/abside/abside.snapshot"  # where the manifests have them
 SPOOL = "/var/spool/abside"
 SEAL_SECONDS = 5.0
-MAX_PLAIN_CHARS = 1_024  # of an attribute: what is longer goes by the whole rule, with its bound on a request
 
 log = logging.getLogger("abside.client")
 
@@ -79,7 +74,7 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         self._strict = strict
         self._wall = wall
         self._max_waiting = max_waiting
-        self._process = _LocalProcess(self._settings, None, max_waiting)
+        self._process = LocalProcess(self._settings, None, max_waiting)
         self._turns: dict[int, threading.RLock] = {}  # of a forked child, in which to take its parent's place
         if self.problem:
             log.error("local cannot work: %s", self.problem)
@@ -141,7 +136,7 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
             and bot is False
             and force is None
             and type(placement) is str
-            and (attributes is None or _is_plain(attributes))
+            and (attributes is None or is_plain(attributes))
         ):
             fields: dict[str, Any] = {"placement": placement, "user_id": user_id, "session_id": session_id}
             if attributes is not None:
@@ -149,9 +144,9 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
             here = self._here()
             try:
                 fixed, exposure_id, unit = here.deciding.decide(fields)
-            except _OURS as exc:
+            except OURS as exc:
                 if type(user_id) in ID_TYPES and type(session_id) in ID_TYPES:  # else the whole rule converts it
-                    failed = _failure(exc)
+                    failed = failure(exc)
                     if self._strict and isinstance(failed, Refused):
                         raise failed from None
                     given = {placement: fallback} if fallback is not None else NO_FALLBACKS
@@ -196,8 +191,8 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         here = self._here()
         try:
             answers = read_answers(call, 200, here.deciding.assign(encode(call.fields)))
-        except _OURS as exc:
-            failed = _failure(exc)
+        except OURS as exc:
+            failed = failure(exc)
             if self._strict and isinstance(failed, Refused):
                 raise failed from None
             return here.fallbacks.fall_back(call, failed)
@@ -213,8 +208,8 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         here = self._here()
         try:
             here.deciding.report(report.path, encode(report.body))
-        except _OURS as exc:
-            failed = _failure(exc)
+        except OURS as exc:
+            failed = failure(exc)
             if self._strict and isinstance(failed, Refused):
                 raise failed from None
             return here.fallbacks.not_taken(report, failed)
@@ -225,14 +220,14 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         here = self._here()
         try:
             return read_flag(call.key, *here.deciding.evaluate(call.key, encode({"context": call.context})))
-        except _OURS as exc:
-            failed = _failure(exc)
+        except OURS as exc:
+            failed = failure(exc)
             if self._strict and isinstance(failed, Refused):
                 raise failed from None
             here.fallbacks.fall_back(call.as_decision, failed)
             return Flag(call.key, None, reason="ERROR", why=failed.why)
 
-    def _here(self) -> _LocalProcess:
+    def _here(self) -> LocalProcess:
         here, pid = self._process, os.getpid()
         if here.pid == pid:
             return here
@@ -240,73 +235,6 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         with self._turns.setdefault(pid, threading.RLock()):
             parent = self._process
             if parent.pid != pid:
-                self._process = _LocalProcess(self._settings, parent, self._max_waiting)
+                self._process = LocalProcess(self._settings, parent, self._max_waiting)
                 self._turns.pop(parent.pid, None)  # the system may use the number for another process later
             return self._process
-
-
-class _LocalProcess:
-    """The state of one process. A forked child goes on from its parent's plans, with a spool of its own."""
-
-    def __init__(self, settings: LocalSettings, parent: _LocalProcess | None, max_waiting: int) -> None:
-        self.pid = os.getpid()
-        if parent is not None:
-            parent.deciding.spool.abandon()
-        bases = None if parent is None else parent.fallbacks.bases
-        self.deciding: Deciding = Deciding(settings, None if parent is None else parent.deciding)
-        self.fallbacks: Fallbacks = Fallbacks(time.monotonic, settings.clock, bases, max_waiting)
-
-    def saw(self, answer: Assignment) -> None:
-        """Count an answer, and tell of fallbacks that came before it."""
-        self.fallbacks.seen((answer,))
-        self.tell_if_due()
-
-    def tell_if_due(self) -> None:
-        """Write what is kept from before a call that went well, where it is time."""
-        if self.fallbacks.due():
-            self.tell()
-
-    def tell(self) -> None:
-        """Write what is kept, until nothing is left or the spool does not take it."""
-        post_all(self.fallbacks, self._write)
-
-    def _write(self, path: str, body: bytes) -> None:
-        try:
-            self.deciding.report(path, body)
-        except _OURS as exc:
-            raise _failure(exc) from exc
-
-
-# What a call raises where it has no answer. An application's own exception, of a signal handler, passes through.
-_OURS = (CallFailed, Refusal, SpoolRefused)
-
-
-def _failure(exc: CallFailed | Refusal | SpoolRefused) -> CallFailed:
-    """Return why a call has no answer."""
-    if isinstance(exc, CallFailed):
-        return exc
-    if isinstance(exc, SpoolRefused):
-        return CallFailed("unreachable", str(exc))
-    if exc.status < 500:
-        return Refused(exc.code, exc.detail, status=exc.status, path=exc.path, index=exc.index)
-    return CallFailed("unavailable", f"{exc.status} {exc.code}", exc.code)
-
-
-def _is_plain(attributes: Mapping[str, Any]) -> bool:
-    """Whether JSON would return these attributes as they are."""
-    if type(attributes) is not dict:
-        return False
-    for name, value in attributes.items():
-        kind = type(value)
-        if type(name) is not str or kind not in _PLAIN:
-            return False
-        if kind is str and (len(value) > MAX_PLAIN_CHARS or not value.isascii()):
-            return False
-        if kind is float and not math.isfinite(value):
-            return False
-        if kind is int and not MIN_INTEGER <= value <= MAX_INTEGER:
-            return False
-    return True
-
-
-_PLAIN = frozenset({str, int, float, bool, type(None)})
