@@ -127,8 +127,8 @@ test-slow:
 test-rest:
 	$(BIN)/pytest -q -p no:cacheprovider tests $(SLOW:%=--ignore=%)
 
-image: $(STAMP) $(TOOLS_STAMP)  ## Build the image and run its pod: as root, with buildah, podman, runc, mmdebstrap
-	ABSIDE_TEST_IMAGE=1 $(BIN)/pytest -q -s tests/k8s/test_image_built.py
+image: $(STAMP) $(TOOLS_STAMP)  ## Build the image and run its pod, which `make test` does not: as root, with buildah, podman, runc, mmdebstrap
+	$(BIN)/pytest -q -s -m image tests/k8s/test_image_built.py
 
 cluster: $(STAMP) $(TOOLS_STAMP) $(CLUSTER_STAMP)  ## Test against a real Kubernetes API server: needs etcd, and Go the first time
 	PATH=$(abspath $(CLUSTER)):$$PATH ABSIDE_TEST_APISERVER=$(APISERVER) \

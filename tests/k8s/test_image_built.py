@@ -1,6 +1,6 @@
-"""The image, built and run as Kubernetes would, by root and with what builds and runs containers: a minute.
+"""The image, built and run as Kubernetes would, by root and with what builds and runs containers: by `make image`.
 
-What is missing is installed in continuous integration and by `make image`; elsewhere the tests are skipped without it.
+What is missing is installed, by root; without it the tests fail.
 No registry is asked. Where the base is not in the local store it is made with mmdebstrap and given the name that the
 Dockerfile's FROM asks for; the build takes the locked requirements from the package index.
 """
@@ -48,8 +48,8 @@ COUNT = """
 import pathlib, pyarrow.parquet as pq
 print(sum(pq.read_metadata(path).num_rows for path in pathlib.Path("/var/lib/abside/store").rglob("*.parquet")))
 """
-IS_ASKED = os.environ.get("CI") == "true" or "ABSIDE_TEST_IMAGE" in os.environ  # noqa: TID251 set by whoever runs the tests
-pytestmark = pytest.mark.timeout(900)  # the first run on a machine installs, and another one may be building
+# The first run on a machine installs, and another one may be building.
+pytestmark = [pytest.mark.image, pytest.mark.timeout(900)]
 
 
 def run(*command: str, env: Mapping[str, str] | None = None) -> str:
@@ -63,9 +63,8 @@ def run(*command: str, env: Mapping[str, str] | None = None) -> str:
 def image(root: Path, tmp_path_factory: pytest.TempPathFactory, debian: Callable[..., None]) -> Iterator[str]:
     """Build the image and return its name in the local store, which all runs on a machine share: one at a time."""
     if os.geteuid() != 0:
-        say = pytest.fail if IS_ASKED else pytest.skip
-        say("only root makes such containers: sudo make image, which installs what is missing")
-    debian(NEEDED, install=IS_ASKED, require=IS_ASKED)
+        pytest.fail("only root makes such containers: sudo make image, which installs what is missing")
+    debian(NEEDED, require=True)
     with (Path(tempfile.gettempdir()) / "abside-image.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield build(root, tmp_path_factory)
