@@ -21,6 +21,7 @@ GROUND = frozenset(
         "abside.serve",
         "abside.files",
         "abside.metric",
+        "abside.scrape",
     }
 )
 MOST_FILES = 14
@@ -42,6 +43,7 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.chi_square": frozenset(),  # the sample ratio of the status page, and of simulate
     "abside.kafka": frozenset({"abside.files", "abside.log"}),
     "abside.serve": frozenset({"abside.log", "abside.supervise"}),
+    "abside.scrape": frozenset({"abside", "abside.serve"}),
     "abside.supervise": frozenset({"abside.backoff", "abside.log"}),
     "abside.assignment": frozenset({"abside.snapshot"}),
     "abside.spool": frozenset({"abside.event", "abside.files", "abside.log"}),
@@ -72,7 +74,15 @@ DOORS: dict[str, frozenset[str]] = {
     ),
     "abside.collector.keep": frozenset({"abside.files", "abside.log", "abside.collector.store"}),
     "abside.collector.consume": frozenset(
-        {"abside.backoff", "abside.event", "abside.kafka", "abside.log", "abside.serve", "abside.supervise"}
+        {
+            "abside.backoff",
+            "abside.event",
+            "abside.kafka",
+            "abside.log",
+            "abside.scrape",
+            "abside.serve",
+            "abside.supervise",
+        }
         | {"abside.collector.receive", "abside.collector.store"}
     ),
     # The same calls in the caller's own process: the sidecar's rules without its socket.

@@ -81,6 +81,14 @@ class Webhook:
         except urllib.error.HTTPError as exc:
             return exc.code, json.load(exc)
 
+    def metrics(self) -> dict[str, float]:
+        """Return the samples of `/metrics` by name and labels, as they are written."""
+        url = f"https://127.0.0.1:{self.port}/metrics"
+        with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS, context=self.pair.trusted()) as reply:
+            lines = reply.read().decode().splitlines()
+        samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, _, value in samples}
+
     def review(
         self, new: Data | None, old: Data | None = None, *, name: str = "abside-experiments", **request: Any
     ) -> Json:

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from abside.snapshot import Problem
+from abside_agent.admission.metrics import ReviewCounts
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
@@ -137,3 +140,28 @@ def test_the_webhook_reads_no_yaml_itself_and_the_agent_brings_no_http() -> None
     for module, library in absent.items():
         code = f"import sys, {module}; sys.exit({library!r} in sys.modules)"
         subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_metrics_count_reviews_by_outcome_and_seconds(webhook: Webhook, documents: Callable[..., Data]) -> None:
+    split = ("pdp.yaml", "control:   {weight: 80%}", "control:   {weight: 50%}")
+    assert webhook.review(documents())["allowed"] is True
+    assert webhook.review(documents(split))["allowed"] is False
+    assert "warnings" in webhook.review({"all": "carts broken"}, name="abside-paused")
+    found = webhook.metrics()
+    outcomes = [found[f'abside_admission_reviews_total{{outcome="{one}"}}'] for one in ("allowed", "warned", "refused")]
+    assert min(outcomes) >= 1
+    assert sum(outcomes) == found["abside_admission_review_seconds_count"]
+    assert found["abside_admission_review_seconds_sum"] > 0
+    assert found['abside_admission_review_seconds_bucket{le="+Inf"}'] == sum(outcomes)
+    assert found['abside_admission_requests_total{route="/validate",status="200"}'] == sum(outcomes)
+    assert found["process_open_fds"] > 0
+
+
+def test_a_review_is_counted_by_its_worst_problem_and_in_the_bucket_of_its_seconds() -> None:
+    counts = ReviewCounts()
+    warning, error = (Problem(severity, "X", "f", 0, 0, "", "", "m", "r") for severity in ("warning", "error"))
+    for problems, seconds in (((), 0.01), ((warning,), 0.011), ((warning, error), 3.0), ((error,), 11.0)):
+        counts.add(problems, seconds)
+    assert counts.outcomes == {"allowed": 1, "warned": 1, "refused": 2}
+    assert counts.took == [1, 1, 0, 0, 0, 0, 0, 1, 0, 1]
+    assert (counts.not_checked, counts.seconds) == (0, 14.021)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tests.admission.conftest import Data, Webhook
 
 ALLOWED = {"allowed": True}
+OUTCOMES = ("allowed", "warned", "refused")
 SPLIT = (
     "pdp.yaml",
     "control:   {weight: 80%}\n      treatment:\n        weight: 20%",
@@ -188,9 +189,13 @@ def test_what_cannot_be_checked_in_time_or_memory_is_allowed_with_a_warning(
         (("--check-seconds", "0.01"), documents(TYPO), "it took longer than 0.01 s"),
         (("--check-memory", "32MiB"), {"long.yaml": long}, "it needed more than 32 MiB"),
     ):
-        response = start(*limits).review(data)
+        limited = start(*limits)
+        response = limited.review(data)
         assert response["allowed"] is True, (limits, response)
         assert "NOT CHECKED, allowed as it is" in response["warnings"][0]
+        counted = limited.metrics()
+        outcomes = [counted[f'abside_admission_reviews_total{{outcome="{one}"}}'] for one in OUTCOMES]
+        assert (outcomes, counted["abside_admission_not_checked_total"]) == ([0, 1, 0], 1)
         assert why in response["warnings"][0]
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -20,8 +21,14 @@ import pytest
 
 from abside import event
 from abside.collector.app import collector
+from abside.collector.keep.group import Grouper
+from abside.collector.keep.upkeep import Upkeep
+from abside.collector.keep.writer import Writer
+from abside.collector.receive.intake import Intake
 from abside.collector.settings import CollectorSettings
+from abside.collector.status import CollectorParts
 from abside.environ import now_us
+from abside.supervise import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -86,6 +93,14 @@ class Sender:
                 assert {"type", "title", "status", "detail", "code"} <= document.keys()
                 assert document["status"] == response.status
             return Reply(response.status, document, dict(response.headers))
+
+    async def metrics(self) -> dict[str, float]:
+        """Return the samples of `/metrics` by name and labels, as they are written."""
+        async with self.session.get(f"{self.scheme}://{self.address}/metrics") as response:
+            assert (response.status, response.headers["Content-Type"]) == (200, "text/plain; version=0.0.4")
+            lines = (await response.text()).splitlines()
+        samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, _, value in samples}
 
     async def until_pending(self) -> None:
         """Wait until a batch is being read or gathered."""
@@ -175,6 +190,19 @@ async def start(store: Path) -> AsyncIterator[Start]:
                 yield Sender(address, session)
 
         yield run
+
+
+@pytest.fixture
+async def parts(store: Path, clock: Clock) -> AsyncIterator[CollectorParts]:
+    """Yield the parts of a collector, of which nothing runs."""
+    with closing(Writer.open(store, known_since=date.min)) as writer:
+        grouper = Grouper(writer, seconds=0.0, limit_bytes=2**20)
+        bounds = {"max_batch_bytes": 2**20, "max_pending_bytes": 2**20, "body_seconds": 1.0}
+        intake = Intake(grouper, clock, token=None, **bounds)  # type: ignore[arg-type]
+        upkeep = Upkeep(writer, clock, known_days=7, keep_days=None)
+        yield CollectorParts(writer, grouper, intake, upkeep, None, Supervisor(print), None)
+        grouper.close()
+        intake.close()
 
 
 @pytest.fixture

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from abside import log as logging
 from abside.environ import now_us
 from abside.log import Log
+from abside.scrape.render import Scrape
 from abside.serve.answer import Response, Route
 from abside.serve.bounds import Bounds
 from abside.serve.listener import Listener, split_address
 from abside.supervise import Supervisor, stop_on_signal
 from abside_agent.admission.certificate import Certificate
+from abside_agent.admission.metrics import AdmissionMetrics
 from abside_agent.admission.neighbours import Neighbours
 from abside_agent.admission.reviewer import Reviewer
 from abside_agent.watch.api import Access
@@ -60,13 +62,11 @@ async def admission(settings: AdmissionSettings) -> AsyncIterator[str]:
     certificate = Certificate(settings.tls_cert, settings.tls_key)
     reviewer = Reviewer(settings, now_us, Neighbours(_access(settings)))
     supervisor = Supervisor(on_fatal=lambda name: log.error("task_ended", task=name))
-    listener = Listener(
-        {
-            "/validate": {"POST": Route(reviewer.post, settings.max_review_bytes)},
-            "/livez": {"GET": Route(_alive, probe=True)},
-        },
-        Bounds.of(settings),
-    )
+    routes = {"/validate": {"POST": Route(reviewer.post, settings.max_review_bytes)}}
+    routes["/livez"] = {"GET": Route(_alive, probe=True)}
+    listener = Listener(routes, Bounds.of(settings))
+    metrics = Scrape(AdmissionMetrics(reviewer.counts, listener).collect)
+    routes["/metrics"] = {"GET": Route(metrics.get, probe=True)}
     try:
         supervisor.start("certificate", lambda: certificate.follow(settings.tls_poll_seconds))
         yield await listener.open(settings.listen, certificate.context)

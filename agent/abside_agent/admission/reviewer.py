@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from abside.serve.answer import Refusal, Response
 from abside.snapshot import Problem
 from abside_agent.admission.checks import Checks
 from abside_agent.admission.exchange import COMMAND, ONE_OF_SEVERAL
+from abside_agent.admission.metrics import ReviewCounts
 from abside_agent.admission.neighbours import UnreadError
 from abside_agent.admission.pauses import PauseWarnings
 from abside_agent.admission.review import ReviewUnreadable, answer, read
@@ -39,6 +41,7 @@ class Reviewer:
         self._clock_us = clock_us
         self._checks = Checks(settings.check_seconds)
         self._neighbours = neighbours
+        self.counts = ReviewCounts()
         self._pauses = PauseWarnings(settings, neighbours, self._checks)
 
     async def post(self, request: web.BaseRequest, body: bytes) -> Response:  # noqa: ARG002 a route's signature
@@ -47,7 +50,9 @@ class Reviewer:
             review = read(body)
         except ReviewUnreadable as exc:
             raise Refusal(400, "MALFORMED", str(exc), path=exc.path or None) from exc
+        began = time.monotonic()
         problems = await self._problems(review)
+        self.counts.add(problems, time.monotonic() - began)
         log.info(
             "reviewed",
             user=review.user,

@@ -18,15 +18,17 @@ from abside.collector.keep.calendar import known_since
 from abside.collector.keep.group import Grouper
 from abside.collector.keep.upkeep import Upkeep
 from abside.collector.keep.writer import StoreOwned, Writer
+from abside.collector.metrics import CollectorMetrics
 from abside.collector.modes import SettingWrong, check_mode
 from abside.collector.receive.intake import Intake
 from abside.collector.receive.token import Token, TokenUnreadable
-from abside.collector.status import CollectorStatus, alive
+from abside.collector.status import CollectorParts, CollectorStatus, alive
 from abside.collector.store import days_of
 from abside.collector.store.place import PlaceError, PlaceRefused, is_url, open_place
 from abside.environ import now_us
 from abside.files import open_regular
 from abside.log import Log
+from abside.scrape.render import Scrape
 from abside.serve.answer import Route
 from abside.serve.bounds import Bounds, affordable_connections
 from abside.serve.listener import Listener, split_address
@@ -122,16 +124,14 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
         body_seconds=settings.body_seconds,
     )
     supervisor = Supervisor(on_fatal=lambda name: log.error("task_ended", task=name))
-    status = CollectorStatus(writer, grouper, intake, upkeep, archiving, supervisor, token)
-    listener = BatchListener(
-        {
-            "/v1/batches": {"POST": Route(intake.post)},  # no body bound here: intake reads it, after the token
-            "/v1/status": {"GET": Route(status.get)},
-            "/livez": {"GET": Route(alive, probe=True)},
-        },
-        Bounds.of(settings),
-        settings.allow_name,
-    )
+    parts = CollectorParts(writer, grouper, intake, upkeep, archiving, supervisor, token)
+    status = CollectorStatus(parts)
+    # No bound on bodies here: intake reads them, after the token.
+    routes = {"/v1/batches": {"POST": Route(intake.post)}, "/v1/status": {"GET": Route(status.get)}}
+    routes |= {"/livez": {"GET": Route(alive, probe=True)}, "/readyz": {"GET": Route(status.ready, probe=True)}}
+    listener = BatchListener(routes, Bounds.of(settings), settings.allow_name)
+    metrics = Scrape(CollectorMetrics(parts, listener, clock).collect)
+    routes["/metrics"] = {"GET": Route(metrics.get, probe=True)}  # what overload looks like is asked during it
     try:
         supervisor.start("grouper", grouper.run)
         supervisor.start("upkeep", upkeep.run)

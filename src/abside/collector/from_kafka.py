@@ -18,6 +18,7 @@ from abside.collector.store.place import PlaceFailed, open_place, probe
 from abside.environ import now_us
 from abside.kafka import KafkaSettingError
 from abside.log import Log
+from abside.scrape.render import Scrape
 from abside.serve.answer import Route
 from abside.serve.bounds import Bounds
 from abside.serve.listener import Listener
@@ -49,7 +50,7 @@ async def kafka_collector(
     threads = ThreadPoolExecutor(1, thread_name_prefix="topic")
     loop, status = _parts(settings, address, place, threads)
     routes = {"/livez": Route(status.alive, probe=True), "/readyz": Route(status.ready, probe=True)}
-    routes |= {"/v1/status": Route(status.get), "/metrics": Route(status.metrics)}
+    routes |= {"/v1/status": Route(status.get), "/metrics": Route(Scrape(status.collect).get)}
     gets = {path: {"GET": route} for path, route in routes.items()}
     listener = Listener(gets, Bounds.of(settings), settings.allow_name)
     supervisor = Supervisor(on_fatal=lambda _: ended())

@@ -16,6 +16,7 @@ from abside.assignment.unit import SHARED_IDS, nobody
 from abside.environ import now_us
 from abside.event import EventIds
 from abside.log import Log
+from abside.scrape.render import Scrape
 from abside.serve.bounds import Bounds, affordable_connections
 from abside.serve.listener import Listener
 from abside.sidecar import routes
@@ -102,15 +103,15 @@ class Sidecar:
         self.fast = FastDoor(self.decisions, routes.fast(self.context, settings))
         if settings.fast_path == "on":
             self.decisions.factory = self.fast
-        self.metrics = Metrics(
+        figures = Metrics(
             self.context,
             self.shipper,
             self.supervisor,
             self.decisions,
             self.fast,
-            time.monotonic,
             by_experiment=settings.metric_experiments,
         )
+        self.metrics = Scrape(figures.collect)
         # A part of few, where descriptors are few.
         most = max(1, min(settings.max_connections // 4, ADMIN_CONNECTIONS))
         admin_bounds = replace(Bounds.of(settings), max_connections=most, one_answer=True)

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from abside.scrape.render import Scrape
     from abside.sidecar.decide.handlers import HandlerContext
     from abside.sidecar.observe.health import Health
-    from abside.sidecar.observe.metrics import Metrics
     from abside.sidecar.observe.splits import Splits
     from abside.sidecar.settings import SidecarSettings
 
@@ -160,13 +160,13 @@ def fast(context: HandlerContext, settings: SidecarSettings) -> FastRoutes:
     return FastRoutes(tuple(hot), batch.write)
 
 
-def admin(health: Health, metrics: Metrics) -> Mapping[str, Mapping[str, Route]]:
+def admin(health: Health, metrics: Scrape) -> Mapping[str, Mapping[str, Route]]:
     """Return the routes of the admin listener: health and metrics, nothing of a shopper."""
     return {
         "/livez": {"GET": Route(lambda _request, _body: health.livez(), probe=True)},
         "/startupz": {"GET": Route(lambda _request, _body: health.startupz(), probe=True)},
         "/readyz": {"GET": Route(lambda _request, _body: health.readyz(), probe=True)},
-        "/metrics": {"GET": Route(lambda _request, _body: metrics.render())},
+        "/metrics": {"GET": Route(metrics.get)},
     }
 
 

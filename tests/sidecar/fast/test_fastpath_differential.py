@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from abside.sidecar.observe.metrics import RENDER_SECONDS
+from abside.scrape.render import RENDER_SECONDS
 from abside.snapshot import Attribute, Experiment, Placement, Variant, assemble, encode
 
 SILENT_SECONDS = 0.25  # neither side says a word for so long: both wait for more

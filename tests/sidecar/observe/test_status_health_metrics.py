@@ -13,9 +13,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from abside import __version__
+from abside.scrape.render import RENDER_SECONDS
 from abside.sidecar.active.current import Cell
 from abside.sidecar.observe.health import Health
-from abside.sidecar.observe.metrics import RENDER_SECONDS, SLICE_SERIES
+from abside.sidecar.observe.metrics import SLICE_SERIES
 from abside.sidecar.observe.status import status as status_of
 from abside.sidecar.record.accounts import ArmCount
 from abside.snapshot import BASIS_POINTS, Experiment, Placement, Step, Variant, assemble
@@ -300,7 +301,7 @@ async def test_metrics_are_what_prometheus_reads_without_experiments_as_labels(s
     reply = await running.admin("/metrics")
     assert (reply.status, reply.headers["Content-Type"]) == (200, "text/plain; version=0.0.4")
     families = {family.name: family for family in text_string_to_metric_families(reply.text)}
-    assert all(name.startswith("abside") for name in families)
+    assert all(name.startswith(("abside_", "process_")) for name in families)
     assert all(family.documentation for family in families.values())
     labels = {label for family in families.values() for sample in family.samples for label in sample.labels}
     assert labels == {"version", "revision", "type", "route", "status"}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from abside.log import Log
+from abside.scrape.families import counter, counters, gauge, gauges
 from abside.serve.answer import Response
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 log = Log("abside.collector.consume.status")
 STUCK_SECONDS = 120.0  # beyond every wait of the loop: a revocation of 10 s, and a drain
 CONNECTION_SECONDS = 30.0  # how long an error of a connection is shown; it comes again while it lasts
-CONTENT_TYPE = "text/plain; version=0.0.4"
 COUNTERS = {
     "files": "Files written.",
     "rows": "Rows written.",
@@ -87,37 +87,22 @@ class ConsumeStatus:
             }
         return Response(200, orjson.dumps(body))
 
-    def metrics(self, _request: web.BaseRequest, _: bytes) -> Response:
-        """Answer `/metrics` in Prometheus' text format."""
-        from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415 30 ms, at the first scrape
-
-        registry = CollectorRegistry()
-        registry.register(self)
-        return Response(200, generate_latest(registry), CONTENT_TYPE)
-
     def collect(self) -> Iterator[Metric]:
-        """Yield every metric (prometheus-client's protocol)."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415 see above
-
-        yield GaugeMetricFamily("abside_consumer_errors", "What hinders it now: 0 is good.", len(self.errors()))
+        """Yield every metric family."""
+        yield gauge("consumer_errors", "What hinders it now: 0 is good.", len(self.errors()))
         if self._loop is None:
             return
         totals, taken = self._loop.totals, self._loop.totals.taken
         for name, sentence in COUNTERS.items():
-            yield CounterMetricFamily(f"abside_consumer_{name}", sentence, getattr(totals, name))
-        records = CounterMetricFamily(
-            "abside_consumer_records", "Records taken, each time they are read.", labels=["was"]
-        )
+            yield counter(f"consumer_{name}", sentence, getattr(totals, name))
         kinds = {"event": taken.events, "resent": taken.resent, "refused": taken.refused}
-        for was, count in {**kinds, **{f"foreign_{why}": count for why, count in taken.foreign.copy().items()}}.items():
-            records.add_metric([was], count)
-        yield records
-        lag = GaugeMetricFamily("abside_consumer_lag", "Offsets behind, as last seen.", labels=["partition"])
-        for number, held in sorted(self._loop.held.copy().items()):
-            if held.lag is not None:
-                lag.add_metric([str(number)], held.lag)
-        yield lag
-        yield GaugeMetricFamily("abside_consumer_gathered_bytes", "Memory of what is not written yet.", self._loop.size)
+        kinds |= {f"foreign_{why}": count for why, count in taken.foreign.copy().items()}
+        records = (((was,), count) for was, count in kinds.items())
+        yield counters("consumer_records", "Records taken, each time they are read.", ["was"], records)
+        held = sorted(self._loop.held.copy().items())
+        lags = {str(number): one.lag for number, one in held if one.lag is not None}
+        yield gauges("consumer_lag", "Offsets behind, as last seen.", "partition", lags)
+        yield gauge("consumer_gathered_bytes", "Memory of what is not written yet.", self._loop.size)
 
     def errors(self) -> dict[str, str]:
         """Return what hinders it now, by name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -42,6 +43,7 @@ class Grouper:
         self.files = 0
         self.rows = 0
         self.last_error: str | None = None
+        self.failed_at: float | None = None  # monotonic seconds of the last write that failed
 
     async def store(self, batch: ReceivedBatch) -> Stored:
         """Wait until a batch is on disk; return whether it was there before.
@@ -134,6 +136,7 @@ class Grouper:
             self._writer.remember(batches)
         finally:
             self.last_error = str(failed) if failed else None
+            self.failed_at = time.monotonic() if failed else None
             for batch in () if apart else batches:
                 self._outcomes.pop(batch.batch_id).set_result(failed)
         if apart:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from contextlib import suppress
 from datetime import date, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING
 from abside.collector.keep import clock_jump
 from abside.collector.keep.aside import set_aside
 from abside.collector.keep.calendar import GAP_DAYS, ONE_DAY, doubtful
+from abside.collector.keep.census import Census, census
 from abside.collector.keep.compact import Interrupted, drop, merge, publish
 from abside.collector.keep.writer import day_of
 from abside.collector.store import ARCHIVED, NEXT, FileUnreadable, StoreFailed, date_of, day_folders, reason_of
@@ -57,6 +60,10 @@ class Upkeep:
         self._stopping = threading.Event()
         self._at_rest: dict[date, tuple[bool, frozenset[str]]] = {}  # days that had nothing to do, as they were
         self.last_error: str | None = None
+        self.census = Census()  # as the last round left the store
+        self.rounds = 0
+        self.seconds = 0.0  # that they took together
+        self.merged_files = 0
         self.kept_days = 0  # beyond keeping, because the archive does not have all of them
         self.clock_problem: str | None = None  # what store and clock do not agree on; nothing is dropped meanwhile
 
@@ -73,13 +80,21 @@ class Upkeep:
         """Do what is due once. When it is cancelled it leaves the store alone before it ends."""
         self._stopping.clear()
         # Reading and writing Parquet is C that releases the GIL.
-        work = asyncio.get_running_loop().run_in_executor(None, self.once)
+        work = asyncio.get_running_loop().run_in_executor(None, self._timed)
         try:
             await asyncio.shield(work)
         except asyncio.CancelledError:
             self._stopping.set()
             await asyncio.wait([work])
             raise
+
+    def _timed(self) -> None:
+        began = time.monotonic()
+        self.once()
+        with suppress(OSError):  # the figures stay as they were
+            self.census = census(self._writer.directory)
+        self.rounds += 1
+        self.seconds += time.monotonic() - began
 
     def once(self) -> None:
         """Drop days beyond keeping and merge the small files of the others. One bad day does not stop the rest."""
@@ -131,6 +146,7 @@ class Upkeep:
         published = self._apart_from_damaged(day, partial(publish, folder))
         merged = self._apart_from_damaged(day, partial(merge, folder, again=again, stopping=self._stopping.is_set))
         if merged:
+            self.merged_files += merged
             log.info("day_merged", day=day.isoformat(), files=merged)
         if not published and not merged and not any(name.endswith(NEXT) for name in names):
             self._at_rest[day] = (is_over, names)

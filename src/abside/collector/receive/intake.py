@@ -102,7 +102,7 @@ class Intake:
         self._taking = 0  # requests that are being answered
         self._idle = asyncio.Event()
         self._idle.set()
-        self._stopping = False
+        self.stopping = False
         self.pending = Pending(max_pending_bytes)
         self.counts = Counts()
 
@@ -122,7 +122,7 @@ class Intake:
 
     async def drain(self) -> None:
         """Take no further batch, and wait until those being taken are answered."""
-        self._stopping = True
+        self.stopping = True
         await self._idle.wait()
 
     def close(self) -> None:
@@ -157,7 +157,7 @@ class Intake:
         return self._acknowledge(heading, stored)
 
     def _check_running(self) -> None:
-        if self._stopping:
+        if self.stopping:
             raise Refusal(503, "STOPPING", "this collector is about to end", retry_after_seconds=BUSY_SECONDS)
 
     async def _receive(self, request: web.BaseRequest, heading: Heading, use: Callable[[int], None]) -> ReceivedBatch:

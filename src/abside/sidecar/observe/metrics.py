@@ -1,21 +1,20 @@
-"""`/metrics` in Prometheus' text format: plain integers of the process, read at the scrape and never on the hot path.
+"""The sidecar's metrics: plain integers of the process, read at the scrape and never on the hot path.
 
 Experiments are labels only where asked for: 10,000 pods with 300 series each melt a metrics server.
 """
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from abside import __version__
-from abside.serve.answer import Response
+from abside.scrape.families import answers, counter, counters, gauge
 from abside.sidecar.record.accounts import NAMED_TYPES, OTHER_ARM, OTHER_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from prometheus_client.core import Metric
 
@@ -27,13 +26,11 @@ if TYPE_CHECKING:
     from abside.sidecar.ship.shipper import Shipper
     from abside.supervise import Supervisor
 
-RENDER_SECONDS = 1.0  # what was rendered is answered for so long: whoever scrapes more often costs nothing more
 SLICE_SERIES = 200  # of one family, rendered at a time: about 1 ms, and then a decision may come first
-CONTENT_TYPE = "text/plain; version=0.0.4"  # which of its formats this is, Prometheus 3 wants to know
 
 
 class Metrics:
-    """A prometheus-client collector over the parts of one sidecar."""
+    """The metric families of the parts of one sidecar."""
 
     def __init__(
         self,
@@ -42,7 +39,6 @@ class Metrics:
         supervisor: Supervisor,
         listener: Listener,
         fast: FastDoor,
-        monotonic: Callable[[], float],
         *,
         by_experiment: bool,
     ) -> None:
@@ -51,44 +47,11 @@ class Metrics:
         self._supervisor = supervisor
         self._listener = listener
         self._fast = fast
-        self._monotonic = monotonic
         self._by_experiment = by_experiment
-        self._rendering = asyncio.Lock()
-        self._rendered = Response(200, b"", CONTENT_TYPE)
-        self.fresh_until = float("-inf")  # monotonic seconds
-
-    async def render(self) -> Response:
-        """Return one scrape, at most RENDER_SECONDS old: all who ask in that time share it."""
-        async with self._rendering:
-            if self._monotonic() >= self.fresh_until:
-                self._rendered = Response(200, await self._render(), CONTENT_TYPE)
-                self.fresh_until = self._monotonic() + RENDER_SECONDS
-        return self._rendered
-
-    async def _render(self) -> bytes:
-        """Render family by family, with a turn of the loop between two. The library is imported at the first."""
-        from prometheus_client import generate_latest  # noqa: PLC0415 33 ms that start-up saves
-
-        pieces: list[bytes] = []
-        last = ""
-        for family in self.collect():
-            text = generate_latest(_One(family))  # it asks for nothing but collect()
-            if family.name == last:  # a further slice of the same: its two lines of description were written
-                text = b"".join(line for line in text.splitlines(keepends=True) if not line.startswith(b"#"))
-            last = family.name
-            pieces.append(text)
-            await asyncio.sleep(0)
-        return b"".join(pieces)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every metric family, as prometheus-client asks for them."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily  # noqa: PLC0415 above
-
-        def gauge(name: str, text: str, value: float) -> Metric:
-            return GaugeMetricFamily(f"abside_{name}", text, value=value)
-
-        def counter(name: str, text: str, value: float) -> Metric:
-            return CounterMetricFamily(f"abside_{name}", text, value=value)
+        """Yield every metric family."""
+        from prometheus_client.core import InfoMetricFamily  # noqa: PLC0415 33 ms that start-up saves
 
         context, cell = self._context, self._context.cell
         current, now_us = cell.current, context.clock()
@@ -117,10 +80,7 @@ class Metrics:
             # A rate needs the zero before the first loss.
             ("events_lost", "Exposures that found no room in the spool, by type.", {"exposure": 0, **accounts.lost}),
         ):
-            by_type = CounterMetricFamily(f"abside_{name}", text, labels=["type"])
-            for kind, count in _named(counts).items():
-                by_type.add_metric([kind], count)
-            yield by_type
+            yield counters(name, text, ["type"], (((kind,), count) for kind, count in _named(counts).items()))
         unpriced = context.tracked.without_currency
         yield counter(
             "track_without_currency", "Tracked amounts without a currency, here or in the documents.", unpriced
@@ -128,10 +88,7 @@ class Metrics:
         if self._by_experiment:
             arms = iter(list(_in_documents(accounts, current).items()))
             while part := list(islice(arms, SLICE_SERIES)):
-                by_arm = CounterMetricFamily("abside_exposures", "Exposures by arm.", labels=["experiment", "variant"])
-                for arm, exposures in part:
-                    by_arm.add_metric(list(arm), exposures)
-                yield by_arm
+                yield counters("exposures", "Exposures by arm.", ["experiment", "variant"], part)
         waiting = spool.waiting
         yield gauge("spool_used_bytes", "Bytes of the spool that count against its quota.", spool.used_bytes)
         yield gauge("spool_limit_bytes", "The spool's quota.", spool.settings.limit_bytes)
@@ -151,10 +108,10 @@ class Metrics:
         yield gauge("spool_waiting_segments", "Sealed batches that wait to be shipped.", waiting.segments)
         oldest = 0 if waiting.oldest_us is None else max(0, now_us - waiting.oldest_us) / 1e6
         yield gauge("spool_oldest_age_seconds", "Seconds since the oldest waiting batch was written.", oldest)
-        yield from _counters("spool", asdict(spool.stats), counter)
+        yield from _counted("spool", asdict(spool.stats))
         if self._shipper is not None:
             stats = self._shipper.stats
-            yield from _counters("upstream", asdict(stats), counter)
+            yield from _counted("upstream", asdict(stats))
             yield gauge("upstream_in_flight", "Batches on their way now.", self._shipper.in_flight)
             waiting_alone = len(self._shipper.turns.alone)
             yield gauge("upstream_waiting_alone", "Batches that fail while others arrive.", waiting_alone)
@@ -166,10 +123,7 @@ class Metrics:
                 "1 when only a person can repair it: token, address.",
                 bool(stats.loud),
             )
-        answers = CounterMetricFamily("abside_requests", "Answers, by route and status.", labels=["route", "status"])
-        for (route, status), count in sorted(self._answers().items()):
-            answers.add_metric([route, str(status)], count)
-        yield answers
+        yield answers("requests", self._answers())
         yield gauge("connections", "Open connections of the decision listener.", self._listener.open_connections)
         yield counter(
             "connections_gave_way", "Idle connections closed to make room for new ones.", self._listener.crowd.gave_way
@@ -183,12 +137,8 @@ class Metrics:
             "Connections handed to aiohttp for good: chunked, pipelined or other requests.",
             self._fast.handed_over,
         )
-        deaths = CounterMetricFamily(
-            "abside_task_deaths", "Background tasks that died and were restarted.", labels=["task"]
-        )
-        for task, count in self._supervisor.deaths.items():
-            deaths.add_metric([task], count)
-        yield deaths
+        deaths = (((task,), count) for task, count in self._supervisor.deaths.items())
+        yield counters("task_deaths", "Background tasks that died and were restarted.", ["task"], deaths)
 
     def _answers(self) -> dict[tuple[str, int], int]:
         """Put together what the two paths counted."""
@@ -197,16 +147,6 @@ class Metrics:
             key = (route.path, route.status)
             found[key] = found.get(key, 0) + route.good
         return found
-
-
-class _One:
-    """A registry of one family, as prometheus-client takes one."""
-
-    def __init__(self, family: Metric) -> None:
-        self._family = family
-
-    def collect(self) -> Iterator[Metric]:
-        yield self._family
 
 
 def _named(counts: Mapping[str, int]) -> dict[str, int]:
@@ -232,7 +172,7 @@ def _in_documents(accounts: Accounts, current: Current | None) -> dict[ArmKey, i
 LABELLED_TYPES = NAMED_TYPES | {"client_fallback"}  # the last is our clients' own
 
 
-def _counters(part: str, stats: dict[str, Any], counter: Any) -> Iterator[Metric]:
+def _counted(part: str, stats: dict[str, Any]) -> Iterator[Metric]:
     """Yield one counter for each whole number of a stats record."""
     for name, value in stats.items():
         if type(value) is int and not name.endswith("_us"):
