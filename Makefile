@@ -32,6 +32,9 @@ SPARK_TIMEOUT ?= 1200  # seconds a test may take: a report is hundreds of statem
 UV_LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--only-binary :all: --no-annotate --custom-compile-command 'make lock'
 
+# The tests start hundreds of processes: each reads compiled modules, also where the environment forbids to write them.
+export PYTHONDONTWRITEBYTECODE :=
+
 SLOW := $(addprefix tests/,collector journey k8s report)
 
 .DEFAULT_GOAL := help

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -182,18 +183,25 @@ def is_module(name: str) -> bool:
     return place.with_suffix(".py").exists() or (place / "__init__.py").exists()
 
 
-def imports(path: Path) -> set[str]:
-    """List our own modules that a file imports, inside functions and for types too."""
+@cache
+def statements(path: Path) -> list[ast.Import | ast.ImportFrom]:
+    """List what a file imports, inside functions and for types too."""
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+@cache
+def imports(path: Path) -> frozenset[str]:
+    """List our own modules among them."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in statements(path):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names if alias.name.split(".")[0] in SOURCES}
-        elif isinstance(node, ast.ImportFrom):
+        else:
             assert node.level == 0, f"{path}: relative import; write the whole name"
             if node.module and node.module.split(".")[0] in SOURCES:
                 below = {f"{node.module}.{alias.name}" for alias in node.names}
                 found |= {name if is_module(name) else node.module for name in below}
-    return found
+    return frozenset(found)
 
 
 MODULES = dict(modules())
@@ -254,9 +262,8 @@ def test_heavy_libraries_stay_out_of_the_sidecar_and_the_agent() -> None:
     for module, path in MODULES.items():
         if room_of(module).startswith(("abside.collector", "abside.report")):
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+        for node in statements(path):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
             assert not {name.split(".")[0] for name in names} & heavy, f"{module} imports {names}"
 
 

@@ -3,12 +3,14 @@
 import ast
 import re
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 MAP = (ROOT / "docs" / "architecture.md").read_text()
 
 
+@cache
 def type_names() -> dict[str, list[str]]:
     """List, for each name of a class or an alias of a type at the top of a module, the modules that define it."""
     found: dict[str, list[str]] = defaultdict(list)
