@@ -106,7 +106,7 @@ DOORS: dict[str, frozenset[str]] = {
     | {"abside.metric"},
     # What is on disk: the one part of a collector that a reader may know.
     "abside.collector.store": frozenset({"abside.files"}),
-    "abside.up": frozenset({"abside.environ", "abside.files", "abside.log", "abside.child"}),
+    "abside.up": frozenset({"abside.environ", "abside.files", "abside.log", "abside.child", "abside.serve"}),
     "abside.child": frozenset({"abside.backoff", "abside.log"}),
     "abside.cli": frozenset({"abside.environ"}) | VERSION,
     "abside.__main__": frozenset({"abside.cli"}),

@@ -25,9 +25,10 @@ HOW_THEY_ARE_READ = """\
 Every option is also an environment variable. Sizes take B, KiB, MiB, GiB (or Ki, Mi, Gi); times are seconds, or
 `250ms`, `5s`, `2m`, `1h`. Words, units and switches may be in upper or lower case; `warn` means `warning`, and true,
 yes and 1 mean `on`. Blanks at the ends of a variable are ignored, and so is an empty variable. A variable of several
-values separates them by blanks, or by commas where they are ids or names. A wrong value ends the command with code 2
-and a message that names the variable, the value and what would be right. A variable `ABSIDE_…` that is no setting is a
-warning, unless Kubernetes made it for a Service.
+values separates them by blanks, or by commas where they are ids or names. In an address, host `*` is every address of
+this machine, of IPv4 and IPv6 (of IPv4 alone where there is no IPv6); `0.0.0.0` is those of IPv4, `[::]` those of IPv6.
+Quote `'*:7601'` in a shell. A wrong value ends the command with code 2 and a message that names the variable, the value
+and what would be right. A variable `ABSIDE_…` that is no setting is a warning, unless Kubernetes made it for a Service.
 """
 
 

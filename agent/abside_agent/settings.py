@@ -143,7 +143,7 @@ class AdmissionSettings:
 
     tls_cert: str = setting(MISSING, "certificate chain, PEM; read again when it changes")
     tls_key: str = setting(MISSING, "private key, PEM")
-    listen: str = setting("0.0.0.0:8443", "address for reviews", address)  # the API server asks at the pod's address
+    listen: str = setting("*:8443", "address for reviews", address)  # the API server asks at the pod's address
     configmap: tuple[str, ...] = setting(
         ("abside-experiments",), "name of the documents' ConfigMap; several form one document", many=True
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import socket
 import time
 from dataclasses import MISSING, dataclass
 from typing import TYPE_CHECKING, Any
@@ -100,11 +101,25 @@ def positive(read: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def address(value: str) -> str:
-    """Take `host:port` (`[::1]:7600` too), with port 0 for a free one, as written. Raises ValueError."""
-    _, colon, port = value.strip().rpartition(":")
+    """Take `host:port`, with port 0 for a free one, as written; host `*` is every address of IPv4 and IPv6.
+
+    An address of IPv6 is in brackets, `[::1]:7600`. Raises ValueError.
+    """
+    host, colon, port = value.strip().rpartition(":")
     if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > MAX_PORT:
-        raise ValueError(f"{value!r} is not an address: write host:port, for example 127.0.0.1:7600")
+        raise ValueError(f"{value!r} is not an address: write host:port, for example 127.0.0.1:7600 or *:7600")
+    if (":" in host or "[" in host) and not _is_ipv6(host):
+        raise ValueError(f"{value!r} is no address of IPv6: write it in brackets, for example [::1]:7600")
     return value.strip()
+
+
+def _is_ipv6(host: str) -> bool:
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        socket.inet_pton(socket.AF_INET6, bare.partition("%")[0])
+    except OSError:
+        return False
+    return True
 
 
 def address_or_socket(value: str) -> str:

@@ -16,24 +16,27 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from abside import environ
 from abside import log as logging
 from abside.child import FAILED, LOOK_SECONDS, USAGE, CannotRun, Child
 from abside.environ import setting
 from abside.log import Log
+from abside.serve.address import EVERYWHERE, bind_everywhere, join_address, split_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 log = Log("abside.up")
+# An address of all interfaces → the one of these on which this machine reaches it.
+ON_LOOPBACK = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 nothing is bound here
 ANSWER_SECONDS = 30.0  # a process that does not answer by then never will: each starts within 2 s
 
 
 def address(value: str) -> str:
-    """Return `host:port` (`[::1]:7600` too) as written. Raises ValueError."""
-    host, _, port = value.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) <= 65_535:
-        raise ValueError(f"{value!r} is not an address: write host:port, for example 127.0.0.1:7600")
-    return value
+    """Take an address of `abside.environ` whose port is known beforehand. Raises ValueError."""
+    if int(environ.address(value).rpartition(":")[2]) == 0:
+        raise ValueError(f"{value!r} is not an address for this: the three must know it, so write a port above 0")
+    return value.strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +148,8 @@ def _check_addresses(settings: UpSettings) -> None:
     with ExitStack() as bound:
         for name in ("listen", "admin", "collect"):
             given = getattr(settings, name)
-            host, _, port = given.rpartition(":")
             try:
-                info = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
-                one = bound.enter_context(socket.socket(*info[:3]))
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                one.bind(info[4])
+                one = bound.enter_context(_bind(*split_address(given)))
                 one.listen()  # stays bound, so that two of ours cannot share one either
             except (OSError, UnicodeError) as exc:
                 number = getattr(exc, "errno", None)
@@ -183,11 +182,23 @@ def _children(settings: UpSettings, home: Path, config: Path) -> list[Child]:
     ]
 
 
+def _bind(host: str, port: int) -> socket.socket:
+    """Return a socket with this address. Raises OSError, UnicodeError."""
+    if host == EVERYWHERE:
+        return bind_everywhere(port)
+    info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with ExitStack() as owned:
+        one = owned.enter_context(socket.socket(*info[:3]))
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        one.bind(info[4])
+        owned.pop_all()  # it is the caller's
+    return one
+
+
 def _url(given: str) -> str:
     """Return the URL by which this machine reaches an address; for one of all interfaces, that on loopback."""
-    host, _, port = given.rpartition(":")
-    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "::": "[::1]"}.get(host, host)  # noqa: S104 it is not bound here
-    return f"http://{host}:{port}"
+    host, port = split_address(given)
+    return f"http://{join_address(ON_LOOPBACK.get(host, host), port)}"
 
 
 def _until_alive(child: Child, started: list[Child], signals: list[int]) -> None:

@@ -116,7 +116,7 @@ def test_probes_ask_by_number_a_port_that_is_declared_and_listened_to(rendered: 
             assert not any(name.endswith("Probe") for name in role.container)
             continue
         expected = {"sidecar": "ABSIDE_ADMIN"}.get(command, "ABSIDE_LISTEN")
-        assert role.variables[expected].startswith("0.0.0.0:")  # the kubelet asks at the pod's address
+        assert role.variables[expected].startswith("*:")  # the kubelet asks at the pod's address, of IPv4 or IPv6
         declared = {port["containerPort"] for port in role.container["ports"]}
         for name in ("startupProbe", "livenessProbe"):
             asked = role.container[name]["httpGet"]
@@ -146,7 +146,7 @@ def test_decisions_are_answered_on_loopback_and_only_health_and_metrics_elsewher
 ) -> None:
     recs = render("overlays/example").workload("rec-service")
     variables = recs.variables("abside-sidecar")
-    assert (variables["ABSIDE_LISTEN"], variables["ABSIDE_ADMIN"]) == ("127.0.0.1:7600", "0.0.0.0:7601")
+    assert (variables["ABSIDE_LISTEN"], variables["ABSIDE_ADMIN"]) == ("127.0.0.1:7600", "*:7601")
     assert recs.container("abside-sidecar")["ports"] == [{"containerPort": 7601, "name": "abside-admin"}]
 
 

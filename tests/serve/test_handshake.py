@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from abside.serve.address import split_address
 from abside.serve.answer import Response, Route
 from abside.serve.bounds import Bounds
-from abside.serve.listener import Listener, split_address
+from abside.serve.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
+from abside.serve.address import split_address
 from abside.serve.answer import Refusal, Response, Route, problem
 from abside.serve.bounds import Bounds
 from abside.serve.crowd import SLOW_SECONDS
-from abside.serve.listener import Listener, split_address
+from abside.serve.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -551,25 +552,6 @@ async def test_a_port_that_is_taken_is_an_os_error() -> None:
         host, port = listener._servers[0].sockets[0].getsockname()
         with pytest.raises(OSError, match="in use"):
             await second.open(f"{host}:{port}")
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("127.0.0.1:7600", ("127.0.0.1", 7600)),
-        ("0.0.0.0:0", ("0.0.0.0", 0)),  # noqa: S104 only read
-        ("[::1]:7600", ("::1", 7600)),
-        ("localhost:1", ("localhost", 1)),
-    ],
-)
-def test_an_address_is_read(text: str, address: tuple[str, int]) -> None:
-    assert split_address(text) == address
-
-
-@pytest.mark.parametrize("text", ["", "7600", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:65536", "h:-1"])
-def test_what_is_no_address_says_how_one_is_written(text: str) -> None:
-    with pytest.raises(ValueError, match=r"write host:port, for example 127\.0\.0\.1:7600, or unix:PATH"):
-        split_address(text)
 
 
 async def test_bodies_that_are_still_coming_hold_a_bounded_amount_of_memory_together() -> None:

@@ -12,9 +12,10 @@ from abside import log as logging
 from abside.environ import now_us
 from abside.log import Log
 from abside.scrape.render import Scrape
+from abside.serve.address import split_address
 from abside.serve.answer import Response, Route
 from abside.serve.bounds import Bounds
-from abside.serve.listener import Listener, split_address
+from abside.serve.listener import Listener
 from abside.supervise import Supervisor, stop_on_signal
 from abside_agent.admission.certificate import Certificate
 from abside_agent.admission.metrics import AdmissionMetrics

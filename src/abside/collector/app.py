@@ -29,9 +29,10 @@ from abside.environ import now_us
 from abside.files import open_regular
 from abside.log import Log
 from abside.scrape.render import Scrape
+from abside.serve.address import split_address
 from abside.serve.answer import Route
 from abside.serve.bounds import Bounds, affordable_connections
-from abside.serve.listener import Listener, split_address
+from abside.serve.listener import Listener
 from abside.supervise import Supervisor, new_loop, stop_on_signal
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ class CollectorSettings:
         "and any number of collectors",
         store_place,
     )
-    listen: str = setting("0.0.0.0:7700", "address for batches", address)  # sidecars of other pods send to it
+    listen: str = setting("*:7700", "address for batches", address)  # sidecars of other pods send to it
     allow_name: tuple[str, ...] = setting(
         (),
         "a further name accepted in Host over loopback, for a proxy on the same machine; may be given several times",

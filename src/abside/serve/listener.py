@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import hdrs, web
 
 from abside.log import Log
+from abside.serve.address import EVERYWHERE, bind_everywhere, join_address, require_sockets, split_address
 from abside.serve.answer import INTERNAL, Refusal, Response, busy, problem
 from abside.serve.body import Bodies
 from abside.serve.bounds import burst_within
@@ -94,7 +95,10 @@ class Listener(web.Server):
         return ServedConnection(self, self.crowd, self.bounds, self._count_other, **self._options)
 
     async def open(self, address: str, tls: ssl.SSLContext | None = None) -> str:
-        """Listen on `host:port` or `unix:PATH`; return it with the real port in place of 0. Raises OSError."""
+        """Listen on `host:port`, `*:port` (every address, of IPv4 and IPv6) or `unix:PATH`; raises OSError.
+
+        Returns the address with the real port in place of 0.
+        """
         loop = asyncio.get_running_loop()
         factory = self.factory
         if tls is not None:
@@ -114,11 +118,13 @@ class Listener(web.Server):
             self._servers.append(server)
             return address
         host, port = split_address(address)
-        server = await loop.create_server(factory, host, port, backlog=at_once)
+        if host == EVERYWHERE:
+            server = await loop.create_server(factory, sock=bind_everywhere(port), backlog=at_once)
+        else:
+            server = require_sockets(await loop.create_server(factory, host, port, backlog=at_once), address)
         self._servers.append(server)
         _widen_queue(server)
-        bound = server.sockets[0].getsockname()
-        return f"{host}:{bound[1]}"
+        return join_address(host, server.sockets[0].getsockname()[1])
 
     async def stop_accepting(self) -> None:
         """Close the listening sockets; open connections go on."""
@@ -219,14 +225,6 @@ class Listener(web.Server):
                 raise _foreign_page(header)
         if host is not None and not self.hosts.knows(host) and is_loopback(_sockname(request)):
             raise _foreign_name(host)
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Read `host:port` (`[::1]:7600` too). Raises ValueError."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"{address!r} is not an address: write host:port, for example 127.0.0.1:7600, or unix:PATH")
-    return host.strip("[]"), int(port)
 
 
 def _widen_queue(server: asyncio.Server) -> None:

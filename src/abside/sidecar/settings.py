@@ -42,7 +42,7 @@ class SidecarSettings:
         address_or_socket,
         many=True,
     )
-    admin: str = setting("0.0.0.0:7601", "address for health and metrics", address)  # kubelet probes the pod
+    admin: str = setting("*:7601", "address for health and metrics", address)  # kubelet probes the pod
     allow_name: tuple[str, ...] = setting(
         (),
         "a further name accepted in Host and Origin over loopback; may be given several times",

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
+from abside.serve.address import split_address
 from abside.serve.bounds import Bounds
-from abside.serve.listener import Listener, split_address
+from abside.serve.listener import Listener
 from abside.sidecar.fast.fastpath import DIRECT_ANSWERS, FastDoor
 from abside.sidecar.fast.heads import FastRoute, FastRoutes
 from abside.snapshot import Placement, encode

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
+from abside.serve.address import split_address
 from abside.serve.answer import Refusal, Response, Route
 from abside.serve.bounds import Bounds
-from abside.serve.listener import Listener, split_address
+from abside.serve.listener import Listener
 from abside.sidecar.fast.fastpath import FastDoor
 from abside.sidecar.fast.heads import FastRoute, FastRoutes, HeadCache
 from abside.sidecar.routes import Paths
