@@ -171,6 +171,15 @@ def test_one_address_for_two_is_in_use(start: Callable[..., Up]) -> None:
     assert f"{shared} is in use: choose another with --collect" in up.logged
 
 
+REMEDIES = {
+    (
+        "--config",
+        "nowhere",
+    ): "; put *.yaml documents there, or leave --config out: DIR/config then begins with a sample",
+    ("--config", "a-file"): "; name the directory that it is in: --config .",
+}
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
@@ -193,6 +202,7 @@ def test_a_wrong_setting_is_one_line_that_names_its_option(
     up = start(option, value, wait=False)
     assert up.ended() == USAGE
     assert option in up.logged.splitlines()[-1]
+    assert REMEDIES.get((option, value), "") in up.logged
     assert "Traceback" not in up.logged
 
 

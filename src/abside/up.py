@@ -94,7 +94,7 @@ def _folders(settings: UpSettings, owned: ExitStack) -> tuple[Path, Path]:
     """Make and lock the folder, find the documents. Raises CannotRun."""
     home = settings.dir.absolute()
     if settings.config is not None:
-        with _usage("--config", settings.config):
+        with _usage("--config", settings.config, _remedy_of(settings.config)):
             next(settings.config.iterdir(), None)
     with _usage("--dir", settings.dir):
         for folder in ("", "paused", "spool", "store", "snapshot"):
@@ -108,13 +108,22 @@ def _folders(settings: UpSettings, owned: ExitStack) -> tuple[Path, Path]:
 
 
 @contextmanager
-def _usage(option: str, path: Path) -> Iterator[None]:
-    """Turn an error of the disk into one that names the option."""
+def _usage(option: str, path: Path, remedy: str = "") -> Iterator[None]:
+    """Turn an error of the disk into one that names the option, and what to do."""
     try:
         yield
     except OSError as exc:
         place = f" ({exc.filename})" if exc.filename and str(exc.filename) != str(path) else ""
-        raise CannotRun(USAGE, f"{option} {path} cannot be used: {exc.strerror or exc}{place}") from exc
+        raise CannotRun(USAGE, f"{option} {path} cannot be used: {exc.strerror or exc}{place}{remedy}") from exc
+
+
+def _remedy_of(config: Path) -> str:
+    """Return what to do about a directory of documents that is none."""
+    if config.is_file():
+        return f"; name the directory that it is in: --config {config.parent}"
+    if os.path.lexists(config):
+        return ""
+    return "; put *.yaml documents there, or leave --config out: DIR/config then begins with a sample"
 
 
 @contextmanager

@@ -101,7 +101,7 @@ def _ask(settings: ReportSettings, documents: Snapshot) -> Ask:
     logged = tuple(name for name, one in documents.head.attributes.items() if one.log)
     for name in settings.by:
         if name not in logged:
-            raise NotLogged(name, logged)
+            raise NotLogged(name, documents.head.attributes)
     return Ask(
         settings.experiment,
         settings.phase,

@@ -7,9 +7,11 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
+
+    from abside.snapshot import Attribute
 
 SHOWN = 10  # names or files of a kind in one sentence
 
@@ -144,14 +146,21 @@ class NotToday(ReportProblem):
 class NotLogged(ReportProblem):
     """An attribute to cut by that exposures do not carry."""
 
-    def __init__(self, name: str, logged: Sequence[str]) -> None:
-        super().__init__(name, logged)
+    def __init__(self, name: str, declared: Mapping[str, Attribute]) -> None:
+        super().__init__(name, declared)
         self.name = name
-        self.logged = tuple(logged)
+        self.declared = dict(declared)
 
     def __str__(self) -> str:
-        close = get_close_matches(self.name, self.logged, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"logged are: {listed(self.logged)}"
+        if (found := self.declared.get(self.name)) is not None:
+            where = f" in {found.source}" if found.source else ""
+            return (
+                f"--by {self.name}: it is declared without log: true, so no exposure carries it; write "
+                f"`{self.name}: {{type: {found.type}, log: true}}`{where}: those from then on do"
+            )
+        logged = [name for name, one in self.declared.items() if one.log]
+        close = get_close_matches(self.name, logged, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"logged are: {listed(logged)}"
         return f"--by {self.name}: no attribute of the documents with log: true; {hint}"
 
 

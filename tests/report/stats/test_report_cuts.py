@@ -180,3 +180,17 @@ def test_an_attribute_that_is_not_logged_is_refused_before_the_work(
 ) -> None:
     assert main(ReportSettings(events=tmp_path, config=(config_file(),), by=("country",))) == 1
     assert "--by country: no attribute of the documents with log: true; logged are: none" in capsys.readouterr().err
+
+
+def test_an_attribute_that_is_declared_and_not_logged_is_refused_with_what_to_write(
+    tmp_path: Path, documents: Callable[..., Snapshot], capsys: pytest.CaptureFixture[str]
+) -> None:
+    snapshot = documents()
+    declared = {"plan": Attribute("string", source="shop.yaml"), "country": Attribute("string", log=True)}
+    snapshot.head.attributes.update(declared)
+    settings = ReportSettings(events=tmp_path, config=(tmp_path,), by=("plan",))
+    assert main(settings, lambda: snapshot) == 1
+    assert capsys.readouterr().err == (
+        "abside report: --by plan: it is declared without log: true, so no exposure carries it; write "
+        "`plan: {type: string, log: true}` in shop.yaml: those from then on do\n"
+    )

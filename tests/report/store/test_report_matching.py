@@ -114,6 +114,18 @@ def test_one_unit_with_much_of_an_arms_exposures_is_named(till: Any, page_of: Pa
     for _ in range(20):
         till.expose(1, "treatment", user_id="t7")
     page = page_of(till.close())
-    assert [note for note in page.notes if note.startswith("one unit")] == [
-        "one unit has 18% of the exposures of treatment: a robot, or an id that a crowd shares"
-    ]
+    (note,) = (note for note in page.notes if note.startswith("one unit"))
+    assert note == (
+        "one unit has 18% of the exposures of treatment, 10% of all: a robot, or an id that a crowd shares. In "
+        "units.parquet of --export it has the most exposures; an id that stands for nobody is named with --shared-ids"
+    )
+
+
+def test_in_an_arm_of_few_units_one_with_much_of_all_exposures_is_named(till: Any, page_of: PageOf) -> None:
+    for number in range(100):
+        till.expose(0, "control", user_id=f"c{number}")
+    till.expose(0, "treatment", user_id="t0")
+    for _ in range(6):
+        till.expose(1, "treatment", user_id="t1")
+    (note,) = (note for note in page_of(till.close()).notes if note.startswith("one unit"))
+    assert note.startswith("one unit has 86% of the exposures of treatment, 6% of all: ")

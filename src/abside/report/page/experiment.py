@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from abside.report.page.cuts import Cuts, Cutting
 from abside.report.page.figures import Figuring
-from abside.report.page.remarks import arm_remarks, changes, ended, other_currencies, plan_remarks
+from abside.report.page.remarks import arm_remarks, changes, ended, other_currencies, plan_remarks, valueless_remarks
 from abside.report.page.roles import AnalysisPlan, analysis_of, read
 from abside.report.page.scope import Scope, scope_of
 from abside.report.page.sensitivity import Sensitivity, sensitivities
+from abside.report.page.value_units import Valueless, value_units, without_value
 from abside.report.problem import ReportRefused, listed
 from abside.report.stats.ratio import SampleRatio, sample_ratio
 from abside.report.store.exposures import ExcludedCounts, exposure_copies, left_out
@@ -54,6 +55,8 @@ class ExperimentPage:
     arms: tuple[ArmFigures, ...]
     sample_ratio: SampleRatio
     values: dict[str, dict[str, float | None]]  # metric → variant → figure
+    value_units: dict[str, str]  # metric → currency or ms; shares and numbers are not in it
+    without_value: dict[str, Valueless]  # type of events whose value is summed → those that have none
     estimates: tuple[Estimate, ...]
     curves: dict[str, tuple[float, ...]]  # variant → Lorenz curve of the items shown
     load_p75: dict[str, float]  # variant → ms
@@ -127,6 +130,7 @@ def experiment_page(
     figures = Figuring(engine, tally, events, choice, counted, arms).figures(seen, currency)
     if ask.with_rows:
         keep_rows(engine, tally.outcomes, events, choice, counted, number)
+    valueless = without_value(engine, name, metrics, counted.hits)
     ratio = sample_ratio({arm.variant: arm.units for arm in arms}, scope.weights_bp, reason="no weights are known")
     cutting = Cutting(
         engine, events, tally.outcomes, choice, counted, analysis, control, scope.weights_bp, tally.last_ts
@@ -149,6 +153,8 @@ def experiment_page(
         arms=arms,
         sample_ratio=ratio,
         values=figures.values,
+        value_units=value_units(metrics, seen, currency),
+        without_value=valueless,
         estimates=read(figures.estimates, analysis, arms, control, metrics),
         curves=figures.curves,
         load_p75=figures.load_p75,
@@ -161,6 +167,7 @@ def experiment_page(
             *notes,
             *scope.notes,
             *other_currencies(metrics, seen, currency),
+            *valueless_remarks(metrics, valueless),
             *changes(scope, counted),
             *ended(ask.until, counted),
             *arm_remarks(name, by_name, known, counted.folded),

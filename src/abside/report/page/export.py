@@ -115,6 +115,8 @@ def _page(page: ExperimentPage) -> dict[str, Any]:
         ],
         "sample_ratio": {**_fields(page.sample_ratio), "is_mismatch": page.sample_ratio.is_mismatch},
         "values": page.values,
+        "value_units": page.value_units,
+        "without_value": page.without_value,
         "estimates": page.estimates,
         "page_load_p75_ms": page.load_p75,
         "lorenz_curves": page.curves,

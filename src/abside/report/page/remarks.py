@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from abside.report.page.scope import told_parts
+from abside.report.page.value_units import summed_values
 from abside.report.problem import listed
 from abside.report.tally.slices import OTHERS
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from abside.metric import Metric
     from abside.report.page.roles import AnalysisPlan
     from abside.report.page.scope import Scope
+    from abside.report.page.value_units import Valueless
     from abside.report.store.exposures import Overview
     from abside.report.tally.moments import ArmFigures
     from abside.report.tally.units import Counted
@@ -82,6 +84,16 @@ def other_currencies(metrics: Sequence[Metric], seen: Overview, currency: str | 
     return [f"values in {currency} count, in no figure: {told}"]
 
 
+def valueless_remarks(metrics: Sequence[Metric], found: Mapping[str, Valueless]) -> list[str]:
+    """Name the events whose value is summed and that have none."""
+    summed = summed_values(metrics)
+    return [
+        f"{one.rows:,} of {one.of:,} {kind} events within the windows have no value: "
+        f"each adds 0 to {listed(summed[kind])}"
+        for kind, one in found.items()
+    ]
+
+
 def arm_remarks(experiment: str, arms: Mapping[str, ArmFigures], known: Sequence[str], folded: int = 0) -> list[str]:
     """Name the arms without a unit, in one line, those that are no variant, and an id that is no shopper's.
 
@@ -103,12 +115,22 @@ def arm_remarks(experiment: str, arms: Mapping[str, ArmFigures], known: Sequence
         units = sum(arm.units for arm in rest)
         names = len(rest) - 1 + folded if folded else len(rest)
         said.append(f"{names:,} more names that are no variant of {experiment} have {units:,} units together")
-    said += [
-        f"one unit has {arm.most_exposures / arm.exposures:.0%} of the exposures of {name}: "
-        "a robot, or an id that a crowd shares"
-        for name, arm in arms.items()
-        if name in known and arm.units >= CROWD_UNITS and arm.most_exposures > HEAVY_SHARE * arm.exposures
-    ]
+    return said + _heavy([arm for name, arm in arms.items() if name in known])
+
+
+def _heavy(arms: Sequence[ArmFigures]) -> list[str]:
+    """Name the arms, and the experiment, of which one unit has more exposures than a shopper makes."""
+    exposures, units = sum(arm.exposures for arm in arms), sum(arm.units for arm in arms)
+    said = []
+    for arm in arms:
+        whole, most = exposures or 1, arm.most_exposures
+        is_heavy = arm.units >= CROWD_UNITS and most > HEAVY_SHARE * arm.exposures
+        if is_heavy or (units >= CROWD_UNITS and most > HEAVY_SHARE * whole):
+            shares = f"{most / arm.exposures:.0%} of the exposures of {arm.variant}, {most / whole:.0%} of all"
+            said.append(
+                f"one unit has {shares}: a robot, or an id that a crowd shares. In units.parquet of --export it has "
+                "the most exposures; an id that stands for nobody is named with --shared-ids"
+            )
     return said
 
 

@@ -68,8 +68,10 @@ def figures(page: ExperimentPage) -> Grid:
             continue
         role = page.analysis.role(metric.name)
         name = metric.name if role == "other" else f"{metric.name} ({role})"
-        rows.append((name, page.control, written(metric, page.values[metric.name].get(page.control)), *[""] * 6))
-        rows += [("", one.variant, written(metric, one.value), *comparison(one)) for one in compared]
+        value_unit = page.value_units.get(metric.name, "")
+        own = written(metric, page.values[metric.name].get(page.control), value_unit)
+        rows.append((name, page.control, own, *[""] * 6))
+        rows += [("", one.variant, written(metric, one.value, value_unit), *comparison(one)) for one in compared]
         if metric.name == LOAD:
             rows += _percentiles(page)
     return Grid(("metric", "variant", "value", *COMPARED), tuple(rows), 2)
@@ -118,8 +120,9 @@ def _is_folded(page: ExperimentPage, metric: Metric) -> bool:
 def otherwise(page: ExperimentPage) -> Grid:
     """Return the primary under other choices."""
     metric = primary(page)
+    value_unit = page.value_units.get(metric.name, "")
     rows = [
-        (one.choice, each.variant, _units(one), written(metric, each.value), *comparison(each))
+        (one.choice, each.variant, _units(one), written(metric, each.value, value_unit), *comparison(each))
         for one in page.sensitivity
         for each in one.estimates
     ]
@@ -129,10 +132,11 @@ def otherwise(page: ExperimentPage) -> Grid:
 def slices(page: ExperimentPage, cut: Sequence[Slice], name: str) -> Grid:
     """Return the primary of each slice."""
     metric = primary(page)
+    value_unit = page.value_units.get(metric.name, "")
     rows: list[tuple[str, ...]] = []
     for one in cut:
         for each in one.estimates:
-            values = (written(metric, each.control), written(metric, each.value))
+            values = (written(metric, value, value_unit) for value in (each.control, each.value))
             rows.append((one.key, each.variant, _units(one), *values, *comparison(each)))
         if not one.estimates:
             rows.append((one.key, "", _units(one), *[""] * 7, "an arm has no unit"))

@@ -63,9 +63,10 @@ def sentence(page: ExperimentPage) -> str:
     return "; ".join([first, lifts, *guarded, page.state]) + "."
 
 
-def written(metric: Metric, value: float | None) -> str:
-    """Return a metric's value as people read it."""
-    return as_share(value) if metric.is_share else as_number(value)
+def written(metric: Metric, value: float | None, value_unit: str = "") -> str:
+    """Return a metric's value as people read it, with what it is in."""
+    text = as_share(value) if metric.is_share else as_number(value)
+    return f"{text} {value_unit}" if value_unit and value is not None else text
 
 
 def as_lift(lift: float | None) -> str:

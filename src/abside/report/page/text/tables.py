@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from abside.report.page import rows
 from abside.report.page.aa import aa_grids, aa_lines
+from abside.report.page.value_units import MS
 from abside.report.page.words import NONE, sample_ratio_words, sentence
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from abside.report.report import Report
 
 COLUMNS = (
-    *("experiment", "phase", "metric", "role", "variant", "is_control", "units", "value", "lift"),
+    *("experiment", "phase", "metric", "role", "variant", "is_control", "units", "value", "value_unit", "lift"),
     *("lift_low", "lift_high", "band_low", "band_high", "difference", "difference_low", "difference_high"),
     *("p", "p_adjusted", "margin", "label", "reason", "warning"),
 )
@@ -41,7 +42,7 @@ def _rows(page: ExperimentPage) -> Iterator[dict[str, Any]]:
     units = {arm.variant: arm.units for arm in page.arms}
     for metric in page.metrics:
         head = {"experiment": page.experiment.id, "phase": page.phase, "metric": metric.name}
-        head["role"] = page.analysis.role(metric.name)
+        head |= {"role": page.analysis.role(metric.name), "value_unit": page.value_units.get(metric.name, "")}
         value = page.values[metric.name].get(page.control)
         control = {"variant": page.control, "is_control": 1, "units": units[page.control], "value": value}
         yield {**head, **control}
@@ -54,7 +55,7 @@ def _rows(page: ExperimentPage) -> Iterator[dict[str, Any]]:
     for variant, ms in page.load_p75.items():
         head = {"experiment": page.experiment.id, "phase": page.phase, "metric": rows.LOAD_P75, "role": "other"}
         more = {"is_control": int(variant == page.control), "units": units[variant], "reason": "a percentile"}
-        yield {**head, **more, "variant": variant, "value": ms}
+        yield {**head, **more, "variant": variant, "value": ms, "value_unit": MS}
 
 
 def to_markdown(report: Report) -> bytes:
