@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 UNITS = {"": 1, "m": 1e-3, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 NEVER_WRITTEN_OUT = {"ABSIDE_POD", "ABSIDE_APP", "ABSIDE_APP_VERSION"}  # the kubelet knows them
+NEVER_WRITTEN_OUT |= {"ABSIDE_NAMESPACE", "ABSIDE_CLUSTER"}
 WRITES = {"ABSIDE_SPOOL", "ABSIDE_SPOOL_OPEN", "ABSIDE_STORE", "ABSIDE_HTML", "ABSIDE_JSON", "ABSIDE_WORK"}
 READS = {"ABSIDE_EVENTS", "ABSIDE_CONFIG", "ABSIDE_PAUSED", "ABSIDE_TOKEN_FILE", "ABSIDE_UPSTREAM_TOKEN_FILE"}
 READS |= {"ABSIDE_KAFKA_CONFIG", "ABSIDE_TLS_CERT", "ABSIDE_TLS_KEY", "SSL_CERT_FILE"}
@@ -42,6 +43,15 @@ def test_every_variable_is_a_setting_of_its_command_and_has_a_value_it_takes(ren
                 assert one["name"] in NEVER_WRITTEN_OUT
         required = {setting.variable for setting in role.settings.values() if setting.required}
         assert required <= role.variables.keys()
+
+
+def test_events_name_namespace_and_cluster_wherever_a_sidecar_runs(rendered: Rendered) -> None:
+    for role in rendered.roles:
+        if role.container["args"] == ["sidecar"]:
+            given = {one["name"]: one.get("valueFrom") for one in role.container["env"]}
+            assert given["ABSIDE_NAMESPACE"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}
+            cluster = {"name": "abside-cluster", "key": "name", "optional": True}  # a pod starts without it
+            assert given["ABSIDE_CLUSTER"] == {"configMapKeyRef": cluster}
 
 
 def test_every_path_lies_in_a_mount_of_its_container(rendered: Rendered) -> None:

@@ -332,6 +332,8 @@ async def start(
             "pod": "pod-7",
             "app": "rec",
             "app_version": "1.4",
+            "namespace": "recs",
+            "cluster": "eu-1",
             "fast_path": fast_path,
         }
         if published is not None:

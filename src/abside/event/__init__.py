@@ -3,7 +3,7 @@
 from abside.event.caller import TYPE_NAME, from_caller
 from abside.event.fields import COMMON_FIELDS, CUSTOM_FIELDS, FIELDS
 from abside.event.meant import also_meant, meant_field, snake_case
-from abside.event.own import Exposed, assignment, exposure, own, within_bound
+from abside.event.own import Exposed, assignment, exposure, own, source_of, within_bound
 from abside.event.record import (
     MAX_ASSIGNMENTS,
     MAX_COUNT,
@@ -56,6 +56,7 @@ __all__ = [
     "meant_field",
     "own",
     "snake_case",
+    "source_of",
     "within_bound",
     "wrong_field",
 ]

@@ -79,6 +79,11 @@ def within_bound(exposure: EventMap) -> EventMap:
     return {**exposure, "attributes": {}} if len(encode(exposure)) > MAX_EVENT_BYTES else exposure
 
 
+def source_of(*, pod: str, app: str, version: str, namespace: str, cluster: str) -> dict[str, str]:
+    """Return who writes events, as each `config` and `account` event names it; what is not known is empty."""
+    return {"pod": pod, "app": app, "version": version, "namespace": namespace, "cluster": cluster}
+
+
 def own(kind: Literal["config", "account"], *, event_id: str, now_us: int, **fields: Any) -> EventMap:
     """Return a `config` or `account` event: about the sidecar, of no shopper."""
     head = {"event_id": event_id, "type": kind, "ts": now_us, "seen_ts": now_us, "user_id": None, "session_id": None}

@@ -43,7 +43,7 @@ MAX_KEPT = 4_096  # answers kept beside what the snapshot's own caches keep
 
 @dataclass(frozen=True, slots=True)
 class LocalSettings:
-    """What a process decides by. `source`: pod, app and version, as the sidecar names them."""
+    """What a process decides by. `source`: pod, app, version, namespace and cluster."""
 
     snapshot: Path
     spool: Path

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 from abside import log as logging
 from abside.assignment.unit import SHARED_IDS, nobody
 from abside.environ import now_us
-from abside.event import EventIds
+from abside.event import EventIds, source_of
 from abside.log import Log
 from abside.scrape.render import Scrape
 from abside.serve.bounds import Bounds, affordable_connections
@@ -71,7 +71,13 @@ class Sidecar:
         self.stopping = asyncio.Event()
         self.failed = False
         self._absence_reported = False
-        source = {"pod": settings.pod or platform.node(), "app": settings.app, "version": settings.app_version}
+        source = source_of(
+            pod=settings.pod or platform.node(),
+            app=settings.app,
+            version=settings.app_version,
+            namespace=settings.namespace,
+            cluster=settings.cluster,
+        )
         accounts = Accounts(boot, source)
         journal = Journal(spool, accounts, EventIds(boot), now_us)
         cell = Cell()

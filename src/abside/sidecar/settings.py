@@ -116,4 +116,6 @@ class SidecarSettings:
     pod: str = setting("", "this pod's name, for events", text)
     app: str = setting("", "the application beside it, for events", text)
     app_version: str = setting("", "its version, for events", text)
+    namespace: str = setting("", "the pod's namespace, for events", text)
+    cluster: str = setting("", "the name of the cluster, for events", text)
     log_level: str = setting("info", "least severe log line written", log_level)

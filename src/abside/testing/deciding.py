@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from abside.assignment.plan import build_plans
 from abside.environ import now_us
-from abside.event import EventIds
+from abside.event import EventIds, source_of
 from abside.local.deciding import REPORTS
 from abside.sidecar.active.configs import Configs
 from abside.sidecar.active.current import Cell, Current, caches, logged_attributes
@@ -27,7 +27,7 @@ class MemoryDeciding:
     """Answers bodies as the sidecar does. For one caller at a time."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        boot, source = secrets.token_hex(8), {"pod": "", "app": "", "version": ""}
+        boot, source = secrets.token_hex(8), source_of(pod="", app="", version="", namespace="", cluster="")
         self.spool = MemorySpool()
         journal = Journal(cast("Spool", self.spool), Accounts(boot, source), EventIds(boot), now_us)
         self._context = handlers.HandlerContext(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import pickle
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from abside import event
 from abside.client.local import Local
 from abside.snapshot import FORMAT, HEADER, MAGIC, Experiment, Placement, Snapshot, Step, Variant, assemble, encode
+from abside.spool.frame import good_frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +63,19 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     made = Scene(tmp_path)
     yield made
     made.client.close()
+
+
+def test_accounts_name_who_wrote_them_as_the_sidecars_do(tmp_path: Path) -> None:
+    (tmp_path / "spool").mkdir()
+    names: Any = {"pod": "rec-0", "app": "rec", "version": "4.2", "namespace": "recs", "cluster": "eu-1"}
+    with Local(tmp_path / "snapshot", tmp_path / "spool", **names) as client:
+        copied = pickle.loads(pickle.dumps(client))  # noqa: S301 our own
+        assert client.event("search", user_id="u1")
+    assert copied.event("search", user_id="u1")
+    copied.close()
+    files = [path.read_bytes() for path in (tmp_path / "spool").rglob("*.seg")]
+    events = [event.decode(one) for content in files for one in good_frames(content).payloads]
+    assert [one["source"] for one in events if one["type"] == "account"] == [names, names]
 
 
 def test_a_file_is_looked_at_ten_times_a_second_at_most(scene: Scene) -> None:

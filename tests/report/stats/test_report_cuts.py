@@ -158,17 +158,22 @@ def test_a_mismatch_is_looked_for_by_day_placement_unit_and_attribute(
         variant = "treatment" if number % 2 else "control"
         boot = "new" if country == "AT" else "old" if number % 5 else "silent"
         till.expose(0, variant, event_id=f"{boot}-{number:x}", user_id=f"u{number}", attributes={"country": country})
-    for boot, version in (("new", "5.0"), ("old", "4.9")):
-        source = {"pod": boot, "app": "recs", "version": version}
+    for boot, version in (("new", "5.0"), ("old", "4.9")):  # one from before clusters were told
+        where = {"namespace": "", "cluster": "eu-1"} if boot == "new" else {}
+        source = {"pod": boot, "app": "recs", "version": version, **where}
         till.add("config", 0, event_id=f"{boot}-fffff", revision="r0", source=source, placements=[])
     page = cut()
     assert page.sample_ratio.is_mismatch
     assert page.cuts.ratios is not None
-    assert list(page.cuts.ratios) == ["day", "placement", "unit_type", "app version", "country"]
+    assert list(page.cuts.ratios) == ["day", "placement", "unit_type", "app version", "cluster", "country"]
     assert [(one.key, one.sample_ratio.is_mismatch) for one in page.cuts.ratios["app version"]] == [
         ("4.9", False),
         ("5.0", True),
         (NO_VALUE, False),
+    ]
+    assert [(one.key, one.sample_ratio.is_mismatch) for one in page.cuts.ratios["cluster"]] == [
+        (NO_VALUE, False),
+        ("eu-1", True),
     ]
     by_country = {one.key: one.sample_ratio for one in page.cuts.ratios["country"]}
     assert by_country["AT"].is_mismatch

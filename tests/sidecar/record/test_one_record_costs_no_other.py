@@ -63,7 +63,8 @@ async def test_made_up_names_in_tokens_neither_lose_the_accounts_nor_become_labe
 
 
 def test_the_longest_statement_of_real_ids_fits_an_event() -> None:
-    accounts = Accounts("b" * 32, {"pod": "p" * 253, "app": "a" * 63, "version": "v" * 128})
+    names = event.source_of(pod="p" * 253, app="a" * 63, version="v" * 128, namespace="n" * 63, cluster="c" * 253)
+    accounts = Accounts("b" * 32, names)
     for number in range(2 * MAX_ARMS):
         accounts.accept_exposures([[accounts.arm(f"{number:064d}", "v" * 64)]])
     for number in range(200):

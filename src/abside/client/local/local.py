@@ -44,7 +44,7 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
     container, the spool for writing (docs/local.md). The sidecar ships what is written there. Where one of them cannot
     be used, that is logged, and calls are answered by fallbacks; `problem` says why. Such a process stays able to
     decide as soon as they can. `shared_ids` adds ids that mean nobody, as the sidecar's setting does; `pod` (the host's
-    name where it is empty), `app` and `version` are the sidecar's too, and go into accounts.
+    name where it is empty), `app`, `version`, `namespace` and `cluster` are the sidecar's too, and go into accounts.
 
     Close it at the end of the process: the sidecar then takes the last events at once, and else within seconds.
     """  # noqa: D205 where it belongs is the first thing to know
@@ -61,14 +61,17 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         pod: str = "",
         app: str = "",
         version: str = "",
+        namespace: str = "",
+        cluster: str = "",
         seal_seconds: float = SEAL_SECONDS,
         wall: Callable[[], int] = wall_us,
     ) -> None:
         ids = (shared_ids,) if isinstance(shared_ids, str) else tuple(shared_ids)
         self._made_with = {"snapshot": snapshot, "spool": spool, "strict": strict, "max_waiting": max_waiting}
         self._made_with |= {"shared_ids": ids, "allow_force": allow_force, "pod": pod, "app": app, "version": version}
-        self._made_with |= {"seal_seconds": seal_seconds, "wall": wall}
+        self._made_with |= {"namespace": namespace, "cluster": cluster, "seal_seconds": seal_seconds, "wall": wall}
         source = {"pod": pod or platform.node(), "app": app, "version": version}
+        source |= {"namespace": namespace, "cluster": cluster}
         rules = Rules(shared_ids=SHARED_IDS | nobody(ids), allow_force=allow_force)
         self._settings = LocalSettings(Path(snapshot), Path(spool), rules, source, wall, seal_seconds, Assigned)
         self._strict = strict

@@ -11,7 +11,7 @@ from abside.report.stats.compare import estimate
 from abside.report.stats.ratio import SampleRatio, sample_ratio
 from abside.report.tally.daily import seen_by_day
 from abside.report.tally.slices import by_column, by_day, by_days_since, by_value
-from abside.report.tally.versions import units_by_version
+from abside.report.tally.writers import units_by_writer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,7 +97,7 @@ class Cutting:
         for name in ("placement", UNIT_TYPE):
             cuts[name] = by_column(self.engine, units, name, [], last)
         told = {name: {key: _units(arms) for key, arms in cut.items()} for name, cut in cuts.items()}
-        told["app version"] = units_by_version(self.engine, self.outcomes, self.events, self.choice, units)
+        told |= units_by_writer(self.engine, self.outcomes, self.events, self.choice, units)
         for name in logged:
             told[name] = {key: _units(arms) for key, arms in by_value(self.engine, units, name, [], last).items()}
         return {

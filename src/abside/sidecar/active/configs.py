@@ -33,7 +33,7 @@ MAX_PAUSE_CHARS = 200  # of a reason: whoever wrote a page finds it in the pause
 
 
 class Configs:
-    """Writes config events. `source` is who this sidecar is: pod, app, version."""
+    """Writes config events. `source` is who this sidecar is: pod, app, version, namespace, cluster."""
 
     def __init__(self, journal: Journal, source: Mapping[str, str]) -> None:
         self._journal = journal
