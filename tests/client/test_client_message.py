@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abside.client.message import DecisionCall, encode, read_accepted, read_answers
-from abside.client.result import Assignment, CallFailed, Refused
+from abside.client.result import Assignment, CallFailed, Refused, assignment
 
 ONE = DecisionCall(("pdp",), False, {}, {})
 TWO = DecisionCall(("pdp", "home"), True, {}, {})
@@ -103,3 +105,13 @@ def test_what_holds_itself_is_refused() -> None:
     ring.append(ring)
     with pytest.raises(Refused, match="UNSENDABLE"):
         encode(ring)
+
+
+def test_an_answer_is_made_as_its_class_makes_it() -> None:
+    fields: list[Any] = ["pdp", {"model": "m"}, "c1", (), "e1", None, {"type": "user", "id": "u1"}, "r1"]
+    made = assignment(*fields)
+    assert type(made) is Assignment
+    assert made == Assignment(*fields)
+    assert pickle.loads(pickle.dumps(made)) == made  # noqa: S301 our own
+    with pytest.raises(FrozenInstanceError):
+        made.placement = "home"  # type: ignore[misc]

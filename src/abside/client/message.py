@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from abside.client.raised import is_ours
-from abside.client.result import Assigned, Assignment, CallFailed, Flag, Refused, Unit
+from abside.client.result import Assigned, CallFailed, Flag, Refused, Unit, assignment
 from abside.client.values import UnsendableError, json_form
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from abside.client.result import Config
+    from abside.client.result import Assignment, Config
     from abside.client.visit import Visit
 
 MAX_ANSWER_BYTES = 1024 * 1024  # 32 placements of 30 KB; parsing more than that takes longer than the deadline
@@ -154,7 +154,7 @@ def _assignment(fields: dict[str, Any], placement: str, unit: Unit | None, revis
     if not isinstance(exposure_id, str | None) or not isinstance(token, str | None):
         raise _garbage("exposure_id is not text")
     assignments = tuple(_assigned(one) for one in fields["assignments"])
-    return Assignment(placement, cast("Config", config), config_id, assignments, exposure_id, token, unit, revision)
+    return assignment(placement, cast("Config", config), config_id, assignments, exposure_id, token, unit, revision)
 
 
 def _assigned(fields: dict[str, Any]) -> Assigned:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import secrets
 import threading
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
-
-import orjson
+from typing import TYPE_CHECKING, Any, cast
 
 from abside.event import EventIds
+from abside.local.fixed import FixedAnswers
 from abside.local.following import Following
+from abside.local.plain import plain_decision
 from abside.serve.answer import Refusal
 from abside.sidecar.active.configs import Configs
 from abside.sidecar.active.current import Cell, caches
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from abside.assignment.unit import UnitId
-    from abside.sidecar.active.prepared import AnswerCache, PreparedAnswer
+    from abside.local.fixed import FixedAnswer
     from abside.spool.write.writer import Spool
 
 MAX_ASSIGN_BYTES = 64 * 1024  # as the sidecar takes by default
@@ -38,7 +38,6 @@ REPORTS: dict[str, tuple[Callable[[handlers.HandlerContext, bytes], bytes], int]
     "/v1/exposures": (intake.exposures, MAX_EVENTS_BYTES),
     "/v1/track": (track, MAX_ASSIGN_BYTES),
 }
-MAX_KEPT = 4_096  # answers kept beside what the snapshot's own caches keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +53,6 @@ class LocalSettings:
     assigned: Callable[[str, str, int], Any]  # makes what an answer shows of experiment, variant, phase
 
 
-class FixedAnswer(NamedTuple):
-    """What is the same in every answer made of one prepared one."""
-
-    config: bytes  # JSON
-    config_id: str
-    assigned: tuple[Any, ...]
-    revision: str
-
-
 class Deciding:
     """The state of one process, for all its threads; a forked child makes its own from its parent's.
 
@@ -71,15 +61,17 @@ class Deciding:
 
     def __init__(self, settings: LocalSettings, parent: Deciding | None = None) -> None:
         self._settings = settings
-        self._lock = threading.RLock()
-        self._fixed: dict[PreparedAnswer, FixedAnswer] = {}
+        self.lock = threading.RLock()
+        self._fixed = FixedAnswers(settings.assigned)
         self.cell = Cell()
         self.following = Following(settings.snapshot, self.cell, settings.clock, self._applied)
         if parent is not None and parent.cell.current is not None:
             self.following.go_on_from(parent.following)
             self.cell.current = parent.cell.current
         self._begin()
-        self._obstacle = self.spool.obstacle()  # without exposures an answer is no experiment's
+        self.obstacle = self.spool.obstacle()  # without exposures an answer is no experiment's
+        self.exposed = 0  # answers of `plain` with variants: nobody else counts them
+        self.plain = plain_decision(self, self._fixed, settings.rules, settings.clock)
         self.following.look(settings.clock(), whole=True)
 
     def _begin(self) -> None:
@@ -92,7 +84,9 @@ class Deciding:
         # What ran when is told by the sidecar beside it; here only the configurations that nobody else serves.
         self._configs = Configs(journal, settings.source)
         self._context = handlers.HandlerContext(self.cell, journal, self._configs, settings.rules, settings.clock)
-        self._fixed.clear()
+        self.writing: tuple[handlers.HandlerContext, Callable[[bytes], None]]
+        self.writing = self._context, self.spool.append_one
+        self._fixed.known.clear()
         current = self.cell.current
         if current is not None:
             self.cell.current = replace(current, caches=caches(current.revision, current.plans))
@@ -102,26 +96,26 @@ class Deciding:
 
         Return the answer's fixed part, the id of its exposure, and the unit to pin. Raises Refusal, SpoolFailed.
         """
-        with self._lock:
+        with self.lock:
             self._look()
             with self._context.journal.batch() as batch:  # its own: a signal handler may ask within a decision
                 request = read_assign(fields, self._settings.rules)
                 cache, prepared, field, subject = handlers.decide_one(self._context, batch, request)
-            fixed = self._fixed.get(prepared) or self._fix(prepared, cache)
+            fixed = self._fixed.known.get(prepared) or self._fixed.made(prepared, cache)
             exposure_id = field[16:-1].decode() if prepared.arms else None
             return fixed, exposure_id, subject.unit if cache.pinnable else None
 
     def assign(self, body: bytes) -> bytes:
         """Answer a body of `POST /v1/assign` as the sidecar does. Raises Refusal."""
         _check_size(body, MAX_ASSIGN_BYTES)
-        with self._lock:
+        with self.lock:
             self._look()
             return handlers.assign(self._context, body)
 
     def evaluate(self, key: str, body: bytes) -> tuple[int, bytes]:
         """Return status and body of one evaluated flag, as the sidecar answers it."""
         _check_size(body, MAX_ASSIGN_BYTES)
-        with self._lock:
+        with self.lock:
             self._look()
             with self._context.journal.batch() as batch:
                 answer = evaluation(self._context, batch, expose=True)(key, body)
@@ -131,39 +125,33 @@ class Deciding:
         """Take a body of a route that reports something, as the sidecar does. Raises Refusal."""
         take, most = REPORTS[path]
         _check_size(body, most)
-        with self._lock:
+        with self.lock:
             self._look()
             take(self._context, body)
 
     def close(self) -> None:
         """Leave what was written to the sidecar, with the last account; a call that waits meanwhile begins anew."""
-        with self._lock:
+        with self.lock:
             self._context.journal.ending = True
             self.spool.close()
             self._begin()
 
+    def look(self, now_us: int) -> None:
+        """Do what is due at this time (µs UTC): follow the snapshot, see whether there is a spool, seal what is old."""
+        self.following.look(now_us)
+        self.obstacle = self.spool.obstacle()
+        self.spool.seal_if_old(now_us)
+
     def _look(self) -> None:
         now_us, following = self._settings.clock(), self.following
         if not following.from_us <= now_us < following.until_us:
-            following.look(now_us)
-            self._obstacle = self.spool.obstacle()
-            self.spool.seal_if_old(now_us)
-        if self._obstacle:
-            raise SpoolFailed("write to", self._settings.spool, self._obstacle)
+            self.look(now_us)
+        if self.obstacle:
+            raise SpoolFailed("write to", self._settings.spool, self.obstacle)
 
     def _applied(self, _current: object) -> None:
-        self._fixed.clear()
+        self._fixed.known.clear()
         self._configs.allow_more()
-
-    def _fix(self, prepared: PreparedAnswer, cache: AnswerCache) -> FixedAnswer:
-        named = self._settings.assigned
-        assigned = tuple([named(arm.experiment, arm.variant.id, arm.phase) for arm in prepared.arms])
-        config = orjson.dumps(prepared.config)
-        fixed = FixedAnswer(config, prepared.config_id, assigned, cache.revision)
-        if len(self._fixed) >= MAX_KEPT:
-            self._fixed.clear()
-        self._fixed[prepared] = fixed
-        return fixed
 
 
 def _check_size(body: bytes, most: int) -> None:

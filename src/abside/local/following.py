@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from abside.sidecar.active.current import Cell, Current
 
 LOOK_US = 100_000  # between two looks at the file
-SLICE_NS = 20_000  # of reading and building, on one call: as much as a decision with its write
+SLICE_NS = 10_000  # of reading and building, on one call: as long as two decisions with their writes
 PATIENCE_US = 250_000  # then a call finishes it: whoever asks rarely gets a pause with that call too
 
 

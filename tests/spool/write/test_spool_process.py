@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from abside.spool.errors import SpoolFailed, SpoolFull
-from abside.spool.page import LIMIT, LOCAL
+from abside.spool.page import BUSY, LIMIT, LOCAL, OthersPage
+from abside.spool.segment import OPEN, SEALED
+from abside.spool.settings import SEAL_EVENTS
 from abside.spool.write.process import ProcessSpool
 
 if TYPE_CHECKING:
@@ -56,3 +58,17 @@ def test_a_last_account_of_losses_alone_is_written(
     process.before_seal = lambda: [b"account"]
     process.close()
     assert payloads_in(process.directory) == [b"account"]
+
+
+def test_a_call_within_a_call_does_not_seal_what_is_being_written(tmp_path: Path, clock: Clock) -> None:
+    process = ProcessSpool(tmp_path, BOOT, clock.now_us)
+    process.append([b"one"])
+    page = OthersPage(process.directory)
+    with page:
+        page.write(BUSY, 1)  # as within a write, where a signal handler asks
+        process.append([b"x"] * SEAL_EVENTS)
+        assert [path.suffix for path in process.directory.glob("*-*")] == [OPEN]
+        page.write(BUSY, 0)
+        process.append([b"two"])
+    assert [path.suffix for path in process.directory.glob("*-*")] == [SEALED]
+    process.close()

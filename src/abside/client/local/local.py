@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,8 +17,8 @@ from abside.client.away.posting import wall_us
 from abside.client.away.unsent import MAX_WAITING
 from abside.client.calls import Calls
 from abside.client.local.process import OURS, LocalProcess, failure, is_plain
-from abside.client.message import NO_FALLBACKS, DecisionCall, encode, read_answers, read_flag
-from abside.client.result import ACCEPTED, Assigned, Assignment, Flag, Receipt, Refused, Stats, Unit
+from abside.client.message import DecisionCall, encode, read_answers, read_flag
+from abside.client.result import ACCEPTED, Assigned, Assignment, Flag, Receipt, Refused, Stats, assignment
 from abside.client.strictness import check_fallbacks
 from abside.client.values import ID_TYPES
 from abside.local.deciding import LocalSettings
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from abside.client.message import EventCall, FlagCall
+    from abside.client.result import Unit
     from abside.client.visit import Id, Visit
 
 SNAPSHOT = "/run/abside/abside.snapshot"  # where the manifests have them
@@ -85,7 +87,9 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
     @property
     def stats(self) -> Stats:
         """The counts since the client was made, or since this process was forked."""
-        return self._here().fallbacks.stats()
+        here = self._here()
+        stats = here.fallbacks.stats()
+        return replace(stats, answered=stats.answered + here.deciding.exposed)
 
     @property
     def lost(self) -> int:
@@ -141,32 +145,35 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
             and type(placement) is str
             and (attributes is None or is_plain(attributes))
         ):
-            fields: dict[str, Any] = {"placement": placement, "user_id": user_id, "session_id": session_id}
-            if attributes is not None:
-                fields["attributes"] = attributes
-            here = self._here()
+            here = self._process if self._process.pid == os.getpid() else self._here()
+            given = {} if attributes is None else attributes
             try:
-                fixed, exposure_id, unit = here.deciding.decide(fields)
+                decided = here.deciding.plain(placement, user_id, session_id, given)
+                fixed, exposure_id, unit = decided or here.deciding.decide(
+                    {"placement": placement, "user_id": user_id, "session_id": session_id, "attributes": given}
+                )
             except OURS as exc:
                 if type(user_id) in ID_TYPES and type(session_id) in ID_TYPES:  # else the whole rule converts it
                     failed = failure(exc)
                     if self._strict and isinstance(failed, Refused):
                         raise failed from None
-                    given = {placement: fallback} if fallback is not None else NO_FALLBACKS
-                    call = DecisionCall((placement,), False, fields, given)
+                    fields = {"user_id": user_id, "session_id": session_id}
+                    call = DecisionCall((placement,), False, fields, {} if fallback is None else {placement: fallback})
                     return here.fallbacks.fall_back(call, failed)[placement]
             else:
-                answer = Assignment(
+                answer = assignment(
                     placement,
-                    orjson.loads(fixed.config),
+                    orjson.loads(fixed.config) if fixed.flat is None else fixed.flat.copy(),
                     fixed.config_id,
                     fixed.assigned,
                     exposure_id,
                     None,
-                    None if unit is None else Unit(type=unit[0], id=unit[1]),
+                    None if unit is None else {"type": unit[0], "id": unit[1]},
                     fixed.revision,
                 )
-                here.saw(answer)
+                if decided is None or not fixed.assigned:
+                    here.fallbacks.seen((answer,))
+                here.tell_if_due()
                 if self._strict and fallback is not None:
                     check_fallbacks({placement: fallback}, {placement: answer})
                 return answer

@@ -7,7 +7,6 @@ left open is taken by the sidecar (see abside.spool.page), and what a dead one l
 from __future__ import annotations
 
 import os
-import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -32,7 +31,7 @@ FIRST_PART = 4
 
 
 class ProcessSpool:
-    """Appends before a call returns. For all threads of one process; a forked child makes its own, of another `boot`.
+    """Appends before a call returns. For one thread at a time; a forked child makes its own, of another `boot`.
 
     `now_us` is the wall clock. `before_seal` returns payloads that are appended at each seal, whatever the quota.
     """
@@ -49,7 +48,6 @@ class ProcessSpool:
         self._answered = 0  # how often the sidecar had asked when the open file was begun
         self._appended = 0
         self._seq = 0
-        self._lock = threading.RLock()  # the account is written by a seal, within an append
 
     @property
     def directory(self) -> Path:
@@ -73,24 +71,31 @@ class ProcessSpool:
 
         Raises SpoolFull where this process has used up its share of the quota, SpoolFailed, or PayloadSizeError.
         """
-        data = frame(payloads[0]) if len(payloads) == 1 else b"".join(map(frame, payloads))
-        with self._lock:
-            page = self._page or self._claim()
-            words = page.words
-            if self._appended + len(data) > words[ALLOWED]:
-                raise SpoolFull(self._spool, "quota", self._appended, words[ALLOWED])
-            was = words[BUSY]  # 1 where a signal handler's call comes in the middle of another
-            try:
-                words[BUSY] = 1
-                opened = self._open
-                if opened is None or words[ASKED] != self._answered:
-                    opened = self._begin(words[ASKED])
-                opened.write(data, len(payloads))
-            finally:
-                words[BUSY] = was
-            self._appended = words[APPENDED] = self._appended + len(data)
-            if opened.length >= SEAL_BYTES or opened.events >= SEAL_EVENTS:
-                self.seal()
+        if len(payloads) == 1:
+            self.append_one(payloads[0])
+        else:
+            self._append(b"".join(map(frame, payloads)), len(payloads))
+
+    def append_one(self, payload: bytes) -> None:
+        """Write one payload in the same way."""
+        self._append(frame(payload), 1)
+
+    def _append(self, data: bytes, events: int) -> None:
+        words = (self._page or self._claim()).words
+        if self._appended + len(data) > words[ALLOWED]:
+            raise SpoolFull(self._spool, "quota", self._appended, words[ALLOWED])
+        was = words[BUSY]  # 1 where a signal handler's call comes in the middle of another
+        try:
+            words[BUSY] = 1
+            opened, asked = self._open, words[ASKED]
+            if opened is None or asked != self._answered:
+                opened = self._begin(asked)
+            opened.write(data, events)
+        finally:
+            words[BUSY] = was
+        self._appended = words[APPENDED] = self._appended + len(data)
+        if (opened.length >= SEAL_BYTES or opened.events >= SEAL_EVENTS) and not was:  # else it is still written to
+            self.seal()
 
     def seal_if_old(self, now_us: int) -> None:
         """Seal what has been open for the time that a batch may wait."""
@@ -120,39 +125,37 @@ class ProcessSpool:
 
         `last`: the account is written also where it needs a file of its own.
         """
-        with self._lock:
-            page = self._page
-            if page is None or (self._open is None and not last):
-                return
-            was = page.words[BUSY]
-            try:
-                page.words[BUSY] = 1
-                asked = page.words[ASKED]
-                if asked != self._answered:  # the sidecar has it, and the account is of the next
-                    self._put_away()
-                    if not last:
-                        return
-                opened = self._open or self._begin(asked)
-                for payload in self.before_seal():
-                    with suppress(PayloadSizeError):
-                        opened.write(frame(payload), 1)
-                if opened.events:
-                    self._put_away()
-            except SpoolFailed:  # what is appended is safe
-                return
-            finally:
-                page.words[BUSY] = was
+        page = self._page
+        if page is None or (self._open is None and not last):
+            return
+        was = page.words[BUSY]
+        try:
+            page.words[BUSY] = 1
+            asked = page.words[ASKED]
+            if asked != self._answered:  # the sidecar has it, and the account is of the next
+                self._put_away()
+                if not last:
+                    return
+            opened = self._open or self._begin(asked)
+            for payload in self.before_seal():
+                with suppress(PayloadSizeError):
+                    opened.write(frame(payload), 1)
+            if opened.events:
+                self._put_away()
+        except SpoolFailed:  # what is appended is safe
+            return
+        finally:
+            page.words[BUSY] = was
 
     def close(self) -> None:
         """Seal with the last account, and let the folder go for good: the sidecar takes what is there."""
-        with self._lock:
-            self.seal(last=True)
-            if self._open is not None:
-                self._open.discard()
-                self._open = None
-            if self._page is not None:
-                self._page.close()
-                self._page = None
+        self.seal(last=True)
+        if self._open is not None:
+            self._open.discard()
+            self._open = None
+        if self._page is not None:
+            self._page.close()
+            self._page = None
 
     def abandon(self) -> None:
         """Close what a forked child inherited, and touch nothing: the parent goes on writing."""
