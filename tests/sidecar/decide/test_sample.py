@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from abside import snapshot
 from abside.assignment.plan import build_plans
 from abside.assignment.unit import Subject
-from abside.sidecar.decide import sample
-from abside.sidecar.decide.sample import FIRST_LOOKS, LONGEST_GAP, Sample
+from abside.sidecar.decide.seen import sample
+from abside.sidecar.decide.seen.sample import FIRST_LOOKS, LONGEST_GAP, Sample
 from abside.snapshot import Step
 
 if TYPE_CHECKING:

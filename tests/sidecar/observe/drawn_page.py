@@ -126,7 +126,8 @@ def status_of(experiments: dict[str, Any] | None = None, **changes: Any) -> dict
             "alone": [],
             "last_success_age_seconds": 3.0,
         },
-        "names": {"placements": {}, "event_types": {}},
+        "names": {"placements": {}, "flags": {}, "attributes": {}, "event_types": {}},
+        "warnings": [],
         "degraded_tasks": {},
     }
     return {**usual, **changes}

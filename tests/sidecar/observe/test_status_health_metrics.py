@@ -46,7 +46,7 @@ async def test_status_says_what_is_in_force_how_old_it_is_and_where_the_events_a
     status = await running.status()
     assert list(status) == [
         *("version", "revision", "degraded", "draining", "snapshot", "problems", "placements", "experiments"),
-        *("events", "names", "spool", "upstream", "degraded_tasks"),
+        *("events", "names", "warnings", "spool", "upstream", "degraded_tasks"),
     ]
     assert (status["version"], status["revision"]) == (__version__, published.head.revision)
     assert (status["degraded"], status["draining"], status["problems"], status["degraded_tasks"]) == (

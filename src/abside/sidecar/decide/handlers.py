@@ -21,8 +21,8 @@ from abside.sidecar.active.prepared import NULL, AnswerCache, PreparedAnswer
 from abside.sidecar.decide import token
 from abside.sidecar.decide.callers import CallersClock
 from abside.sidecar.decide.request import MAX_SHOWN_CHARS, parse_assign
-from abside.sidecar.decide.sample import Sample
-from abside.sidecar.decide.strays import StrayNames
+from abside.sidecar.decide.seen.sample import Sample
+from abside.sidecar.decide.seen.strays import StrayNames, count_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -126,6 +126,7 @@ def _part(
     sample.left -= 1
     if sample.left <= 0:
         sample.look(cache.revision, cache.plan, subject)
+        sample.look_at_names(subject, current.snapshot.head.attributes, bot=request.bot)
     prepared = cache.prepared(cache.plan.arms(subject), journal.accounts)
     if not prepared.config_logged:
         context.configs.served(cache, prepared)
@@ -193,7 +194,7 @@ def _caches_of(context: HandlerContext, current: Current, request: AssignRequest
     known = current.caches
     for name in request.placements:
         if name not in known:
-            context.strays.placement(name)
+            count_name(context.strays.placements, name)
             shown = name[:MAX_SHOWN_CHARS]
             folded = {one.casefold(): one for one in known}
             close = [folded[one] for one in get_close_matches(shown.casefold(), folded, n=1)]

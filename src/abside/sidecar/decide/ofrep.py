@@ -21,7 +21,8 @@ from abside.serve.answer import Refusal, Response
 from abside.sidecar.active.prepared import Evaluated
 from abside.sidecar.decide.handlers import current_of, exposure_token
 from abside.sidecar.decide.request import MAX_SHOWN_CHARS, kind_of, parse_json, unknown_field
-from abside.sidecar.decide.visitor import visitor
+from abside.sidecar.decide.seen.strays import count_name
+from abside.sidecar.decide.visitor import ID_NAMES, visitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,11 +70,14 @@ def evaluation(
             if cache is None:
                 return evaluate_experiment(current, key, user_id, session_id, sent)
         except Refusal as refusal:
+            if refusal.code == "NOT_FOUND":
+                count_name(context.strays.flags, key)
             return failed(key, refusal)
         subject = Subject(user_id, session_id, sent, key)
         sample.left -= 1
         if sample.left <= 0:
             sample.look(cache.revision, cache.plan, subject)
+            sample.look_at_names(subject, current.snapshot.head.attributes, own=ID_NAMES)
         return answered(key, current, cache, arms_at(cache, subject), subject)
 
     def evaluate_experiment(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # The user, then the session: each by its first name that holds a usable id.
 USER_NAMES = ("user_id", "userId", "targetingKey")
 SESSION_NAMES = ("session_id", "sessionId")
+ID_NAMES = frozenset(USER_NAMES + SESSION_NAMES)
 _SELDOM = frozenset({"user_id", "userId", "sessionId"})
 
 

@@ -12,8 +12,8 @@ from abside import __version__
 from abside.assignment.schedule import effective_status, next_change, since_us
 from abside.serve.answer import Response
 from abside.sidecar.active.current import LEFT_OUT
-from abside.sidecar.decide.sample import ExperimentSample
-from abside.sidecar.decide.strays import nearly_known, with_meant
+from abside.sidecar.decide.seen.sample import ExperimentSample
+from abside.sidecar.decide.seen.strays import nearly_known, with_meant
 from abside.sidecar.record.accounts import NAMED_TYPES
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from abside.assignment.assign import Evaluator
     from abside.sidecar.active.current import Current
     from abside.sidecar.decide.handlers import HandlerContext
+    from abside.sidecar.decide.seen.crowds import SharedId
     from abside.sidecar.observe.health import Health
     from abside.sidecar.ship.shipper import Shipper
     from abside.snapshot import LeftOut
@@ -66,13 +67,26 @@ def status(
         "events": {"boot": accounts.boot, "accepted": dict(accounts.accepted), "lost": dict(accounts.lost)},
         "names": {
             "placements": with_meant(context.strays.placements, current.plans.placements if current else ()),
+            "flags": with_meant(context.strays.flags, _flags(current) if current else ()),
+            "attributes": with_meant(context.sample.undeclared, current.snapshot.head.attributes if current else ()),
             "event_types": nearly_known(accounts.accepted, NAMED_TYPES),
         },
+        "warnings": [_crowd(one) for crowds in context.sample.crowds for one in crowds.found()],
         "spool": _spool(context),
         "upstream": _upstream(shipper, now_us),
         "degraded_tasks": dict(supervisor.degraded),
     }
     return Response(200, orjson.dumps(document, option=orjson.OPT_INDENT_2))
+
+
+def _flags(current: Current) -> set[str]:
+    return current.plans.placements.keys() | current.plans.evaluators.keys()
+
+
+def _crowd(one: SharedId) -> dict[str, Any]:
+    message = f"{one.share:.0%} of the requests have one {one.field}: a crowd shares it, or it is a robot's"
+    remedy = "add it to --shared-ids, or do not send it for shoppers without an id of their own; send bot for a robot"
+    return {"code": "CROWD_ID", **one._asdict(), "message": message, "remedy": remedy}
 
 
 def _age(since_us: int, now_us: int) -> float:

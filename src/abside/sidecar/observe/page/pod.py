@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 NEARLY_FULL = 0.8  # of the spool's quota: from here on it is worth a look before events are refused
+NAMED = {"placements": "placement", "flags": "flag", "attributes": "attribute", "event_types": "event type"}
 MAX_NAMES = 5  # that are probably wrong, of each kind; /v1/status has all
 FAILING_SECONDS = 60  # an upstream that restarts is away for less
 MAX_PAUSES = 5  # of those that pause nothing; all are listed among the problems
@@ -68,10 +69,10 @@ def _alerts(status: Mapping[str, Any], now_us: int) -> Iterator[tuple[str, str, 
         yield "bad", f"{counted(spool['dead_files'], 'file')} in dead/.", DEAD_REMEDY
     if spool["clock_ahead_seconds"]:
         yield "warn", "The clock of this machine jumped.", "Nothing in dead/ is removed for its age by it."
-    for field, names in (("placement", status["names"]["placements"]), ("event type", status["names"]["event_types"])):
-        for name, seen in islice(names.items(), MAX_NAMES):
-            hint = html("Did you mean <code>{}</code>?", seen["meant"]) if seen["meant"] else "It is declared nowhere."
-            yield "warn", f"{counted(seen['count'], 'request')} named the {field} “{name}”.", hint
+    for one in status["warnings"]:
+        what = html("“<bdi>{}</bdi>”: {}; {}.", one["id"], one["message"], one["remedy"])
+        yield "warn", f"One {one['field']} is many shoppers.", what
+    yield from _strange_names(status["names"])
     for task, died_of in status["degraded_tasks"].items():
         yield "warn", f"The background task “{task}” starts anew.", died_of
     if upstream is None:
@@ -80,17 +81,26 @@ def _alerts(status: Mapping[str, Any], now_us: int) -> Iterator[tuple[str, str, 
         yield "warn", "Draining.", "This pod is about to end."
 
 
+def _strange_names(names: Mapping[str, Any]) -> Iterator[tuple[str, str, object]]:
+    """Yield what callers name and nobody declared. An attribute is perhaps sent for another reader: it is no alert."""
+    for kind, named in NAMED.items():
+        for name, seen in islice(names[kind].items(), MAX_NAMES):
+            hint = html("Did you mean <code>{}</code>?", seen["meant"]) if seen["meant"] else "It is declared nowhere."
+            if seen["meant"] or kind != "attributes":
+                yield "warn", f"{counted(seen['count'], 'request')} named the {named} “{name}”.", hint
+
+
 def pod(status: Mapping[str, Any]) -> Html:
     """Draw events, spool and upstream."""
     return html(
         '<section aria-labelledby="pod"><h2 id="pod">This pod</h2><div class="cards">{}{}{}</div></section>',
-        _events(status["events"]),
+        _events(status["events"], status["names"]["attributes"]),
         _spool(status["spool"]),
         _upstream(status["upstream"]),
     )
 
 
-def _events(events: Mapping[str, Any]) -> Html:
+def _events(events: Mapping[str, Any], undeclared: Mapping[str, Any]) -> Html:
     kinds = sorted(events["accepted"].keys() | events["lost"].keys())
     row = '<tr><th scope="row"><code>{}</code></th><td>{}</td><td>{}</td></tr>'
     rows = joined(
@@ -103,7 +113,9 @@ def _events(events: Mapping[str, Any]) -> Html:
         rows,
     )
     body = table if kinds else html("<p>None since the sidecar started.</p>")
-    return html('<article aria-labelledby="events"><h3 id="events">Events</h3>{}</article>', body)
+    sent = joined((html("<code>{}</code>", name) for name in islice(undeclared, MAX_NAMES)), ", ")
+    note = html("<p>Attributes that are sent, and that no document declares: {}.</p>", sent) if sent else NOTHING
+    return html('<article aria-labelledby="events"><h3 id="events">Events</h3>{}{}</article>', body, note)
 
 
 def _spool(spool: Mapping[str, Any]) -> Html:

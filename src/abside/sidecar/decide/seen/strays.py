@@ -1,7 +1,7 @@
 """Names that callers send and nobody declared, counted for the status: a mistake is seen where it is made every day.
 
-A name is the calling code's own, and of a shopper nothing is kept. Only refused requests come here, so that no decision
-pays for it.
+A name is the calling code's own, and of a shopper nothing is kept. Only refused requests come here, and attributes of
+those that the sample looks at, so that no decision pays for it.
 """
 
 from __future__ import annotations
@@ -20,25 +20,27 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
 class StrayNames:
-    """The placements that were asked for and are not declared, with the number of requests for each."""
+    """What was asked for and is not declared, with the number of requests: placements, and flags over OFREP."""
 
-    __slots__ = ("placements",)
+    __slots__ = ("flags", "placements")
 
     def __init__(self) -> None:
         self.placements: dict[str, int] = {}
+        self.flags: dict[str, int] = {}
 
-    def placement(self, name: str) -> None:
-        """Count one request."""
-        counted = self.placements
-        if name not in counted and (len(counted) >= MAX_STRAYS or not _NAME.match(name)):
-            name = OTHER_NAMES
-        counted[name] = counted.get(name, 0) + 1
+
+def count_name(counted: dict[str, int], name: str) -> None:
+    """Count one request that has this name."""
+    if name not in counted and (len(counted) >= MAX_STRAYS or not _NAME.match(name)):
+        name = OTHER_NAMES
+    counted[name] = counted.get(name, 0) + 1
 
 
 def with_meant(counts: Mapping[str, int], known: Iterable[str]) -> dict[str, Any]:
-    """Return name → its count and the known name that was perhaps meant, else None."""
-    folded = {one.casefold(): one for one in known}
-    return {name: {"count": count, "meant": meant(name, folded)} for name, count in counts.items()}
+    """Return name → its count and the known name that was perhaps meant, else None; without those known meanwhile."""
+    names = set(known)
+    folded = {one.casefold(): one for one in names}
+    return {name: {"count": count, "meant": meant(name, folded)} for name, count in counts.items() if name not in names}
 
 
 def meant(name: str, folded: Mapping[str, str], near: float = 0.6) -> str | None:

@@ -1,4 +1,4 @@
-"""A sample of requests, looked at for the commonest cause of "no traffic": a targeted attribute that is not sent.
+"""A sample of requests, looked at for mistakes: a targeted attribute that is not sent is the commonest.
 
 A request that is not looked at costs one subtraction and one comparison. The first requests under a revision are all
 looked at, later ones ever more rarely, at random distances: callers ask in patterns, and a fixed distance could always
@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from abside.assignment.attribute import READERS
 from abside.assignment.condition import BUILT_IN
+from abside.sidecar.decide.seen.crowds import Crowds
+from abside.sidecar.decide.seen.strays import count_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
     from abside.assignment.assign import Evaluator
     from abside.assignment.plan import PlacementPlan
@@ -55,7 +57,7 @@ class ExperimentSample:
 class Sample:
     """The sample of one process. Each decision takes one off `left` and calls `look` when none is left."""
 
-    __slots__ = ("_chance", "_looks", "_revision", "_seen", "left")
+    __slots__ = ("_chance", "_looks", "_revision", "_seen", "crowds", "left", "undeclared")
 
     def __init__(self, chance: random.Random | None = None) -> None:
         self.left = 1
@@ -63,6 +65,8 @@ class Sample:
         self._looks = 0
         self._revision = ""
         self._seen: dict[str, ExperimentSample] = {}
+        self.undeclared: dict[str, int] = {}  # attribute → requests that had it
+        self.crowds = (Crowds("user_id"), Crowds("session_id"))
 
     def look(self, revision: str, plan: PlacementPlan, subject: Subject) -> None:
         """Count one request at one placement, for every experiment that runs there, and choose the next to look at."""
@@ -73,6 +77,18 @@ class Sample:
         for evaluator in plan.evaluators:
             if evaluator.closed is None:
                 self._count(evaluator, subject)
+
+    def look_at_names(
+        self, subject: Subject, declared: Container[str], *, own: Container[str] = (), bot: bool = False
+    ) -> None:
+        """Count the attributes of the same request that are not declared, but for the protocol's `own`, and its ids."""
+        for name in subject.attributes:
+            if name not in declared and name not in own:
+                count_name(self.undeclared, name)
+        if not bot:
+            for crowds, unit_id in zip(self.crowds, (subject.user_id, subject.session_id), strict=True):
+                if unit_id is not None:
+                    crowds.look(unit_id)
 
     def of(self, evaluator: Evaluator) -> ExperimentSample:
         """Return what was seen of an experiment; nothing where its eligibility is not the one that was looked at."""
