@@ -159,12 +159,16 @@ class AdmissionSettings:
     pause_seconds: float = setting(
         "0.7", "how long to look whether the id of a pause exists; then the pause is allowed", positive(seconds)
     )
+    template: str = setting("experiment-sidecar", "name of the Deployment whose template is injected into pods")
+    template_seconds: float = setting("5", "how long a template is used before it is read again", positive(seconds))
+    # The webhook's own timeout is 2 s, after which the pod has no sidecar and nobody a warning.
+    inject_seconds: float = setting("1", "how long to read the template; then the last one is used", positive(seconds))
     cluster_api: str | None = setting(
         None, "https://host:port of the Kubernetes API; default the one that Kubernetes names to pods"
     )
     cluster_credentials: str = setting(
         "/var/run/secrets/kubernetes.io/serviceaccount",
-        "directory of token and ca.crt, to read the documents of a paused experiment",
+        "directory of token, ca.crt and namespace, to read documents and the template",
     )
     tls_poll_seconds: float = setting("10", "how often the certificate's files are checked", positive(seconds))
     linger_seconds: float = setting("5", "how long after SIGTERM requests are still answered", seconds)

@@ -80,7 +80,7 @@ COMMANDS = {
         extra="agent",
     ),
     "admission": Command(
-        "Check the documents' ConfigMap at `kubectl apply`: a validating webhook.",
+        "Webhooks: check documents at `kubectl apply`, and inject agent and sidecar into pods.",
         "abside_agent.settings:AdmissionSettings",
         "abside_agent.admission.app:main",
         extra="agent",

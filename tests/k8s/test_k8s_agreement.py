@@ -102,6 +102,10 @@ def named_port(container: Object, name: str) -> int:
 def test_the_role_names_the_config_maps_that_are_there_and_no_more_may_be_done_to_them(rendered: Rendered) -> None:
     for name, role in rendered.of("Role").items():
         (rule,) = role["rules"]
+        if rule["resources"] == ["deployments"]:  # the webhook's: what it injects
+            assert (set(rule["resourceNames"]), rule["verbs"]) == ({"experiment-sidecar"}, ["list"])
+            assert "experiment-sidecar" in rendered.of("Deployment")
+            continue
         assert rule["resources"] == ["configmaps"]
         is_alone = rendered.folder.startswith("components/")  # a component by itself: the ConfigMap is elsewhere
         assert is_alone or set(rule["resourceNames"]) <= rendered.of("ConfigMap").keys(), name

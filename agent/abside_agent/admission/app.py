@@ -1,4 +1,4 @@
-"""The admission process: a validating webhook for the ConfigMaps of experiments, over TLS."""
+"""The admission process, over TLS: one webhook checks the ConfigMaps of experiments, one injects agent and sidecar."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from abside.serve.bounds import Bounds
 from abside.serve.listener import Listener
 from abside.supervise import Supervisor, stop_on_signal
 from abside_agent.admission.certificate import Certificate
+from abside_agent.admission.injection.injector import Injector
+from abside_agent.admission.injection.source import TemplateSource
 from abside_agent.admission.metrics import AdmissionMetrics
 from abside_agent.admission.neighbours import Neighbours
 from abside_agent.admission.reviewer import Reviewer
@@ -61,9 +63,12 @@ async def admission(settings: AdmissionSettings) -> AsyncIterator[str]:
     """Run the webhook and yield the address it listens on. Raises OSError, and ValueError for no address."""
     split_address(settings.listen)
     certificate = Certificate(settings.tls_cert, settings.tls_key)
-    reviewer = Reviewer(settings, now_us, Neighbours(_access(settings)))
+    access = _access(settings)
+    reviewer = Reviewer(settings, now_us, Neighbours(access))
+    injector = Injector(TemplateSource(settings, access))
     supervisor = Supervisor(on_fatal=lambda name: log.error("task_ended", task=name))
     routes = {"/validate": {"POST": Route(reviewer.post, settings.max_review_bytes)}}
+    routes["/inject"] = {"POST": Route(injector.post, settings.max_review_bytes)}
     routes["/livez"] = {"GET": Route(_alive, probe=True)}
     listener = Listener(routes, Bounds.of(settings))
     metrics = Scrape(AdmissionMetrics(reviewer.counts, listener).collect)

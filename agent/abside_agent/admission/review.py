@@ -66,8 +66,8 @@ class ReviewUnreadable(Exception):  # noqa: N818 read as a sentence where it is 
         return f"{self.path}: {self.why}" if self.path else self.why
 
 
-def read(body: bytes) -> Review:
-    """Read a request. Raises ReviewUnreadable."""
+def request_of(body: bytes) -> dict[str, Any]:
+    """Return the request of an AdmissionReview, which has a uid. Raises ReviewUnreadable."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
@@ -76,26 +76,37 @@ def read(body: bytes) -> Review:
         raise ReviewUnreadable("kind", "this is no AdmissionReview")
     if document.get("apiVersion") != API_VERSION:
         raise ReviewUnreadable("apiVersion", f"only {API_VERSION} is spoken here")
-    request = _map(document, "request", "request")
-    uid, operation = (_text(request, name) for name in ("uid", "operation"))
-    if not uid:
+    request = mapping(document, "request", "request")
+    if not text(request, "uid"):
         raise ReviewUnreadable("request.uid", "it is missing, and the answer must carry it")
-    kind = _text(_map(request, "kind", "request.kind"), "kind")
-    objects = [_map(request, name, f"request.{name}") for name in ("object", "oldObject")]
+    return request
+
+
+def read(body: bytes) -> Review:
+    """Read a request. Raises ReviewUnreadable."""
+    request = request_of(body)
+    operation = text(request, "operation")
+    kind = text(mapping(request, "kind", "request.kind"), "kind")
+    objects = [mapping(request, name, f"request.{name}") for name in ("object", "oldObject")]
     new, old = (_keys(one, name) for one, name in zip(objects, ("object", "oldObject"), strict=True))
-    name = _text(request, "name") or next((named for one in objects if (named := _name(one))), "")
+    name = text(request, "name") or next((named for one in objects if (named := _name(one))), "")
     is_config_map = kind == "ConfigMap"
     return Review(
-        uid,
+        text(request, "uid"),
         kind,
         operation,
-        _text(request, "namespace"),
+        text(request, "namespace"),
         name,
         request.get("dryRun") is True,
         new if is_config_map and operation != "DELETE" else None,
         old if is_config_map and operation != "CREATE" else None,
-        _text(_map(request, "userInfo", "request.userInfo"), "username"),
+        user_of(request),
     )
+
+
+def user_of(request: dict[str, Any]) -> str:
+    """Return the name of who asked. Raises ReviewUnreadable."""
+    return text(mapping(request, "userInfo", "request.userInfo"), "username")
 
 
 def answer(review: Review, problems: Sequence[Problem]) -> bytes:
@@ -104,17 +115,18 @@ def answer(review: Review, problems: Sequence[Problem]) -> bytes:
     response: dict[str, Any] = {"uid": review.uid, "allowed": not errors}
     if errors:
         response["status"] = _status(review, errors)
+    return respond(response, problems)
+
+
+def respond(response: dict[str, Any], problems: Sequence[Problem]) -> bytes:
+    """Return a response with the warnings among the problems, as an AdmissionReview."""
     if warnings := list(_warnings([problem for problem in problems if problem.severity == "warning"])):
-        response["warnings"] = warnings
+        response = {**response, "warnings": warnings}
     return orjson.dumps({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response})
 
 
-def _named(names: list[str]) -> str:
-    more = f",… ({len(names)})" if len(names) > MAX_LOGGED_KEYS else ""
-    return ",".join(names[:MAX_LOGGED_KEYS]) + more
-
-
-def _map(parent: dict[str, Any], name: str, path: str) -> dict[str, Any]:
+def mapping(parent: dict[str, Any], name: str, path: str) -> dict[str, Any]:
+    """Return an object of an object, empty where there is none. Raises ReviewUnreadable."""
     found = parent.get(name)
     if found is None:
         return {}
@@ -123,21 +135,27 @@ def _map(parent: dict[str, Any], name: str, path: str) -> dict[str, Any]:
     return found
 
 
-def _text(parent: dict[str, Any], name: str) -> str:
+def text(parent: dict[str, Any], name: str) -> str:
+    """Return a text of an object, empty where there is none."""
     found = parent.get(name)
     return found if isinstance(found, str) else ""
 
 
+def _named(names: list[str]) -> str:
+    more = f",… ({len(names)})" if len(names) > MAX_LOGGED_KEYS else ""
+    return ",".join(names[:MAX_LOGGED_KEYS]) + more
+
+
 def _name(config_map: dict[str, Any]) -> str:
     metadata = config_map.get("metadata")
-    return _text(metadata, "name") if isinstance(metadata, dict) else ""
+    return text(metadata, "name") if isinstance(metadata, dict) else ""
 
 
 def _keys(config_map: dict[str, Any], path: str) -> ReviewKeys:
     """Return the keys of a ConfigMap as its volume has them."""
     found: ReviewKeys = {}
     for section in ("data", "binaryData"):
-        for key, value in _map(config_map, section, f"request.{path}.{section}").items():
+        for key, value in mapping(config_map, section, f"request.{path}.{section}").items():
             if not isinstance(value, str):
                 raise ReviewUnreadable(f"request.{path}.{section}.{key}", "it must be text")
             try:
@@ -169,14 +187,14 @@ def _status(review: Review, errors: list[Problem]) -> dict[str, Any]:
 def _warnings(problems: list[Problem]) -> Iterator[str]:
     room = MAX_WARNINGS_CHARACTERS
     for index, one in enumerate(problems):
-        text = "".join(char if char.isprintable() else " " for char in _sentence(one, f"{_where(one)}: "))
-        if len(text) > MAX_WARNING_CHARACTERS:
-            text = text[: MAX_WARNING_CHARACTERS - 1] + "…"
-        room -= len(text)
+        line = "".join(char if char.isprintable() else " " for char in _sentence(one, f"{_where(one)}: "))
+        if len(line) > MAX_WARNING_CHARACTERS:
+            line = line[: MAX_WARNING_CHARACTERS - 1] + "…"
+        room -= len(line)
         if room < 0:
             yield f"{len(problems) - index} more warnings are not shown here: run abside check"
             return
-        yield text
+        yield line
 
 
 def _where(problem: Problem) -> str:

@@ -1,4 +1,4 @@
-"""Requests one ConfigMap from the Kubernetes API as the pod's service account, with bounds of time and size."""
+"""Requests an object, mostly a ConfigMap, from the Kubernetes API as the pod's service account, with bounds."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_CREDENTIAL_BYTES = 2**20  # a token has 1 KiB, a bundle of authorities a few hundred at most
 MAX_REFUSAL_BYTES = 4096  # a Status is one sentence in a small object
+CONFIG_MAPS, DEPLOYMENTS = ("api/v1", "configmaps"), ("apis/apps/v1", "deployments")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,16 @@ class Access:
 
     @asynccontextmanager
     async def connect(
-        self, token: str, name: str, *, answer: float, silence: float, namespace: str = ""
+        self,
+        token: str,
+        name: str,
+        *,
+        answer: float,
+        silence: float,
+        namespace: str = "",
+        collection: tuple[str, str] = CONFIG_MAPS,
     ) -> AsyncIterator[WatchQuery]:
-        """Yield a query for ConfigMap `name` whose connections end with the context. Raises OSError, ValueError.
+        """Yield a query for the object `name` whose connections end with the context. Raises OSError, ValueError.
 
         `namespace`: empty for that of the pod.
         """
@@ -47,7 +55,8 @@ class Access:
         timeout = aiohttp.ClientTimeout(sock_connect=answer, sock_read=silence)
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session:
-            url = f"{self.url.rstrip('/')}/api/v1/namespaces/{namespace}/configmaps"
+            group, resource = collection
+            url = f"{self.url.rstrip('/')}/{group}/namespaces/{namespace}/{resource}"
             yield WatchQuery(session, url, name, answer)
 
     def _trust(self) -> ssl.SSLContext:
@@ -68,7 +77,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class WatchQuery:
-    """Lists and watches one ConfigMap. `answer`: seconds for the head of a response, and for a whole list."""
+    """Lists and watches one object. `answer`: seconds for the head of a response, and for a whole list."""
 
     session: aiohttp.ClientSession
     url: str
