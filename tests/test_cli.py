@@ -180,6 +180,11 @@ def test_a_variable_is_read_as_people_write_it(
     assert context.params[name] == value
 
 
+def test_an_option_without_effect_names_the_one_it_goes_with(tmp_path: Path) -> None:
+    code, output = invoke("collector", "--store", str(tmp_path / "store"), "--tls-poll-seconds", "5")
+    assert (code, "--tls-poll-seconds goes with --tls-cert\n" in output) == (2, True)
+
+
 def test_a_variable_that_is_no_setting_is_said_and_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text("placements: {pdp: {}}\n")
     odd = {"ABSIDE_STRIKT": "true", "ABSIDE_LOGLEVEL": "debug", "ABSIDE_XYZZY": "1"}

@@ -43,7 +43,7 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.metric": frozenset(),  # the one list of metrics: what check refuses is what the report cannot compute
     "abside.chi_square": frozenset(),  # the sample ratio of the status page, and of simulate
     "abside.kafka": frozenset({"abside.files", "abside.log"}),
-    "abside.serve": frozenset({"abside.log", "abside.supervise"}),
+    "abside.serve": frozenset({"abside.files", "abside.log", "abside.supervise"}),
     "abside.scrape": frozenset({"abside", "abside.serve"}),
     "abside.supervise": frozenset({"abside.backoff", "abside.log"}),
     "abside.assignment": frozenset({"abside.snapshot"}),

@@ -200,7 +200,7 @@ def _refuse_alone(settings: list[Setting], values: dict[str, Any]) -> None:
     for one in settings:
         given = ctx.get_parameter_source(one.name) is click.core.ParameterSource.COMMANDLINE
         if one.beside and given and not values[one.beside]:
-            raise click.UsageError(f"{one.option} goes with --{one.beside}", ctx)
+            raise click.UsageError(f"{one.option} goes with --{one.beside.replace('_', '-')}", ctx)
 
 
 def _variables() -> set[str]:

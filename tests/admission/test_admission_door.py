@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from abside.serve.certificate import not_after
 from abside.snapshot import Problem
 from abside_agent.admission.metrics import ReviewCounts
 
@@ -106,8 +107,11 @@ def test_a_pair_that_does_not_fit_together_changes_nothing(start: Callable[..., 
     webhook.pair.key.write_bytes(b"no key at all")
     webhook.await_log("certificate_unusable")
     assert webhook.ask("/livez")[0] == 200
+    found = webhook.metrics()
+    assert found["abside_tls_certificate_unusable"] == 1
+    assert found["abside_tls_certificate_not_after_seconds"] == not_after(webhook.pair.cert.read_bytes())
     webhook.pair.key.write_bytes(good)
-    webhook.await_log("certificate_changed")
+    webhook.await_log("certificate_usable_again")
     assert webhook.ask("/livez")[0] == 200
 
 

@@ -200,7 +200,7 @@ async def parts(store: Path, clock: Clock) -> AsyncIterator[CollectorParts]:
         bounds = {"max_batch_bytes": 2**20, "max_pending_bytes": 2**20, "body_seconds": 1.0}
         intake = Intake(grouper, clock, token=None, **bounds)  # type: ignore[arg-type]
         upkeep = Upkeep(writer, clock, known_days=7, keep_days=None)
-        yield CollectorParts(writer, grouper, intake, upkeep, None, Supervisor(print), None)
+        yield CollectorParts(writer, grouper, intake, upkeep, None, Supervisor(print), None, None)
         grouper.close()
         intake.close()
 

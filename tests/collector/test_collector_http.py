@@ -17,6 +17,7 @@ from abside.collector.modes import SettingWrong
 from abside.collector.receive.token import TokenUnreadable
 from abside.collector.settings import CollectorSettings
 from abside.collector.store import live_files, scan
+from abside.serve.certificate import instant, not_after
 from abside.upstream.choose import open_upstream
 from abside.upstream.contract import Acked, Batch, Rejected, Retry, TooLarge
 
@@ -274,6 +275,27 @@ async def test_batches_come_over_tls_too(start: Start, certificate: tuple[Path, 
         async with aiohttp.ClientSession(connector=trusting) as session:
             plain.scheme, plain.session = "https", session
             assert (await plain.send("a", views("a"))).status == 200
+
+
+async def test_a_renewal_that_failed_and_the_end_of_the_certificate_are_shown(
+    start: Start, certificate: tuple[Path, Path], views: Views
+) -> None:
+    cert, key = certificate
+    end = not_after(cert.read_bytes())
+    async with start(tls_cert=cert, tls_key=key, tls_poll_seconds=0.001) as sender:
+        trusting = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=str(cert)))
+        async with aiohttp.ClientSession(connector=trusting) as session, asyncio.timeout(20):
+            sender.scheme, sender.session = "https", session
+            assert "tls" not in (await sender.ask("GET", "/v1/status")).document["errors"]
+            key.write_bytes(b"half a key")
+            while "tls" not in (status := (await sender.ask("GET", "/v1/status")).document)["errors"]:  # noqa: ASYNC110 it tells no one
+                await asyncio.sleep(0.001)
+            assert status["errors"]["tls"] == f"{key} is no private key in PEM"
+            assert status["tls"] == {"not_after": instant(end)}
+            found = await sender.metrics()
+            assert found["abside_tls_certificate_not_after_seconds"] == end
+            assert found["abside_tls_certificate_unusable"] == 1
+            assert (await sender.send("a", views("a"))).status == 200
 
 
 async def test_a_process_takes_tls_on_the_loop_that_it_runs_on(

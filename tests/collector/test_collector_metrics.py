@@ -150,7 +150,7 @@ async def test_with_an_archive_metrics_show_what_it_has_and_what_waits_for_it(
     assert found["abside_collector_archive_waiting_files"] == 0
     archiving.problem = "the bucket is away"
     problems = {one.labels["what"]: one.value for one in family(parts, clock, "abside_collector_problem").samples}
-    assert problems == {"store": 0, "upkeep": 0, "clock": 0, "archive": 1, "token": 0}
+    assert problems == {"store": 0, "upkeep": 0, "clock": 0, "archive": 1, "token": 0, "tls": 0}
 
 
 def family(parts: CollectorParts, clock: Clock, name: str) -> Metric:

@@ -47,6 +47,7 @@ What Prometheus finds at `/metrics` of each process. The tables are made from th
 Nothing here is by shopper. The sidecar names experiments only with `--metric-experiments`: 10,000 pods with 300 series
 each are too much for most servers.
 """
+CERTIFICATE: Any = SimpleNamespace(not_after=0, problem=None)
 SECTIONS = {
     "sidecar": "At `--admin`, `:7601`.",
     "collector": "At `--listen`, `:7700`, also beyond its bound on requests. `/readyz` there is 503 with the reason\n"
@@ -76,7 +77,7 @@ async def families() -> dict[str, list[Metric]]:
             "sidecar": list({one.name: one for one in sidecar}.values()),
             "collector": _collector(directory),
             "collector from Kafka": _kafka_collector(),
-            "admission": list(AdmissionMetrics(ReviewCounts(), Listener({}, Bounds())).collect()),
+            "admission": list(AdmissionMetrics(ReviewCounts(), Listener({}, Bounds()), CERTIFICATE).collect()),
             "every process": list(own_figures()),
         }
 
@@ -126,7 +127,7 @@ def _collector(directory: Path) -> list[Metric]:
         intake = Intake(grouper, int, token=None, max_batch_bytes=1, max_pending_bytes=1, body_seconds=1.0)
         upkeep = Upkeep(writer, int, known_days=7, keep_days=None)
         archiving = Archiving(Archive(directory / "store", open_place(str(directory / "archive"))))
-        parts = CollectorParts(writer, grouper, intake, upkeep, archiving, Supervisor(print), None)
+        parts = CollectorParts(writer, grouper, intake, upkeep, archiving, Supervisor(print), None, CERTIFICATE)
         found = list(CollectorMetrics(parts, Listener({}, Bounds()), int).collect())
         grouper.close()
         intake.close()

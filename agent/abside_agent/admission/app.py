@@ -15,9 +15,9 @@ from abside.scrape.render import Scrape
 from abside.serve.address import split_address
 from abside.serve.answer import Response, Route
 from abside.serve.bounds import Bounds
+from abside.serve.certificate import Certificate, CertificateUnusable, instant
 from abside.serve.listener import Listener
 from abside.supervise import Supervisor, stop_on_signal
-from abside_agent.admission.certificate import Certificate
 from abside_agent.admission.injection.injector import Injector
 from abside_agent.admission.injection.source import TemplateSource
 from abside_agent.admission.metrics import AdmissionMetrics
@@ -42,8 +42,8 @@ def main(settings: AdmissionSettings) -> int:
     logging.setup("admission", settings.log_level)
     try:
         asyncio.run(_run(settings))
-    except (OSError, ValueError) as exc:
-        log.error("cannot_start", reason=str(exc), tls_cert=settings.tls_cert, tls_key=settings.tls_key)
+    except (CertificateUnusable, OSError, ValueError) as exc:
+        log.error("cannot_start", reason=str(exc))
         return 1
     log.info("stopped")
     return 0
@@ -60,9 +60,13 @@ async def _run(settings: AdmissionSettings) -> None:
 
 @asynccontextmanager
 async def admission(settings: AdmissionSettings) -> AsyncIterator[str]:
-    """Run the webhook and yield the address it listens on. Raises OSError, and ValueError for no address."""
+    """Run the webhook and yield the address it listens on.
+
+    Raises CertificateUnusable, OSError, and ValueError for no address.
+    """
     split_address(settings.listen)
-    certificate = Certificate(settings.tls_cert, settings.tls_key)
+    certificate = Certificate(Path(settings.tls_cert), Path(settings.tls_key))
+    log.info("certificate", cert=settings.tls_cert, not_after=instant(certificate.not_after))
     access = _access(settings)
     reviewer = Reviewer(settings, now_us, Neighbours(access))
     injector = Injector(TemplateSource(settings, access))
@@ -71,7 +75,7 @@ async def admission(settings: AdmissionSettings) -> AsyncIterator[str]:
     routes["/inject"] = {"POST": Route(injector.post, settings.max_review_bytes)}
     routes["/livez"] = {"GET": Route(_alive, probe=True)}
     listener = Listener(routes, Bounds.of(settings))
-    metrics = Scrape(AdmissionMetrics(reviewer.counts, listener).collect)
+    metrics = Scrape(AdmissionMetrics(reviewer.counts, listener, certificate).collect)
     routes["/metrics"] = {"GET": Route(metrics.get, probe=True)}
     try:
         supervisor.start("certificate", lambda: certificate.follow(settings.tls_poll_seconds))

@@ -6,12 +6,14 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from abside.scrape.families import answers, counter, counters, gauge, histogram
+from abside.scrape.tls import certificate_figures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from prometheus_client.core import Metric
 
+    from abside.serve.certificate import Certificate
     from abside.serve.listener import Listener
     from abside.snapshot import Problem
 
@@ -42,9 +44,10 @@ class ReviewCounts:
 class AdmissionMetrics:
     """The metric families of one webhook."""
 
-    def __init__(self, counts: ReviewCounts, listener: Listener) -> None:
+    def __init__(self, counts: ReviewCounts, listener: Listener, certificate: Certificate) -> None:
         self._counts = counts
         self._listener = listener
+        self._certificate = certificate
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric family."""
@@ -56,3 +59,4 @@ class AdmissionMetrics:
         yield histogram("admission_review_seconds", "How long reviews took.", SECONDS, counts.took, counts.seconds)
         yield answers("admission_requests", listener.answers)
         yield gauge("admission_connections", "Open connections.", listener.open_connections)
+        yield from certificate_figures(self._certificate)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import ssl
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,12 +24,12 @@ from abside.collector.status import CollectorParts, CollectorStatus, alive
 from abside.collector.store import days_of
 from abside.collector.store.place import PlaceError, PlaceRefused, is_url, open_place
 from abside.environ import now_us
-from abside.files import open_regular
 from abside.log import Log
 from abside.scrape.render import Scrape
 from abside.serve.address import split_address
 from abside.serve.answer import Route
 from abside.serve.bounds import Bounds, affordable_connections
+from abside.serve.certificate import Certificate, CertificateUnusable, instant
 from abside.serve.listener import Listener
 from abside.supervise import Supervisor, new_loop, stop_on_signal
 
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
     from abside.collector.settings import CollectorSettings
 
 log = Log("abside.collector")
-MAX_PEM_BYTES = 2**20  # a chain of hundreds of certificates
 GROUP_SECONDS = 1.0  # senders wait for it
 CLOSE_SECONDS = 1.0  # everything is answered or abandoned by then
 
@@ -97,7 +94,7 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
     check_mode(settings)
     directory = Path(settings.store)
     _check_address(settings.listen)
-    tls = _tls(settings)
+    certificate = _certificate(settings)
     token = Token(settings.token_file) if settings.token_file else None
     if token is None:
         log.warning("no_token", then="whoever reaches this port can send events", remedy="--token-file")
@@ -125,7 +122,7 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
         body_seconds=settings.body_seconds,
     )
     supervisor = Supervisor(on_fatal=lambda name: log.error("task_ended", task=name))
-    parts = CollectorParts(writer, grouper, intake, upkeep, archiving, supervisor, token)
+    parts = CollectorParts(writer, grouper, intake, upkeep, archiving, supervisor, token, certificate)
     status = CollectorStatus(parts)
     # No bound on bodies here: intake reads them, after the token.
     routes = {"/v1/batches": {"POST": Route(intake.post)}, "/v1/status": {"GET": Route(status.get)}}
@@ -138,7 +135,9 @@ async def collector(settings: CollectorSettings, clock: Callable[[], int] = now_
         supervisor.start("upkeep", upkeep.run)
         if archiving:
             supervisor.start("archive", archiving.run)
-        yield await listener.open(settings.listen, tls)
+        if certificate:
+            supervisor.start("certificate", lambda: certificate.follow(settings.tls_poll_seconds))
+        yield await listener.open(settings.listen, certificate.context if certificate else None)
         ends_at = asyncio.get_running_loop().time() + settings.drain_seconds
         listener.retiring = True
         await listener.stop_accepting()
@@ -193,22 +192,14 @@ def _check_address(listen: str) -> None:
         raise SettingWrong("--listen", str(exc)) from exc
 
 
-def _tls(settings: CollectorSettings) -> ssl.SSLContext | None:
+def _certificate(settings: CollectorSettings) -> Certificate | None:
     if settings.tls_cert is None and settings.tls_key is None:
         return None
     if settings.tls_cert is None or settings.tls_key is None:
         raise SettingWrong("--tls-cert", "give it together with --tls-key, or neither")
-    for option, path in (("--tls-cert", settings.tls_cert), ("--tls-key", settings.tls_key)):
-        _check_file(option, path)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    return context
-
-
-def _check_file(option: str, path: Path) -> None:
-    """Refuse what OpenSSL would wait for or read without end."""
     try:
-        handle, _ = open_regular(path, MAX_PEM_BYTES)
-    except OSError as exc:
-        raise SettingWrong(option, f"{path} {exc.strerror}") from exc
-    os.close(handle)
+        certificate = Certificate(settings.tls_cert, settings.tls_key)
+    except CertificateUnusable as exc:
+        raise SettingWrong("--tls-key" if exc.path == settings.tls_key else "--tls-cert", str(exc)) from exc
+    log.info("certificate", cert=str(settings.tls_cert), not_after=instant(certificate.not_after))
+    return certificate

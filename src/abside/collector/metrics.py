@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from abside.scrape.families import answers, counter, counters, gauge, gauges, summary
+from abside.scrape.tls import certificate_figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +32,8 @@ class CollectorMetrics:
         yield from self._stored(self._parts.upkeep)
         if self._parts.archiving:
             yield from _archived(self._parts.archiving, self._parts.upkeep)
+        if self._parts.certificate:
+            yield from certificate_figures(self._parts.certificate)
         problems = self._parts.problems()
         known = {name: float(bool(problem)) for name, problem in problems.items()}
         yield gauges("collector_problem", "1 while something is wrong; /v1/status has the reason.", "what", known)

@@ -15,6 +15,7 @@ ONLY_HTTP = {
     "token_file": "only those who may write to the topic send events",
     "tls_cert": "the listener answers /v1/status, /metrics and probes only",
     "tls_key": "the listener answers /v1/status, /metrics and probes only",
+    "tls_poll_seconds": "the listener answers /v1/status, /metrics and probes only",
     "keep_days": "how long files are kept is the store's own rule: a lifecycle rule of the bucket",
     "known_days": "a re-send is known by its place in its spool",
     "merge_seconds": "files are large from the start, and one writer each; nothing merges them",

@@ -73,8 +73,13 @@ class CollectorSettings:
     token_file: Path | None = setting(
         None, "file with the bearer token that senders must send; read for each request", Path
     )
-    tls_cert: Path | None = setting(None, "certificate chain, PEM; together with --tls-key", Path)
+    tls_cert: Path | None = setting(
+        None, "certificate chain, PEM; together with --tls-key; read again when it changes", Path
+    )
     tls_key: Path | None = setting(None, "private key, PEM", Path)
+    tls_poll_seconds: float = setting(
+        "10", "how often the certificate's files are checked; with --tls-cert", positive(seconds), beside="tls_cert"
+    )
 
     max_batch_bytes: int = setting(
         "16MiB", "largest batch, packed or unpacked: a sidecar's largest segment", positive(size)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from abside.serve.answer import Response
+from abside.serve.certificate import instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from abside.collector.keep.writer import Writer
     from abside.collector.receive.intake import Intake
     from abside.collector.receive.token import Token
+    from abside.serve.certificate import Certificate
     from abside.supervise import Supervisor
 
 FAILED_SECONDS = 30.0  # an unready collector is sent no batch by which a mended disk would be noticed
@@ -37,6 +39,7 @@ class CollectorParts:
     archiving: Archiving | None
     supervisor: Supervisor
     token: Token | None
+    certificate: Certificate | None
 
     def problems(self) -> dict[str, str | None]:
         """Return what is wrong now by where; None where nothing is."""
@@ -46,6 +49,7 @@ class CollectorParts:
             "clock": self.upkeep.clock_problem,
             "archive": self._archive_problem(),
             "token": self.token.problem if self.token else None,
+            "tls": self.certificate.problem if self.certificate else None,
             **self.supervisor.degraded,
         }
 
@@ -92,6 +96,8 @@ class CollectorStatus:
             "pending_bytes": parts.intake.pending.used_bytes,
             "errors": {name: error for name, error in parts.problems().items() if error},
         }
+        if parts.certificate:
+            body["tls"] = {"not_after": instant(parts.certificate.not_after)}
         if parts.archiving:
             archive = parts.archiving.archive
             body["archive"] = {

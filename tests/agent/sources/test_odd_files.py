@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from abside.files import FileRefusedError
+from abside.serve.certificate import Certificate, CertificateUnusable
 from abside.snapshot import SnapshotError, decode
-from abside_agent.admission.certificate import Certificate
 from abside_agent.watch.api import Access
 
 if TYPE_CHECKING:
@@ -123,5 +123,5 @@ def test_credentials_and_certificates_are_refused_by_name(odd: Callable[[Path], 
     odd(tmp_path / "token")
     with pytest.raises(FileRefusedError):
         Access("https://host", tmp_path).read("token")
-    with pytest.raises(FileRefusedError):
-        Certificate(str(tmp_path / "token"), str(tmp_path / "token"))
+    with pytest.raises(CertificateUnusable, match=r"token (is|has) "):
+        Certificate(tmp_path / "token", tmp_path / "token")
