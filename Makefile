@@ -27,6 +27,8 @@ KAFKA := $(VENV)/kafka
 KAFKA_STAMP := $(KAFKA)/.installed
 OPENFEATURE := $(VENV)/openfeature
 OPENFEATURE_STAMPS := $(patsubst %,$(OPENFEATURE)/%/.installed,js go java)
+PROMTOOL := $(VENV)/promtool
+PROMTOOL_STAMP := $(PROMTOOL)/.installed
 SPARK := $(VENV)/spark
 SPARK_STAMP := $(SPARK)/.installed
 SPARK_TIMEOUT ?= 1200  # seconds a test may take: a report is hundreds of statements, each planned and compiled
@@ -39,7 +41,7 @@ export PYTHONDONTWRITEBYTECODE :=
 SLOW := $(addprefix tests/,collector journey k8s report)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools kafka openfeature lock image cluster cluster-of-one demo engines test lint format wheel bench bench-peer calibrate clean test-slow test-rest
+.PHONY: help setup tools kafka openfeature promtool lock image cluster cluster-of-one demo engines test lint format wheel bench bench-peer calibrate clean test-slow test-rest
 
 help:  ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -96,6 +98,16 @@ $(OPENFEATURE)/java/.installed: tests/openfeature/java/pom.xml
 		rm -rf $(@D) && mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(abspath $(@D)) && touch $@; \
 	else echo 'no Maven or no JDK: tests of the SDK for Java are skipped'; fi
 
+promtool: $(PROMTOOL_STAMP)  ## Fetch Prometheus' own checker of rules, on Debian
+
+# Only the file, as no server is to run here. Elsewhere its tests are skipped: the rules are tested without it too.
+$(PROMTOOL_STAMP):
+	@rm -rf $(PROMTOOL) && mkdir -p $(PROMTOOL) && { command -v promtool || { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
+		cd $(PROMTOOL) && apt-get download -qq prometheus && dpkg -x prometheus_*.deb . && \
+		rm -rf prometheus_*.deb etc lib usr/bin/prometheus usr/share; }; } >/dev/null 2>&1 || \
+		echo 'no promtool: Prometheus itself does not check the rules here'
+	@mkdir -p $(PROMTOOL) && touch $@
+
 lock: $(STAMP)  ## Renew the locked requirements of the images
 	$(BIN)/python -m pip install --quiet 'uv>=0.5'
 	$(UV_LOCK) --extra agent --extra collector --extra kafka --extra objects pyproject.toml --output-file requirements/image.txt
@@ -121,7 +133,7 @@ lint: $(STAMP)  ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: $(STAMP) $(TOOLS_STAMP) $(KAFKA_STAMP) $(OPENFEATURE_STAMPS)  ## Run every check: lint, types, tests, the manifests, the journey, the wheel
+test: $(STAMP) $(TOOLS_STAMP) $(KAFKA_STAMP) $(OPENFEATURE_STAMPS) $(PROMTOOL_STAMP)  ## Run every check: lint, types, tests, the manifests, the journey, the wheel
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint test-slow test-rest
 
 # Two halves of about the same length, beside each other: one core each. A half prints when it has ended.

@@ -137,7 +137,8 @@ def _collector(directory: Path) -> list[Metric]:
 def _kafka_collector() -> list[Metric]:
     status = ConsumeStatus()
     totals = ConsumeTotals(taken=TakenCounts())
-    loop: Any = SimpleNamespace(totals=totals, held={}, size=0, store_problem=None, is_full=False)
+    held = {0: SimpleNamespace(lag=0, problem=None)}
+    loop: Any = SimpleNamespace(totals=totals, held=held, size=0, store_problem=None, is_full=False)
     watch: Any = SimpleNamespace(problem=None)
     status.watch(loop, watch)
     return list(status.collect())

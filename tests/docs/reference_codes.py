@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,8 +64,9 @@ class Found:
     hidden: list[str] = field(default_factory=list)
 
 
+@cache
 def found(root: Path = ROOT) -> Found:
-    """Read all our source."""
+    """Read all our source, once."""
     paths = [path for folder in ("agent", "src") for path in sorted((root / folder).rglob("*.py"))]
     trees = {str(path.relative_to(root)): ast.parse(path.read_text()) for path in paths}
     makers: dict[str, list[Maker]] = {}

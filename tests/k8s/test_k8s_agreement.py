@@ -52,7 +52,9 @@ def test_the_upstream_is_a_service_that_exists_and_speaks_the_scheme(rendered: R
         assert ("ABSIDE_UPSTREAM_TOKEN_FILE" in role.variables) == asks_token
 
 
-def test_what_ships_to_the_collector_is_let_in_by_its_network_policy(rendered: Rendered) -> None:
+def test_what_ships_to_the_collector_and_what_scrapes_it_is_let_in_by_its_network_policy(
+    rendered: Rendered, render: Callable[[str], Rendered]
+) -> None:
     policies = rendered.of("NetworkPolicy")
     policies.pop("abside-admin", None)  # not for one workload and its ports: see test_k8s_admin_policy.py
     for name, policy in policies.items():
@@ -60,9 +62,11 @@ def test_what_ships_to_the_collector_is_let_in_by_its_network_policy(rendered: R
         declared = {port["containerPort"] for one in owner.containers for port in one.get("ports", [])}
         assert {port["port"] for rule in policy["spec"].get("ingress", []) for port in rule["ports"]} <= declared, name
     if "experiment-collector" in policies:
-        (rule,) = policies["experiment-collector"]["spec"]["ingress"]
-        (sender,) = rule["from"]
+        senders, scrapers = policies["experiment-collector"]["spec"]["ingress"]
+        (sender,) = senders["from"]
         assert sender == {"podSelector": {"matchExpressions": [{"key": "abside.dev/sidecar", "operator": "Exists"}]}}
+        admitted = render("components/admin-policy").of("NetworkPolicy")["abside-admin"]["spec"]["ingress"][-1]["from"]
+        assert all(one in admitted for one in scrapers["from"])
     for role in rendered.roles:
         if role.container["args"] == ["sidecar"]:
             assert "abside.dev/sidecar" in role.workload.template["metadata"]["labels"]
@@ -77,20 +81,35 @@ def test_selectors_match_their_own_templates(rendered: Rendered) -> None:
         assert any(matches(budget["spec"]["selector"]["matchLabels"], one) for one in rendered.workloads), name
 
 
-def test_the_metrics_port_is_found_by_its_name(rendered: Rendered) -> None:
-    if monitor := rendered.of("PodMonitor").get("abside"):
-        (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
-        for role in rendered.roles:
-            if role.container["args"] == ["sidecar"]:
-                assert named_port(role.container, endpoint["port"]) == role.port("ABSIDE_ADMIN")
+MONITORED = {  # by the monitor: where one of its pods is, and the setting that has the address
+    "abside": ("overlays/example", "rec-service", "ABSIDE_ADMIN"),
+    "abside-gateway": ("gateway", "experiment-gateway", "ABSIDE_ADMIN"),
+    "abside-collector": ("collector", "experiment-collector", "ABSIDE_LISTEN"),
+    "abside-collector-kafka": ("collector-kafka", "experiment-collector-kafka", "ABSIDE_LISTEN"),
+    "abside-admission": ("admission", "experiment-admission", "ABSIDE_LISTEN"),
+}
 
 
-def test_the_collectors_that_read_kafka_are_scraped_where_they_listen(render: Callable[[str], Rendered]) -> None:
-    monitor = render("components/podmonitor").of("PodMonitor")["abside-collector-kafka"]
-    (role,) = render("collector-kafka").roles
-    assert matches(monitor["spec"]["selector"]["matchLabels"], role.workload)
-    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
-    assert named_port(role.container, endpoint["port"]) == role.port("ABSIDE_LISTEN")
+def test_every_monitor_finds_its_pods_where_they_listen(render: Callable[[str], Rendered]) -> None:
+    monitors = render("components/podmonitor").of("PodMonitor")
+    assert monitors.keys() == MONITORED.keys()
+    for name, (folder, workload, setting) in MONITORED.items():
+        roles = [
+            one
+            for one in render(folder).roles
+            if matches(monitors[name]["spec"]["selector"]["matchLabels"], one.workload)
+        ]
+        (role,) = [one for one in roles if setting in one.variables]
+        assert role.workload.object["metadata"]["name"] == workload
+        (endpoint,) = monitors[name]["spec"]["podMetricsEndpoints"]
+        assert named_port(role.container, endpoint["port"]) == role.port(setting)
+        assert endpoint.get("scheme", "http") == ("https" if "ABSIDE_TLS_CERT" in role.variables else "http")
+
+
+def test_a_collector_with_tls_is_scraped_with_tls(everything: Rendered) -> None:
+    (endpoint,) = everything.of("PodMonitor")["abside-collector"]["spec"]["podMetricsEndpoints"]
+    assert endpoint["scheme"] == "https"
+    assert "ABSIDE_TLS_CERT" in everything.workload("experiment-collector").variables("abside-collector")
 
 
 def named_port(container: Object, name: str) -> int:

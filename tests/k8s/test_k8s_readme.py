@@ -31,7 +31,7 @@ def test_it_opens_with_three_commands(readme: str) -> None:
 
 
 def test_every_folder_and_file_it_names_is_there(readme: str, root: Path) -> None:
-    bases = "experiments|collector|collector-kafka|gateway|report|admission"
+    bases = "experiments|monitoring|collector|collector-kafka|gateway|report|admission"
     named = set(re.findall(rf"`((?:components|overlays)/[a-z-]+|{bases})`", readme))
     for folder in named:
         assert (root / "k8s" / folder / "kustomization.yaml").exists(), folder

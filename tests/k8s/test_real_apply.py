@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 API_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 a path, where Kubernetes mounts it
-UNKNOWN_KINDS = {"PodMonitor"}  # known where the Prometheus operator is installed, which installs it
+UNKNOWN_KINDS = {"PodMonitor", "PrometheusRule"}  # known where the Prometheus operator is installed, which installs it
 DOCUMENTS = ("-l", "abside.dev/documents=experiments")
 
 
