@@ -25,6 +25,10 @@ $(error S3 is $(S3): leave it out for moto, or give S3=versitygw, a real server)
 endif
 KAFKA := $(VENV)/kafka
 KAFKA_STAMP := $(KAFKA)/.installed
+# ClickHouse's engine, for the tests of docs/warehouse.md; from 26.7 on it is a package without its wrappers
+CHDB := chdb-core>=26.7,<27
+CLICKHOUSE := $(VENV)/clickhouse
+CLICKHOUSE_STAMP := $(CLICKHOUSE)/.installed
 OPENFEATURE := $(VENV)/openfeature
 OPENFEATURE_STAMPS := $(patsubst %,$(OPENFEATURE)/%/.installed,js go java)
 PROMTOOL := $(VENV)/promtool
@@ -41,7 +45,7 @@ export PYTHONDONTWRITEBYTECODE :=
 SLOW := $(addprefix tests/,collector journey k8s report)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools kafka openfeature promtool lock image cluster cluster-of-one demo engines test lint format wheel bench bench-peer calibrate clean test-slow test-rest
+.PHONY: help setup tools kafka clickhouse openfeature promtool lock image cluster cluster-of-one demo engines test lint format wheel bench bench-peer calibrate clean test-slow test-rest
 
 help:  ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -76,6 +80,15 @@ $(KAFKA_STAMP): tests/kafka/pom.xml
 	@if command -v mvn >/dev/null; then \
 		rm -rf $(KAFKA) && mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(abspath $(KAFKA)) && touch $@; \
 	else echo 'no Maven: tests that need a Kafka broker are skipped'; fi
+
+clickhouse: $(CLICKHOUSE_STAMP)  ## Fetch ClickHouse's engine for the tests, by pip
+
+# Apart from ours: it is half a gigabyte, and what it depends on is for data frames, which no test of ours makes of it.
+$(CLICKHOUSE_STAMP): | $(STAMP)
+	@echo "first time: fetching ClickHouse's engine, 180 MB"
+	rm -rf $(CLICKHOUSE)
+	$(BIN)/python -m pip install --quiet --no-deps --only-binary :all: --target $(CLICKHOUSE) '$(CHDB)'
+	@touch $@
 
 openfeature: $(OPENFEATURE_STAMPS)  ## Install OpenFeature's SDKs of other languages for the tests: npm, Go, Maven
 
@@ -133,7 +146,7 @@ lint: $(STAMP)  ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: $(STAMP) $(TOOLS_STAMP) $(KAFKA_STAMP) $(OPENFEATURE_STAMPS) $(PROMTOOL_STAMP)  ## Run every check: lint, types, tests, the manifests, the journey, the wheel
+test: $(STAMP) $(TOOLS_STAMP) $(KAFKA_STAMP) $(CLICKHOUSE_STAMP) $(OPENFEATURE_STAMPS) $(PROMTOOL_STAMP)  ## Run every check: lint, types, tests, the manifests, the journey, the wheel
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint test-slow test-rest
 
 # Two halves of about the same length, beside each other: one core each. A half prints when it has ended.
