@@ -51,7 +51,8 @@ RUN python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash \
     "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 COPY --from=build /opt/abside /opt/abside
 ENV PATH=/opt/abside/bin:$PATH PYTHONDONTWRITEBYTECODE=1
-# A number, because the kubelet cannot see whether a name is root. It needs no entry in /etc/passwd.
+# A number, because the kubelet cannot see whether a name is root. It needs no entry in /etc/passwd. Any other one works too,
+# with the group 0 as on OpenShift: everything here may be read by all, and nothing in the image is written to.
 USER 10001:10001
 EXPOSE 7600 7601 7700
 ENTRYPOINT ["abside"]

@@ -255,11 +255,11 @@ def everything(
     render: Callable[[Path | str], Rendered],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Rendered:
-    """Return the example with every component but `upstream-kafka`, which stands in place of two others."""
+    """Return the example with every component but those that take the place of what others set."""
     folder = tmp_path_factory.mktemp("everything")
     above = os.path.relpath(K8S, folder)
     listed = yaml.safe_load((K8S / "overlays" / "example" / "kustomization.yaml").read_text())["components"]
-    listed = [*listed, "../../components/upstream-kafka"]
+    listed += [f"../../components/{name}" for name in ("upstream-kafka", "openshift", "guaranteed")]
     others = [name for name in FOLDERS if name.startswith("components/") and f"../../{name}" not in listed]
     kustomization = {
         "resources": [f"{above}/overlays/example"],

@@ -76,7 +76,9 @@ def test_selectors_match_their_own_templates(rendered: Rendered) -> None:
     for workload in (one for one in rendered.workloads if not one.is_job):
         assert matches(workload.object["spec"]["selector"]["matchLabels"], workload)
         if workload.object["kind"] == "StatefulSet":
-            assert workload.object["spec"]["serviceName"] in rendered.of("Service")
+            headless = rendered.of("Service")[workload.object["spec"]["serviceName"]]["spec"]
+            assert (headless["clusterIP"], headless["publishNotReadyAddresses"]) == ("None", True)
+            assert matches(headless["selector"], workload)
     for name, budget in rendered.of("PodDisruptionBudget").items():
         assert any(matches(budget["spec"]["selector"]["matchLabels"], one) for one in rendered.workloads), name
 

@@ -50,6 +50,7 @@ def without_ours(workload: Workload) -> Object:
     rest = copy.deepcopy(workload.object)
     spec = rest["spec"]["template"]["spec"]
     del rest["spec"]["template"]["metadata"]["labels"]["abside.dev/sidecar"]
+    del rest["spec"]["template"]["metadata"]["annotations"]  # see elsewhere/test_k8s_elsewhere.py
     spec["initContainers"] = [one for one in spec["initContainers"] if not one["name"].startswith("abside-")]
     spec["volumes"] = [one for one in spec["volumes"] if not one["name"].startswith("abside-")]
     return rest
