@@ -112,6 +112,12 @@ def test_every_link_leads_to_a_heading() -> None:
     assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= anchors
 
 
+def test_every_variable_it_names_is_a_setting() -> None:
+    settings = (ROOT / "docs" / "settings.md").read_text()
+    for name in set(re.findall(r"\bABSIDE_[A-Z_]+", PAGE)):
+        assert f"`{name}`" in settings, name
+
+
 def typed(command: str) -> Iterator[list[str]]:
     """Yield the words of each use of a command, within pipes and within pods too."""
     for line in LINES:
@@ -163,8 +169,8 @@ def test_every_kubectl_line_names_what_is_ours() -> None:
                 assert name in known[kind], words
             elif word in {"configmap", "networkpolicy"}:
                 assert after in {*known[word], "abside-experiments"}, words
-            elif word == "secret":
-                assert f"secretName: {after}" in text, words
+            elif word.startswith(("experiment-", "abside-")) and "secret" in words:
+                assert f"secretName: {word}" in text, words
             elif word == "-c":
                 assert f"name: {after}\n" in text, words
             elif word == "-l":

@@ -405,7 +405,11 @@ async def test_status_and_metrics_say_what_is_held_back_and_what_was_refused(sta
     status = await running.status()
     assert status["degraded"] is True
     assert status["snapshot"]["refusal"].startswith("snapshot refused (short)")
-    assert (await running.metrics())["abside_snapshot_refused_total"] == 1.0
+    metrics = await running.metrics()
+    assert (metrics["abside_snapshot_refused_total"], metrics["abside_snapshot_unusable"]) == (1.0, 1.0)
+    running.publish(world.snapshot())
+    await running.sidecar.follower.look()
+    assert (await running.metrics())["abside_snapshot_unusable"] == 0.0
     assert status["revision"] == world.snapshot().head.revision
 
 

@@ -75,6 +75,7 @@ class Metrics:
         yield gauge("callers_clock_behind_seconds", "Seconds callers' clocks are behind this one.", round(behind))
         yield counter("snapshot_swaps", "Snapshots made active.", cell.swaps)
         yield counter("snapshot_refused", "Snapshot files that could not be used.", cell.refused)
+        yield gauge("snapshot_unusable", "1 while the snapshot file on disk is one of them.", bool(cell.refusal))
         for name, text, counts in (
             ("events_accepted", "Events written to the spool, by type.", accounts.accepted),
             # A rate needs the zero before the first loss.
