@@ -3,115 +3,34 @@
 from __future__ import annotations
 
 import re
-import shutil
 import signal
-import socket
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
-from real_api import PM
+from tests.admission.installed import README, install
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
 
     from tests.admission.conftest import Data, Webhook
+    from tests.admission.installed import Installed
 
     from real_api import RealApi
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
-K8S = Path(__file__).resolve().parents[2] / "k8s"
-README = (K8S / "README.md").read_text()
-(APPLY,) = re.findall(r"^kubectl apply --server-side -k k8s/experiments .+$", README, re.MULTILINE)
-(PREVIEW,) = re.findall(r"^kubectl apply --server-side --dry-run=server .+$", README, re.MULTILINE)
 PAUSE, RESUME = re.findall(r"^kubectl patch configmap abside-paused .+$", README, re.MULTILINE)
-(INSTALL,) = re.findall(r"^```sh\n(openssl req .+?)```", README, re.DOTALL | re.MULTILINE)
 NO_PAUSES = """kubectl patch configmap abside-paused --type json -p '[{"op": "add", "path": "/data", "value": {}}]'"""
-NAMESPACE = "recs"
 WEIGHTS = ("pdp.yaml", "control:   {weight: 80%}", "control:   {weight: 90%}")
 MARGIN = ("pdp.yaml", "margin: 0.3", "margin: 0.4")
-OVERLAY = """\
-namespace: recs
-resources: [k8s/experiments, k8s/admission, k8s/overlays/example/role-binding.yaml]
-patches:
-  - target: {kind: Service}
-    patch: '[{"op": "replace", "path": "/spec/ports/0/port", "value": PORT}]'
-  - target: {kind: ValidatingWebhookConfiguration}
-    patch: |-
-      apiVersion: admissionregistration.k8s.io/v1
-      kind: ValidatingWebhookConfiguration
-      metadata: {name: experiment-admission}
-      webhooks: [WEBHOOKS]
-"""
-
-
-class Installed:
-    """The webhook as the README installs it, and a PM with files in `k8s/experiments/config`."""
-
-    def __init__(self, api: RealApi, folder: Path) -> None:
-        self.api = api
-        self.folder = folder
-        self.webhook: Webhook | None = None
-
-    def admin(self, line: str) -> str:
-        done = self.api.shell(["sh", "-ec", line], namespace=NAMESPACE, cwd=self.folder)
-        return done.stdout + done.stderr
-
-    def pm(self, line: str) -> subprocess.CompletedProcess[str]:
-        return self.api.shell(["sh", "-ec", line], namespace=NAMESPACE, cwd=self.folder, token=PM, check=False)
-
-    def write(self, data: Data) -> None:
-        for name, text in data.items():
-            (self.folder / "k8s" / "experiments" / "config" / name).write_text(text)
-
-    def apply(self, data: Data) -> subprocess.CompletedProcess[str]:
-        """Write the files and type the README's line."""
-        self.write(data)
-        return self.pm(APPLY)
-
-    def preview(self, data: Data) -> subprocess.CompletedProcess[str]:
-        self.write(data)
-        return self.pm(PREVIEW)
-
-    def held(self, name: str = "abside-experiments") -> Data:
-        _, answer = self.api.ask("GET", f"/api/v1/namespaces/{NAMESPACE}/configmaps/{name}")
-        data: Data = answer.get("data", {})
-        return data
 
 
 @pytest.fixture(scope="module")
 def installed(
     real_api: RealApi, tmp_path_factory: pytest.TempPathFactory, start: Callable[..., Webhook]
 ) -> Iterator[Installed]:
-    """Install by the README's lines. Only the Service's port is another, so that it takes no root to listen there."""
-    real_api.make_namespace(NAMESPACE)
-    folder = tmp_path_factory.mktemp("install")
-    shutil.copytree(K8S, folder / "k8s")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    asked = f"clientConfig: {{service: {{name: experiment-admission, namespace: default, port: {port}}}}}"
-    names = re.findall(r"^  - name: (\S+)$", (K8S / "admission" / "webhook.yaml").read_text(), re.MULTILINE)
-    webhooks = ", ".join(f"{{name: {name}, {asked}}}" for name in names)
-    text = OVERLAY.replace("PORT", str(port)).replace("WEBHOOKS", webhooks)
-    (folder / "kustomization.yaml").write_text(text)
-    installed = Installed(real_api, folder)
-    installed.admin("kubectl apply --server-side --force-conflicts -k .")
-    installed.admin(INSTALL)
-    address = installed.admin("kubectl get service experiment-admission -o jsonpath={.spec.clusterIP}")
-    tls = ("--tls-cert", str(folder / "tls.crt"), "--tls-key", str(folder / "tls.key"))
-    account = folder / "account"
-    account.mkdir()
-    (account / "ca.crt").write_bytes(real_api.authority.read_bytes())
-    (account / "token").write_text(installed.admin("kubectl create token experiment-admission").strip())
-    api = ("--cluster-api", real_api.url, "--cluster-credentials", str(account))
-    # An option given twice: the last one counts.
-    installed.webhook = start("--listen", f"{address}:{port}", *tls, *api, "--pause-seconds", "0.9")
-    yield installed
-    installed.admin("kubectl delete validatingwebhookconfiguration experiment-admission")
-    installed.admin("kubectl delete secret experiment-admission-tls")
+    with install(real_api, tmp_path_factory.mktemp("install"), start, "--pause-seconds", "0.9") as installed:
+        yield installed
 
 
 @pytest.fixture
@@ -130,8 +49,9 @@ def test_applying_the_install_again_would_change_nothing_and_keeps_the_certifica
     installed: Installed, samples: Data
 ) -> None:
     assert installed.admin("kubectl diff --server-side -k .") == ""  # it exits with 1 where anything differs
-    bundles = "kubectl get validatingwebhookconfiguration experiment-admission -o jsonpath={.webhooks[*].clientConfig}"
-    assert installed.admin(bundles).count('"caBundle"') == 2
+    hooks = "validatingwebhookconfiguration,mutatingwebhookconfiguration"
+    bundles = f"kubectl get {hooks} -o jsonpath={{.items[*].webhooks[*].clientConfig}}"
+    assert installed.admin(bundles).count('"caBundle"') == 3
 
 
 def test_mistakes_are_refused_as_the_readme_shows(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 OLDEST, NEWEST = "1.29", "1.37"
 
 # What checkov finds and we mean: its check → (the objects it may report, why).
+STAND_IN = r"Deployment\.(abside-dev\.rec-service|default\.experiment-sidecar)"
 MEANT = {
     "CKV_K8S_11": (r".*", "no CPU limit: throttling is what a p99 is made of"),
     "CKV_K8S_43": (r".*", "the image's digest is known to who pushes it; the overlay's `images:` is its place"),
@@ -26,11 +27,11 @@ MEANT = {
         "a tag that is not moved needs no pull at every start, and a registry's outage no part in it",
     ),
     "CKV_K8S_21": (
-        r"[A-Za-z]+\.default\.experiment-(admission|admission-reader|report)",
+        r"[A-Za-z]+\.default\.experiment-(admission(-reader|-template)?|report|sidecar)",
         "an overlay gives the namespace; here is none",
     ),
-    "CKV_K8S_8": (r"Deployment\.abside-dev\.rec-service", "the stand-in for an app has no listener"),
-    "CKV_K8S_9": (r"Deployment\.abside-dev\.rec-service", "the stand-in for an app has no listener"),
+    "CKV_K8S_8": (STAND_IN, "the stand-in for an app has no listener, or never runs"),
+    "CKV_K8S_9": (STAND_IN, "the stand-in for an app has no listener, or never runs"),
     "CKV_DOCKER_7": (r"/?Dockerfile\.FROM", "it does not look into the build argument, which names a tag"),
     "CKV_DOCKER_2": (r"/?Dockerfile\.", "the kubelet probes; one image is several roles"),
 }

@@ -69,7 +69,7 @@ async def admission(settings: AdmissionSettings) -> AsyncIterator[str]:
     log.info("certificate", cert=settings.tls_cert, not_after=instant(certificate.not_after))
     access = _access(settings)
     reviewer = Reviewer(settings, now_us, Neighbours(access))
-    injector = Injector(TemplateSource(settings, access))
+    injector = Injector(TemplateSource(settings, access), reviewer.counts)
     supervisor = Supervisor(on_fatal=lambda name: log.error("task_ended", task=name))
     routes = {"/validate": {"POST": Route(reviewer.post, settings.max_review_bytes)}}
     routes["/inject"] = {"POST": Route(injector.post, settings.max_review_bytes)}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ALLOWED, WARNED, REFUSED = "allowed", "warned", "refused"
 NOT_CHECKED = "NOT_CHECKED"
+INJECTED, PRESENT, LEFT = "injected", "present", "left"  # what became of a pod that has the label
 # A pause takes the first ones, a check of all documents a second. The API server waits for ten, and then allows.
 SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -29,6 +30,7 @@ class ReviewCounts:
     def __init__(self) -> None:
         self.outcomes = dict.fromkeys((ALLOWED, WARNED, REFUSED), 0)  # a rate needs the zero before the first
         self.not_checked = 0
+        self.pods = dict.fromkeys((INJECTED, PRESENT, LEFT), 0)
         self.took = [0] * (len(SECONDS) + 1)
         self.seconds = 0.0
 
@@ -56,6 +58,9 @@ class AdmissionMetrics:
         yield counters("admission_reviews", "Reviews, by outcome: warned ones are allowed.", ["outcome"], outcomes)
         words = "Reviews of documents that were allowed because their check did not come to its end."
         yield counter("admission_not_checked", words, counts.not_checked)
+        pods = (((outcome,), count) for outcome, count in counts.pods.items())
+        words = "Pods with the label: injected, present where both containers were there, left where they cannot be."
+        yield counters("admission_pods", words, ["outcome"], pods)
         yield histogram("admission_review_seconds", "How long reviews took.", SECONDS, counts.took, counts.seconds)
         yield answers("admission_requests", listener.answers)
         yield gauge("admission_connections", "Open connections.", listener.open_connections)

@@ -14,6 +14,7 @@ from abside_agent.admission.injection.obstacles import is_ours, is_present, obst
 from abside_agent.admission.injection.patch import patch
 from abside_agent.admission.injection.pod import read_pod
 from abside_agent.admission.injection.source import TemplateUnreadError
+from abside_agent.admission.metrics import INJECTED, LEFT, PRESENT
 from abside_agent.admission.review import ReviewUnreadable, respond
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from abside_agent.admission.injection.patch import PatchStep
     from abside_agent.admission.injection.pod import NewPod
     from abside_agent.admission.injection.source import TemplateSource
+    from abside_agent.admission.metrics import ReviewCounts
 
 log = Log("abside.admission")
 
@@ -30,8 +32,9 @@ log = Log("abside.admission")
 class Injector:
     """Injects what the source has at the moment. A pod that cannot have it is left as it is, with a warning."""
 
-    def __init__(self, source: TemplateSource) -> None:
+    def __init__(self, source: TemplateSource, counts: ReviewCounts) -> None:
         self._source = source
+        self._counts = counts
 
     async def post(self, request: web.BaseRequest, body: bytes) -> Response:  # noqa: ARG002 a route's signature
         """Answer one AdmissionReview."""
@@ -41,24 +44,39 @@ class Injector:
             raise Refusal(400, "MALFORMED", str(exc), path=exc.path or None) from exc
         steps: list[PatchStep] = []
         found: list[Obstacle] = []
-        if pod.is_asked and not is_ours(pod) and not is_present(pod):
-            try:
-                template = await self._source.current()
-            except TemplateUnreadError as exc:
-                found = [(str(exc), "see the log of experiment-admission, then create the pod anew")]
+        if pod.is_asked and not is_ours(pod):
+            if is_present(pod):
+                self._counts.pods[PRESENT] += 1
+                log.debug("present", **_who(pod))
             else:
-                found = list(obstacles(pod, template))
-                steps = [] if found else patch(pod, template)
-            _report(pod, found)
+                steps, found = await self._change(pod)
         return Response(200, _answer(pod, steps, found))
+
+    async def _change(self, pod: NewPod) -> tuple[list[PatchStep], list[Obstacle]]:
+        """Return the steps for a pod without either container; none where there are obstacles."""
+        steps: list[PatchStep] = []
+        try:
+            template = await self._source.current()
+        except TemplateUnreadError as exc:
+            found = [(str(exc), "see the log of experiment-admission, then create the pod anew")]
+        else:
+            found = list(obstacles(pod, template))
+            steps = [] if found else patch(pod, template)
+        self._counts.pods[LEFT if found else INJECTED] += 1
+        _report(pod, found)
+        return steps, found
 
 
 def _report(pod: NewPod, found: list[Obstacle]) -> None:
-    who = {"namespace": pod.namespace, "pod": pod.name, "owner": pod.owner, "user": pod.user, "dry_run": pod.is_dry_run}
     if found:
-        log.warning("not_injected", **who, why="; ".join(why for why, _ in found))
+        log.warning("not_injected", **_who(pod), why="; ".join(why for why, _ in found))
     else:
-        log.info("injected", **who)
+        log.info("injected", **_who(pod))
+
+
+def _who(pod: NewPod) -> dict[str, str | bool]:
+    names = {"namespace": pod.namespace, "pod": pod.name, "owner": pod.owner, "user": pod.user}
+    return {**names, "dry_run": pod.is_dry_run}
 
 
 def _answer(pod: NewPod, steps: list[PatchStep], found: list[Obstacle]) -> bytes:
