@@ -11,12 +11,15 @@ import pytest
 from tests.warehouse.world import PAGE, TOOLS, UNITS, World, statement_of, statements
 
 from abside import event
+from abside.collector.store.place import open_place
 from abside.environ import now_us
 from abside.upstream.choose import open_upstream
 from abside.upstream.contract import Acked, Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from s3_server import S3Server
 
 BATCH = 100
 (ADDRESS,) = re.findall(r"^http://clickhouse:8123(/.+)$", PAGE.read_text(), re.MULTILINE)
@@ -52,8 +55,9 @@ async def test_what_sidecars_send_to_it_twice_has_the_arms_of_the_report(
         assert arms(ask, "abside", experiment, number) == world.reported[experiment]
     (counted,) = ask("SELECT toInt32(count()), toInt32(uniqExact(event_id)) FROM arrived FINAL", "abside")
     assert counted[0] == counted[1] == len({one["event_id"] for one in world.events})
-    (source,) = ask("SELECT JSONExtractString(source, 'cluster') FROM arrived FINAL WHERE type = 'config'", "abside")
-    assert source == ["eu-1"]
+    exposures = {one["event_id"] for one in world.events if one["type"] == "exposure"}
+    (where,) = ask(statement_of("ClickHouse: exposures by cluster"), "abside")
+    assert [str(one) for one in where] == ["eu-1", "recs", "rec", str(len(exposures))]
 
 
 async def test_a_table_that_is_missing_acknowledges_nothing(world: World, clickhouse: str) -> None:
@@ -84,3 +88,23 @@ def test_files_read_in_place_and_copied_twice_have_the_arms_of_the_report(
         run(statement_of("views"), database)
         for experiment in UNITS:
             assert arms(ask, database, experiment, 2) == world.reported[experiment]
+
+
+def test_an_archive_in_a_bucket_has_the_arms_of_the_report(
+    world: World, s3: S3Server, run: Callable[[str, str], None], ask: Callable[..., list[list[object]]]
+) -> None:
+    bucket = s3.bucket()
+    for number, path in enumerate((world.folder / "store").rglob("*.parquet")):
+        open_place(f"s3://{bucket}/PREFIX").create(f"store=a/{path.parent.name}/merged~{number}.parquet", path)
+    said = statement_of("ClickHouse: events of an archive")
+    for placeholder, real in (
+        ("https://BUCKET.s3.REGION.amazonaws.com", f"{s3.endpoint}/{bucket}"),
+        ("KEY ID", s3.key),
+        ("SECRET KEY", s3.secret),
+    ):
+        assert placeholder in said
+        said = said.replace(placeholder, real)
+    run("CREATE DATABASE archived", "default")
+    run(said, "archived")
+    run(statement_of("views"), "archived")
+    assert arms(ask, "archived", "pdp-reranker", 0) == world.reported["pdp-reranker"]

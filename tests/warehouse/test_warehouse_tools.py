@@ -56,8 +56,8 @@ def test_whatever_the_views_said_otherwise_would_show(said: str, wrong: str, wor
 def test_every_statement_of_the_page_is_run_by_a_test() -> None:
     titles = set(re.findall(r"^```sql\n-- (.+)$", PAGE.read_text(), re.MULTILINE))
     of_tools = {f"{tool.name}: {query}" for tool in TOOLS for query in (tool.assignments, tool.purchases)}
-    of_clickhouse = {"ClickHouse: events of files", "ClickHouse: what arrives", "ClickHouse: a copy of files"}
-    assert titles == of_tools | of_clickhouse | {"DuckDB: events", "views"}
+    ours = {"events of files", "events of an archive", "what arrives", "a copy of files", "exposures by cluster"}
+    assert titles == of_tools | {f"ClickHouse: {title}" for title in ours} | {"DuckDB: events", "views"}
 
 
 def test_the_files_for_vector_and_fluent_bit_are_yaml_and_lead_to_the_table() -> None:
