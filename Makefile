@@ -84,11 +84,12 @@ $(KAFKA_STAMP): tests/kafka/pom.xml
 clickhouse: $(CLICKHOUSE_STAMP)  ## Fetch ClickHouse's engine for the tests, by pip
 
 # Apart from ours: it is half a gigabyte, and what it depends on is for data frames, which no test of ours makes of it.
+# Where it cannot be had its tests are skipped; where CI runs, they fail.
 $(CLICKHOUSE_STAMP): | $(STAMP)
 	@echo "first time: fetching ClickHouse's engine, 180 MB"
-	rm -rf $(CLICKHOUSE)
-	$(BIN)/python -m pip install --quiet --no-deps --only-binary :all: --target $(CLICKHOUSE) '$(CHDB)'
-	@touch $@
+	@rm -rf $(CLICKHOUSE) && \
+	if $(BIN)/python -m pip install --quiet --no-deps --only-binary :all: --target $(CLICKHOUSE) '$(CHDB)'; then touch $@; \
+	else echo "no engine of ClickHouse for this machine: its tests are skipped"; fi
 
 openfeature: $(OPENFEATURE_STAMPS)  ## Install OpenFeature's SDKs of other languages for the tests: npm, Go, Maven
 
