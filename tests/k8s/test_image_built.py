@@ -131,11 +131,18 @@ def inside(image: str, *command: str) -> str:
     return run("podman", "run", "--rm", *bare, *limits, "--entrypoint", command[0], image, *command[1:])
 
 
+@pytest.fixture(params=[(10001, 10001), (1_000_660_000, 0)], ids=["usual", "openshift"])
+def user(request: pytest.FixtureRequest) -> tuple[int, int]:
+    """Return user and group: the manifests', and what OpenShift gives."""
+    found: tuple[int, int] = request.param
+    return found
+
+
 @pytest.fixture
-def pod(image: str, render: Callable[[str], Rendered], tmp_path: Path) -> Iterator[str]:
+def pod(image: str, user: tuple[int, int], render: Callable[[str], Rendered], tmp_path: Path) -> Iterator[str]:
     """Run the dev overlay's pod and the collector, as one pod with a network of its own; return its name."""
     (tmp_path / "containers.conf").write_text(CONTAINERS_CONF)
-    objects = playable(render, image)
+    objects = playable(render, image, user)
     (tmp_path / "pod.yaml").write_text("\n---\n".join(map(json.dumps, objects)))
     environment = {**os.environ, "CONTAINERS_CONF": str(tmp_path / "containers.conf")}  # noqa: TID251 podman's own
     maps = [one["metadata"]["name"] for one in objects if one["kind"] == "ConfigMap"]
@@ -150,7 +157,7 @@ def pod(image: str, render: Callable[[str], Rendered], tmp_path: Path) -> Iterat
     run("podman", "volume", "rm", *maps)  # podman keeps a ConfigMap as a volume, and would take it again next time
 
 
-def playable(render: Callable[[str], Rendered], image: str) -> list[Object]:
+def playable(render: Callable[[str], Rendered], image: str, user: tuple[int, int]) -> list[Object]:
     """Return the rendered pod as podman can play it: native sidecars as containers, the claim as a directory."""
     rendered = copy.deepcopy(render("overlays/dev"))
     recs, collector = rendered.workload("rec-service"), rendered.workload("experiment-collector")
@@ -159,10 +166,13 @@ def playable(render: Callable[[str], Rendered], image: str) -> list[Object]:
         container.pop("restartPolicy", None)
         container.pop("ports", None)  # podman would publish them
         container["image"] = image
-        container["securityContext"] = {"runAsUser": 10001, "runAsGroup": 10001, **container["securityContext"]}
+        container["securityContext"] |= dict(zip(("runAsUser", "runAsGroup"), user, strict=True))
         for variable in container.get("env", []):
             if variable["name"] == "ABSIDE_UPSTREAM":
                 variable["value"] = "http://127.0.0.1:7700"
+            if "metadata.namespace" in str(variable.get("valueFrom")):  # podman does not know it
+                del variable["valueFrom"]
+                variable["value"] = "abside-dev"
     # The gateway is not in this pod: the sidecar takes the carts.
     recs.container("shopper")["command"][2:] = ["http://127.0.0.1:7600", "", "http://127.0.0.1:7600", "0.1"]
     volumes = [{"name": "store", "emptyDir": {}}]
@@ -176,12 +186,13 @@ def playable(render: Callable[[str], Rendered], image: str) -> list[Object]:
     return [*maps, play]
 
 
-def test_the_pod_runs_on_a_read_only_root_without_any_capability(pod: str) -> None:
+def test_the_pod_runs_on_a_read_only_root_without_any_capability(pod: str, user: tuple[int, int]) -> None:
     for name in ("abside-agent", "abside-sidecar", "abside-collector"):
         container = f"{pod}-{name}"
         until(partial(is_up, container))
         status = run("podman", "exec", container, "cat", "/proc/1/status")
-        assert re.search(r"^Uid:\s+10001\s", status, re.MULTILINE)
+        assert re.search(rf"^Uid:\s+{user[0]}\s", status, re.MULTILINE)
+        assert re.search(rf"^Gid:\s+{user[1]}\s", status, re.MULTILINE)
         assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
         assert re.search(r"^CapBnd:\s+0+$", status, re.MULTILINE)
         assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)

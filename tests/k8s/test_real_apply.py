@@ -243,6 +243,26 @@ def test_what_somebody_edited_in_place_is_not_overwritten_unasked(recs: RealApi,
     assert "margin: 0.3" in held(recs, "abside-experiments")["pdp.yaml"]
 
 
+def test_a_collector_of_before_gets_its_headless_service_by_the_readmes_line(
+    real_api: RealApi, root: Path, render: Callable[[str], Rendered]
+) -> None:
+    namespace = real_api.make_namespace("before")
+    before = copy.deepcopy(render("collector").workload("experiment-collector").object)
+    before["spec"]["serviceName"] = "experiment-collector"
+    words = ("apply", "--server-side", "-f", "-")
+    real_api.kubectl(*words, namespace=namespace, stdin=as_json(before))
+    apply = ("apply", "--server-side", "-k", str(root / "k8s" / "collector"))
+    done = real_api.kubectl(*apply, namespace=namespace, check=False)
+    assert "updates to statefulset spec for fields other than" in done.stderr
+    readme = (root / "k8s" / "README.md").read_text()
+    (line,) = re.findall(r"`(kubectl delete statefulset .+?)`", readme)
+    # No garbage collector runs here, which would take the mark off that keeps the object until its pods are nobody's.
+    real_api.shell(["sh", "-c", f"{line} --wait=false"], namespace=namespace)
+    patch = ("patch", "statefulset", "experiment-collector", "--type", "merge", "-p")
+    real_api.kubectl(*patch, '{"metadata": {"finalizers": null}}', namespace=namespace)
+    assert real_api.kubectl(*apply, namespace=namespace).stderr == ""
+
+
 def test_an_upgrade_by_the_readmes_lines_leaves_the_documents_and_taking_abside_out_leaves_nothing(
     recs: RealApi, root: Path, tmp_path: Path
 ) -> None:
