@@ -273,12 +273,16 @@ def test_a_store_that_never_comes_to_rest_is_given_up(
 
 def test_a_real_process_documents_its_usage_and_exits_2_when_told_wrongly(store: Path, config_file: Configure) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "abside", "report", *arguments]
+        command = [sys.executable, "-X", "importtime", "-m", "abside", "report", *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
     done = run("--events", str(store), "--config", str(config_file()))
-    assert (done.returncode, done.stderr) == (0, "")
+    loaded = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    assert (done.returncode, len(done.stderr.splitlines())) == (0, len(loaded))
     assert "add_to_cart_rate (primary)" in done.stdout
+    names = {line.rpartition("|")[2].strip() for line in loaded}
+    assert {"ibis", "duckdb"} <= names
+    assert "pandas" not in names  # a fifth of a second, of which nothing is used
     assert run("--events", str(store)).returncode == 2
     assert run("--events", str(store), "--config", "x", "--phase", "last").returncode == 2
 

@@ -71,3 +71,12 @@ def test_a_full_disk_names_the_export(
     assert main(ReportSettings(events=till.close(), config=(config_file(),), export=folder)) == 1
     assert "abside report: --export units: the disk is full: " in capsys.readouterr().err
     assert not list(folder.iterdir())
+
+
+def test_a_table_is_kept_with_the_types_it_was_asked_for_also_in_place_of_the_one_it_is_made_of(tmp_path: Path) -> None:
+    with Embedded.open(memory_bytes=2**28, spill=tmp_path / "spill") as engine:
+        numbers = engine.keep("numbers", "kept", ibis.range(10).unnest().name('a "number"').as_table())
+        whole = numbers.agg(total=numbers['a "number"'].sum())  # wider than 64 bits, where DuckDB chooses
+        found = engine.keep("their sum", "kept", whole)
+        assert found.schema() == ibis.schema({"total": "int64"})
+        assert engine.rows("what was kept", engine.kept("kept")) == [{"total": 45}]

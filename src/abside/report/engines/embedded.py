@@ -90,10 +90,18 @@ class Embedded(Engine):
         return self.connection.create_view(name, bare, overwrite=True)
 
     def _fetched(self, table: Table) -> pa.Table:
-        return utc(self.connection.to_pyarrow(table))
+        """Run a table. Ibis's own way loads pandas, which takes a fifth of a second."""
+        found = self.connection.con.sql(str(self.connection.compile(table))).to_arrow_table()
+        kinds = table.schema().to_pyarrow()
+        return utc(pa.table({one.name: found[one.name].cast(one.type) for one in kinds}))
 
     def _kept(self, name: str, table: Table) -> Table:
-        return self.connection.create_table(name, table, temp=True, overwrite=True)
+        """Run a table into one of this name. Ibis's own way writes the rows twice, and asks five questions more."""
+        kind_of = self.connection.compiler.type_mapper.to_string
+        columns = [f"{_quoted(one)}::{kind_of(kind)} AS {_quoted(one)}" for one, kind in table.schema().items()]
+        rows = f"SELECT {', '.join(columns)} FROM ({self.connection.compile(table)})"  # noqa: S608 of our own words
+        self.connection.raw_sql(f"CREATE OR REPLACE TEMP TABLE {_quoted(name)} AS {rows}")
+        return self.connection.table(name)
 
     def _write(self, table: Table, place: Path) -> None:
         times = [name for name, kind in table.schema().items() if kind.is_timestamp()]
@@ -110,3 +118,7 @@ class Embedded(Engine):
         if isinstance(fault, duckdb.OutOfMemoryException):
             return f"does not fit into its memory, even with what it spilled; give it more, for example {more}"
         return f"the disk is full: {text.partition(': ')[2]}" if DISK_FULL in text else text.partition("\n")[0]
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

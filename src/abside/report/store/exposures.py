@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import ibis
 
 from abside.collector.store import LATE_SECONDS, FileSummary, TypeSummary
-from abside.report.store.told import moment_of, us_of
+from abside.report.store.engine import moment_of, us_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from abside.collector.store import date_of, summary_of
+from abside.report.store.engine import moment_of
 from abside.report.store.fallbacks import EVENT
 
 if TYPE_CHECKING:
@@ -74,13 +75,13 @@ def facts_of(path: Path, metadata: pq.FileMetaData) -> FileFacts:
 def _bounds(metadata: pq.FileMetaData, name: str) -> TimeBounds | None:
     """Return the bounds of a column of times; None where a part of the file does not say."""
     leaf = next(number for number in range(metadata.num_columns) if metadata.schema.column(number).path == name)
-    bounds: list[datetime] = []
+    bounds: list[int] = []
     for number in range(metadata.num_row_groups):
         statistics = metadata.row_group(number).column(leaf).statistics
-        if statistics is None or not statistics.has_min_max or not isinstance(statistics.min, datetime):
+        if statistics is None or not statistics.has_min_max or type(statistics.min_raw) is not int:
             return None
-        bounds += [statistics.min.astimezone(UTC), statistics.max.astimezone(UTC)]
-    return (min(bounds), max(bounds)) if bounds else None
+        bounds += [statistics.min_raw, statistics.max_raw]  # µs: as datetimes they load pandas
+    return (moment_of(min(bounds)), moment_of(max(bounds))) if bounds else None
 
 
 def narrow(engine: Engine, events: Table, others: Table, experiments: Sequence[str]) -> list[Table]:

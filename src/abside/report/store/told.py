@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from abside.collector.store import FileSummary
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from abside.report.store.period import FileFacts
 
 WORTH = 0.5  # of the rows: where footers say less, reading the rest costs as much as reading all
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +35,3 @@ def told_by(engine: Engine, found: dict[Path, FileFacts], columns: Iterable[str]
     if summary.rows < WORTH * sum(facts.rows for facts in found.values()):
         return None
     return Told(summary, engine.parquet(rest).select(*columns) if rest else None)
-
-
-def us_of(moment: datetime) -> int:
-    """Return a moment as µs since 1970."""
-    return (moment - EPOCH) // MICROSECOND
-
-
-def moment_of(us: int) -> datetime:
-    """Return µs since 1970 as a moment."""
-    return EPOCH + us * MICROSECOND
