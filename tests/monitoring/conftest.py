@@ -42,7 +42,7 @@ async def exposed(start: Callable[..., Awaitable[Running]]) -> Exposed:  # noqa:
 
 
 async def of_sidecar(start: Callable[..., Awaitable[Running]]) -> str:  # noqa: F811 as above
-    running = await start(upstream="http://127.0.0.1:9", metric_experiments=True)
+    running = await start(upstream="http://127.0.0.1:9", drain_seconds=0.0, metric_experiments=True)
     await running.assign(placement="pdp", user_id="qa-user-1")
     await running.post("/v1/events", [{"type": "client_fallback", "user_id": "u1"}])
     await running.post("/v1/assign", {"placement": "pdp"})  # a mistake: nobody is asked for
