@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 from abside.log import Log
@@ -17,8 +18,11 @@ from abside.serve.answer import INTERNAL, Refusal, problem
 from abside.serve.crowd import Wait
 from abside.serve.strangers import is_loopback
 from abside.sidecar.fast.heads import MAX_HEAD_BYTES, HeadCache, end_of_head, head_of
+from abside.sidecar.fast.took import Took
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from abside.serve.answer import Response
     from abside.serve.listener import Listener
     from abside.sidecar.fast.heads import FastRoutes, RequestHead
@@ -40,10 +44,14 @@ class FastDoor:
     `settle` is called before answers leave. Under load it is called once for all that one turn of the loop brought:
     exposures of requests that arrived together are written to the spool together. Where turns bring one request each,
     waiting for its end is time lost: most are answered at once, and one in sixteen looks whether that is still so.
+
+    What leaves together at a turn's end is timed together, from the first request to the last answer, for they had all
+    come when the first was read. The one in sixteen is timed for the fifteen before it too.
     """
 
-    def __init__(self, listener: Listener, fast: FastRoutes) -> None:
+    def __init__(self, listener: Listener, fast: FastRoutes, clock: Callable[[], float] = time.perf_counter) -> None:
         self.listener = listener
+        self.clock = clock  # seconds
         self.routes = fast.routes
         self.handed_over = 0
         self.connections: set[FastConnection] = set()
@@ -52,8 +60,11 @@ class FastDoor:
         self.end_of_head = end_of_head()
         self.keepalive_seconds = listener.bounds.keepalive_seconds
         self.settle = fast.settle
-        self._leaving: list[tuple[FastConnection, bytes]] = []
+        self.leaving: list[tuple[FastConnection, bytes]] = []  # at the end of this turn
         self.direct = 0  # answers that may leave at once
+        self.took = Took()
+        self.began = 0.0  # seconds; when the first was read of what leaves, or may leave, at this turn's end
+        self._untimed = 0  # answers that left at once since then
         self.otherwise = 0  # answered, but not with a route's good answer
 
     def __call__(self) -> FastConnection:
@@ -62,9 +73,9 @@ class FastDoor:
 
     def leave(self, connection: FastConnection, answer: bytes) -> None:
         """Send an answer at the end of this turn of the loop."""
-        if not self._leaving:
+        if not self.leaving:
             asyncio.get_running_loop().call_soon(self._send)
-        self._leaving.append((connection, answer))
+        self.leaving.append((connection, answer))
 
     @property
     def answered(self) -> int:
@@ -97,12 +108,15 @@ class FastDoor:
             connection.close()
 
     def _send(self) -> None:
-        leaving, self._leaving = self._leaving, []
+        leaving, self.leaving = self.leaving, []
         if len(leaving) == 1:
             self.direct = DIRECT_ANSWERS
         self._settled()
         for connection, answer in leaving:
             connection.write(answer)
+        if leaving:
+            self.took.add(self.clock() - self.began, len(leaving) + self._untimed)
+            self._untimed = self.direct
 
     def _settled(self) -> None:
         try:
@@ -178,6 +192,8 @@ class FastConnection(asyncio.Protocol):
             return
         end = data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES) + 4
         door, head = self._door, None
+        if not door.direct and not door.leaving:
+            door.began = door.clock()
         if end > 3:
             head = self._known.get(data[:end]) or self._heads.read(data[:end])
         if head is None or door.listener.retiring:  # aiohttp's answer then closes the connection

@@ -10,7 +10,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from abside import __version__
-from abside.scrape.families import answers, counter, counters, gauge
+from abside.scrape.families import answers, counter, counters, gauge, histogram
+from abside.sidecar.fast.took import BOUNDS
 from abside.sidecar.record.accounts import NAMED_TYPES, OTHER_ARM, OTHER_TYPES
 
 if TYPE_CHECKING:
@@ -133,6 +134,8 @@ class Metrics:
             "requests_refused", "Requests refused because too many were in flight.", self._listener.refused_requests
         )
         yield counter("fast_answers", "Requests answered on the fast path.", self._fast.answered)
+        took = self._fast.took
+        yield histogram("decision_seconds", DECISION_SECONDS, BOUNDS, took.counts, took.seconds)
         yield counter(
             "fast_hand_overs",
             "Connections handed to aiohttp for good: chunked, pipelined or other requests.",
@@ -180,6 +183,10 @@ def _counted(part: str, stats: dict[str, Any]) -> Iterator[Metric]:
             yield counter(f"{part}_{name}", HELP[f"{part}_{name}"], value)
 
 
+DECISION_SECONDS = (
+    "Seconds from a request that is read to its answer, on the fast path, events too. Sampled: what arrives together "
+    "counts as long as the first of it, and where requests come alone one in 16 is timed and counts for 16."
+)
 HELP = {
     "spool_appended_events": "Events written to the spool, its own accounts among them.",
     "spool_appended_bytes": "Bytes written to the spool.",
