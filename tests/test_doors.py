@@ -108,7 +108,7 @@ DOORS: dict[str, frozenset[str]] = {
     "abside.collector.store": frozenset({"abside.files"}),
     "abside.up": frozenset({"abside.environ", "abside.files", "abside.log", "abside.child", "abside.serve"}),
     "abside.child": frozenset({"abside.backoff", "abside.log"}),
-    "abside.cli": frozenset({"abside.environ"}) | VERSION,
+    "abside.cli": frozenset({"abside.environ", "abside.log"}) | VERSION,
     "abside.__main__": frozenset({"abside.cli"}),
     "abside_agent.document": AGENT_GROUND,
     "abside_agent.settings": AGENT_GROUND | {"abside_agent.document"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import MISSING, dataclass
 
-from abside.environ import address, integer, listed, log_level, one_of, positive, seconds, setting, size
+from abside.environ import address, integer, listed, log_format, log_level, one_of, positive, seconds, setting, size
 from abside.snapshot import BASIS_POINTS
 
 
@@ -63,6 +63,7 @@ class AgentSettings:
     # The agent's container has a limit of 256 MiB; beyond it the kernel would end both parent and child.
     compile_memory: int = setting("192MiB", "address space a compilation may use", positive(size))
     log_level: str = setting("info", "least severe log line written", log_level)
+    log_format: str = setting("text", "form of log lines: text, or json for one object a line", log_format)
 
 
 LANGUAGES = ("python", "typescript")
@@ -184,6 +185,7 @@ class AdmissionSettings:
     body_seconds: float = setting("5", "how long a body may take", positive(seconds))
     keepalive_seconds: float = setting("75", "how long an idle connection is kept", positive(seconds))
     log_level: str = setting("info", "least severe log line written", log_level)
+    log_format: str = setting("text", "form of log lines: text, or json for one object a line", log_format)
 
 
 @dataclass(frozen=True, slots=True)

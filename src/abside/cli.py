@@ -14,7 +14,7 @@ from abside import __version__
 from abside.environ import Setting, settings_of, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +146,7 @@ COMMANDS = {
 }
 
 
+FORM = "--log-format"
 GROUPS = {"spool": "Inspect and repair the spool of a sidecar."}
 
 
@@ -165,6 +166,23 @@ class Commands(click.Group):
         commands = [_command(name, one) for name, one in below.items()]
         return click.Group(cmd_name, commands=commands, help=GROUPS[cmd_name]) if commands else None
 
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **named: Any) -> Any:
+        """Run a command. Where its log lines are JSON, an error of its command line is one too, and no usage text."""
+        given = sys.argv[1:] if args is None else list(args)
+        name = given[0] if given else ""
+        if not _is_json(name, given[1:]):
+            return super().main(args, *rest, **named)
+        from abside.log import Log, setup
+
+        setup(name, form="json")
+        try:
+            return sys.exit(super().main(given, *rest, **{**named, "standalone_mode": False}))
+        except click.ClickException as exc:
+            Log("abside.cli").error("cannot_start", reason=exc.format_message())
+            sys.exit(exc.exit_code)
+        except click.Abort:
+            sys.exit(1)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 click's
         """Write the list of subcommands without importing any room."""
         with formatter.section("Commands"):
@@ -180,12 +198,31 @@ def main() -> None:
     """
 
 
+def _is_json(name: str, given: list[str]) -> bool:
+    """Whether a long-running command, or one that is none, is asked for JSON lines by its options or the variable."""
+    room = COMMANDS.get(name)
+    if room is not None and "log_format" not in {one.name for one in settings_of(_load(room.settings, room))}:
+        return False
+    asked = os.environ.get("ABSIDE_LOG_FORMAT", "")  # noqa: TID251 this is a root
+    for number, option in enumerate(given):
+        if option == FORM and number + 1 < len(given):
+            asked = given[number + 1]
+        elif option.startswith(f"{FORM}="):
+            asked = option.partition("=")[2]
+    return _unquoted(asked.strip()).lower() == "json"
+
+
 def _command(name: str, room: Command) -> click.Command:
     record = _load(room.settings, room)
 
     def run(**values: Any) -> None:
         for warning in unknown(os.environ, settings_of(record), _variables):  # noqa: TID251 this is a root
-            click.echo(f"abside {name}: {warning}", err=True)
+            if values.get("log_format") == "json":
+                from abside.log import Log
+
+                Log("abside.cli").warning("unknown_variable", reason=warning)
+            else:
+                click.echo(f"abside {name}: {warning}", err=True)
         _refuse_alone(settings_of(record), values)
         sys.exit(_load(room.main, room)(record(**values)))
 

@@ -157,6 +157,7 @@ SWITCHES = {
     **dict.fromkeys(("true", "yes", "1", "enabled"), "on"),
     **dict.fromkeys(("false", "no", "0", "disabled"), "off"),
 }
+log_format = one_of("text", "json", also={"plain": "text"})
 log_level = one_of("debug", "info", "warning", "error", also=LEVELS)
 switch = one_of("on", "off", also=SWITCHES)
 

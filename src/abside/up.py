@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from abside import environ
 from abside import log as logging
 from abside.child import FAILED, LOOK_SECONDS, USAGE, CannotRun, Child
-from abside.environ import setting
+from abside.environ import log_format, setting
 from abside.log import Log
 from abside.serve.address import EVERYWHERE, bind_everywhere, join_address, split_address
 
@@ -49,11 +49,12 @@ class UpSettings:
     admin: str = setting("127.0.0.1:7601", "address where the sidecar answers health and metrics", address)
     collect: str = setting("127.0.0.1:7700", "address where the collector takes batches", address)
     allow_force: bool = setting(False, "let requests force variants (flagged, left out of analysis)", flag=True)
+    log_format: str = setting("text", "form of log lines: text, or json for one object a line", log_format)
 
 
 def main(settings: UpSettings) -> int:
     """Run until SIGINT, SIGTERM or SIGHUP: 0; 1 when it cannot run or go on, 2 for wrong settings."""
-    logging.setup("up")
+    logging.setup("up", form=settings.log_format)
     signals: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
@@ -64,7 +65,10 @@ def main(settings: UpSettings) -> int:
             _check_addresses(settings)
             return _run(settings, home, config, signals)
     except CannotRun as exc:
-        print(exc, file=sys.stderr)  # noqa: T201 for the person at the terminal
+        if settings.log_format == "json":
+            log.error("cannot_run", reason=list(exc.sentences))
+        else:
+            print(exc, file=sys.stderr)  # noqa: T201 for the person at the terminal
         return exc.code
 
 
@@ -76,7 +80,7 @@ def _run(settings: UpSettings, home: Path, config: Path, signals: list[int]) -> 
         for number, child in enumerate(children, 1):
             _until_alive(child, children[:number], signals)
         if not signals:
-            _print(_welcome(settings, home, config))
+            _greet(settings, home, config)
         while not signals:
             time.sleep(LOOK_SECONDS)
             for child in children:
@@ -184,10 +188,11 @@ def _children(settings: UpSettings, home: Path, config: Path) -> list[Child]:
     # No proxy routes to this sidecar, so there is no reason to linger; and whoever tries it waits for the first events.
     where = ("--listen", settings.listen, "--admin", settings.admin, "--linger-seconds", "0", "--quiet-seconds", "0")
     force = ("--allow-force",) if settings.allow_force else ()
+    form = ("--log-format", settings.log_format)
     return [
-        Child("collector", collector, f"{collect}/livez"),
-        Child("agent", agent, ""),  # it has no address: the sidecar's /startupz waits for its snapshot
-        Child("sidecar", (*sidecar, *where, *force), f"{admin}/startupz"),
+        Child("collector", (*collector, *form), f"{collect}/livez"),
+        Child("agent", (*agent, *form), ""),  # it has no address: the sidecar's /startupz waits for its snapshot
+        Child("sidecar", (*sidecar, *where, *force, *form), f"{admin}/startupz"),
     ]
 
 
@@ -248,6 +253,9 @@ Ctrl-C stops it (about 3 s; up to 25 s where events wait to be shipped)
 """
 
 
-def _print(text: str) -> None:
+def _greet(settings: UpSettings, home: Path, config: Path) -> None:
+    if settings.log_format == "json":
+        log.info("is_up", decisions=_url(settings.listen), config=str(config), dir=str(home))
+        return
     with suppress(OSError):  # a closed pipe is no reason to stop
-        print(text, flush=True)  # noqa: T201 for the person at the terminal
+        print(_welcome(settings, home, config), flush=True)  # noqa: T201 for the person at the terminal

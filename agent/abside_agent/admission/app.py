@@ -39,7 +39,7 @@ CLOSE_SECONDS = 1.0  # added to the check that may still run, to write its respo
 
 def main(settings: AdmissionSettings) -> int:
     """Run until SIGTERM or SIGINT: 0; 1 when it cannot start, with the reason in the log."""
-    logging.setup("admission", settings.log_level)
+    logging.setup("admission", settings.log_level, settings.log_format)
     try:
         asyncio.run(_run(settings))
     except (CertificateUnusable, OSError, ValueError) as exc:

@@ -21,7 +21,7 @@ log = Log("abside.agent")
 
 def main(settings: AgentSettings) -> int:
     """Run the agent until SIGTERM or SIGINT, or once. Return the exit code."""
-    setup("agent", settings.log_level)
+    setup("agent", settings.log_level, settings.log_format)
     mounts = mount_points(MOUNTS.read_text()) if MOUNTS.exists() else frozenset()
     source = Mounted(settings.config, settings.paused, mounts)
     try:

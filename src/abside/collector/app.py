@@ -53,7 +53,7 @@ class BatchListener(Listener):
 
 def main(settings: CollectorSettings) -> int:
     """Run until SIGTERM or SIGINT: 0; 1 when it cannot start or go on, with the reason in the log."""
-    logging.setup("collector", settings.log_level)
+    logging.setup("collector", settings.log_level, settings.log_format)
     settings = replace(settings, max_connections=affordable_connections(settings.max_connections))
     try:
         check_mode(settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 
-from abside.environ import address, host_name, integer, log_level, positive, seconds, setting, size
+from abside.environ import address, host_name, integer, log_format, log_level, positive, seconds, setting, size
 from abside.kafka import KafkaAddress, parse_address
 
 
@@ -95,3 +95,4 @@ class CollectorSettings:
     keepalive_seconds: float = setting("75", "how long an idle connection is kept", positive(seconds))
     drain_seconds: float = setting("20", "from SIGTERM to exit, at most; below the pod's grace period", seconds)
     log_level: str = setting("info", "least severe log line written", log_level)
+    log_format: str = setting("text", "form of log lines: text, or json for one object a line", log_format)

@@ -57,7 +57,7 @@ CLOSE_SECONDS = 2.0  # what is in flight at the end of a drain; a decision takes
 
 def main(settings: SidecarSettings) -> int:
     """Run until SIGTERM or SIGINT, then drain. Exit 0; 1 when it cannot start or a fatal task died."""
-    logging.setup("sidecar", settings.log_level)
+    logging.setup("sidecar", settings.log_level, settings.log_format)
     settings = replace(settings, max_connections=affordable_connections(settings.max_connections))
     with asyncio.Runner(loop_factory=new_loop) as runner:
         return runner.run(_run(settings))

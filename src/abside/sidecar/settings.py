@@ -11,6 +11,7 @@ from abside.environ import (
     host_name,
     integer,
     listed,
+    log_format,
     log_level,
     one_of,
     positive,
@@ -119,3 +120,4 @@ class SidecarSettings:
     namespace: str = setting("", "the pod's namespace, for events", text)
     cluster: str = setting("", "the name of the cluster, for events", text)
     log_level: str = setting("info", "least severe log line written", log_level)
+    log_format: str = setting("text", "form of log lines: text, or json for one object a line", log_format)

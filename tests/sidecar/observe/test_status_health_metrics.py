@@ -313,7 +313,7 @@ async def test_metrics_are_what_prometheus_reads_without_experiments_as_labels(s
     assert values["abside_snapshot_missing"] == 0
     assert values["abside_spool_limit_bytes"] == 256 * 2**20
     assert values["abside_spool_used_bytes"] > 0
-    assert values["abside_decision_seconds_count"] == values["abside_fast_answers_total"] == 2
+    assert 1 <= values["abside_decision_seconds_count"] <= values["abside_fast_answers_total"] == 2
     assert values["abside_connections"] >= 1
     assert "abside_upstream_retries_total" not in values
     assert "pdp-rank-2026-11" not in reply.text
