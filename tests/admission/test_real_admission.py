@@ -51,7 +51,7 @@ def test_applying_the_install_again_would_change_nothing_and_keeps_the_certifica
     assert installed.admin("kubectl diff --server-side -k .") == ""  # it exits with 1 where anything differs
     hooks = "validatingwebhookconfiguration,mutatingwebhookconfiguration"
     bundles = f"kubectl get {hooks} -o jsonpath={{.items[*].webhooks[*].clientConfig}}"
-    assert installed.admin(bundles).count('"caBundle"') == 3
+    assert installed.admin(bundles).count('"caBundle"') == 4
 
 
 def test_mistakes_are_refused_as_the_readme_shows(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.admission.injection.conftest import injected
-from tests.admission.injection.workloads import container, pod_of, workload
+from tests.admission.injection.workloads import KINDS, container, pod_of, template_in, workload
 
 if TYPE_CHECKING:
     from tests.admission.conftest import Webhook
@@ -70,6 +70,27 @@ def test_what_a_kubelet_already_runs_is_left(asking: Webhook) -> None:
     assert warnings == [
         f"{POD}a kubelet runs it from a file and only shows it here — write both containers into that file"
     ]
+
+
+@pytest.mark.parametrize("operation", ["CREATE", "UPDATE"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "Pod"])
+def test_who_applies_a_workload_is_told_too_and_nothing_is_changed(asking: Webhook, kind: str, operation: str) -> None:
+    request = {"kind": {"kind": kind}, "operation": operation}
+    fine = workload(kind)
+    assert injected(asking, fine, **request) == (fine, [])
+    bad = workload(kind, hostNetwork=True)
+    after, (warning,) = injected(asking, bad, **request)
+    assert after == bad
+    assert warning.startswith(f"{kind} recs: NO SIDECAR IS INJECTED: it has hostNetwork, where 7600 and 7601 are")
+    del template_in(bad)["metadata"]["labels"]["abside.dev/sidecar"]
+    assert injected(asking, bad, **request) == (bad, [])
+
+
+def test_a_workload_that_the_component_rendered_is_told_nothing(asking: Webhook, deployment: Json) -> None:
+    rendered = workload("Deployment", hostNetwork=True)
+    ours = deployment["spec"]["template"]["spec"]["initContainers"]
+    template_in(rendered)["spec"]["initContainers"] = ours
+    assert injected(asking, rendered, kind={"kind": "Deployment"}) == (rendered, [])
 
 
 def test_every_reason_is_told_at_once(asking: Webhook) -> None:

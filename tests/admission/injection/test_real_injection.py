@@ -267,6 +267,30 @@ def test_a_pod_that_cannot_have_it_is_created_as_it_is_and_kubectl_prints_why(
     assert "its container web has the port 7600, which is ours" in content
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "Pod"])
+def test_who_applies_a_workload_that_cannot_have_it_is_told_once(
+    real_api: RealApi, installed: Installed, kind: str
+) -> None:
+    def apply(made: Json) -> str:
+        words = ("apply", "--server-side", "-f", "-")
+        return real_api.kubectl(*words, namespace=SHOP, stdin=json.dumps(made)).stderr
+
+    taken = container("web", ports=[{"containerPort": 7600}])
+    bad = workload(kind, containers=[taken])
+    warning = f"Warning: {kind} recs: NO SIDECAR IS INJECTED: its container web has the port 7600, which is ours — "
+    assert apply(bad).startswith(warning)
+    assert f"{warning}use another port there".replace(kind, "Deployment") in README
+    bad["metadata"]["labels"] = {"a": "b"}  # not in the spec
+    assert apply(bad) == ""
+    real_api.kubectl("delete", kind, "recs", namespace=SHOP)
+    assert apply(workload(kind)) == ""
+    real_api.kubectl("delete", kind, "recs", namespace=SHOP)
+    unlabelled = workload(kind, containers=[taken])
+    del template_in(unlabelled)["metadata"]["labels"]["abside.dev/sidecar"]
+    assert apply(unlabelled) == ""
+    real_api.kubectl("delete", kind, "recs", namespace=SHOP)
+
+
 def test_pods_of_the_cluster_and_of_abside_are_never_sent(real_api: RealApi, installed: Installed) -> None:
     before = counted(installed)
     pod, _ = pod_in(real_api, workload("DaemonSet"), "kube-system")

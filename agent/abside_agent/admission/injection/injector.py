@@ -1,4 +1,4 @@
-"""Answers the review of a pod that is created: always allowed, with both containers or with why it has none."""
+"""Answers the review of a pod, or of a workload: always allowed, with both containers or with why there are none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from abside.serve.answer import Refusal, Response
 from abside.snapshot import Problem
 from abside_agent.admission.injection.obstacles import is_ours, is_present, obstacles
 from abside_agent.admission.injection.patch import patch
-from abside_agent.admission.injection.pod import read_pod
+from abside_agent.admission.injection.pod import POD, read_pod
 from abside_agent.admission.injection.source import TemplateUnreadError
 from abside_agent.admission.metrics import INJECTED, LEFT, PRESENT
 from abside_agent.admission.review import ReviewUnreadable, respond
@@ -42,18 +42,16 @@ class Injector:
             pod = read_pod(body)
         except ReviewUnreadable as exc:
             raise Refusal(400, "MALFORMED", str(exc), path=exc.path or None) from exc
-        steps: list[PatchStep] = []
-        found: list[Obstacle] = []
-        if pod.is_asked and not is_ours(pod):
-            if is_present(pod):
-                self._counts.pods[PRESENT] += 1
-                log.debug("present", **_who(pod))
-            else:
-                steps, found = await self._change(pod)
+        steps, found = await self._change(pod) if pod.is_asked and not is_ours(pod) else ([], [])
         return Response(200, _answer(pod, steps, found))
 
     async def _change(self, pod: NewPod) -> tuple[list[PatchStep], list[Obstacle]]:
-        """Return the steps for a pod without either container; none where there are obstacles."""
+        """Return the steps for a pod, none for a workload, and what is in the way."""
+        is_pod = pod.kind == POD
+        if is_present(pod):
+            self._counts.pods[PRESENT] += is_pod
+            log.debug("present", **_who(pod))
+            return [], []
         steps: list[PatchStep] = []
         try:
             template = await self._source.current()
@@ -61,9 +59,10 @@ class Injector:
             found = [(str(exc), "see the log of experiment-admission, then create the pod anew")]
         else:
             found = list(obstacles(pod, template))
-            steps = [] if found else patch(pod, template)
-        self._counts.pods[LEFT if found else INJECTED] += 1
-        _report(pod, found)
+            steps = [] if found or not is_pod else patch(pod, template)
+        if is_pod:
+            self._counts.pods[LEFT if found else INJECTED] += 1
+            _report(pod, found)
         return steps, found
 
 
@@ -87,5 +86,5 @@ def _answer(pod: NewPod, steps: list[PatchStep], found: list[Obstacle]) -> bytes
 
 
 def _warning(pod: NewPod, why: str, remedy: str) -> Problem:
-    name = f"pod {pod.name}"
+    name = f"{'pod' if pod.kind == POD else pod.kind} {pod.name}"
     return Problem("warning", "NOT_INJECTED", name, 0, 0, "", "", f"NO SIDECAR IS INJECTED: {why}", remedy)

@@ -1,4 +1,4 @@
-"""Reads the AdmissionReview of a pod that is created. Pure."""
+"""Reads the AdmissionReview of a pod that is created, or of a workload whose pods will be. Pure."""
 
 from __future__ import annotations
 
@@ -12,19 +12,27 @@ if TYPE_CHECKING:
     from abside_agent.admission.injection.template import PodPart
 
 WHERE = "request.object"
+POD = "Pod"
+TEMPLATE = ("spec", "template")  # of a workload
+TEMPLATES = {
+    **dict.fromkeys(("Deployment", "StatefulSet", "DaemonSet", "Job", "Rollout"), TEMPLATE),
+    "CronJob": ("spec", "jobTemplate", *TEMPLATE),
+    POD: (),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class NewPod:
-    """A pod before it exists. `name` may be only how it begins; `owner` is empty for a bare pod."""
+    """A pod before it exists, or the template of one. `name` may be only how it begins; a bare pod has no `owner`."""
 
     uid: str
+    kind: str  # Pod, or that of the workload
     namespace: str
     name: str
     owner: str
     user: str
     is_dry_run: bool
-    is_asked: bool  # a pod that is created, with the label
+    is_asked: bool  # created, or of a workload that is written, and with the label
     labels: dict[str, str]
     annotations: dict[str, str]
     spec: PodPart
@@ -37,24 +45,29 @@ def read_pod(body: bytes) -> NewPod:
     """Read a request. Raises ReviewUnreadable."""
     request = request_of(body)
     kind = text(mapping(request, "kind", "request.kind"), "kind")
-    pod = mapping(request, "object", WHERE)
-    metadata, spec = (mapping(pod, name, f"{WHERE}.{name}") for name in ("metadata", "spec"))
-    labels, annotations = (_texts(metadata, name) for name in ("labels", "annotations"))
-    is_created = (kind, text(request, "operation"), text(request, "subResource")) == ("Pod", "CREATE", "")
+    written = mapping(request, "object", WHERE)
+    path, pod = WHERE, written
+    for name in TEMPLATES.get(kind, ()):
+        path = f"{path}.{name}"
+        pod = mapping(pod, name, path)
+    metadata, spec = (mapping(pod, name, f"{path}.{name}") for name in ("metadata", "spec"))
+    named = mapping(written, "metadata", f"{WHERE}.metadata")
+    labels, annotations = (_texts(metadata, name, f"{path}.metadata") for name in ("labels", "annotations"))
+    is_written = text(request, "operation") in ({"CREATE"} if kind == POD else {"CREATE", "UPDATE"})
+    is_whole = kind in TEMPLATES and not text(request, "subResource")
     return NewPod(
         text(request, "uid"),
+        kind,
         text(request, "namespace"),
-        text(metadata, "name") or text(metadata, "generateName"),
-        _owner(metadata),
+        text(named, "name") or text(named, "generateName"),
+        _owner(named),
         user_of(request),
         request.get("dryRun") is True,
-        is_created and labels.get(LABEL) == ENABLED,
+        is_whole and is_written and labels.get(LABEL) == ENABLED,
         labels,
         annotations,
         spec,
-        _parts(spec, "initContainers", f"{WHERE}.spec"),
-        _parts(spec, "containers", f"{WHERE}.spec"),
-        _parts(spec, "volumes", f"{WHERE}.spec"),
+        *(_parts(spec, name, f"{path}.spec") for name in ("initContainers", "containers", "volumes")),
     )
 
 
@@ -65,8 +78,8 @@ def _owner(metadata: PodPart) -> str:
     return next((f"{text(one, 'kind')}/{text(one, 'name')}" for one in ordered), "")
 
 
-def _texts(parent: PodPart, name: str) -> dict[str, str]:
-    path = f"{WHERE}.metadata.{name}"
+def _texts(parent: PodPart, name: str, path: str) -> dict[str, str]:
+    path = f"{path}.{name}"
     found = mapping(parent, name, path)
     if not all(isinstance(value, str) for value in found.values()):
         raise ReviewUnreadable(path, "its values must be text")
