@@ -114,7 +114,7 @@ def snapshot_of(*experiments: Experiment) -> Snapshot:
     return assemble({}, [Placement("pdp", {"model": "v1"}), *experiments], written_at_us=1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def documents() -> Callable[..., Snapshot]:
     """Return the snapshot of the experiment `e` with some fields of its own."""
     return lambda **fields: snapshot_of(experiment_e(**fields))

@@ -1,11 +1,14 @@
 """`--reuse`: a second report about the same files uses the answers of the first, and never those about other files."""
 
+import io
 import itertools
 import os
 import random
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +28,36 @@ def config(tmp_path: Path, documents: Callable[..., Snapshot]) -> Path:
     return path
 
 
-@pytest.fixture
-def report(till: Any, tmp_path: Path, config: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Return what reports on the till's store: the figures, how many answers were used again, and the page."""
-    numbers = itertools.count()
+@dataclass
+class Told:
+    """Figures, the page, and how many answers were used again."""
 
-    def make(*, reuse: bool = True, **options: Any) -> tuple[dict[str, Any], int | None, str]:
-        out = tmp_path / f"report-{next(numbers)}.json"
-        settings = ReportSettings(till.folder, (config,), json=out, work=tmp_path / "work", reuse=reuse, **options)
-        assert main(settings) == 0
-        page = orjson.loads(out.read_bytes())
-        reused = page["events"].pop("reused")
-        return page, reused and reused["answers"], capsys.readouterr().out
+    figures: dict[str, Any]
+    page: str
+    reused: int | None
 
-    return make
+
+class Begun:
+    """A store of forty shoppers, reported on without answers of an earlier report and with none yet."""
+
+    def __init__(self, till: Any, folder: Path, documents: Snapshot) -> None:
+        self.till, self._folder, self._numbers = till, folder, itertools.count()
+        (folder / "abside.snapshot").write_bytes(encode(documents))
+        shopping(till, 1)
+        self.plain, self.first = self.report(reuse=False), self.report()
+
+    @property
+    def answers(self) -> Path:
+        return self._folder / "work" / FOLDER
+
+    def report(self, *, reuse: bool = True, **options: Any) -> Told:
+        out = self._folder / f"report-{next(self._numbers)}.json"
+        where = {"json": out, "work": self._folder / "work", "reuse": reuse}
+        with redirect_stdout(io.StringIO()) as page:
+            assert main(ReportSettings(self.till.folder, (self._folder / "abside.snapshot",), **where, **options)) == 0
+        figures = orjson.loads(out.read_bytes())
+        reused = figures["events"].pop("reused")
+        return Told(figures, page.getvalue(), reused and reused["answers"])
 
 
 def shopping(till: Any, seed: int) -> None:
@@ -52,17 +71,24 @@ def shopping(till: Any, seed: int) -> None:
     till.close()
 
 
-def test_a_second_report_uses_every_answer_of_the_first(till: Any, report: Callable[..., Any]) -> None:
-    shopping(till, 1)
-    plain, none, page = report(reuse=False)
-    assert none is None
-    first, count, said = report()
-    assert (first, count) == (plain, 0)
-    assert said == page, "what is new is said of no page"
-    second, count, said = report()
-    assert second == plain
+@pytest.fixture(scope="module")
+def begun(
+    tmp_path_factory: pytest.TempPathFactory, till_at: Callable[[Path], Any], documents: Callable[..., Snapshot]
+) -> Begun:
+    """Return what the tests have in common: each leaves the store, and answers about it, as they were."""
+    folder = tmp_path_factory.mktemp("reuse")
+    return Begun(till_at(folder / "store"), folder, documents())
+
+
+def test_a_second_report_uses_every_answer_of_the_first(begun: Begun) -> None:
+    assert begun.plain.reused is None
+    assert (begun.first.figures, begun.first.reused) == (begun.plain.figures, 0)
+    assert begun.first.page == begun.plain.page, "what is new is said of no page"
+    second = begun.report()
+    assert second.figures == begun.plain.figures
+    count = of(second)
     assert count > 20
-    assert f"used again: {count} of {count} answers, of an earlier report about the same files (--reuse)" in said
+    assert f"used again: {count} of {count} answers, of an earlier report about the same files (--reuse)" in second.page
 
 
 def test_another_process_asks_the_same_questions(till: Any, tmp_path: Path, config: Path) -> None:
@@ -82,57 +108,54 @@ def test_another_process_asks_the_same_questions(till: Any, tmp_path: Path, conf
     assert reused["answers"] == reused["of"]
 
 
-def test_other_files_are_another_question(till: Any, report: Callable[..., Any]) -> None:
-    shopping(till, 1)
-    report()
-    shopping(till, 2)
-    added, count, _ = report()
-    assert count == 0
-    assert added == report(reuse=False)[0]
-    (newest,) = sorted(till.folder.rglob("*.parquet"), key=lambda path: path.stat().st_mtime_ns)[-1:]
-    newest.rename(newest.with_suffix(".elsewhere"))
-    removed, count, _ = report()
-    assert removed == report(reuse=False)[0]
-    assert count > 20, "the store is what it was at first"
-    (left,) = till.folder.rglob("*.parquet")
-    os.utime(left, ns=(1, 1))
-    assert report()[1] == 0, "a file of the same name and size, written at another time"
+def test_other_files_are_another_question(begun: Begun) -> None:
+    (first,) = begun.till.folder.rglob("*.parquet")
+    shopping(begun.till, 2)
+    added = begun.report()
+    assert added.reused == 0
+    assert added.figures == begun.report(reuse=False).figures != begun.plain.figures
+    (newest,) = {*begun.till.folder.rglob("*.parquet")} - {first}
+    newest.unlink()
+    assert of(begun.report()) > 20, "the store is what it was at first"
+    was = first.stat()
+    os.utime(first, ns=(1, 1))
+    assert begun.report().reused == 0, "a file of the same name and size, written at another time"
+    os.utime(first, ns=(was.st_atime_ns, was.st_mtime_ns))
+    removed = begun.report()
+    assert (removed.figures, of(removed) > 20) == (begun.plain.figures, True)
 
 
-def test_an_option_that_changes_little_asks_little(till: Any, report: Callable[..., Any]) -> None:
-    shopping(till, 1)
-    report()
-    phase, count, _ = report(phase=1)
-    assert count > 20
-    assert phase == report(reuse=False)[0]
+def of(told: Told) -> int:
+    assert told.reused is not None
+    return told.reused
 
 
-def test_a_damaged_answer_is_asked_for_again(till: Any, tmp_path: Path, report: Callable[..., Any]) -> None:
-    shopping(till, 1)
-    first, _, _ = report()
-    folder = tmp_path / "work" / FOLDER
-    files = sorted(folder.iterdir())
+def test_an_option_that_changes_little_asks_little(begun: Begun) -> None:
+    phase = begun.report(phase=1)
+    assert of(phase) > 20
+    assert phase.figures == begun.plain.figures
+
+
+def test_a_damaged_answer_is_asked_for_again(begun: Begun) -> None:
+    files = sorted(begun.answers.iterdir())
     for number, path in enumerate(files):
         data = path.read_bytes()
         damaged = (b"", data[:-1], data[:40] + bytes([data[40] ^ 1]) + data[41:])[number % 3]
         path.write_bytes(damaged)
-    again, count, _ = report()
-    assert (again, count) == (first, 0)
-    assert report()[1] > 20, "they were made anew"
+    again = begun.report()
+    assert (again.figures, again.reused) == (begun.plain.figures, 0)
+    assert of(begun.report()) > 20, "they were made anew"
 
 
-def test_the_units_are_kept_with_their_types(till: Any, tmp_path: Path, report: Callable[..., Any]) -> None:
-    shopping(till, 1)
-    report()
-    (units,) = (tmp_path / "work" / FOLDER).glob("*.duckdb")
-    for path in (tmp_path / "work" / FOLDER).iterdir():
+def test_the_units_are_kept_with_their_types(begun: Begun) -> None:
+    for path in begun.answers.iterdir():
         if len(path.name) == 64:  # an answer; the tables' columns stay
             path.unlink()
-    before = units.stat().st_ino
-    again, count, _ = report()
-    assert count == 0
-    assert again == report(reuse=False)[0]
-    assert units.stat().st_ino == before, "they were read, not made"
+    before = {path: path.stat().st_ino for path in begun.answers.glob("*.duckdb")}
+    again = begun.report()
+    assert again.reused == 0
+    assert again.figures == begun.plain.figures
+    assert {path: path.stat().st_ino for path in begun.answers.glob("*.duckdb")} == before, "they were read, not made"
 
 
 def test_what_was_used_longest_ago_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
