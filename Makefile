@@ -157,6 +157,9 @@ test-slow:
 test-rest:
 	$(BIN)/pytest -q -p no:cacheprovider tests $(SLOW:%=--ignore=%)
 
+deep: $(STAMP)  ## Draw ten times as many cases in the tests that draw any: half an hour
+	ABSIDE_TEST_DEEP=10 $(BIN)/pytest -q -p no:cacheprovider --timeout 1800 -k 'hypothesis or mutated_documents or schemathesis'
+
 image: $(STAMP) $(TOOLS_STAMP)  ## Build the image and run its pod, which `make test` does not: as root, with buildah, podman, runc, mmdebstrap
 	$(BIN)/pytest -q -s -m image tests/k8s/test_image_built.py
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
+from tests.cases import cases
 
 from kafka_broker import KafkaBroker
 from real_api import RealApi
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from s3_server import S3Server
+
+
+# Hypothesis' own number of examples is 100; how long one takes says nothing on a busy machine.
+settings.register_profile("abside", max_examples=cases(50), deadline=None)
+settings.load_profile("abside")
 
 
 def pytest_collection_finish() -> None:

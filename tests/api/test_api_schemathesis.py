@@ -15,6 +15,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.cases import cases
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from tests.api.conftest import Served
 
 SEED = 20261123
-CASES_EACH = 20  # for each operation, drawn at random; most cases are those of the phase "coverage", which is whole
+CASES_EACH = cases(
+    20
+)  # for each operation, drawn at random; most cases are those of the phase "coverage", which is whole
 FLAG_CASES = 10  # of OFREP, whose requests are one context; tests/sidecar/decide/test_flags_at_random.py has more
 # Its imports take a second, and are done once.
 ONE_BY_ONE = """

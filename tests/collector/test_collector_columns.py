@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.cases import cases
 
 from abside.collector.receive.columns import (
     SLICE_EVENTS,
@@ -146,7 +147,7 @@ def test_each_field_of_an_assignment_with_each_odd_value_too() -> None:
             assert repr(in_bulk([event])) == repr(row_by_row([event])), (name, value)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=cases(200), deadline=None)
 @given(st.integers(0, 2**64))
 def test_events_in_bulk_are_the_rows_or_the_refusal_that_each_by_itself_is(seed: int) -> None:
     chance = Random(seed)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.cases import cases
 
 from abside import event
 from abside.collector.receive.rows import rows_of
@@ -399,7 +400,7 @@ field_names = st.sampled_from(
 kinds = st.sampled_from([*event.FIELDS, "wishlist", "exposure"]) | json_values
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=cases(100))
 @given(kinds, st.dictionaries(field_names | st.text(max_size=8), json_values, max_size=6))
 def test_any_json_becomes_an_event_that_can_be_stored_or_one_refusal(kind: Any, fields: dict[str, Any]) -> None:
     try:

@@ -9,6 +9,7 @@ import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.cases import cases
 
 from abside import snapshot
 from abside.snapshot import (
@@ -127,7 +128,7 @@ def sealed(*maps: Any, magic: bytes = MAGIC, form: int = snapshot.FORMAT) -> byt
     return HEADER.pack(magic, form, len(body), hashlib.sha256(body).digest()) + body
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=cases(75))
 @given(attributes, records, problems, st.booleans(), st.dictionaries(names, names, max_size=2), pauses)
 def test_what_is_encoded_is_decoded_the_same(
     declared: dict[str, Attribute],
@@ -293,7 +294,7 @@ def test_a_file_that_cannot_be_used_says_why(data: bytes, reason: str, words: st
     assert str(refused.value).startswith(f"snapshot refused ({reason}): ")
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=cases(100))
 @given(st.data())
 def test_content_of_another_shape_is_one_refusal_or_still_readable(data: st.DataObject) -> None:
     maps = maps_of(made())

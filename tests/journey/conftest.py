@@ -101,7 +101,7 @@ class Shopper:
         begun, most = time.monotonic(), self._patience_seconds if within is None else within
         while not holds():
             assert time.monotonic() - begun < most, f"not within {most} s: {self._agent.log.read_text()[-4000:]}"
-            time.sleep(0.002)
+            time.sleep(0.01)  # asking costs both sides: a figure of a third of a second needs no more
         return time.monotonic() - begun
 
     def close(self) -> None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 WORKERS = 6
 SIDECAR_KILLS = 10
 COLLECTOR_KILLS = 5
-AWAY_SECONDS = 20.0
-PAUSE_SECONDS = 0.003  # of a caller between two visits: what waited while the upstream was away must be shipped, too
+AWAY_SECONDS = 12.0
+PAUSE_SECONDS = 0.015  # of a caller between two visits: what waited while the upstream was away must be shipped, too
 SHIPPED_SECONDS = 150.0  # for all of it, on a busy machine
 SEED = 20261123
 

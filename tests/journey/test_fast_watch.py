@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.journey.conftest import Role, Stage
 
 PATIENCE_SECONDS = 30.0
-ROUNDS = 50
+ROUNDS = 16
 WORST_SECONDS = 5.0  # on a busy machine; the target is 1 s, a quiet one takes 0.3, and the test prints it
 RESIDENT_BYTES = 50 * 2**20
 DOCUMENT = """\

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.conftest import ConfigMapVolume
     from tests.journey.conftest import Role, Stage
 
-ROUNDS = 20
+ROUNDS = 8
 EXPERIMENTS, PAUSED = "abside-experiments", "abside-paused"
 RESIDENT_BYTES = 64 * 2**20  # what the component requests
 DRAFTS = 100  # of 2 KiB each: the 200 KiB from which `check` warns

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import settings as how
 from hypothesis import strategies as st
+from tests.cases import cases
 
 from abside.sidecar.ship.shipper import Shipper, ShipperSettings
 from abside.spool.errors import SpoolFailed, SpoolFull
@@ -74,7 +75,7 @@ class Door:
         """Nothing is open."""
 
 
-@how(max_examples=150)
+@how(max_examples=cases(75))
 @given(STEPS)
 def test_nothing_accepted_is_lost_or_doubled(
     payloads_in: Callable[[Path], list[bytes]], no_descriptors: Any, steps: list[Any]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.cases import cases
 
 from abside.snapshot import decode, encode
 from abside_agent.document.reading import File, Reading
@@ -26,7 +27,7 @@ World = list[tuple[str, str, Any, int]]  # section, id, entry, the file that con
 KNOBS = ("a", "b", "c")
 IDS = ("e1", "e2", "e3", "e4")
 FILES = 3
-thorough = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=cases(50), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 rarely = st.integers(0, 11).map(lambda number: number == 7)
 
 

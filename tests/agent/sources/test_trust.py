@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.cases import cases
 
 from abside_agent.sources.observation import Observation
 from abside_agent.sources.trust import LATE_SECONDS, Trust, Verdict
@@ -190,7 +191,7 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=1000)  # few histories repeat an old answer
+@settings(deadline=None, max_examples=cases(400))  # few histories repeat an old answer
 @given(STEPS)
 @example([("list", 0), ("lose", 0), ("edit", 0), ("sync", 1), ("resume", 0)])
 @example([("list", 0), ("edit", 0), ("edit", 0), ("lose", 0), ("sync", 1), ("wait", 7)])

@@ -52,9 +52,9 @@ class Begun:
 
     def report(self, *, reuse: bool = True, **options: Any) -> Told:
         out = self._folder / f"report-{next(self._numbers)}.json"
-        where = {"json": out, "work": self._folder / "work", "reuse": reuse}
+        options |= {"json": out, "work": self._folder / "work", "reuse": reuse}
         with redirect_stdout(io.StringIO()) as page:
-            assert main(ReportSettings(self.till.folder, (self._folder / "abside.snapshot",), **where, **options)) == 0
+            assert main(ReportSettings(self.till.folder, (self._folder / "abside.snapshot",), **options)) == 0
         figures = orjson.loads(out.read_bytes())
         reused = figures["events"].pop("reused")
         return Told(figures, page.getvalue(), reused and reused["answers"])

@@ -13,6 +13,7 @@ import msgpack
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.cases import cases
 
 from abside import snapshot
 from abside.sidecar.active.current import Cell, Current
@@ -215,7 +216,7 @@ async def test_a_whole_file_of_any_other_content_is_taken_or_refused_and_never_k
     sample = list(msgpack.Unpacker(BytesIO(encode(world.snapshot())[HEADER.size :])))
     files: list[bytes] = []
 
-    @settings(deadline=None, max_examples=120, suppress_health_check=list(HealthCheck), database=None)
+    @settings(deadline=None, max_examples=cases(60), suppress_health_check=list(HealthCheck), database=None)
     @given(st.data())
     def collect(data: st.DataObject) -> None:
         maps = [dict(one) for one in sample]

@@ -11,6 +11,7 @@ import msgpack
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.cases import cases
 
 from abside.assignment.assign import Evaluator
 from abside.snapshot import FORMAT, HEADER, MAGIC, SnapshotError, Step, Variant, encode
@@ -235,7 +236,7 @@ async def test_whatever_one_record_holds_no_other_experiment_and_no_pause_is_hel
     await running.sidecar.supervisor.stop("follow")
     files: list[bytes] = []
 
-    @settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck), database=None)
+    @settings(deadline=None, max_examples=cases(60), suppress_health_check=list(HealthCheck), database=None)
     @given(st.data())
     def collect(data: st.DataObject) -> None:
         maps = maps_of(world, pdp_badge={"status": "running", "pause": f"night {len(files)}"})

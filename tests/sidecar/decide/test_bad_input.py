@@ -12,6 +12,7 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.cases import cases
 
 from abside.serve.answer import Refusal
 from abside.sidecar.decide import handlers, intake
@@ -508,7 +509,7 @@ async def test_no_json_makes_a_handler_raise_anything_but_a_refusal(start: Start
     running = await start(allow_force=True)
     context = running.sidecar.context
 
-    @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+    @settings(deadline=None, max_examples=cases(75), suppress_health_check=[HealthCheck.too_slow])
     @given(bodies | json_values | st.lists(bodies, max_size=3))
     def holds(body: Any) -> None:
         data = orjson.dumps(body)
@@ -525,7 +526,7 @@ async def test_no_bytes_make_a_handler_raise_anything_but_a_refusal(start: Start
     running = await start()
     context = running.sidecar.context
 
-    @settings(deadline=None, max_examples=200)
+    @settings(deadline=None, max_examples=cases(100))
     @given(
         st.binary(max_size=64)
         | st.text(st.characters(), max_size=16).map(lambda text: text.encode("utf-8", "surrogatepass"))

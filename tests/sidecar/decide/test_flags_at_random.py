@@ -11,6 +11,7 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.cases import cases
 
 from abside.assignment.plan import build_plans
 from abside.event import EventIds
@@ -79,7 +80,7 @@ async def test_every_evaluation_has_the_protocols_shape(context: HandlerContext)
     seen: set[int] = set()
 
     @given(KEYS, st.binary(max_size=20) | CONTEXTS.map(lambda sent: json.dumps({"context": sent}).encode()))
-    @settings(max_examples=120, deadline=None, derandomize=True)
+    @settings(max_examples=cases(60), deadline=None, derandomize=True)
     def ask(key: str, body: bytes) -> None:
         answer = evaluate(key, body)
         batch.write()
@@ -108,7 +109,7 @@ async def test_every_tracking_event_is_stored_or_refused_by_name(context: Handle
         st.integers(0, 9) | ODD,
         st.none() | st.dictionaries(st.sampled_from(FIELDS), VALUES | st.text(max_size=3), max_size=3).map(dict),
     )
-    @settings(max_examples=120, deadline=None, derandomize=True)
+    @settings(max_examples=cases(60), deadline=None, derandomize=True)
     def tell(kind: Any, who: Any, value: Any, attributes: Any) -> None:
         fields = {"event": kind, "context": who, "value": value, "attributes": attributes}
         refusal = None

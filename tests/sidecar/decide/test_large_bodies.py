@@ -9,6 +9,7 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.cases import cases
 
 from abside.event import EventIds
 from abside.serve.answer import Refusal
@@ -151,7 +152,7 @@ events = st.one_of(
 
 
 async def test_the_division_reads_what_one_reading_of_the_whole_reads(context: HandlerContext) -> None:
-    @settings(deadline=None, max_examples=400, suppress_health_check=list(HealthCheck), database=None)
+    @settings(deadline=None, max_examples=cases(150), suppress_health_check=list(HealthCheck), database=None)
     @given(st.lists(events, max_size=4) | events, st.sampled_from([0, 2]), st.data())
     def compare(body: Any, indent: int, data: st.DataObject) -> None:
         raw = orjson.dumps(body, option=orjson.OPT_INDENT_2 if indent else 0)

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.cases import cases
 
 from abside.assignment.plan import build_plans
 from abside.event import EventIds
@@ -112,7 +113,7 @@ REQUESTS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=cases(100), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.one_of(REQUESTS.map(orjson.dumps), REQUESTS.map(lambda one: orjson.dumps([one])), st.binary(max_size=9)))
 def test_a_plain_request_is_answered_as_any(sides: Sides, body: bytes) -> None:
     (plain, plain_batch), (every, batch) = sides

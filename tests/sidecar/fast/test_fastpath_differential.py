@@ -1,7 +1,6 @@
 """Both paths are one: the same bytes, however they are cut and whatever is wrong with them, get the same answer."""
 
 import itertools
-import os
 import re
 import select
 import signal
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.cases import cases
 
 from abside.scrape.render import RENDER_SECONDS
 from abside.snapshot import Attribute, Experiment, Placement, Variant, assemble, encode
@@ -392,7 +392,7 @@ def mutate(raw: bytes, mutations: list[tuple[str, int, bytes]]) -> bytes:
 
 
 @settings(
-    max_examples=int(os.environ.get("DIFFERENTIAL_EXAMPLES", "150")),  # noqa: TID251 a longer hunt by hand
+    max_examples=cases(100),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
