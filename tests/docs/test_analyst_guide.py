@@ -5,11 +5,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
-import subprocess
-import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -17,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from console import typed
 
 from abside.collector.receive.rows import record_batch, rows_of
 from abside.collector.store import SCHEMA, Footer, write_file
@@ -98,17 +96,11 @@ def session(world: Path, body: str) -> str:
     said = ""
     for line in body.splitlines():
         if line.startswith("$ "):
-            command = ["bash", "-o", "pipefail", "-c", f"{line[2:]} 2>&1"]
-            done = subprocess.run(command, cwd=world, env=environment(), capture_output=True, text=True, check=False)
-            assert done.returncode == 0, f"{line}: {done.stdout}"
-            told = re.sub(r" +$", "", done.stdout, flags=re.MULTILINE).rstrip("\n")
+            code, printed = typed(line[2:], world)
+            assert code == 0, f"{line}: {printed}"
+            told = re.sub(r" +$", "", printed, flags=re.MULTILINE).rstrip("\n")
             said += f"{line}\n{told}\n" if told else f"{line}\n"
     return said
-
-
-def environment() -> dict[str, str]:
-    scripts = str(Path(sys.executable).parent)
-    return {"PATH": f"{scripts}:{os.environ['PATH']}", "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}  # noqa: TID251 the path only
 
 
 def test_every_command_prints_what_stands_there(tmp_path: Path) -> None:

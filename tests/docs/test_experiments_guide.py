@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
+
+from console import environment, typed
 
 from abside_agent.settle.check import check
 from abside_agent.sources.given import given
@@ -57,24 +57,9 @@ def session(world: Path, body: str) -> str:
     said = ""
     for line in body.splitlines():
         if line.startswith("$ "):
-            command = ["bash", "-c", f"{line[2:]} 2>&1"]
-            done = subprocess.run(
-                command,
-                cwd=world,
-                env=environment(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert "Traceback" not in done.stdout, done.stdout
-            said += f"{line}\n{done.stdout}"
+            _, told = typed(line[2:], world)
+            said += f"{line}\n{told}"
     return said if said.endswith("\n") else said + "\n"
-
-
-def environment() -> dict[str, str]:
-    scripts = str(Path(sys.executable).parent)
-    return {"PATH": f"{scripts}:{os.environ['PATH']}", "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}  # noqa: TID251 the path only
 
 
 def git(world: Path, *words: str) -> None:
