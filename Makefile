@@ -42,10 +42,14 @@ UV_LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3
 # The tests start hundreds of processes: each reads compiled modules, also where the environment forbids to write them.
 export PYTHONDONTWRITEBYTECODE :=
 
-SLOW := $(addprefix tests/,collector journey k8s report)
+# Two halves, of which the second begins when lint has ended. Those that need a Kafka broker are its last: the broker
+# starts late, and ends with them.
+SLOW := $(addprefix tests/,client collector docs k8s report shop)
+KAFKA_LAST := $(addprefix tests/,journey consume kafka upstream)
+REST := $(filter-out $(SLOW) $(KAFKA_LAST) %__pycache__,$(patsubst %/,%,$(wildcard tests/*/))) $(wildcard tests/test_*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools kafka clickhouse openfeature promtool lock image cluster cluster-of-one demo engines test lint format wheel bench bench-peer calibrate clean test-slow test-rest
+.PHONY: help setup tools kafka clickhouse openfeature promtool lock deep image cluster cluster-of-one demo engines test lint format wheel bench bench-peer calibrate clean test-slow test-rest
 
 help:  ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -155,7 +159,7 @@ test-slow:
 	$(BIN)/pytest -q -p no:cacheprovider $(SLOW)
 
 test-rest:
-	$(BIN)/pytest -q -p no:cacheprovider tests $(SLOW:%=--ignore=%)
+	$(BIN)/pytest -q -p no:cacheprovider $(REST) $(KAFKA_LAST)
 
 deep: $(STAMP)  ## Draw ten times as many cases in the tests that draw any: half an hour
 	ABSIDE_TEST_DEEP=10 $(BIN)/pytest -q -p no:cacheprovider --timeout 1800 -k 'hypothesis or mutated_documents or schemathesis'

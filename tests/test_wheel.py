@@ -28,9 +28,10 @@ def abside(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), cwd=ROOT)
     (wheel,) = folder.glob("*.whl")
-    run(sys.executable, "-m", "venv", str(folder / "venv"), cwd=folder)
-    pip = str(folder / "venv" / "bin" / "pip")
-    run(pip, "install", "--quiet", "--disable-pip-version-check", f"{wheel}[agent,collector]", cwd=folder)
+    run(sys.executable, "-m", "venv", "--without-pip", str(folder / "venv"), cwd=folder)
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "venv" / "bin" / "python")]
+    quick = ["--quiet", "--no-compile", "--disable-pip-version-check"]
+    run(*pip, "install", *quick, f"{wheel}[agent,collector]", cwd=folder)
     return folder / "venv" / "bin" / "abside"
 
 
