@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tests.k8s.conftest import Object, Rendered, Role, Workload
 
 PATIENCE_SECONDS = 60.0
-ADDRESS = re.compile(r"(?P<scheme>https?://)?(?P<host>[a-z0-9.-]+):(?P<port>\d+)")
+ADDRESS = re.compile(r"(?P<scheme>https?://)?(?P<host>\*|[a-z0-9.-]+):(?P<port>\d+)")
 
 
 @dataclass
@@ -63,7 +63,8 @@ class Node:
         """Start one container and wait until its startup probe passes."""
         workload = role.workload.object["metadata"]["name"]
         name = f"{workload}/{role.container['name']}"
-        variables = {one["name"]: self.value(role, one) for one in role.container["env"]}
+        given = [one for one in role.container["env"] if "configMapKeyRef" not in one.get("valueFrom", {})]  # optional
+        variables = {one["name"]: self.value(role, one) for one in given}
         variables["PATH"] = os.environ["PATH"]  # noqa: TID251 nothing else of this process may leak in
         command = [sys.executable, "-m", "abside", *role.container["args"]]
         with (self.folder / f"{name.replace('/', '.')}.log").open("wb") as log:
@@ -84,8 +85,9 @@ class Node:
             return role.workload.template["metadata"]["labels"][label[1]] if label else f"{workload}-0"
         value = str(variable["value"])
         if match := ADDRESS.fullmatch(value):
-            owner = match["host"] if match["scheme"] else workload
-            return f"{match['scheme'] or ''}127.0.0.1:{self.port(owner, int(match['port']))}"
+            if match["scheme"]:
+                return f"{match['scheme']}127.0.0.1:{self.port(match['host'], int(match['port']))}"
+            return f"{match['host']}:{self.port(workload, int(match['port']))}"
         if value.startswith("/"):
             mount = role.mount_of(value)
             return value.replace(mount["mountPath"], str(self.directory(role.workload, mount["name"])), 1)
