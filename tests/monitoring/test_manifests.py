@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,18 @@ def test_the_folder_is_the_rules_and_the_dashboard_where_grafana_looks(
     board = rendered.of("ConfigMap")["abside-dashboard"]
     assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert json.loads(board["data"]["abside.json"])["uid"] == "abside"
+
+
+def test_the_line_of_the_readme_makes_an_address_of_each_link(
+    render: Callable[[str], Rendered],  # noqa: F811 fixture
+) -> None:
+    readme = (ROOT / "k8s" / "README.md").read_text()
+    (command,) = re.findall(r"^kubectl kustomize k8s/monitoring \| (sed .+?) \| kubectl apply", readme, re.MULTILINE)
+    given = render("monitoring").text
+    done = subprocess.run(["bash", "-c", command], input=given, capture_output=True, text=True, check=True)
+    links = re.findall(r"runbook_url: (\S+)", done.stdout)
+    assert len(links) == len(rules())
+    assert all(re.fullmatch(r"https://git\.example/abside/docs/runbook\.md#[a-z]+", link) for link in links)
 
 
 def monitors() -> dict[str, dict[str, Any]]:

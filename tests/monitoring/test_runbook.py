@@ -79,6 +79,16 @@ def test_every_line_that_is_logged_as_trouble_has_an_entry() -> None:
     exactly("Log lines", events)
 
 
+def test_every_entry_says_what_it_means_what_shoppers_notice_and_what_to_do() -> None:
+    for title in ("Codes of documents", "Codes of decisions", "Codes of HTTP answers", "Log lines"):
+        header, _, *rows = re.findall(r"^\|(.+)\|$", section(title), re.MULTILINE)
+        assert [cell.strip() for cell in header.split("|")][1:] == ["means", "shoppers", "do"], title
+        for row in rows:
+            cells = [cell.strip() for cell in re.sub(r"`[^`]*`", "code", row).split("|")]
+            assert len(cells) == 4, row
+            assert all(cells), row
+
+
 def test_every_background_task_has_an_entry() -> None:
     source = "".join(path.read_text() for folder in ("src", "agent") for path in (ROOT / folder).rglob("*.py"))
     names = set(re.findall(r'supervisor\.start\(\s*"([\w-]+)"', source))
