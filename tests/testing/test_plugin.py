@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -66,3 +69,36 @@ def test_documents_with_a_mistake_are_no_world_to_test_in(abside_sidecar: Start,
         abside_sidecar(tmp_path / "no.yaml")
     with pytest.raises(ValueError, match=r"ends in \.yaml"):
         abside_sidecar({"a.yml": DOCUMENT})
+
+
+LACKING = """
+import os, sys
+
+class Lacking:
+    def find_spec(self, name, *_):
+        if name.split(".")[0] in {lacking!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Lacking())
+os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # other packages' may need what is lacking
+import pytest
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-p", "abside.testing.plugin", "test_app.py"]))
+"""
+OURS = ("orjson", "msgpack", "mmh3", "click", "aiohttp", "uvloop", "prometheus_client", "msgspec", "yaml")
+
+
+@pytest.mark.parametrize(
+    ("lacking", "arguments", "told"),
+    [
+        pytest.param(OURS, "", "1 passed", id="installed alone, a test that has no fixture of ours"),
+        pytest.param(("msgspec",), "abside_sidecar", "abside_sidecar needs msgspec.*abside\\[agent\\]", id="no agent"),
+    ],
+)
+def test_a_run_without_the_agents_libraries_is_disturbed_only_where_it_asks_for_the_sidecar(
+    lacking: tuple[str, ...], arguments: str, told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "test_app.py").write_text(f"def test_app({arguments}):\n    from abside.client import Client\n")
+    command = [sys.executable, "-c", LACKING.format(lacking=lacking)]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert re.search(told, ran.stdout), ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stdout + ran.stderr
