@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from contextlib import closing
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,8 +51,8 @@ each are too much for most servers. An idle one that sends to a collector has {s
 CERTIFICATE: Any = SimpleNamespace(not_after=0, problem=None)
 SECTIONS = {
     "sidecar": "At `--admin`, `:7601`.",
-    "collector": "At `--listen`, `:7700`, also beyond its bound on requests. `/readyz` there is 503 with the reason\n"
-    "while batches are not taken: a write failed less than 30 s ago, or it is about to end.",
+    "collector": "At `--listen`, `:7700`, without the token, and beyond its bound on requests too. `/readyz` is 503\n"
+    "with the reason while batches are not taken: a write failed less than 30 s ago, or it is about to end.",
     "collector from Kafka": "At `--listen`, `:7700`.",
     "admission": "At `--listen`, `:8443`, by HTTPS.",
     "every process": "Where there is a `/proc`; the version everywhere.",
@@ -117,14 +118,13 @@ async def _sidecar(directory: Path, kind: str) -> list[Metric]:
     snapshot = directory / "snapshot"
     snapshot.write_bytes(encode(assemble({}, [placement, experiment], written_at_us=1)))
     settings = SidecarSettings(snapshot, directory / "spool", upstream=upstream, metric_experiments=True)
-    sidecar = Sidecar.build(settings)
-    await sidecar.follower.look()
+    doors = replace(settings, listen=("127.0.0.1:0",), admin="127.0.0.1:0")
+    sidecar = Sidecar.build(replace(doors, linger_seconds=0.0, drain_seconds=0.0))
+    await sidecar.start()
     sidecar.context.cell.beat_us = 1
     sidecar.context.journal.accounts.arms["e", "control"] = ArmCount()
     found = list(sidecar.metrics.collect())
-    await sidecar.spool.close()
-    if sidecar.upstream is not None:
-        await sidecar.upstream.close()
+    await sidecar.drain()
     return found
 
 

@@ -17,6 +17,22 @@ if TYPE_CHECKING:
     from abside.collector.status import CollectorParts
     from abside.serve.listener import Listener
 
+# Of every refusal. A rate needs the zero before the first one.
+CODES = (
+    "BUSY",
+    "COUNT_MISMATCH",
+    "INVALID_EVENT",
+    "MALFORMED",
+    "STOPPING",
+    "STORE_FAILED",
+    "TIMEOUT",
+    "TOO_LARGE",
+    "UNAUTHORIZED",
+    "UNDECODABLE",
+    "UNSUPPORTED_ENCODING",
+    "UNSUPPORTED_TYPE",
+)
+
 
 class CollectorMetrics:
     """The metric families of one collector. `clock` returns µs UTC."""
@@ -44,8 +60,9 @@ class CollectorMetrics:
         yield counter("collector_batches", "Batches stored and acknowledged.", counts.stored)
         yield counter("collector_events", "Events in those batches.", counts.events)
         yield counter("collector_duplicates", "Batches that came again and were dropped.", counts.duplicates)
-        refused = (((code,), count) for code, count in counts.refused.items())
-        yield counters("collector_refused", "Batches refused, by the code of the answer.", ["code"], refused)
+        refused = dict.fromkeys(CODES, 0) | counts.refused
+        by_code = (((code,), count) for code, count in refused.items())
+        yield counters("collector_refused", "Batches refused, by the code of the answer.", ["code"], by_code)
         yield gauge("collector_pending_bytes", "Bytes of batches that are not written yet.", pending.used_bytes)
         yield gauge("collector_pending_limit_bytes", "Their bound: beyond it batches are refused.", pending.limit_bytes)
         yield gauge("collector_known_batches", "Batch ids known: what is dropped when it comes again.", self._known())
