@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -240,6 +241,12 @@ def test_no_folder_is_larger_than_a_person_can_survey() -> None:
         if count > MOST_FILES:
             crowded[str(folder.relative_to(ROOT))] = count
     assert not crowded
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    # The tests are no packages, so that pytest would refuse to collect the second one, and with it all of them
+    named = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in named.items() if count > 1] == []
 
 
 def test_no_import_cycle_even_in_functions_and_for_types() -> None:
