@@ -108,7 +108,8 @@ def test_an_agent_tells_the_problems_of_documents_as_json_lines(
     assert (
         ended(json_lines, "agent", "--once", "--config", str(tmp_path), "--snapshot", str(tmp_path / "s"), *JSON) == 1
     )
-    assert json_lines()
+    problem = next(line for line in json_lines() if line["message"] == "problem")
+    assert (problem["level"], problem["code"], problem["file"], problem["line"]) == ("error", "SYNTAX", "a.yaml", 2)
     assert capfd.readouterr().err == ""
 
 

@@ -35,10 +35,11 @@ class ReportedProblems:
         """Log each problem and each path held back that is not in the log yet."""
         if reply.last_refused:
             log.warning("last_snapshot_unreadable", why=reply.last_refused, then="going on without it")
-        problems = {str(one): log.error if one.severity == "error" else log.warning for one in reply.problems}
-        for text, write in problems.items():
+        problems = {str(one): one for one in reply.problems}
+        for text, one in problems.items():
             if text not in self._lines:
-                write("problem", text=text)
+                write = log.error if one.severity == "error" else log.warning
+                write("problem", text=text, code=one.code, file=one.file, line=one.line)
         held = {f"held back {path}": (path, served) for path, served in reply.held.items()}
         new = [what for line, what in held.items() if line not in self._lines]
         for path, served in new[:MAX_HELD_LINES]:
