@@ -21,7 +21,8 @@ WORKERS = 6
 SIDECAR_KILLS = 10
 COLLECTOR_KILLS = 5
 AWAY_SECONDS = 12.0
-PAUSE_SECONDS = 0.015  # of a caller between two visits: what waited while the upstream was away must be shipped, too
+PAUSE_SECONDS = 0.005  # of a caller between two visits: what waited while the upstream was away must be shipped, too
+LEAST = 1_000  # accepted events, however slow the machine
 SHIPPED_SECONDS = 150.0  # for all of it, on a busy machine
 SEED = 20261123
 
@@ -114,6 +115,11 @@ async def test_every_event_answered_2xx_lands_exactly_once_though_everything_is_
         )
         collector.start()
         await asyncio.sleep(2.0)
+
+        async def enough() -> bool:
+            return len(load.accepted) > LEAST
+
+        await until(enough, SHIPPED_SECONDS)
         load.stopping = True
         await asyncio.gather(*callers)
         took = time.monotonic() - since
@@ -132,7 +138,6 @@ async def test_every_event_answered_2xx_lands_exactly_once_though_everything_is_
         print(f"upstream away {AWAY_SECONDS:g} s, {took:.0f} s of load: accepted {len(load.accepted):,},", end=" ")
         print(f"stored {stored:,}, lost {len(lost)}, duplicated {len(doubled)}", end=" ")
         print(f"(and {len(load.unknown):,} whose answer was cut off, {unanswered:,} of them stored)")
-    assert len(load.accepted) > 1_000
     assert not load.refused
     assert not lost
     assert not doubled
