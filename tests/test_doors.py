@@ -144,7 +144,7 @@ INNER: dict[str, frozenset[str]] = {
     "abside.assignment": frozenset({"bucket"}),
     "abside.upstream": frozenset({"answer", "encode", "kafka_verdict", "producer", "record", "verdict"}),
     "abside.spool.write": frozenset(
-        {"calendar", "complaint", "openfile", "room", "sealing", "settle", "starting", "upkeep"}
+        {"calendar", "claim", "complaint", "openfile", "room", "sealing", "settle", "starting", "upkeep"}
     ),
     "abside.sidecar.decide": frozenset({"callers", "token"}),
     "abside.sidecar.observe": frozenset(

@@ -148,8 +148,9 @@ class CallFailed(Exception):  # noqa: N818 it is caught inside the client and be
 
     path: str | None = None
 
-    def __init__(self, why: Why, detail: str, code: str | None = None) -> None:
+    def __init__(self, why: Why, detail: str, code: str | None = None, remedy: str | None = None) -> None:
         super().__init__(why, detail)
+        self._remedy = remedy or _REMEDIES[why]
         self.why: Why = why
         self.detail = detail
         self.code: str | None = code
@@ -157,7 +158,7 @@ class CallFailed(Exception):  # noqa: N818 it is caught inside the client and be
     @property
     def sentence(self) -> str:
         """What happened, and the remedy."""
-        return f"{self.detail}; {_REMEDIES[self.why]}"
+        return f"{self.detail}; {self._remedy}"
 
     def __str__(self) -> str:
         return f"{self.why}: {self.detail}"

@@ -140,7 +140,7 @@ class Deciding:
         """Do what is due at this time (µs UTC): follow the snapshot, see whether there is a spool, seal what is old."""
         self.following.look(now_us)
         self.obstacle = self.spool.obstacle()
-        self.spool.seal_if_old(now_us)
+        self.spool.look(now_us)
 
     def _look(self) -> None:
         now_us, following = self._settings.clock(), self.following

@@ -75,6 +75,15 @@ class OwnPage:
             raise
         self.words = memoryview(self._map).cast("Q")
 
+    def is_in(self, directory: Path) -> bool:
+        """Whether the page is still the one in this directory: somebody may have removed it."""
+        try:
+            return os.path.samestat((directory / PAGE).stat(), os.fstat(self._handle))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:  # a disk that fails is no proof
+            return True
+
     def close(self) -> None:
         """Let the folder go: the sidecar adopts it."""
         self.words.release()

@@ -181,27 +181,6 @@ client.close()
     assert held < 6 * 2**20  # what it may write before the sidecar has spoken, and the quota
 
 
-def test_a_user_who_may_not_write_falls_back_and_says_why(sidecar: Process, tmp_path: Path) -> None:
-    if os.getuid() != 0:
-        pytest.skip("only root can become somebody else")
-    tmp_path.chmod(0o755)
-    for above in tmp_path.parents:
-        if above.stat().st_uid == 0 and above.name.startswith("pytest-"):
-            above.chmod(0o755)
-    program = f"""
-import os
-from abside.client.local import Local
-os.setgid(65534); os.setuid(65534)
-client = Local({str(tmp_path / "snapshot")!r}, {str(tmp_path / "spool")!r})
-answer = client.assign("pdp", user_id="u1", fallback={{"model": "mine"}})
-print(answer.fallback, answer.why, answer.config, client.problem)
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("True unreachable {'model': 'mine'} user 65534 may not write to ")
-    assert "fsGroup" in done.stdout
-    assert "local cannot work" in done.stderr
-
-
 def test_it_works_as_soon_as_the_mounts_do(absent: Process, world: object) -> None:
     spool = absent.folder / "spool"
     with Local(absent.folder / "snapshot", spool) as client:

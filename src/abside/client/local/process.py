@@ -65,10 +65,10 @@ def failure(exc: CallFailed | Refusal | SpoolRefused) -> CallFailed:
     if isinstance(exc, CallFailed):
         return exc
     if isinstance(exc, SpoolRefused):
-        return CallFailed("unreachable", str(exc))
+        return CallFailed("unreachable", str(exc), remedy=_REMEDY)
     if exc.status < 500:
         return Refused(exc.code, exc.detail, status=exc.status, path=exc.path, index=exc.index)
-    return CallFailed("unavailable", f"{exc.status} {exc.code}", exc.code)
+    return CallFailed("unavailable", exc.detail, exc.code, _REMEDY)
 
 
 def is_plain(attributes: Mapping[str, Any]) -> bool:
@@ -88,4 +88,5 @@ def is_plain(attributes: Mapping[str, Any]) -> bool:
     return True
 
 
+_REMEDY = "docs/local.md has the remedy; `problem` of the client says what is missing"
 _PLAIN = frozenset({str, int, float, bool, type(None)})

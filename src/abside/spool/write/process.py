@@ -7,14 +7,17 @@ left open is taken by the sidecar (see abside.spool.page), and what a dead one l
 from __future__ import annotations
 
 import os
+import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from abside.log import Log
 from abside.spool.errors import PayloadSizeError, SpoolFailed, SpoolFull, SpoolRefused
-from abside.spool.frame import frame
-from abside.spool.page import ALLOWED, APPENDED, ASKED, BUSY, LIMIT, LOCAL, PAGE, OwnPage, make_shared, share
-from abside.spool.segment import OPEN, SEALED, listed
-from abside.spool.settings import LIMIT_BYTES, SEAL_BYTES, SEAL_EVENTS, SEAL_SECONDS
+from abside.spool.frame import MAGIC, frame
+from abside.spool.page import ALLOWED, APPENDED, ASKED, BUSY, LOCAL, share
+from abside.spool.segment import SEALED
+from abside.spool.settings import SEAL_BYTES, SEAL_EVENTS, SEAL_SECONDS
+from abside.spool.write.claim import claim
 from abside.spool.write.openfile import create
 from abside.spool.write.writer import no_account
 
@@ -22,12 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from abside.spool.page import OwnPage
     from abside.spool.write.openfile import OpenFile
 
-# Before the sidecar has said what this process may write, which takes it up to half a second: 30,000 exposures. But not
-# more than this part of what is left: workers that die and come back while no sidecar runs must not fill the disk.
-FIRST_BYTES = 16 * 2**20
-FIRST_PART = 4
+MAX_SAVED = 8  # files of a removed folder: until it is noticed, a process that asks without pause fills a few
+
+log = Log("abside.spool")
 
 
 class ProcessSpool:
@@ -48,6 +51,7 @@ class ProcessSpool:
         self._answered = 0  # how often the sidecar had asked when the open file was begun
         self._appended = 0
         self._seq = 0
+        self._saved: list[OpenFile] = []  # of a folder that somebody removed: their events are in the descriptors
 
     @property
     def directory(self) -> Path:
@@ -59,9 +63,9 @@ class ProcessSpool:
         if self._page is not None:
             return ""
         local = self._spool / LOCAL
-        place = local if local.is_dir() else self._spool
-        if not place.is_dir():
+        if not os.access(self._spool, os.F_OK):
             return f"there is no directory {self._spool}: mount the sidecar's spool into this container"
+        place = local if os.access(local, os.F_OK) else self._spool  # nor is there one in a directory closed to us
         if not os.access(place, os.W_OK | os.X_OK):
             return f"user {os.getuid()} may not write to {place}: give app and sidecar one group by the pod's fsGroup"
         return ""
@@ -97,8 +101,13 @@ class ProcessSpool:
         if (opened.length >= SEAL_BYTES or opened.events >= SEAL_EVENTS) and not was:  # else it is still written to
             self.seal()
 
-    def seal_if_old(self, now_us: int) -> None:
-        """Seal what has been open for the time that a batch may wait."""
+    def look(self, now_us: int) -> None:
+        """Seal what has been open for the time that a batch may wait; leave a folder that somebody removed."""
+        if self._page is not None and not self._page.is_in(self.directory):
+            self._leave()
+        if self._saved:
+            with suppress(SpoolFailed):  # the next look tries
+                self._write_saved()
         if self._open is not None and not 0 <= now_us - self._since_us < self._seal_us:  # or a clock stepped back
             self.seal()
 
@@ -149,6 +158,9 @@ class ProcessSpool:
 
     def close(self) -> None:
         """Seal with the last account, and let the folder go for good: the sidecar takes what is there."""
+        if self._saved:
+            with suppress(SpoolFailed):
+                self._write_saved()
         self.seal(last=True)
         if self._open is not None:
             self._open.discard()
@@ -159,12 +171,22 @@ class ProcessSpool:
 
     def abandon(self) -> None:
         """Close what a forked child inherited, and touch nothing: the parent goes on writing."""
-        if self._open is not None:
-            os.close(self._open.handle)
-            self._open = None
+        for one in (*self._saved, *((self._open,) if self._open else ())):
+            os.close(one.handle)
+        self._open, self._saved = None, []
         if self._page is not None:
             self._page.close()
             self._page = None
+
+    def _leave(self) -> None:
+        """Go on in a folder of another name; what the old one's open file has is sealed in it, or written once more."""
+        log.error("local_folder_removed", directory=str(self.directory), consequence="this process begins another")
+        with suppress(SpoolFailed):
+            self._put_away()
+        if self._page is not None:
+            self._page.close()
+            self._page = None
+        self._boot = secrets.token_hex(8)
 
     def _begin(self, asked: int) -> OpenFile:
         self._put_away()
@@ -182,41 +204,31 @@ class ProcessSpool:
             return
         try:
             opened.path.rename(opened.path.with_suffix(SEALED))
-        except FileNotFoundError:  # the sidecar took it, or somebody removed it
-            pass
+        except FileNotFoundError:
+            if self._page is not None and self._page.words[ASKED] == self._answered:  # the sidecar did not take it
+                self._save(opened)
+                return
         except OSError as exc:
             raise SpoolFailed("seal", opened.path, exc) from exc
         self._open = None
         os.close(opened.handle)
 
-    def _claim(self) -> OwnPage:
-        """Make and lock the folder, under another name until it is locked. Raises SpoolFailed."""
-        local, making = self._spool / LOCAL, self._spool / LOCAL / f".{self._boot}"
-        page: OwnPage | None = None
-        try:
-            if not local.is_dir():
-                with suppress(FileExistsError):
-                    make_shared(local)
-            make_shared(making)
-            page = OwnPage(making, self._first_bytes())
-            making.rename(self.directory)
-        except OSError as exc:
-            if page is not None:
-                page.close()
-            with suppress(OSError):  # nothing of it may be in the way of the next call, which tries again
-                (making / PAGE).unlink(missing_ok=True)
-                making.rmdir()
-            raise SpoolFailed("make the directory", self.directory, exc) from exc
-        self._page, self._appended, self._answered = page, 0, 0
-        return page
+    def _save(self, opened: OpenFile) -> None:
+        self._open = None
+        if len(self._saved) < MAX_SAVED:
+            self._saved.append(opened)
+        else:
+            os.close(opened.handle)
 
-    def _first_bytes(self) -> int:
-        """Return what this process may write until the sidecar has looked: a part of what the quota leaves."""
-        local = self._spool / LOCAL
-        try:
-            limit = int((local / LIMIT).read_bytes())
-        except (OSError, ValueError):  # no sidecar has been here
-            limit = LIMIT_BYTES
-        places = [self._spool / "q", *local.iterdir()]
-        used = sum(one.size for place in places for suffix in (OPEN, SEALED) for one in listed(place, suffix))
-        return max(0, min(FIRST_BYTES, (limit - used) // FIRST_PART))
+    def _write_saved(self) -> None:
+        """Write what is in files whose names are gone, whatever the quota. Raises SpoolFailed."""
+        asked = (self._page or self._claim()).words[ASKED]
+        while self._saved:
+            gone = self._saved[0]
+            self._begin(asked).write(os.pread(gone.handle, gone.length, len(MAGIC)), gone.events)
+            os.close(self._saved.pop(0).handle)
+
+    def _claim(self) -> OwnPage:
+        """Make and lock the folder. Raises SpoolFailed."""
+        self._page, self._appended, self._answered = claim(self._spool, self._boot), 0, 0
+        return self._page
