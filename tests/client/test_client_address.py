@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from abside.client import AsyncClient, Client
@@ -34,9 +36,11 @@ def test_an_address_is_read(text: str, address: Address, host: str) -> None:
         ("unix:", "1 to 107 bytes"),
         ("unix:" + "x" * 108, "1 to 107 bytes"),
         ("", "write http://"),
+        (None, "None is not an address; write http://"),
+        (7600, "7600 is not an address; write http://"),
     ],
 )
-def test_a_bad_address_is_refused_when_the_client_is_made(text: str, reason: str) -> None:
+def test_a_bad_address_is_refused_when_the_client_is_made(text: Any, reason: str) -> None:
     for kind in (Client, AsyncClient):
         with pytest.raises(ValueError, match=reason):
             kind(text)

@@ -1,3 +1,7 @@
+from typing import Any
+
+import pytest
+
 from abside.client import Assignment, Unit, Visit
 
 
@@ -37,3 +41,9 @@ def test_an_integer_id_is_its_unit() -> None:
     visit = Visit(user_id=42)
     visit.saw(answered("user", "42"))
     assert visit.pinned_unit == {"type": "user", "id": "42"}
+
+
+@pytest.mark.parametrize("kept", ["session", {"type": "session"}, {"type": "user", "id": 42}, []])
+def test_what_a_session_kept_and_is_no_unit_is_refused_when_the_visit_is_made(kept: Any) -> None:
+    with pytest.raises(ValueError, match=r"is no unit; pass the `unit` of an earlier answer"):
+        Visit(session_id="s1", pinned_unit=kept)

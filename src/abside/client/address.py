@@ -27,6 +27,8 @@ class Address:
 
 def parse_address(text: str) -> Address:
     """Read an address. Raises ValueError with the remedy."""
+    if not isinstance(text, str):  # for example None, from a variable that is not set
+        raise ValueError(f"{text!r} is not an address; {_REMEDY}")  # noqa: TRY004 one error for every wrong address
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")
         if not 0 < len(os.fsencode(path)) <= MAX_UNIX_PATH_BYTES or "\0" in path:

@@ -15,7 +15,7 @@ from abside.client.away.fallback import Fallbacks
 from abside.client.away.hanging import Hanging
 from abside.client.away.posting import POSTING_SECONDS, posts, wall_us
 from abside.client.away.unsent import MAX_WAITING
-from abside.client.calls import DEADLINE_SECONDS, Calls
+from abside.client.calls import DEADLINE_SECONDS, Calls, check_deadline
 from abside.client.message import encode, read_accepted, read_answers, read_flag
 from abside.client.result import ACCEPTED, Assignment, CallFailed, Flag, Receipt, Refused, Stats
 from abside.client.session import open_session, post
@@ -67,6 +67,7 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
         max_waiting: int = MAX_WAITING,
         wall: Callable[[], int] = wall_us,
     ) -> None:
+        check_deadline(deadline_seconds, above=0)
         self._made_with = {"address": address, "deadline_seconds": deadline_seconds, "strict": strict}
         self._made_with |= {"max_waiting": max_waiting, "wall": wall}
         self._address = addresses.parse_address(address)
@@ -98,6 +99,9 @@ class AsyncClient(Calls[Awaitable[Assignment], Awaitable[dict[str, Assignment]],
 
     def _left_out(self, name: str, reason: str) -> None:
         self._here().fallbacks.left_out(name, reason)
+
+    async def _nothing(self) -> Receipt:
+        return ACCEPTED
 
     async def _one(self, call: DecisionCall) -> Assignment:
         return (await self._many(call))[call.placements[0]]

@@ -13,7 +13,7 @@ from abside.client.away.fallback import Fallbacks
 from abside.client.away.hanging import Hanging
 from abside.client.away.posting import POSTING_SECONDS, post_all, wall_us
 from abside.client.away.unsent import MAX_WAITING
-from abside.client.calls import DEADLINE_SECONDS, Calls
+from abside.client.calls import DEADLINE_SECONDS, Calls, check_deadline
 from abside.client.message import encode, read_accepted, read_answers, read_flag
 from abside.client.pool import Pool
 from abside.client.result import ACCEPTED, Assignment, CallFailed, Flag, Receipt, Refused, Stats
@@ -53,6 +53,7 @@ class Client(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         max_waiting: int = MAX_WAITING,
         wall: Callable[[], int] = wall_us,
     ) -> None:
+        check_deadline(deadline_seconds, above=0)
         self._made_with = {"address": address, "deadline_seconds": deadline_seconds, "strict": strict}
         self._made_with |= {"max_waiting": max_waiting, "wall": wall}
         self._address = addresses.parse_address(address)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import secrets
 from abc import abstractmethod
+from collections.abc import Mapping
 from functools import partial
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from abside.client.message import EVENTS, EXPOSURES, NO_FALLBACKS, TRACK, DecisionCall, EventCall, FlagCall
 from abside.client.outcomes.reporting import KnownEvents
+from abside.client.result import ACCEPTED
 from abside.client.values import ID_TYPES, id_form, sendable
+from abside.client.visit import Visit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from abside.client.result import Unit
-    from abside.client.visit import Id, Visit
+    from abside.client.visit import Id
 
 DEADLINE_SECONDS = 0.02  # a hundred times the time of an answer, and still short beside a ranking
 
@@ -62,6 +66,8 @@ class Calls(KnownEvents[Done], Generic[One, Many, Done, Evaluation]):
         variants by experiment, where the sidecar allows it.
         """
         _check_name(placement)
+        check_deadline(deadline_seconds)
+        _check_parameters("fallback", fallback)
         attributes = None if attributes is None else sendable(attributes, self._left_out)
         fields = {"placement": placement, "expose": expose, "attributes": attributes, "force": force, "bot": bot}
         fields |= _who(user_id, session_id, pinned_unit, visit)
@@ -93,17 +99,25 @@ class Calls(KnownEvents[Done], Generic[One, Many, Done, Evaluation]):
         names = tuple(dict.fromkeys(placements))
         for name in names:
             _check_name(name)
+        check_deadline(deadline_seconds)
+        _check_parameters("fallbacks", fallbacks)
+        for name, given in (fallbacks or NO_FALLBACKS).items():
+            _check_parameters(f"the fallback of {name}", given)
         attributes = None if attributes is None else sendable(attributes, self._left_out)
         fields = {"placements": names, "expose": expose, "attributes": attributes, "force": force, "bot": bot}
         fields |= _who(user_id, session_id, pinned_unit, visit)
         return self._many(DecisionCall(names, True, _sent(fields), fallbacks or NO_FALLBACKS, visit, deadline_seconds))
 
-    def expose(self, token: str | Iterable[str], *, deadline_seconds: float | None = None) -> Done:
+    def expose(self, token: str | Iterable[str | None] | None, *, deadline_seconds: float | None = None) -> Done:
         """Log the exposure of a prefetched answer that is used now, or of several: a Receipt, as `event` returns.
 
-        May be called again after a false: the exposure carries its id and is counted once.
+        May be called again after a false: the exposure carries its id and is counted once. An answer without
+        assignments, as every fallback, has the token None: there is nothing to log, and nothing is sent for it.
         """
-        tokens = token if isinstance(token, str) else list(token)
+        check_deadline(deadline_seconds)
+        tokens = token if isinstance(token, str) else [one for one in token or () if one is not None]
+        if tokens == []:
+            return self._nothing()
         return self._report(EventCall(EXPOSURES, {"exposure_token": tokens}, deadline_seconds))
 
     def event(
@@ -124,6 +138,7 @@ class Calls(KnownEvents[Done], Generic[One, Many, Done, Evaluation]):
         try any other again, pass an `event_id` of your own: an event is counted once for each id. Times (`ts`) are µs
         UTC, now when absent.
         """
+        check_deadline(deadline_seconds)
         who = _who(user_id, session_id, None, visit)
         who.pop("pinned_unit")
         named = {"type": type, "event_id": event_id or secrets.token_hex(12)}
@@ -135,6 +150,7 @@ class Calls(KnownEvents[Done], Generic[One, Many, Done, Evaluation]):
         Without an answer, and for a mistake, the value is None: use your code's default.
         """
         _check_name(flag)
+        check_deadline(deadline_seconds)
         return self._flag(FlagCall(flag, sendable(context, self._left_out), deadline_seconds))
 
     def track(
@@ -151,6 +167,7 @@ class Calls(KnownEvents[Done], Generic[One, Many, Done, Evaluation]):
         docs/api.md names the attributes that become fields of an event. `$exposure` takes the `exposureToken` of an
         answer that is used now.
         """
+        check_deadline(deadline_seconds)
         sent = dict(attributes or {})
         if not event.startswith("$") and sent.keys().isdisjoint({"event_id", "eventId"}):
             sent["event_id"] = secrets.token_hex(12)  # a connection that breaks is tried twice
@@ -161,6 +178,10 @@ class Calls(KnownEvents[Done], Generic[One, Many, Done, Evaluation]):
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and unpickle as a new client with the same settings, and nothing of what this one keeps."""
         return partial(type(self), **self._made_with), ()
+
+    def _nothing(self) -> Done:
+        """Return the receipt where there is nothing to send. The asyncio clients have an awaitable of it."""
+        return ACCEPTED  # type: ignore[return-value]
 
     @abstractmethod
     def _left_out(self, name: str, reason: str) -> None:
@@ -186,6 +207,8 @@ def _who(user_id: Id | None, session_id: Id | None, pinned_unit: Unit | None, vi
         if type(session_id) not in ID_TYPES:
             session_id = id_form(session_id)
         return {"user_id": user_id, "session_id": session_id, "pinned_unit": pinned_unit}
+    if not isinstance(visit, Visit):
+        raise TypeError(f"visit is a {type(visit).__name__}; make one, for example Visit(session_id=…)")
     if user_id is not None or session_id is not None or pinned_unit is not None:
         raise TypeError("a visit carries the ids and the pinned unit; pass either the visit or them")
     ids = {"user_id": id_form(visit.user_id), "session_id": id_form(visit.session_id)}
@@ -195,6 +218,24 @@ def _who(user_id: Id | None, session_id: Id | None, pinned_unit: Unit | None, vi
 def _sent(fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields without those that are None: to the sidecar absent and null are the same."""
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def check_deadline(seconds: Any, *, above: float | None = None) -> None:
+    """Raise TypeError or ValueError for what is no number of seconds; one of a call may be what is left, 0 or less."""
+    if seconds is None and above is None:
+        return
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(f"deadline_seconds is a {type(seconds).__name__}; write seconds, for example 0.02")
+    if not isfinite(seconds) or (above is not None and seconds <= above):
+        raise ValueError(f"deadline_seconds is {seconds}; write seconds, for example 0.02")
+
+
+def _check_parameters(what: str, given: Any) -> None:
+    """Raise TypeError at once: the fallback is used on the day when there is no sidecar."""
+    if given is not None and not isinstance(given, Mapping):
+        raise TypeError(
+            f"{what} is a {type(given).__name__}; write a mapping by name, for example {{'model': 'ranker-v1'}}"
+        )
 
 
 def _check_name(placement: Any) -> None:

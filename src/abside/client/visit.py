@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, SupportsIndex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, SupportsIndex
 from uuid import UUID
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class Visit:
         self.user_id = user_id
         self.session_id = session_id
         self._pinned = pinned_unit
+        if pinned_unit is not None and not _is_unit(pinned_unit):
+            raise ValueError("pinned_unit is no unit; pass the `unit` of an earlier answer, or {'type': …, 'id': …}")
 
     @property
     def pinned_unit(self) -> Unit | None:
@@ -47,3 +50,8 @@ class Visit:
         """Keep the unit of the first answer. The clients call this."""
         if answer.unit is not None and self.pinned_unit is None:
             self._pinned = answer.unit
+
+
+def _is_unit(found: Any) -> bool:
+    """Return whether what was kept with a session can be a unit: text by the two names."""
+    return isinstance(found, Mapping) and all(isinstance(found.get(name), str) for name in ("type", "id"))

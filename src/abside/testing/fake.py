@@ -191,6 +191,9 @@ class AsyncFakeClient(
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    async def _nothing(self) -> Receipt:
+        return ACCEPTED
+
     async def _one(self, call: DecisionCall) -> Assignment:
         return self._answers(call)[call.placements[0]]
 

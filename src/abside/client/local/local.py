@@ -72,8 +72,13 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
         self._made_with = {"snapshot": snapshot, "spool": spool, "strict": strict, "max_waiting": max_waiting}
         self._made_with |= {"shared_ids": ids, "allow_force": allow_force, "pod": pod, "app": app, "version": version}
         self._made_with |= {"namespace": namespace, "cluster": cluster, "seal_seconds": seal_seconds, "wall": wall}
-        source = {"pod": pod or platform.node(), "app": app, "version": version}
-        source |= {"namespace": namespace, "cluster": cluster}
+        source = {
+            "pod": pod or platform.node(),
+            "app": app,
+            "version": version,
+            "namespace": namespace,
+            "cluster": cluster,
+        }
         rules = Rules(shared_ids=SHARED_IDS | nobody(ids), allow_force=allow_force)
         self._settings = LocalSettings(Path(snapshot), Path(spool), rules, source, wall, seal_seconds, Assigned)
         self._strict = strict
@@ -144,6 +149,7 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
             and force is None
             and type(placement) is str
             and (attributes is None or is_plain(attributes))
+            and (fallback is None or type(fallback) is dict)
         ):
             here = self._process if self._process.pid == os.getpid() else self._here()
             given = {} if attributes is None else attributes
