@@ -75,9 +75,9 @@ async def test_killed_at_random_moments_every_event_is_stored_exactly_once(
 
     process.start("--group-seconds", "0.02")
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
-        for number in range(8):
+        for number in range(4):
             group.create_task(ship(number, session))
-        for _ in range(6):
+        for _ in range(4):
             before = len(acked)
             async with asyncio.timeout(DEADLINE_SECONDS):
                 while len(acked) == before:  # noqa: ASYNC110 it works again after each start

@@ -160,7 +160,7 @@ def steps_of(work: Callable[[], object]) -> int:
 @pytest.mark.parametrize("crowd", CROWDS)
 def test_twice_as_many_take_about_twice_the_steps(crowd: str) -> None:
     steps = []
-    for count in (1000, 2000):
+    for count in (400, 800):
         made = [experiment(f"e{number}", **CROWDS[crowd](number)) for number in range(count)]
         assert len(list(conflicts(made))) <= 2 * MOST_OTHERS * count
         steps.append(steps_of(partial(list, conflicts(made))))
@@ -188,7 +188,7 @@ def one_id_in_every_file(doc: type[Doc], count: int) -> list[File]:
 def test_twice_as_many_mistakes_take_about_twice_the_steps(
     mistake: Callable[[type[Doc], int], list[File]], doc: type[Doc]
 ) -> None:
-    few, many = (steps_of(partial(check, mistake(doc, count))) for count in (250, 500))
+    few, many = (steps_of(partial(check, mistake(doc, count))) for count in (120, 240))
     assert many <= 2.5 * few
 
 

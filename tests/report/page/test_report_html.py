@@ -99,10 +99,8 @@ def test_the_page_is_one_file_with_every_picture_beside_its_table(
         assert kind in markup
 
 
-@pytest.mark.parametrize(
-    "name", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a\x00b\u202ec", "&lt;"]
-)
-def test_a_name_is_text_and_no_markup(store: Path, config_file: Callable[..., Path], tmp_path: Path, name: str) -> None:
+def test_a_name_is_text_and_no_markup(store: Path, config_file: Callable[..., Path], tmp_path: Path) -> None:
+    name = "<script>alert(1)</script> \"><img src=x onerror=alert(1)> a\x00b\u202ec &lt; '><img>"
     markup, reader = page(store, config_file(name=name, hypothesis=name), tmp_path / "out.html")
     assert not {"script", "img"} & set(reader.tags)
     assert "<script" not in markup
