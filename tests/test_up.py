@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from abside.child import FAILED, QUICK_DEATHS, USAGE
+from abside.child import FAILED, QUICK_DEATHS, USAGE, CannotRun
+from abside.up import check_extras
 
 
 @dataclass
@@ -204,6 +205,14 @@ def test_a_wrong_setting_is_one_line_that_names_its_option(
     assert option in up.logged.splitlines()[-1]
     assert REMEDIES.get((option, value), "") in up.logged
     assert "Traceback" not in up.logged
+
+
+def test_a_missing_extra_is_named_before_anything_starts() -> None:
+    check_extras()
+    with pytest.raises(CannotRun, match=r"abside\[collector\]"):
+        check_extras(lambda name: None if name == "pyarrow" else name)
+    with pytest.raises(CannotRun, match=r"abside\[agent,collector\]"):
+        check_extras(lambda _: None)
 
 
 def test_a_killed_child_is_named_at_once_and_started_again_and_no_event_is_lost(

@@ -13,6 +13,7 @@ import urllib.request
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,11 +25,13 @@ from abside.log import Log
 from abside.serve.address import EVERYWHERE, bind_everywhere, join_address, split_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 log = Log("abside.up")
 # An address of all interfaces → the one of these on which this machine reaches it.
 ON_LOOPBACK = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 nothing is bound here
+# What agent and collector load beside the base install, by the extra that brings it.
+EXTRAS = {"agent": ("yaml", "msgspec", "watchfiles"), "collector": ("msgspec", "pyarrow", "zstandard")}
 ANSWER_SECONDS = 30.0  # a process that does not answer by then never will: each starts within 2 s
 
 
@@ -60,6 +63,7 @@ def main(settings: UpSettings) -> int:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, lambda got, _frame: signals.append(got))
     try:
+        check_extras()
         with ExitStack() as owned:
             home, config = _folders(settings, owned)
             _check_addresses(settings)
@@ -70,6 +74,13 @@ def main(settings: UpSettings) -> int:
         else:
             print(exc, file=sys.stderr)  # noqa: T201 for the person at the terminal
         return exc.code
+
+
+def check_extras(find: Callable[[str], object] = find_spec) -> None:
+    """See that agent and collector can run; `find` returns None for a module that is not there. Raises CannotRun."""
+    lacking = [extra for extra, modules in EXTRAS.items() if None in map(find, modules)]
+    if lacking:
+        raise CannotRun(FAILED, f"this installation lacks an extra: pip install 'abside[{','.join(lacking)}]'")
 
 
 def _run(settings: UpSettings, home: Path, config: Path, signals: list[int]) -> int:

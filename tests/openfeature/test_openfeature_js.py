@@ -27,7 +27,7 @@ def folder(tmp_path: Path, backend: Backend) -> Path:
         say = pytest.fail if IN_CI or shutil.which("npm") else pytest.skip
         say("the SDKs for JavaScript need npm: make openfeature")
     (tmp_path / "node_modules").symlink_to(PACKAGES / "node_modules")
-    for name in ("abside.mjs", "shop.mjs", "abside-web.mjs", "page.mjs"):
+    for name in ("abside.mjs", "shop.mjs", "shop.test.mjs", "abside-web.mjs", "page.mjs"):
         (tmp_path / name).write_text(backend.file(name))
     for one in (HERE / "js").glob("*.mjs"):
         shutil.copy(one, tmp_path)
@@ -57,3 +57,10 @@ def test_the_pages_file_runs(backend: Backend, folder: Path, name: str) -> None:
     assert (done.returncode, done.stdout) == (0, "ranker-v2 treatment\n"), done.stderr
     (stored,) = backend.stored("add_to_cart", "u9")[before:]
     assert (stored["item_id"], stored["session_id"], stored["properties"]) == ("i7", "s1", {"shelf": "top"})
+
+
+def test_the_pages_test_passes(folder: Path) -> None:
+    command = ["node", "--test", "shop.test.mjs"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "pass 1" in done.stdout
