@@ -109,6 +109,7 @@ ASSIGN: list[Case] = [
     Case(shopper(placement=["pdp"]), 422, "WRONG_TYPE", at("placement")),
     Case(shopper(placement=""), 404, "UNKNOWN_PLACEMENT", at("placement")),
     Case(shopper(placement="pdb"), 404, "UNKNOWN_PLACEMENT", at("placement"), words="did you mean pdp?"),
+    Case(shopper(placement="feed-ramp"), 404, "UNKNOWN_PLACEMENT", at("placement"), words="an experiment: ask for its"),
     Case(shopper(placement="checkout"), 404, "UNKNOWN_PLACEMENT", at("placement"), words="add it to the documents"),
     Case(shopper(placement="p" * 60_000), 404, "UNKNOWN_PLACEMENT", at("placement")),
     Case(shopper(placements=["pdp"]), 422, "WRONG_TYPE", at("placements"), words="not both"),

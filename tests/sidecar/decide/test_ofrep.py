@@ -117,6 +117,7 @@ WRONG: list[tuple[str, Any, int, str, str, str]] = [
     ("pdp", {"context": {str(n): n for n in range(65)}}, 400, "INVALID_CONTEXT", "pdp", "at most 64"),
     ("pdp", {"context": {"targetingKey": "u1", "a": "x" * 1_000_000}}, 413, "GENERAL", "pdp", "bytes"),
     ("pdpp", {}, 404, "FLAG_NOT_FOUND", "pdpp", "did you mean pdp?"),
+    ("pdp.model", {}, 404, "FLAG_NOT_FOUND", "pdp.model", "evaluate pdp, an object, and read model in it"),
     ("", {}, 404, "FLAG_NOT_FOUND", "", "nothing"),
     ("a/b", {}, 404, "FLAG_NOT_FOUND", "a/b", "nothing"),
     ("x/pdp", {}, 404, "FLAG_NOT_FOUND", "x/pdp", "nothing"),

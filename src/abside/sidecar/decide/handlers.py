@@ -195,16 +195,23 @@ def _caches_of(context: HandlerContext, current: Current, request: AssignRequest
     for name in request.placements:
         if name not in known:
             count_name(context.strays.placements, name)
-            shown = name[:MAX_SHOWN_CHARS]
-            folded = {one.casefold(): one for one in known}
-            close = [folded[one] for one in get_close_matches(shown.casefold(), folded, n=1)]
-            hint = f"did you mean {close[0]}?" if close else "add it to the documents' placements first"
             path = "placements" if request.several else "placement"
-            raise Refusal(404, "UNKNOWN_PLACEMENT", f"there is no placement {shown!r}; {hint}", path=path)
+            detail = f"there is no placement {name[:MAX_SHOWN_CHARS]!r}; {_meant_place(current, name)}"
+            raise Refusal(404, "UNKNOWN_PLACEMENT", detail, path=path)
     found = [known[name] for name in request.placements]
     for experiment, variant in request.force.items():
         _check_force([cache.plan for cache in found], experiment, variant)
     return found
+
+
+def _meant_place(current: Current, name: str) -> str:
+    """Return what was perhaps meant by a placement that is none."""
+    evaluator = current.plans.evaluators.get(name)
+    if evaluator is not None:
+        return f"it is an experiment: ask for its placement, {', '.join(evaluator.experiment.placements)}"
+    folded = {one.casefold(): one for one in current.caches}
+    close = [folded[one] for one in get_close_matches(name[:MAX_SHOWN_CHARS].casefold(), folded, n=1)]
+    return f"did you mean {close[0]}?" if close else "add it to the documents' placements first"
 
 
 def _check_force(plans: list[PlacementPlan], experiment: str, variant: str) -> None:

@@ -146,7 +146,11 @@ def experiment_at(current: Current, key: str) -> tuple[Evaluator, AnswerCache]:
     shown = key[:MAX_SHOWN_CHARS]
     known = {one.casefold(): one for one in islice(chain(current.caches, current.plans.evaluators), MAX_COMPARED)}
     close = [known[one] for one in get_close_matches(shown.casefold(), known, n=1)]
-    hint = f"did you mean {close[0]}?" if close else "flags are the documents' placements and experiments"
+    place, _, parameter = shown.partition(".")
+    if parameter and place in current.caches:
+        hint = f"evaluate {place}, an object, and read {parameter} in it"
+    else:
+        hint = f"did you mean {close[0]}?" if close else "flags are the documents' placements and experiments"
     raise Refusal(404, "NOT_FOUND", f"there is no flag {shown!r}; {hint}")
 
 
