@@ -62,6 +62,22 @@ def test_another_test_sees_nothing_of_it_and_is_ready_at_once(abside_sidecar: St
     assert sidecar.client().assign("pdp", user_id="u1").config["item_count"] == 12
 
 
+def test_a_name_that_is_taken_and_probably_misspelt_is_a_warning_of_its_test(abside_sidecar: Start) -> None:
+    document = f"attributes:\n  country: {{type: string}}\n{DOCUMENT}"
+    for _ in range(2):  # of each test anew
+        sidecar = abside_sidecar(document)
+        client = sidecar.client()
+        client.assign("pdp", user_id="u1", attributes={"contry": "DE", "browser": "x"})
+        client.event("add_to_card", user_id="u1")
+        with pytest.warns(UserWarning, match="^abside_sidecar: the (attribute|event type) ") as told:
+            sidecar.close()
+        assert [str(one.message) for one in told] == [
+            "abside_sidecar: the attribute contry is not declared; did you mean country?",
+            "abside_sidecar: the event type add_to_card is one of your own; did you mean add_to_cart?",
+        ]
+    sidecar.close()  # told once
+
+
 def test_documents_with_a_mistake_are_no_world_to_test_in(abside_sidecar: Start, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"(?s)test\.yaml:8:.*running"):
         abside_sidecar(DOCUMENT.replace("status: running", "status: runing"))

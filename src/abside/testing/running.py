@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -120,6 +121,7 @@ class TestSidecar:
     def __init__(self, process: SidecarProcess) -> None:
         self._process = process
         self._before = len(process.recorded())
+        self._names = _probably_wrong(process.status())
         self._clients: list[Client] = []
 
     @property
@@ -151,9 +153,30 @@ class TestSidecar:
         return self._clients[-1]
 
     def close(self) -> None:
-        """Close its clients."""
+        """Close its clients, and warn of the names that the sidecar takes but that are probably misspelt."""
         for one in self._clients:
             one.close()
+        try:
+            names = _probably_wrong(self.status())
+        except OSError:
+            return  # it is gone, and its test has failed for that
+        before, self._names = self._names, names
+        for sentence, count in names.items():
+            if count != before.get(sentence):
+                warnings.warn(f"abside_sidecar: {sentence}", stacklevel=2)
+
+
+def _probably_wrong(status: Mapping[str, Any]) -> dict[str, int]:
+    """Return a sentence about each name that is nearly a known one, and how often it came."""
+    found: dict[str, int] = {}
+    for where, sentence in (
+        ("attributes", "the attribute {} is not declared; did you mean {}?"),
+        ("event_types", "the event type {} is one of your own; did you mean {}?"),
+    ):
+        for name, one in status["names"][where].items():
+            if one["meant"]:
+                found[sentence.format(name, one["meant"])] = one["count"]
+    return found
 
 
 def _compiled(documents: GivenDocuments, folder: Path, at_us: int) -> Snapshot:
