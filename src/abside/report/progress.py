@@ -22,7 +22,7 @@ WEIGHTS = {
     "copies of outcomes": 12,
     "outcomes, each once": 12,
     "exposures by session": 12,
-    "outcomes within windows": 6,
+    "outcomes of units": 6,
     "carts of items shown": 6,
     "copies of exposures": 8,
 }

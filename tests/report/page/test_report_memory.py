@@ -2,6 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import ibis
 import pytest
 
@@ -48,6 +49,34 @@ def test_out_of_memory_names_the_option(
     assert "does not fit into its memory, even with what it spilled; give it more, for example --memory " in (
         capsys.readouterr().err
     )
+
+
+class Narrow:
+    """A connection in which a table takes more memory than there is, unless one thread makes it."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.failed = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def raw_sql(self, statement: str) -> Any:
+        threads = self._connection.con.sql("SELECT current_setting('threads')").fetchone()[0]
+        if statement.startswith("CREATE") and threads > 1:
+            self.failed += 1
+            raise duckdb.OutOfMemoryException("failed to pin block")
+        return self._connection.raw_sql(statement)
+
+
+def test_what_does_not_fit_is_done_again_by_one_thread_and_all_that_follows_too(tmp_path: Path) -> None:
+    with Embedded.open(memory_bytes=2**28, spill=tmp_path / "spill") as engine:
+        engine.connection.raw_sql("SET threads = 4")
+        engine.connection = narrow = Narrow(engine.connection)
+        for name in ("first", "second"):
+            kept = engine.keep(name, name, ibis.range(10).unnest().name("number").as_table())
+            assert engine.rows("counted", kept.agg(count=kept.count())) == [{"count": 10}]
+        assert narrow.failed == 1
 
 
 def test_a_full_disk_names_where_it_spills(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ class Embedded(Engine):
     ) -> None:
         super().__init__(connection, folder, tell)
         self.memory_bytes = memory_bytes
+        self.is_narrow = False  # all is done by one thread
 
     @classmethod
     @contextmanager
@@ -91,8 +92,8 @@ class Embedded(Engine):
 
     def _fetched(self, table: Table) -> pa.Table:
         """Run a table. Ibis's own way loads pandas, which takes a fifth of a second."""
-        found = self.connection.con.sql(str(self.connection.compile(table))).to_arrow_table()
-        kinds = table.schema().to_pyarrow()
+        query, kinds = str(self.connection.compile(table)), table.schema().to_pyarrow()
+        found = self._fitted(lambda: self.connection.con.sql(query).to_arrow_table())
         return utc(pa.table({one.name: found[one.name].cast(one.type) for one in kinds}))
 
     def _kept(self, name: str, table: Table) -> Table:
@@ -100,12 +101,24 @@ class Embedded(Engine):
         kind_of = self.connection.compiler.type_mapper.to_string
         columns = [f"{_quoted(one)}::{kind_of(kind)} AS {_quoted(one)}" for one, kind in table.schema().items()]
         rows = f"SELECT {', '.join(columns)} FROM ({self.connection.compile(table)})"  # noqa: S608 of our own words
-        self.connection.raw_sql(f"CREATE OR REPLACE TEMP TABLE {_quoted(name)} AS {rows}")
+        self._fitted(lambda: self.connection.raw_sql(f"CREATE OR REPLACE TEMP TABLE {_quoted(name)} AS {rows}"))
         return self.connection.table(name)
 
     def _write(self, table: Table, place: Path) -> None:
         times = [name for name, kind in table.schema().items() if kind.is_timestamp()]
-        self.connection.to_parquet(table.mutate(**{name: table[name].cast(UTC_TIME) for name in times}), place)
+        written = table.mutate(**{name: table[name].cast(UTC_TIME) for name in times})
+        self._fitted(lambda: self.connection.to_parquet(written, place))
+
+    def _fitted(self, run: Callable[[], Any]) -> Any:
+        """Run a statement; what does not fit into the memory runs again, in one thread: each has buffers of its own."""
+        try:
+            return run()
+        except duckdb.OutOfMemoryException as exc:
+            if self.is_narrow or SPILL_FULL in str(exc):
+                raise
+        self.is_narrow = True
+        self.connection.raw_sql("SET threads = 1")
+        return run()
 
     def _failed(self, purpose: str, fault: Exception) -> EngineFailed:
         return EngineFailed(purpose, self._reason(fault))

@@ -62,7 +62,7 @@ def _before(cutting: Cutting, metric: Metric) -> list[Sensitivity]:
     term = before_of(metric)
     if term is None:
         return []
-    figures = with_before(cutting.engine, cutting.outcomes, cutting.choice, cutting.counted.units, [term])
+    figures = with_before(cutting.engine, cutting.choice, cutting.counted.met, cutting.counted.units, [term])
     both = Metric(metric.name, "ratio", metric.text, metric.good, metric.above, term)
     arms = _arms(cutting, f"{metric.name}: before and after", figures, both)
     control = arms.get(cutting.control)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from abside.metric import Metric, Term
     from abside.report.store.engine import Engine, Table
-    from abside.report.tally.outcomes import Outcomes
     from abside.report.tally.units import Choice
 
 DAYS_BEFORE = 14
@@ -28,10 +27,8 @@ def before_of(metric: Metric) -> Term | None:
     return replace(metric.above, column=f"before_{metric.above.column}")
 
 
-def with_before(engine: Engine, outcomes: Outcomes, choice: Choice, figures: Table, terms: Sequence[Term]) -> Table:
-    """Add covariates to the units' columns. Raises EngineFailed."""
-    units = figures.select("person", "first_ts")
-    met = outcomes.owned(outcomes.once(choice.unit), units).inner_join(units, "person")
+def with_before(engine: Engine, choice: Choice, met: Table, figures: Table, terms: Sequence[Term]) -> Table:
+    """Add covariates to the units' columns; `met` are their outcomes. Raises EngineFailed."""
     earliest = met.first_ts - ibis.interval(days=DAYS_BEFORE)
     hits = met.filter(met.ts < met.first_ts, met.ts >= earliest)
     columns = {term.column: column(hits, term, choice.placements, choice.currency) for term in terms}

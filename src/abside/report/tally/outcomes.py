@@ -119,11 +119,18 @@ class Outcomes:
                 self._named[by_session] = self._engine.keep("exposures named, each once", name, found)
         return self._named[by_session]
 
-    def owned(self, told: Table, units: Table) -> Table:
-        """Keep what is of a unit: its own person's, or, where that is no unit, of the exposure it names."""
-        own = told.semi_join(units.view(), "person").drop("via")
+    def owned(self, told: Table, units: Table, *, joined: bool = False) -> Table:
+        """Keep what is of a unit: its own person's, or, where that is no unit, of the exposure it names.
+
+        `joined`: with the units' columns too, which takes no second search for the same persons.
+        """
+        own = _of(told.drop("via"), units, joined=joined)
         if all(one is None for one in self._named.values()):
             return own
         other = told.filter(told.via.notnull()).anti_join(units.view(), "person")
-        other = other.mutate(person=other.via).drop("via")
-        return own.union(other.semi_join(units.view(), "person"))
+        return own.union(_of(other.mutate(person=other.via).drop("via"), units, joined=joined))
+
+
+def _of(told: Table, units: Table, *, joined: bool) -> Table:
+    """Return what is of a unit's person; a person is one unit."""
+    return told.inner_join(units.view(), "person") if joined else told.semi_join(units.view(), "person")

@@ -24,7 +24,7 @@ OF_OUTCOME = (
 
 def keep_rows(engine: Engine, outcomes: Outcomes, events: Table, choice: Choice, counted: Counted, number: int) -> None:
     """Keep the rows of one page until all are written. Raises EngineFailed."""
-    engine.keep(f"{choice.experiment}: units to export", f"{UNITS}_{number}", _units(engine, outcomes, choice, counted))
+    engine.keep(f"{choice.experiment}: units to export", f"{UNITS}_{number}", _units(engine, choice, counted))
     attributed = _attribution(outcomes, events, choice, counted)
     engine.keep(f"{choice.experiment}: outcomes to export", f"{ATTRIBUTION}_{number}", attributed)
 
@@ -35,10 +35,10 @@ def kept_rows(engine: Engine, name: str, pages: int) -> Table:
     return tables[0].union(*tables[1:]) if len(tables) > 1 else tables[0]
 
 
-def _units(engine: Engine, outcomes: Outcomes, choice: Choice, counted: Counted) -> Table:
+def _units(engine: Engine, choice: Choice, counted: Counted) -> Table:
     """Return one row a person, experiment and phase. Sums of fields are in the field's own unit."""
     before = {term.column: term for metric in choice.metrics if (term := before_of(metric)) is not None}
-    units = with_before(engine, outcomes, choice, counted.units, list(before.values()))
+    units = with_before(engine, choice, counted.met, counted.units, list(before.values()))
     columns = {
         name: units[name] if term.scale == 1 else units[name].cast("float64") / term.scale
         for name, term in {**terms_of(choice.metrics), **before}.items()
@@ -50,7 +50,7 @@ def _units(engine: Engine, outcomes: Outcomes, choice: Choice, counted: Counted)
 def _attribution(outcomes: Outcomes, events: Table, choice: Choice, counted: Counted) -> Table:
     """Return one row an outcome and experiment, for outcomes of its units, inside their window or not."""
     units = counted.units.select("person", "variant", "first_ts", "until")
-    met = outcomes.owned(outcomes.once(choice.unit), units).inner_join(units, "person")
+    met = outcomes.owned(outcomes.once(choice.unit), units, joined=True)
     mine = events.filter(
         events.type == "exposure", events.experiment == choice.experiment, events.phase == choice.phase
     )

@@ -69,7 +69,8 @@ class Counted:
     after_until: int  # and because of its `until`
     unmatched: Unmatched
     units: Table  # with their columns
-    hits: Table  # their outcomes within their windows
+    met: Table  # their outcomes, each with its unit's {first_ts, until}
+    hits: Table  # of these, those within their windows
     shown_carts: Table | None  # {person, item_id, carted_ts} of carts whose item was shown there the day before
     folded: int = 0  # names of variants that are one, OTHERS
 
@@ -106,11 +107,13 @@ class Tally:
             after = everyone.filter(everyone.first_ts >= choice.until)
             late = engine.rows("units first exposed too late", after.agg(units=after.count()))[0]["units"]
         units, folded = self._folded(choice, units)
-        hits = self._hits(choice, units)
-        figures = engine.keep(f"{choice.experiment}: units and what they did", "figures", self._figures(choice, units))
+        met = self._met(choice, units)
+        hits = met.filter(met.ts >= met.first_ts, met.ts < met.until)
+        figures = self._figures(choice, units, hits)
+        figures = engine.keep(f"{choice.experiment}: units and what they did", "figures", figures)
         arms = moments(engine, f"{choice.experiment}: moments by variant", figures, choice.metrics, self.last_ts)
-        unmatched = self._unmatched(choice, units)
-        return Counted(tuple(arms), early, late, unmatched, figures, hits, self._shown_carts, folded)
+        unmatched = self._unmatched(choice, met)
+        return Counted(tuple(arms), early, late, unmatched, figures, met, hits, self._shown_carts, folded)
 
     def _units(self, choice: Choice) -> Table:
         """Keep one row a unit: {person, first_ts, until, variant, crossed}."""
@@ -161,10 +164,9 @@ class Tally:
         folded = self._engine.keep(f"{choice.experiment}: units, rare variants as one", "units_folded", folded)
         return folded, kinds[0]["kinds"] - MAX_VARIANTS
 
-    def _figures(self, choice: Choice, units: Table) -> Table:
+    def _figures(self, choice: Choice, units: Table, hits: Table) -> Table:
         """Return the units with the columns of the choice's metrics."""
         terms = terms_of(choice.metrics)
-        hits = self._engine.kept("hits")
         counted = {
             name: column(hits, term, choice.placements, choice.currency)
             for name, term in terms.items()
@@ -185,13 +187,11 @@ class Tally:
             whole = whole.left_join(table, "person").drop("person_right")
         return whole.mutate(**{name: whole[name].cast("int64").fill_null(0) for name in terms})
 
-    def _hits(self, choice: Choice, units: Table) -> Table:
-        """Return the outcomes of the units within their windows."""
+    def _met(self, choice: Choice, units: Table) -> Table:
+        """Keep the outcomes of the units, those outside their windows too."""
         windows = units.select("person", "first_ts", "until")
-        outcomes = self.outcomes.owned(self.outcomes.once(choice.unit), windows)
-        met = outcomes.inner_join(windows, "person")
-        hits = met.filter(met.ts >= met.first_ts, met.ts < met.until)
-        return self._engine.keep(f"{choice.experiment}: outcomes within windows", "hits", hits)
+        met = self.outcomes.owned(self.outcomes.once(choice.unit), windows, joined=True)
+        return self._engine.keep(f"{choice.experiment}: outcomes of units", "met", met)
 
     def _carted_shown(self, choice: Choice, units: Table, carts: Table) -> Table:
         """Return the persons who put an item into the cart that was shown to them at the placements the day before."""
@@ -209,12 +209,11 @@ class Tally:
         self._shown_carts = self._engine.keep(f"{choice.experiment}: carts of items shown", "shown_carts", carts)
         return self._shown_carts.select("person").distinct().mutate(carted_shown=ibis.literal(1))
 
-    def _unmatched(self, choice: Choice, units: Table) -> Unmatched:
+    def _unmatched(self, choice: Choice, met: Table) -> Unmatched:
         """Count what belongs to no unit, or not into its window."""
         outcomes = self.outcomes.once(choice.unit)
         outcomes = outcomes.filter(outcomes.type.isin(OUTCOMES))
-        windows = units.select("person", "first_ts", "until")
-        met = self.outcomes.owned(outcomes, windows).inner_join(windows, "person")
+        met = met.filter(met.type.isin(OUTCOMES))
         is_before = met.ts < met.first_ts
         near = met.first_ts - ibis.interval(seconds=EARLY_SECONDS)
         found = met.agg(
