@@ -43,6 +43,7 @@ class SidecarProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
         self._published_us = 0
+        self._names: dict[str, int] = {}  # those that are probably wrong, as far as they were told
 
     @property
     def address(self) -> str:
@@ -79,6 +80,15 @@ class SidecarProcess:
         files = sorted(one for one in queue.glob("*") if one.suffix in {".open", ".seg"})
         found = [event.decode(one) for path in files for one in good_frames(path.read_bytes()).payloads]
         return [one for one in found if one["type"] not in OWN]
+
+    def misspelt(self) -> list[str]:
+        """Return a sentence about each name that came since the last call, and that it took for one of their own."""
+        try:
+            names = _probably_wrong(self.status())
+        except OSError:
+            return []  # it is gone, and a test has failed for that
+        before, self._names = self._names, names
+        return [sentence for sentence, count in names.items() if count != before.get(sentence)]
 
     def stop(self) -> None:
         """End it. What it recorded is a test's, and nobody waits for it."""
@@ -121,7 +131,6 @@ class TestSidecar:
     def __init__(self, process: SidecarProcess) -> None:
         self._process = process
         self._before = len(process.recorded())
-        self._names = _probably_wrong(process.status())
         self._clients: list[Client] = []
 
     @property
@@ -156,14 +165,8 @@ class TestSidecar:
         """Close its clients, and warn of the names that the sidecar takes but that are probably misspelt."""
         for one in self._clients:
             one.close()
-        try:
-            names = _probably_wrong(self.status())
-        except OSError:
-            return  # it is gone, and its test has failed for that
-        before, self._names = self._names, names
-        for sentence, count in names.items():
-            if count != before.get(sentence):
-                warnings.warn(f"abside_sidecar: {sentence}", stacklevel=2)
+        for sentence in self._process.misspelt():
+            warnings.warn(f"abside_sidecar: {sentence}", stacklevel=2)
 
 
 def _probably_wrong(status: Mapping[str, Any]) -> dict[str, int]:
