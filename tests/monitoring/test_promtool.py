@@ -111,13 +111,14 @@ def questions(scenario: Scenario, number: int, is_closed: bool) -> list[dict[str
     place = "" if "absent" in scenario.rule.text else f',namespace="s{number}"'
     alert = f'ALERTS{{alertname="{scenario.rule.alert}",alertstate="firing"{place}}}'
     found = firing(scenario.rule, store_of(scenario.series, is_closed=is_closed), scenario.minutes)
-    before = min(found, default=scenario.minutes + 1) - 1
-    asked: list[dict[str, Any]] = [
-        {"expr": f"count(max_over_time({alert}[{before + 1}m]))", "eval_time": f"{before}m", "exp_samples": []}
-    ]
+    first = min(found, default=scenario.minutes + 1)
+    asked: list[dict[str, Any]] = []
+    if first:
+        before = {"expr": f"count(max_over_time({alert}[{first}m]))", "eval_time": f"{first - 1}m", "exp_samples": []}
+        asked.append(before)
     if found:
-        exactly = [{"labels": "{}", "value": len(found[before + 1])}]
-        asked.append({"expr": f"count({alert})", "eval_time": f"{before + 1}m", "exp_samples": exactly})
+        exactly = [{"labels": "{}", "value": len(found[first])}]
+        asked.append({"expr": f"count({alert})", "eval_time": f"{first}m", "exp_samples": exactly})
     return asked
 
 
