@@ -113,6 +113,6 @@ def install(
     # An option given twice: the last one counts.
     installed.webhook = start("--listen", f"{address}:{port}", *tls, *asked, *options)
     yield installed
-    installed.admin("kubectl delete validatingwebhookconfiguration,mutatingwebhookconfiguration experiment-admission")
+    installed.admin("kubectl delete --ignore-not-found -k k8s/admission")  # the namespace is shared with other tests
+    installed.admin("kubectl delete --ignore-not-found configmap abside-paused")
     installed.admin("kubectl delete secret experiment-admission-tls")
-    installed.admin("kubectl delete service experiment-admission")
