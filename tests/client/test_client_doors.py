@@ -40,3 +40,12 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Klient'"):
         _ = room.Klient
     assert all(hasattr(room, name) for name in room.__all__)
+
+
+@pytest.mark.parametrize(("name", "lacks"), [("AsyncClient", "aiohttp"), ("Local", "orjson")])
+def test_what_a_client_alone_lacks_is_named_with_what_brings_it(name: str, lacks: str) -> None:
+    script = (
+        f"import sys; sys.modules[{lacks!r}] = None\nfrom abside.client import Client\nfrom abside.client import {name}"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert f"{name} needs {lacks}, which a client alone does without: pip install" in ended.stderr.splitlines()[-1]

@@ -33,10 +33,20 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "AsyncClient":
-        from abside.client.aio import AsyncClient  # noqa: PLC0415 the blocking client works where aiohttp is absent
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    place, install = _LATER[name]
+    try:
+        return getattr(import_module(place), name)
+    except ModuleNotFoundError as exc:
+        if (exc.name or "").startswith("abside"):
+            raise
+        sentence = f"{name} needs {exc.name}, which a client alone does without: {install} (docs/python.md, Install)"
+        raise ModuleNotFoundError(sentence, name=exc.name) from exc
 
-        return AsyncClient
-    if name == "Local":
-        return import_module("abside.client.local").Local  # by name: nothing else of this package knows of it
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+# By name, since nothing else of this package knows of them: where each is, and what brings what it needs.
+_LATER = {
+    "AsyncClient": ("abside.client.aio", "pip install aiohttp"),
+    "Local": ("abside.client.local", "pip install abside with its dependencies"),
+}
