@@ -248,20 +248,7 @@ def test_a_setting_that_a_child_does_not_take_ends_it_at_once(
     up = start(wait=False)
     assert up.ended() == USAGE
     assert "ABSIDE_MAX_CONNECTIONS (option --max-connections): '0' is nothing: it must be 1 or more" in up.logged
-    assert "collector lacks a package or does not take a setting that it was given" in up.logged
-    assert "restarting" not in up.logged
-
-
-def test_a_child_whose_extra_is_missing_ends_it_at_once(
-    start: Callable[..., Up], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # A module of the extra's name that fails to import, before the installed one: as in a base install.
-    (tmp_path / "pyarrow.py").write_text("raise ModuleNotFoundError(\"No module named 'pyarrow'\", name='pyarrow')")
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.pathsep.join(sys.path)}")
-    up = start(wait=False)
-    assert up.ended() == USAGE
-    assert "needs pyarrow, which the 'collector' extra brings: pip install 'abside[collector]'" in up.logged
-    assert "collector lacks a package" in up.logged
+    assert "collector does not take a setting that it was given" in up.logged
     assert "restarting" not in up.logged
 
 

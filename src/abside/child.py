@@ -63,8 +63,8 @@ class Child:
             return
         self.process = None
         if code == USAGE and now - self.started < QUICK_SECONDS:
-            sentence = f"{self.name} lacks a package or does not take a setting that it was given"
-            raise CannotRun(USAGE, f"{sentence}; its own line above names it and what would be right")
+            sentence = f"{self.name} does not take a setting that it was given; its own line above names it"
+            raise CannotRun(USAGE, f"{sentence} and what would be right")
         if now - self.started < QUICK_SECONDS:
             self.quick_deaths += 1
         else:

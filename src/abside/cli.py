@@ -245,12 +245,6 @@ def _variables() -> set[str]:
     return {one.variable for room in COMMANDS.values() for one in settings_of(_load(room.settings, room))}
 
 
-class _LackingExtra(click.ClickException):
-    """A command whose libraries are not installed. As with a wrong setting, another start does not help."""
-
-    exit_code = click.UsageError.exit_code
-
-
 def _load(place: str, room: Command) -> Any:
     module, _, name = place.partition(":")
     try:
@@ -261,7 +255,7 @@ def _load(place: str, room: Command) -> Any:
         hint = (
             f"this command needs {exc.name}, which the {room.extra!r} extra brings: pip install 'abside[{room.extra}]'"
         )
-        raise _LackingExtra(hint) from exc
+        raise click.ClickException(hint) from exc
 
 
 def _param(setting: Setting) -> click.Parameter:
