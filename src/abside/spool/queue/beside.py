@@ -128,7 +128,8 @@ class Beside:
                 make_shared(self._root)
             if not self._announced:
                 write_whole(self._root / LIMIT, b"%d\n" % self._limit_bytes, fsync=unforced)
-                (self._root / LIMIT).chmod(0o664)  # whatever the umask: for processes of other users
+                with suppress(OSError):  # a file system without modes
+                    (self._root / LIMIT).chmod(0o664)  # whatever the umask: for processes of other users
                 self._announced = True
             entries = sorted(self._root.iterdir())
         except OSError as exc:
