@@ -132,6 +132,12 @@ def config_file(tmp_path: Path) -> Callable[..., Path]:
     return publish
 
 
+@pytest.fixture(scope="module")
+def module_till(tmp_path_factory: pytest.TempPathFactory) -> Till:
+    """Return the till of a module whose tests look at one store."""
+    return Till(tmp_path_factory.mktemp("module") / "store")
+
+
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     with Embedded.open(memory_bytes=2**30, spill=tmp_path / "spill") as made:

@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from abside.report.report import Report
 from abside.report.settings import ReportSettings, moment
 from abside.report.store.engine import Engine
 from abside.report.store.source import COLUMNS, open_source
-from abside.snapshot import Snapshot
+from abside.snapshot import Snapshot, encode
 
 Configure = Callable[..., Path]
 YAML = """
@@ -38,6 +40,10 @@ experiments:
 
 @pytest.fixture
 def store(till: Any) -> Path:
+    return shopping(till)
+
+
+def shopping(till: Any) -> Path:
     """Forty shoppers of `e`, half of them treated, some with a cart."""
     till.config(0)
     for number in range(40):
@@ -57,11 +63,35 @@ def ask(capsys: pytest.CaptureFixture[str], **settings: Any) -> tuple[int, str, 
     return code, out, err
 
 
-def test_the_page_has_every_figure_and_no_escape_codes_in_a_pipe(
-    store: Path, config_file: Configure, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code, out, err = ask(capsys, events=store, config=(config_file(),))
-    assert (code, err) == (0, "")
+@dataclass(frozen=True)
+class Twice:
+    """Two reports on one store: what was printed, and the two files; the second with the SQL that ran."""
+
+    page: str
+    page_with_sql: str
+    files: tuple[bytes, bytes]
+
+
+@pytest.fixture(scope="module")
+def twice(module_till: Any, documents: Callable[..., Snapshot]) -> Twice:
+    store = shopping(module_till)
+    config = store.with_name("abside.snapshot")
+    config.write_bytes(encode(documents()))
+    folder = store.with_name("out")
+    folder.mkdir()
+    pages, files = [], []
+    for name, show_sql in (("one", False), ("two", True)):
+        with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+            assert main(ReportSettings(events=store, config=(config,), json=folder / name, show_sql=show_sql)) == 0
+        assert err.getvalue() == ""
+        pages.append(out.getvalue())
+        files.append((folder / name).read_bytes())
+    assert sorted(path.name for path in folder.iterdir()) == ["one", "two"]
+    return Twice(pages[0], pages[1], (files[0], files[1]))
+
+
+def test_the_page_has_every_figure_and_no_escape_codes_in_a_pipe(twice: Twice) -> None:
+    out = twice.page
     assert "\x1b" not in out
     assert [line.rstrip() for line in out.splitlines()] == out.splitlines()
     for words in ("DuckDB", "e: E", "started: 100 % of traffic, phase 1", "sample ratio: p = 1.000", "control   "):
@@ -71,13 +101,8 @@ def test_the_page_has_every_figure_and_no_escape_codes_in_a_pipe(
     assert "…" in out
 
 
-def test_the_file_has_what_the_page_has_and_null_for_what_cannot_be_estimated(
-    store: Path, config_file: Configure, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    place = tmp_path / "out.json"
-    code, _, _ = ask(capsys, events=store, config=(config_file(),), json=place)
-    document = json.loads(place.read_text())
-    assert code == 0
+def test_the_file_has_what_the_page_has_and_null_for_what_cannot_be_estimated(twice: Twice) -> None:
+    document = json.loads(twice.files[0])
     assert document["events"]["rows_by_type"]["exposure"] == 40
     assert document["versions"]["duckdb"]
     (page,) = document["experiments"]
@@ -87,15 +112,10 @@ def test_the_file_has_what_the_page_has_and_null_for_what_cannot_be_estimated(
     assert estimates["add_to_cart_rate"]["lift_interval"][0] < 0
     assert (estimates["conversion_rate"]["lift"], estimates["conversion_rate"]["p"]) == (None, None)
     assert estimates["conversion_rate"]["reason"]
-    assert not list(tmp_path.glob("*.tmp"))
 
 
-def test_the_same_store_gives_the_same_file(
-    store: Path, config_file: Configure, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name in ("one", "two"):
-        ask(capsys, events=store, config=(config_file(),), json=tmp_path / name)
-    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+def test_the_same_store_gives_the_same_file(twice: Twice) -> None:
+    assert twice.files[0] == twice.files[1]
 
 
 def test_a_terminal_sees_a_mismatch_in_red_before_anything_else_of_its_experiment(
@@ -122,11 +142,8 @@ def test_words_from_events_cannot_steer_the_terminal(
     assert "evil?]0;title?[red] has 1 units" in out.getvalue()
 
 
-def test_the_sql_that_ran_is_printed_on_request(
-    store: Path, config_file: Configure, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code, out, _ = ask(capsys, events=store, config=(config_file(),), show_sql=True)
-    assert code == 0
+def test_the_sql_that_ran_is_printed_on_request(twice: Twice) -> None:
+    out = twice.page_with_sql
     assert "-- e: units\nCREATE OR REPLACE TEMP TABLE units AS\nSELECT" in out
     assert "-- e: moments by variant\nSELECT" in out
 

@@ -7,18 +7,22 @@ from typing import Any
 
 import pytest
 
+from abside.report.ask import Ask
+from abside.report.engines.embedded import Embedded
 from abside.report.page.text.document import write_report
 from abside.report.page.text.pen import Pen
-from abside.report.report import Report
+from abside.report.report import Report, build
+from abside.report.store.source import open_source
 from abside.snapshot import Snapshot
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 LONG_NAME = "An experiment with a name that no narrow terminal has room for"
 
 
-@pytest.fixture
-def report(till: Any, report_on: Callable[..., Report], documents: Callable[..., Snapshot]) -> Report:
+@pytest.fixture(scope="module")
+def report(module_till: Any, documents: Callable[..., Snapshot]) -> Report:
     """A few hundred shoppers, with a guardrail, and lists but no clicks."""
+    till = module_till
     till.config(0)
     for number in range(300):
         user = f"u{number}"
@@ -27,7 +31,9 @@ def report(till: Any, report_on: Callable[..., Report], documents: Callable[...,
         if number % 7 < 2:
             till.add("add_to_cart", number * 20 + 1, user_id=user, session_id=user, item_id="i")
     analysis = {"planned_units": 500, "guardrails": {"page_load_mean": {"max_increase_bp": 500}}}
-    return report_on(till.close(), documents(name=LONG_NAME, analysis=analysis))
+    snapshot = documents(name=LONG_NAME, analysis=analysis)
+    with Embedded.open(memory_bytes=2**30, spill=till.folder.with_name("spill")) as engine:
+        return build(engine, open_source(engine, till.close()), snapshot, Ask())
 
 
 def written(report: Report, encoding: str, **pen: Any) -> str:
