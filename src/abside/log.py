@@ -16,7 +16,15 @@ from typing import Any
 import orjson
 
 FORM_VARIABLE = "ABSIDE_LOG_FORMAT"  # of a process's children, which have no options
-OWN_KEYS = ("ts", "level", "role", "logger", "message", "exception")  # of a JSON line; a field named so gets a "_"
+OWN_KEYS = (
+    "ts",
+    "level",
+    "role",
+    "logger",
+    "message",
+    "exception",
+    "stack",
+)  # a field named so gets a "_"
 
 _SEPARATORS = {
     code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)
@@ -96,10 +104,12 @@ class JsonLines(logging.Formatter):
         line |= {f"{name}_" if name in OWN_KEYS else name: value for name, value in entry.fields.items()}
         if record.exc_info and record.exc_info[1] is not None:
             line["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            line["stack"] = record.stack_info
         try:
             text = orjson.dumps(line, default=str)
         except TypeError:
-            text = orjson.dumps({name: _carried(value) for name, value in line.items()}, default=str)
+            text = orjson.dumps({_carried(name): _carried(value) for name, value in line.items()}, default=str)
         return text.decode().translate(_SEPARATORS)
 
 
@@ -117,14 +127,19 @@ def _nothing_beside() -> None:
     log = Log("abside.log")
     sys.excepthook = lambda _, error, trace: log.crash("uncaught", error.with_traceback(trace))
     sys.unraisablehook = lambda one: log.crash("unraisable", one.exc_value or RuntimeError(one.err_msg))
-    threading.excepthook = lambda one: log.crash("thread_died", one.exc_value or RuntimeError(one.exc_type))
+    threading.excepthook = lambda one: _thread_died(log, one)
+
+
+def _thread_died(log: Log, one: threading.ExceptHookArgs) -> None:
+    if not issubclass(one.exc_type, SystemExit):  # a thread that ended itself, of which Python says nothing either
+        log.crash("thread_died", one.exc_value or RuntimeError(one.exc_type))
 
 
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except (TypeError, ValueError):  # its words do not fit its form: a bug of a library, and still one line
-        return str(record.msg)
+    except Exception:  # noqa: BLE001 its words do not fit, or one has no text: a bug of a library, and still one line
+        return record.msg if isinstance(record.msg, str) else _ascii(record.msg)
 
 
 def _carried(value: Any) -> Any:
@@ -132,8 +147,16 @@ def _carried(value: Any) -> Any:
     try:
         orjson.dumps(value, default=str)
     except TypeError:
-        return ascii(value)
+        return _ascii(value)
     return value
+
+
+def _ascii(value: Any) -> str:
+    """Return Python's ASCII form; of what has none, its type."""
+    try:
+        return ascii(value)
+    except Exception:  # noqa: BLE001 whatever its own `__repr__` raises, the line is written
+        return f"<{type(value).__name__} that cannot be shown>"
 
 
 def _value(value: Any) -> str:
@@ -147,4 +170,4 @@ def _json(value: Any) -> str:
     try:
         return orjson.dumps(value, default=str).decode()
     except TypeError:
-        return orjson.dumps(ascii(value)).decode()
+        return orjson.dumps(_ascii(value)).decode()

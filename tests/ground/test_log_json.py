@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 SURROGATE = "\udce9"  # how Python carries a byte of a file name that is not UTF-8
 
 
+class Mute:
+    """What raises where it is to be written."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("nothing to show")
+
+
 @pytest.fixture
 def lines(json_lines: JsonStderr) -> JsonStderr:
     """Log as JSON, and return a function that returns what was written."""
@@ -71,6 +78,8 @@ def test_a_field_takes_no_key_of_the_line_itself(lines: JsonStderr) -> None:
         (2**70, str(2**70)),
         ("caf" + SURROGATE, r"'caf\udce9'"),
         ({1: 2}, "{1: 2}"),
+        (Mute(), "<Mute that cannot be shown>"),
+        ([Mute()], "<list that cannot be shown>"),
     ],
 )
 def test_whatever_a_value_is_the_line_is_one_object(lines: JsonStderr, value: object, carried: object) -> None:
@@ -94,10 +103,34 @@ def test_lines_of_libraries_are_objects_too_even_those_whose_words_do_not_fit(li
     library = logging.getLogger("aiohttp.server")
     library.error("Error handling %s", "request\n2")
     library.info("two %s %s", "one")
-    assert [(line["logger"], line["message"]) for line in lines()] == [
-        ("aiohttp.server", "Error handling request\n2"),
-        ("aiohttp.server", "two %s %s"),
+    library.info("a name %(is)s", {"missing": 1})
+    library.info("of %s", Mute())
+    library.info(Mute())
+    library.info("from", stack_info=True)
+    found = lines()
+    assert [line["message"] for line in found] == [
+        "Error handling request\n2",
+        "two %s %s",
+        "a name %(is)s",
+        "of %s",
+        "<Mute that cannot be shown>",
+        "from",
     ]
+    assert {line["logger"] for line in found} == {"aiohttp.server"}
+    assert [line["stack"].splitlines()[0] for line in found if "stack" in line] == ["Stack (most recent call last):"]
+
+
+def test_a_name_that_json_cannot_carry_costs_no_line(lines: JsonStderr) -> None:
+    Log("abside.test").info("event", **{SURROGATE: 1, "z": Path("z")})
+    (line,) = lines()
+    assert (line[r"'\udce9'"], line["z"]) == (1, "z")
+
+
+def test_a_thread_that_ends_itself_is_no_trouble(lines: JsonStderr) -> None:
+    thread = threading.Thread(target=sys.exit)
+    thread.start()
+    thread.join()
+    assert lines() == []
 
 
 def test_warnings_are_lines(lines: JsonStderr) -> None:
