@@ -62,18 +62,27 @@ def test_another_test_sees_nothing_of_it_and_is_ready_at_once(abside_sidecar: St
     assert sidecar.client().assign("pdp", user_id="u1").config["item_count"] == 12
 
 
-def test_a_name_that_is_taken_and_probably_misspelt_is_a_warning_of_its_test(abside_sidecar: Start) -> None:
-    document = f"attributes:\n  country: {{type: string}}\n{DOCUMENT}"
-    for _ in range(2):  # of each test anew
+def test_what_is_taken_and_is_probably_a_mistake_is_a_warning_of_its_test(abside_sidecar: Start) -> None:
+    eligible = "    eligibility:\n      - {attribute: country, op: eq, value: D0}\n    variants:\n"
+    document = "attributes:\n  country: {type: string}\n" + DOCUMENT.replace("    variants:\n", eligible)
+    for number, twice in enumerate((True, False, False)):  # of each test anew, and each is about others
+        document = document.replace(f"value: D{number}", f"value: D{number + 1}")
         sidecar = abside_sidecar(document)
         client = sidecar.client()
         client.assign("pdp", user_id="u1", attributes={"contry": "DE", "browser": "x"})
+        client.assign("pdp", user_id="u1", attributes={"country": 49})
         client.event("add_to_card", user_id="u1")
-        with pytest.warns(UserWarning, match="^abside_sidecar: the (attribute|event type) ") as told:
+        client.event("impression", user_id="u1", placement="pdpp", items=["i1"])
+        client.event("impression", user_id="u1", placement="checkout", items=["i1"])
+        if twice:  # a second one in a test loses nothing of the first, and repeats nothing
+            abside_sidecar(document)
+        with pytest.warns(UserWarning, match="^abside_sidecar: ") as told:
             sidecar.close()
-        assert [str(one.message) for one in told] == [
-            "abside_sidecar: the attribute contry is not declared; did you mean country?",
-            "abside_sidecar: the event type add_to_card is one of your own; did you mean add_to_cart?",
+        assert [str(one.message).removeprefix("abside_sidecar: ") for one in told] == [
+            "the attribute contry is not declared; did you mean country?",
+            "the event type add_to_card is one of your own; did you mean add_to_cart?",
+            "the attribute country has a value of another type than is declared; pdp-reranker needs it",
+            "an event names the placement pdpp, which is in no document; did you mean pdp?",
         ]
     sidecar.close()  # told once
 

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 import warnings
+from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,7 +23,7 @@ from abside.spool.frame import good_frames
 from abside.testing.shelf import OWN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from abside.event import EventMap
     from abside.snapshot import Snapshot
@@ -43,7 +45,9 @@ class SidecarProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
         self._published_us = 0
-        self._names: dict[str, int] = {}  # those that are probably wrong, as far as they were told
+        self._counts: dict[str, int] = {}  # by doubt, at the last look
+        self._reported = 0  # events, at the last look
+        self._doubts: dict[str, None] = {}  # those to tell
 
     @property
     def address(self) -> str:
@@ -57,12 +61,15 @@ class SidecarProcess:
         """
         self._published_us = max(now_us(), self._published_us + 1)
         snapshot = _compiled(documents, self._folder / "config", self._published_us)
+        if self._process is not None:
+            self._look_for_doubts()
         beside = self._folder / "snapshot.tmp"
         beside.write_bytes(encode(snapshot))
         beside.replace(self._folder / "snapshot")
         if self._process is None:
             self._start()
         self._await(lambda: self.status()["snapshot"]["published_us"] == self._published_us)
+        self._counts = _doubts(self.status())  # another eligibility begins its counts anew
 
     def status(self) -> dict[str, Any]:
         """Return what `GET /v1/status` answers."""
@@ -81,20 +88,26 @@ class SidecarProcess:
         found = [event.decode(one) for path in files for one in good_frames(path.read_bytes()).payloads]
         return [one for one in found if one["type"] not in OWN]
 
-    def misspelt(self) -> list[str]:
-        """Return a sentence about each name that came since the last call, and that it took for one of their own."""
-        try:
-            names = _probably_wrong(self.status())
-        except OSError:
-            return []  # it is gone, and a test has failed for that
-        before, self._names = self._names, names
-        return [sentence for sentence, count in names.items() if count != before.get(sentence)]
+    def doubts(self) -> list[str]:
+        """Return a sentence about each thing that it took since the last call, and that is probably a mistake."""
+        with suppress(OSError):  # it is gone, and a test has failed for that
+            self._look_for_doubts()
+        found, self._doubts = list(self._doubts), {}
+        return found
 
     def stop(self) -> None:
         """End it. What it recorded is a test's, and nobody waits for it."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def _look_for_doubts(self) -> None:
+        status, reported = self.status(), self.recorded()
+        counts = _doubts(status)
+        found = [sentence for sentence, count in counts.items() if count != self._counts.get(sentence)]
+        found += _doubted_places(reported[self._reported :], status["placements"])
+        self._counts, self._reported = counts, len(reported)
+        self._doubts |= dict.fromkeys(found)
 
     def _start(self) -> None:
         spool, snapshot = str(self._folder / "spool"), str(self._folder / "snapshot")
@@ -162,15 +175,15 @@ class TestSidecar:
         return self._clients[-1]
 
     def close(self) -> None:
-        """Close its clients, and warn of the names that the sidecar takes but that are probably misspelt."""
+        """Close its clients, and warn of what the sidecar took and is probably a mistake."""
         for one in self._clients:
             one.close()
-        for sentence in self._process.misspelt():
+        for sentence in self._process.doubts():
             warnings.warn(f"abside_sidecar: {sentence}", stacklevel=2)
 
 
-def _probably_wrong(status: Mapping[str, Any]) -> dict[str, int]:
-    """Return a sentence about each name that is nearly a known one, and how often it came."""
+def _doubts(status: Mapping[str, Any]) -> dict[str, int]:
+    """Return a sentence about each name and value that is taken and probably wrong, and how often it came."""
     found: dict[str, int] = {}
     for where, sentence in (
         ("attributes", "the attribute {} is not declared; did you mean {}?"),
@@ -179,7 +192,19 @@ def _probably_wrong(status: Mapping[str, Any]) -> dict[str, int]:
         for name, one in status["names"][where].items():
             if one["meant"]:
                 found[sentence.format(name, one["meant"])] = one["count"]
+    for experiment, shown in status["experiments"].items():
+        for name, one in shown["sample"]["attributes"].items():
+            if one["wrong_type"]:
+                sentence = f"the attribute {name} has a value of another type than is declared; {experiment} needs it"
+                found[sentence] = one["wrong_type"]
     return found
+
+
+def _doubted_places(reported: Iterable[EventMap], placements: list[str]) -> Iterator[str]:
+    for name in {one["placement"]: None for one in reported if one.get("placement")}:
+        close = () if name in placements else get_close_matches(name, placements, n=1)
+        for meant in close:
+            yield f"an event names the placement {name}, which is in no document; did you mean {meant}?"
 
 
 def _compiled(documents: GivenDocuments, folder: Path, at_us: int) -> Snapshot:
