@@ -39,11 +39,13 @@ def agent(*options: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
 
 def await_snapshot(path: Path, holds: Callable[[Snapshot], bool], seconds: float = PATIENCE_SECONDS) -> float:
     """Wait for this state of the file; return how long it took."""
-    begun = time.monotonic()
+    begun, judged = time.monotonic(), b""
     while time.monotonic() - begun < seconds:
         try:
-            if holds(decode(path.read_bytes())):
+            data = path.read_bytes()
+            if data != judged and holds(decode(data)):
                 return time.monotonic() - begun
+            judged = data
         except (FileNotFoundError, SnapshotError):
             pass
         time.sleep(0.02)
