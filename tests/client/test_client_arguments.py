@@ -47,6 +47,13 @@ async def done(result: Any) -> Any:
             "the fallback of pdp is a str; write a mapping",
         ),
         (lambda c: c.assign("pdp", visit={"session_id": "s1"}), r"visit is a dict; make one, for example Visit\("),
+        (lambda c: c.assign_many(None, user_id="u1", expose=False), "placements is one NoneType; write a list"),
+        (lambda c: c.expose(7), "token is a int; pass the exposure_token of an answer"),
+        (lambda c: c.expose({"exposure_token": "t"}), "token is a dict; pass the exposure_token of an answer"),
+        (lambda c: c.evaluate("pdp", context="u1"), "context is a str; write a mapping"),
+        (lambda c: c.track("click", context="u1"), "context is a str; write a mapping"),
+        (lambda c: c.track("click", context={}, attributes="i1"), "attributes is a str; write a mapping"),
+        (lambda c: c.track(7, context={}), "an event is named by a string, not by int"),
         (lambda c: c.event("click", visit="s1", item_id="i1"), r"visit is a str; make one, for example Visit\("),
     ],
 )
@@ -101,3 +108,16 @@ def test_nothing_was_kept_for_later_where_there_was_nothing_to_send() -> None:
     client = Client(NOBODY)
     assert client.expose(None)
     assert client.stats.waiting == 0
+
+
+def test_a_flag_without_a_context_is_no_error_without_a_sidecar_either() -> None:
+    assert Client(NOBODY).evaluate("pdp", context=None).why == "unreachable"
+    assert FakeClient({"pdp": {"model": "v1"}}).evaluate("pdp", context=None).value == {"model": "v1"}
+
+
+def test_what_a_fake_is_made_with_is_told_too() -> None:
+    wrong: Any = ["pdp"]
+    with pytest.raises(ValueError, match="placements is a list; write a mapping by name"):
+        FakeClient(wrong)
+    with pytest.raises(ValueError, match="variants is a list; write a mapping by name"):
+        FakeClient({"pdp": {}}, variants=wrong)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -16,8 +16,6 @@ from abside.client.values import ID_TYPES, id_form, sendable
 from abside.client.visit import Visit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from abside.client.result import Unit
     from abside.client.visit import Id
 
@@ -94,8 +92,8 @@ class Calls(KnownEvents[Done], Generic[One, Many, Done, Evaluation]):
         `expose` is required: true when all are used now, false when they are prefetched. `fallbacks` are parameters
         by placement. A placement that the sidecar does not know makes the whole call a fallback.
         """
-        if isinstance(placements, str):
-            raise TypeError("placements is one string; write a list of names")
+        if isinstance(placements, str) or not isinstance(placements, Iterable):
+            raise TypeError(f"placements is one {type(placements).__name__}; write a list of names")
         names = tuple(dict.fromkeys(placements))
         for name in names:
             _check_name(name)
@@ -115,6 +113,10 @@ class Calls(KnownEvents[Done], Generic[One, Many, Done, Evaluation]):
         assignments, as every fallback, has the token None: there is nothing to log, and nothing is sent for it.
         """
         check_deadline(deadline_seconds)
+        if isinstance(token, Mapping) or not isinstance(token, Iterable | None):
+            raise TypeError(
+                f"token is a {type(token).__name__}; pass the exposure_token of an answer, or a list of them"
+            )
         tokens = token if isinstance(token, str) else [one for one in token or () if one is not None]
         if tokens == []:
             return self._nothing()
@@ -144,20 +146,23 @@ class Calls(KnownEvents[Done], Generic[One, Many, Done, Evaluation]):
         named = {"type": type, "event_id": event_id or secrets.token_hex(12)}
         return self._report(EventCall(EVENTS, {**_sent(fields), **_sent(who), **named}, deadline_seconds))
 
-    def evaluate(self, flag: str, *, context: Mapping[str, Any], deadline_seconds: float | None = None) -> Evaluation:
+    def evaluate(
+        self, flag: str, *, context: Mapping[str, Any] | None, deadline_seconds: float | None = None
+    ) -> Evaluation:
         """Evaluate a placement or an experiment as a flag, which is exposure; `context` is OpenFeature's, as a mapping.
 
         Without an answer, and for a mistake, the value is None: use your code's default.
         """
         _check_name(flag)
         check_deadline(deadline_seconds)
-        return self._flag(FlagCall(flag, sendable(context, self._left_out), deadline_seconds))
+        _check_parameters("context", context)
+        return self._flag(FlagCall(flag, sendable(context or {}, self._left_out), deadline_seconds))
 
     def track(
         self,
         event: str,
         *,
-        context: Mapping[str, Any],
+        context: Mapping[str, Any] | None,
         value: float | None = None,
         attributes: Mapping[str, Any] | None = None,
         deadline_seconds: float | None = None,
@@ -167,11 +172,14 @@ class Calls(KnownEvents[Done], Generic[One, Many, Done, Evaluation]):
         docs/api.md names the attributes that become fields of an event. `$exposure` takes the `exposureToken` of an
         answer that is used now.
         """
+        _check_name(event, "an event")
         check_deadline(deadline_seconds)
+        _check_parameters("context", context)
+        _check_parameters("attributes", attributes)
         sent = dict(attributes or {})
         if not event.startswith("$") and sent.keys().isdisjoint({"event_id", "eventId"}):
             sent["event_id"] = secrets.token_hex(12)  # a connection that breaks is tried twice
-        who = sendable(context, self._left_out)
+        who = sendable(context or {}, self._left_out)
         fields = {"event": event, "context": who, "value": value, "attributes": sent}
         return self._report(EventCall(TRACK, _sent(fields), deadline_seconds))
 
@@ -231,13 +239,11 @@ def check_deadline(seconds: Any, *, above: float | None = None) -> None:
 
 
 def _check_parameters(what: str, given: Any) -> None:
-    """Raise TypeError at once: the fallback is used on the day when there is no sidecar."""
+    """Raise TypeError at once, and not on the day when there is no sidecar and a fallback is used."""
     if given is not None and not isinstance(given, Mapping):
-        raise TypeError(
-            f"{what} is a {type(given).__name__}; write a mapping by name, for example {{'model': 'ranker-v1'}}"
-        )
+        raise TypeError(f"{what} is a {type(given).__name__}; write a mapping by name")
 
 
-def _check_name(placement: Any) -> None:
-    if not isinstance(placement, str):
-        raise TypeError(f"a placement is named by a string, not by {type(placement).__name__}")
+def _check_name(name: Any, what: str = "a placement") -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"{what} is named by a string, not by {type(name).__name__}")

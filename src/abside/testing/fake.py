@@ -17,7 +17,7 @@ from abside.client.result import ACCEPTED, Assignment, CallFailed, Flag, Receipt
 from abside.client.strictness import check_fallbacks
 from abside.serve.answer import Refusal
 from abside.testing.deciding import MemoryDeciding
-from abside.testing.world import one_of, snapshot_of
+from abside.testing.world import check_mapping, one_of, snapshot_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -46,6 +46,8 @@ class Pretended:
     ) -> None:
         self._made_with: dict[str, Any] = {"placements": placements, "variants": variants, "strict": strict}
         self._placements, self._variants = placements, variants or {}
+        check_mapping("placements", self._placements)
+        check_mapping("variants", self._variants)
         self._given: dict[str, str | None] = {name: next(iter(arms), None) for name, arms in self._variants.items()}
         self._deciding = MemoryDeciding(self._snapshot())
         self._fallbacks = Fallbacks(time.monotonic, wall_us)

@@ -35,6 +35,12 @@ def snapshot_of(
     return assemble({}, [*bases, *experiments], written_at_us=1)
 
 
+def check_mapping(what: str, found: Any) -> None:
+    """Raise ValueError for what a test gives in place of a mapping."""
+    if not isinstance(found, Mapping):
+        raise ValueError(f"{what} is a {type(found).__name__}; write a mapping by name")  # noqa: TRY004 as all here
+
+
 def one_of(name: str, known: Iterable[str], what: str) -> str:
     """Return a name that is known. Raises ValueError that names the one perhaps meant."""
     names = list(known)
