@@ -59,7 +59,7 @@ class AdmissionMetrics:
         words = "Reviews of documents that were allowed because their check did not come to its end."
         yield counter("admission_not_checked", words, counts.not_checked)
         pods = (((outcome,), count) for outcome, count in counts.pods.items())
-        words = "Pods with the label: injected, present where both containers were there, left where they cannot be."
+        words = "Pods with the label, without previews: injected, present where both containers were there, or left."
         yield counters("admission_pods", words, ["outcome"], pods)
         yield histogram("admission_review_seconds", "How long reviews took.", SECONDS, counts.took, counts.seconds)
         yield answers("admission_requests", listener.answers)

@@ -151,6 +151,8 @@ def test_nobody_who_did_not_ask_gets_a_sidecar_and_no_pod_of_ours_does(asking: W
         ({"metadata": {"labels": {"a": 1}}, "spec": {}}, "request.object.metadata.labels"),
         ({"metadata": {}, "spec": {"containers": ["x"]}}, "request.object.spec.containers"),
         ({"metadata": {"ownerReferences": 7}, "spec": {}}, "request.object.metadata.ownerReferences"),
+        ({"spec": {"securityContext": ["x"]}}, "request.object.spec.securityContext"),
+        ({"spec": {"containers": [{"volumeMounts": "x"}]}}, "request.object.spec.containers.0.volumeMounts"),
     ],
 )
 def test_a_pod_of_another_shape_is_refused_and_says_where(asking: Webhook, pod: Json, path: str) -> None:

@@ -48,8 +48,9 @@ class Injector:
     async def _change(self, pod: NewPod) -> tuple[list[PatchStep], list[Obstacle]]:
         """Return the steps for a pod, none for a workload, and what is in the way."""
         is_pod = pod.kind == POD
+        is_counted = is_pod and not pod.is_dry_run  # a preview creates none, and an alert waits for those that are left
         if is_present(pod):
-            self._counts.pods[PRESENT] += is_pod
+            self._counts.pods[PRESENT] += is_counted
             log.debug("present", **_who(pod))
             return [], []
         steps: list[PatchStep] = []
@@ -60,8 +61,8 @@ class Injector:
         else:
             found = list(obstacles(pod, template))
             steps = [] if found or not is_pod else patch(pod, template)
+        self._counts.pods[LEFT if found else INJECTED] += is_counted
         if is_pod:
-            self._counts.pods[LEFT if found else INJECTED] += 1
             _report(pod, found)
         return steps, found
 

@@ -22,7 +22,7 @@ Obstacle = tuple[str, str]  # why, and what to do about it
 
 def is_present(pod: NewPod) -> bool:
     """Return whether both containers are there: from the component, or from an earlier call for this pod."""
-    return {AGENT, SIDECAR} <= {one.get("name") for one in pod.init_containers}
+    return {AGENT, SIDECAR} <= {str(one.get("name")) for one in pod.init_containers}
 
 
 def is_ours(pod: NewPod) -> bool:

@@ -69,11 +69,12 @@ def _before(path: str, has: Sequence[PodPart], gets: Sequence[PodPart]) -> Itera
 
 def _mounts(pod: NewPod, gets: Sequence[PodPart]) -> Iterator[PatchStep]:
     """Yield the mounts of the app's first container, except where it mounts something at the same path."""
-    mounted = (pod.containers[0].get("volumeMounts") or []) if pod.containers else []
-    paths = {one.get("mountPath") for one in mounted}
+    if not pod.containers:
+        return  # the API server has not looked yet, and is about to refuse it
+    paths = [one.get("mountPath") for one in pod.mounts]
     wanted = [one for one in gets if one.get("mountPath") not in paths]
     path = "/spec/containers/0/volumeMounts"
-    if wanted and not mounted:
+    if wanted and not pod.mounts:
         yield _add(path, wanted)
     else:
         yield from (_add(f"{path}/-", one) for one in wanted)
@@ -83,9 +84,8 @@ def _spec(pod: NewPod, template: SidecarTemplate) -> Iterator[PatchStep]:
     grace = pod.spec.get("terminationGracePeriodSeconds")
     if (grace if isinstance(grace, int) else DEFAULT_GRACE_SECONDS) < template.grace_seconds:
         yield _add("/spec/terminationGracePeriodSeconds", template.grace_seconds)
-    context = pod.spec.get("securityContext") or {}
-    if template.fs_group is not None and "fsGroup" not in context:
-        yield _add("/spec/securityContext", {**context, "fsGroup": template.fs_group})
+    if template.fs_group is not None and "fsGroup" not in pod.security:
+        yield _add("/spec/securityContext", {**pod.security, "fsGroup": template.fs_group})
 
 
 def _add(path: str, value: object) -> PatchStep:

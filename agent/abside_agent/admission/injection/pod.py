@@ -39,6 +39,8 @@ class NewPod:
     init_containers: tuple[PodPart, ...]
     containers: tuple[PodPart, ...]
     volumes: tuple[PodPart, ...]
+    mounts: tuple[PodPart, ...]  # of the first container
+    security: PodPart
 
 
 def read_pod(body: bytes) -> NewPod:
@@ -55,6 +57,10 @@ def read_pod(body: bytes) -> NewPod:
     labels, annotations = (_texts(metadata, name, f"{path}.metadata") for name in ("labels", "annotations"))
     is_written = text(request, "operation") in ({"CREATE"} if kind == POD else {"CREATE", "UPDATE"})
     is_whole = kind in TEMPLATES and not text(request, "subResource")
+    init, containers, volumes = (
+        _parts(spec, name, f"{path}.spec") for name in ("initContainers", "containers", "volumes")
+    )
+    first = containers[0] if containers else {}
     return NewPod(
         text(request, "uid"),
         kind,
@@ -67,7 +73,11 @@ def read_pod(body: bytes) -> NewPod:
         labels,
         annotations,
         spec,
-        *(_parts(spec, name, f"{path}.spec") for name in ("initContainers", "containers", "volumes")),
+        init,
+        containers,
+        volumes,
+        _parts(first, "volumeMounts", f"{path}.spec.containers.0"),
+        mapping(spec, "securityContext", f"{path}.spec.securityContext"),
     )
 
 

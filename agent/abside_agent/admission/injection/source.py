@@ -74,14 +74,7 @@ class TemplateSource:
             self._failed(f"the API did not answer within {settings.inject_seconds:g} s")
         except OSError as exc:
             self._failed(exc.strerror or str(exc) or type(exc).__name__)
-        except (
-            aiohttp.ClientError,
-            RefusedError,
-            ExpiredError,
-            GarbageError,
-            TemplateUnusableError,
-            ValueError,
-        ) as exc:
+        except UNREAD as exc:
             self._failed(str(exc) or type(exc).__name__)
         else:
             if template != self._last:
