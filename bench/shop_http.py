@@ -139,7 +139,7 @@ async def _page(stand: Stand, shop: Shop, people: Crowd, page: int, walked: Walk
         item = item_id(shown if people.cart_shown[shopper] else shown + 1)
         events.append({"type": "add_to_cart", "item_id": item, "value": 19.9, "currency": "EUR", **who})
         if people.buy_draw[shopper] < shop.buy_rate:
-            events.append({"type": "purchase", "order_id": f"o{shopper}", **who})
+            events.append({"type": "purchase", "order_id": f"o{shopper}", "value": 30.0, "currency": "EUR", **who})
     for number, event in enumerate(events):
         event["event_id"] = f"page-{page}-{number}"
         walked.sent[event["type"]] += 1

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import ibis
 import orjson
 import pyarrow as pa
 import pytest
@@ -35,7 +34,8 @@ objects = st.dictionaries(st.one_of(st.sampled_from(["a", "b", "a.b"]), texts), 
 
 def read(engine: Embedded, told: list[Any], **columns: Any) -> list[dict[str, Any]]:
     """Apply functions of a column of texts to the JSON of these values."""
-    table = ibis.memtable(pa.table({"at": range(len(told)), "told": [orjson.dumps(one).decode() for one in told]}))
+    written = pa.table({"at": range(len(told)), "told": [orjson.dumps(one).decode() for one in told]})
+    table = engine.connection.create_table("told", written, temp=True, overwrite=True)
     made = table.select("at", **{name: column(table.told) for name, column in columns.items()}).order_by("at")
     return [{name: row[name] for name in columns} for row in engine.rows("members", made)]
 
