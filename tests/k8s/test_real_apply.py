@@ -54,6 +54,8 @@ def test_every_pod_is_restricted_and_the_api_token_is_the_agents_alone(
     assert len(workloads) == 5
     for workload in workloads:
         pod = pod_of(workload)
+        account = {"metadata": {"name": pod["spec"].get("serviceAccountName", "default")}}
+        recs.ask("POST", "/api/v1/namespaces/recs/serviceaccounts", account)  # it may be there already
         pod["spec"].pop("automountServiceAccountToken", None)  # then the server mounts a token wherever it can
         done = recs.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", namespace="recs", stdin=as_json(pod))
         assert done.stderr == ""
