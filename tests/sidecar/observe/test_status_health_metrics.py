@@ -294,6 +294,14 @@ async def test_while_it_drains_it_still_serves_and_is_not_ready(
     await running.sidecar.drain()
 
 
+async def test_exposures_are_counted_from_zero_so_that_an_alert_sees_that_there_are_none(start: Start) -> None:
+    values = await (await start()).metrics()
+    assert [values[f'abside_events_accepted_total{{type="{kind}"}}'] for kind in ("exposure", "client_fallback")] == [
+        0,
+        0,
+    ]
+
+
 async def test_metrics_are_what_prometheus_reads_without_experiments_as_labels(start: Start) -> None:
     running = await start()
     await running.assign(placement="pdp", user_id="u7343")

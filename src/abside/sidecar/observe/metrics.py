@@ -78,8 +78,8 @@ class Metrics:
         yield counter("snapshot_refused", "Snapshot files that could not be used.", cell.refused)
         yield gauge("snapshot_unusable", "1 while the snapshot file on disk is one of them.", bool(cell.refusal))
         for name, text, counts in (
-            ("events_accepted", "Events written to the spool, by type.", accounts.accepted),
-            # A rate needs the zero before the first loss.
+            # A rate needs the zero before the first; and a share of the exposures needs those that there are not.
+            ("events_accepted", "Events written to the spool, by type.", {**NONE_YET, **accounts.accepted}),
             ("events_lost", "Exposures that found no room in the spool, by type.", {"exposure": 0, **accounts.lost}),
         ):
             yield counters(name, text, ["type"], (((kind,), count) for kind, count in _named(counts).items()))
@@ -173,7 +173,8 @@ def _in_documents(accounts: Accounts, current: Current | None) -> dict[ArmKey, i
     return found
 
 
-LABELLED_TYPES = NAMED_TYPES | {"client_fallback"}  # the last is our clients' own
+NONE_YET = {"exposure": 0, "client_fallback": 0}
+LABELLED_TYPES = NAMED_TYPES | NONE_YET.keys()  # client_fallback is our clients' own
 
 
 def _counted(part: str, stats: dict[str, Any]) -> Iterator[Metric]:
