@@ -49,6 +49,7 @@ class FakeApi:
     padding: int = 0  # bytes of metadata in each list
     is_mute: bool = False  # a refusal's body is promised and never sent
     slow: float = 0.0  # seconds before any answer
+    before_watch: Callable[[], object] = lambda: None  # is called when one is asked for, before it begins
     is_deaf: bool = False  # watches stay open and get no event: a connection that died unnoticed
     lists: int = 0
     watches: list[dict[str, str]] = field(default_factory=list)  # their queries
@@ -226,6 +227,7 @@ class FakeApi:
     async def _watch(self, request: web.Request, name: str) -> web.StreamResponse:
         query = dict(request.query)
         self.watches.append(query)
+        self.before_watch()
         since = int(query["resourceVersion"])
         if since < self.forgotten:
             return web.json_response(status(410, "too old resource version"), status=410)

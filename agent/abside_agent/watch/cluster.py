@@ -170,6 +170,8 @@ class Cluster(Generic[WatchedContent]):
 
     async def _watch(self, question: WatchQuery) -> None:
         async with question.watch(self._version, self._chance.uniform(*self._patience.watch)) as response:
+            if self._must_list:  # `doubt` was called before there was a response to close
+                return
             self._response = response
             self._connected()
             try:

@@ -318,6 +318,19 @@ def test_who_doubts_is_told_by_a_new_list(api: FakeApi, watch: Callable[..., Clu
     assert api.lists == 2
 
 
+def test_a_doubt_while_a_watch_begins_is_heard(api: FakeApi, watch: Callable[..., Cluster[Pauses]]) -> None:
+    cluster = watch(WatchTimeouts())
+    until(lambda: api.watching)
+
+    def doubt_once() -> None:
+        api.before_watch = lambda: None
+        cluster.doubt()
+
+    api.before_watch = doubt_once
+    api.cut()
+    until(lambda: api.lists == 2)
+
+
 @pytest.mark.parametrize(
     "line",
     [
