@@ -10,7 +10,7 @@ from calendar import timegm
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from abside.files import read_regular
+from abside.files import FileRefusedError, read_regular
 from abside.log import Log
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_PEM_BYTES = 2**20  # a Secret cannot have more; a chain of hundreds of certificates
+MOMENTS = 3  # who renews a pair swaps it once
 log = Log("abside.serve.certificate")
 _FIRST = re.compile(rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----(.+?)-----END ", re.DOTALL)
 CONSTRUCTED_VERSION, UTC_TIME = 0xA0, 0x17  # tags of DER (X.690)
@@ -94,7 +95,20 @@ class Certificate:
         return _regular(self._cert), _regular(self._key)
 
     def _load(self) -> Pair:
-        cert, key = self._read()
+        """Load both files as they are at one moment: they may be swapped between two reads."""
+        for _ in range(MOMENTS):
+            files = self._read()
+            try:
+                pair = self._loaded(*files)
+            except CertificateUnusable:
+                if self._read() == files:
+                    raise
+            else:
+                if self._read() == files:
+                    return pair
+        raise CertificateUnusable(self._cert, "is changed again and again while it is read")
+
+    def _loaded(self, cert: bytes, key: bytes) -> Pair:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         try:
             end = not_after(cert)
@@ -165,5 +179,7 @@ def _digest(cert: bytes, key: bytes) -> bytes:
 def _regular(path: Path) -> bytes:
     try:
         return read_regular(path, MAX_PEM_BYTES)
+    except FileRefusedError as exc:
+        raise CertificateUnusable(path, str(exc.strerror)) from exc
     except OSError as exc:
-        raise CertificateUnusable(path, exc.strerror or str(exc)) from exc
+        raise CertificateUnusable(path, f"cannot be read: {exc.strerror or exc}") from exc
