@@ -54,11 +54,20 @@ class Metrics:
         """Yield every metric family."""
         from prometheus_client.core import InfoMetricFamily  # noqa: PLC0415 33 ms that start-up saves
 
-        context, cell = self._context, self._context.cell
-        current, now_us = cell.current, context.clock()
-        accounts, spool = context.journal.accounts, context.journal.spool
+        current, now_us = self._context.cell.current, self._context.clock()  # one of each in all families
         revision = current.revision if current else ""
         yield InfoMetricFamily("abside", "What runs here.", value={"version": __version__, "revision": revision})
+        yield from self._snapshot(current, now_us)
+        yield from self._events(current)
+        yield from self._spool(now_us)
+        if self._shipper is not None:
+            yield from _shipped(self._shipper)
+        yield from self._served()
+        deaths = (((task,), count) for task, count in self._supervisor.deaths.items())
+        yield counters("task_deaths", "Background tasks that died and were restarted.", ["task"], deaths)
+
+    def _snapshot(self, current: Current | None, now_us: int) -> Iterator[Metric]:
+        cell = self._context.cell
         yield gauge("snapshot_in_force", "1 when a snapshot is active.", 1 if current else 0)
         if current is not None:
             head = current.snapshot.head
@@ -71,19 +80,22 @@ class Metrics:
         if cell.beat_us is not None:
             age = max(0, now_us - cell.beat_us) / 1e6
             yield gauge("agent_heartbeat_age_seconds", "Seconds since the agent last looked, in steps of 10 s.", age)
-        callers_us = context.callers.now_us()
+        callers_us = self._context.callers.now_us()
         behind = 0.0 if callers_us is None else (now_us - callers_us) / 1e6
         yield gauge("callers_clock_behind_seconds", "Seconds callers' clocks are behind this one.", round(behind))
         yield counter("snapshot_swaps", "Snapshots made active.", cell.swaps)
         yield counter("snapshot_refused", "Snapshot files that could not be used.", cell.refused)
         yield gauge("snapshot_unusable", "1 while the snapshot file on disk is one of them.", bool(cell.refusal))
+
+    def _events(self, current: Current | None) -> Iterator[Metric]:
+        accounts = self._context.journal.accounts
         for name, text, counts in (
             # A rate needs the zero before the first; and a share of the exposures needs those that there are not.
             ("events_accepted", "Events written to the spool, by type.", {**NONE_YET, **accounts.accepted}),
             ("events_lost", "Exposures that found no room in the spool, by type.", {"exposure": 0, **accounts.lost}),
         ):
             yield counters(name, text, ["type"], (((kind,), count) for kind, count in _named(counts).items()))
-        unpriced = context.tracked.without_currency
+        unpriced = self._context.tracked.without_currency
         yield counter(
             "track_without_currency", "Tracked amounts without a currency, here or in the documents.", unpriced
         )
@@ -91,6 +103,9 @@ class Metrics:
             arms = iter(list(_in_documents(accounts, current).items()))
             while part := list(islice(arms, SLICE_SERIES)):
                 yield counters("exposures", "Exposures by arm.", ["experiment", "variant"], part)
+
+    def _spool(self, now_us: int) -> Iterator[Metric]:
+        spool = self._context.journal.spool
         waiting = spool.waiting
         yield gauge("spool_used_bytes", "Bytes of the spool that count against its quota.", spool.used_bytes)
         yield gauge("spool_limit_bytes", "The spool's quota.", spool.settings.limit_bytes)
@@ -111,20 +126,8 @@ class Metrics:
         oldest = 0 if waiting.oldest_us is None else max(0, now_us - waiting.oldest_us) / 1e6
         yield gauge("spool_oldest_age_seconds", "Seconds since the oldest waiting batch was written.", oldest)
         yield from _counted("spool", asdict(spool.stats))
-        if self._shipper is not None:
-            stats = self._shipper.stats
-            yield from _counted("upstream", asdict(stats))
-            yield gauge("upstream_in_flight", "Batches on their way now.", self._shipper.in_flight)
-            waiting_alone = len(self._shipper.turns.alone)
-            yield gauge("upstream_waiting_alone", "Batches that fail while others arrive.", waiting_alone)
-            for one in self._shipper.own_figures():
-                yield (counter if one.grows else gauge)(f"upstream_{one.name}", one.words, one.value)
-            yield gauge("upstream_failing", "1 while deliveries fail.", bool(stats.failing_since_us))
-            yield gauge(
-                "upstream_needs_a_person",
-                "1 when only a person can repair it: token, address.",
-                bool(stats.loud),
-            )
+
+    def _served(self) -> Iterator[Metric]:
         yield answers("requests", self._answers())
         yield gauge("connections", "Open connections of the decision listener.", self._listener.open_connections)
         yield counter(
@@ -141,8 +144,6 @@ class Metrics:
             "Connections handed to aiohttp for good: chunked, pipelined or other requests.",
             self._fast.handed_over,
         )
-        deaths = (((task,), count) for task, count in self._supervisor.deaths.items())
-        yield counters("task_deaths", "Background tasks that died and were restarted.", ["task"], deaths)
 
     def _answers(self) -> dict[tuple[str, int], int]:
         """Put together what the two paths counted."""
@@ -151,6 +152,22 @@ class Metrics:
             key = (route.path, route.status)
             found[key] = found.get(key, 0) + route.good
         return found
+
+
+def _shipped(shipper: Shipper) -> Iterator[Metric]:
+    stats = shipper.stats
+    yield from _counted("upstream", asdict(stats))
+    yield gauge("upstream_in_flight", "Batches on their way now.", shipper.in_flight)
+    waiting_alone = len(shipper.turns.alone)
+    yield gauge("upstream_waiting_alone", "Batches that fail while others arrive.", waiting_alone)
+    for one in shipper.own_figures():
+        yield (counter if one.grows else gauge)(f"upstream_{one.name}", one.words, one.value)
+    yield gauge("upstream_failing", "1 while deliveries fail.", bool(stats.failing_since_us))
+    yield gauge(
+        "upstream_needs_a_person",
+        "1 when only a person can repair it: token, address.",
+        bool(stats.loud),
+    )
 
 
 def _named(counts: Mapping[str, int]) -> dict[str, int]:
