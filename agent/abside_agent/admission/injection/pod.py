@@ -48,15 +48,10 @@ def read_pod(body: bytes) -> NewPod:
     request = request_of(body)
     kind = text(mapping(request, "kind", "request.kind"), "kind")
     written = mapping(request, "object", WHERE)
-    path, pod = WHERE, written
-    for name in TEMPLATES.get(kind, ()):
-        path = f"{path}.{name}"
-        pod = mapping(pod, name, path)
+    path, pod = _template(kind, written)
     metadata, spec = (mapping(pod, name, f"{path}.{name}") for name in ("metadata", "spec"))
     named = mapping(written, "metadata", f"{WHERE}.metadata")
     labels, annotations = (_texts(metadata, name, f"{path}.metadata") for name in ("labels", "annotations"))
-    is_written = text(request, "operation") in ({"CREATE"} if kind == POD else {"CREATE", "UPDATE"})
-    is_whole = kind in TEMPLATES and not text(request, "subResource")
     init, containers, volumes = (
         _parts(spec, name, f"{path}.spec") for name in ("initContainers", "containers", "volumes")
     )
@@ -69,7 +64,7 @@ def read_pod(body: bytes) -> NewPod:
         _owner(named),
         user_of(request),
         request.get("dryRun") is True,
-        is_whole and is_written and labels.get(LABEL) == ENABLED,
+        _is_written(request, kind) and labels.get(LABEL) == ENABLED,
         labels,
         annotations,
         spec,
@@ -79,6 +74,21 @@ def read_pod(body: bytes) -> NewPod:
         _parts(first, "volumeMounts", f"{path}.spec.containers.0"),
         mapping(spec, "securityContext", f"{path}.spec.securityContext"),
     )
+
+
+def _template(kind: str, written: PodPart) -> tuple[str, PodPart]:
+    """Return where the pod is in an object of this kind, and the pod."""
+    path, pod = WHERE, written
+    for name in TEMPLATES.get(kind, ()):
+        path = f"{path}.{name}"
+        pod = mapping(pod, name, path)
+    return path, pod
+
+
+def _is_written(request: PodPart, kind: str) -> bool:
+    """Return whether a pod is created, or a workload written: as a whole, not its status or scale."""
+    operations = {"CREATE"} if kind == POD else {"CREATE", "UPDATE"}
+    return kind in TEMPLATES and text(request, "operation") in operations and not text(request, "subResource")
 
 
 def _owner(metadata: PodPart) -> str:
