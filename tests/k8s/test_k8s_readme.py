@@ -127,6 +127,23 @@ def test_the_label_that_selects_the_documents_selects_them_alone(render: Callabl
     assert selected == [("ConfigMap", "abside-experiments")]
 
 
+def test_taking_abside_out_of_one_namespace_leaves_the_webhooks_that_serve_the_others(
+    readme: str, render: Callable[[str], Rendered]
+) -> None:
+    (line,) = re.findall(r"^kubectl delete (role,.+) -l '(.+)'$", readme, re.MULTILINE)
+    kinds = line[0].split(",")
+    same, other = (re.split("!?=", term) for term in line[1].split(","))
+
+    def deleted(folder: str) -> set[str]:
+        found = [one for one in render(folder).objects if one["kind"].lower() in kinds]
+        assert found
+        labels = {f"{one['kind']}/{one['metadata']['name']}": one["metadata"].get("labels", {}) for one in found}
+        return {name for name, on in labels.items() if on.get(same[0]) == same[1] and on.get(other[0]) != other[1]}
+
+    assert deleted("admission") == set()
+    assert {"NetworkPolicy/experiment-collector", "Role/abside-experimenter"} <= deleted("overlays/injected")
+
+
 def test_the_figures_it_gives_are_the_manifests(readme: str, render: Callable[[str], Rendered]) -> None:
     recs = render("overlays/example").workload("rec-service")
     agent, sidecar = (recs.container(name)["resources"] for name in ("abside-agent", "abside-sidecar"))
