@@ -127,6 +127,18 @@ def test_the_label_that_selects_the_documents_selects_them_alone(render: Callabl
     assert selected == [("ConfigMap", "abside-experiments")]
 
 
+def test_the_way_back_begins_with_all_but_the_receivers_and_the_way_forth_with_them(
+    readme: str, render: Callable[[str], Rendered]
+) -> None:
+    section = readme.partition("## Upgrade and roll back")[2].partition("\n## ")[0]
+    forth, *_, last = re.findall(r"-l '(.+)'$", section.partition("To take abside out")[0], re.MULTILINE)
+    (back,) = (one for one in re.findall(r"^  -l '(.+)'$", section, re.MULTILINE))
+    (receivers,) = re.findall(r"^app\.kubernetes\.io/name in (\(.+\))$", forth)
+    assert back == f"{last},app.kubernetes.io/name notin {receivers}"
+    workloads = {one.labels["app.kubernetes.io/name"] for one in render("overlays/injected").workloads}
+    assert workloads - {"experiment-admission", "experiment-sidecar"} == set(receivers.strip("()").split(", "))
+
+
 def test_taking_abside_out_of_one_namespace_leaves_the_webhooks_that_serve_the_others(
     readme: str, render: Callable[[str], Rendered]
 ) -> None:

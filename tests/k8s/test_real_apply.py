@@ -295,7 +295,8 @@ def test_an_upgrade_by_the_readmes_lines_leaves_the_documents_and_taking_abside_
     overlay = mine / "kustomization.yaml"
     overlay.write_text(overlay.read_text().replace("newTag: 0.1.0", "newTag: 0.2.0"))
 
-    receivers, workloads = re.findall(r"^kubectl apply --server-side -k k8s/overlays/mine -l .+$", readme, re.MULTILINE)
+    lines = r"^kubectl apply --server-side -k k8s/overlays/mine (?:\\\n  )?-l .+$"
+    receivers, workloads, back, rest = re.findall(lines, readme, re.MULTILINE)
     assert "rec-service" not in types(receivers)
     assert images() == {
         "rec-service": "abside:0.1.0",
@@ -304,6 +305,15 @@ def test_an_upgrade_by_the_readmes_lines_leaves_the_documents_and_taking_abside_
     }
     assert "abside-experiments" not in types(workloads)
     assert set(images().values()) == {"abside:0.2.0"}
+    overlay.write_text(overlay.read_text().replace("newTag: 0.2.0", "newTag: 0.1.0"))
+    types(back)
+    assert images() == {
+        "rec-service": "abside:0.1.0",
+        "experiment-gateway": "abside:0.2.0",
+        "experiment-collector": "abside:0.2.0",
+    }
+    types(rest)
+    assert set(images().values()) == {"abside:0.1.0"}
     assert "traffic: 90%" in held(recs, "abside-experiments")["pdp.yaml"]
 
     block = readme.partition("To take abside out:")[2].partition("```sh\n")[2].partition("```")[0]
