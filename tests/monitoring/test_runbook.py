@@ -167,6 +167,14 @@ def objects() -> dict[str, set[str]]:
     return found_
 
 
+def test_logs_are_those_of_every_pod_where_there_are_several() -> None:
+    read = [words for words in typed("kubectl") if words[0] == "logs"]
+    assert len(read) > 20
+    for words in read:
+        assert not any(word.startswith("deployment/") for word in words), f"{words}: kubectl takes one of its pods"
+        assert ("-l" in words) == ("--tail=-1" in words), f"{words}: by a label, kubectl shows the last ten lines"
+
+
 def test_every_kubectl_line_names_what_is_ours() -> None:
     known = objects()
     text = "\n".join(path.read_text() for path in (ROOT / "k8s").rglob("*.yaml"))
@@ -183,7 +191,7 @@ def test_every_kubectl_line_names_what_is_ours() -> None:
                 assert f"secretName: {word}" in text, words
             elif word == "-c":
                 assert f"name: {after}\n" in text, words
-            elif word == "-l":
+            elif word == "-l" and not after.startswith("kubernetes.io/"):
                 assert after.partition("=")[0] in text, words
                 assert after.partition("=")[2] in text, words
         assert set(re.findall(r"\b[A-Z]{3,}\b(?!_)", " ".join(words))) <= {
