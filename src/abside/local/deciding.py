@@ -137,10 +137,10 @@ class Deciding:
             self._begin()
 
     def look(self, now_us: int) -> None:
-        """Do what is due at this time (µs UTC): follow the snapshot, see whether there is a spool, seal what is old."""
+        """Do what is due at this time (µs UTC): follow the snapshot, seal what is old, see whether there is a spool."""
         self.following.look(now_us)
+        self.spool.look(now_us)  # first: it leaves a folder that somebody removed
         self.obstacle = self.spool.obstacle()
-        self.spool.look(now_us)
 
     def _look(self) -> None:
         now_us, following = self._settings.clock(), self.following

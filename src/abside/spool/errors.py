@@ -81,3 +81,13 @@ class SpoolFailed(SpoolRefused):
 
     def __str__(self) -> str:
         return f"could not {self.action} {self.path}: {self.problem}"
+
+
+def disk_failed(action: str, path: Path, exc: OSError) -> SpoolFailed:
+    """Return what the system refused. Raises `exc` where it is not the system's, whose errors have a number.
+
+    A signal handler may raise a TimeoutError within any step. That is the application's: it passes through.
+    """
+    if exc.errno is None:
+        raise exc
+    return SpoolFailed(action, path, exc)

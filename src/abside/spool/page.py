@@ -18,6 +18,7 @@ ASKED; so either the sidecar sees it busy, or it sees that it was asked.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import mmap
 import os
@@ -60,6 +61,12 @@ def share(handle: int) -> None:
         os.fchmod(handle, _SHARED)
 
 
+def _begin(handle: int, allowed: int) -> None:
+    """Write the words of a page that begins. Raises OSError, also where the disk takes a part of them."""
+    if os.write(handle, _WORDS.pack(0, 0, 0, allowed)) != _WORDS.size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 class OwnPage:
     """The page of this process; `words` are its four words. Raises OSError where the folder cannot be made."""
 
@@ -67,7 +74,7 @@ class OwnPage:
         self._handle = os.open(directory / PAGE, _FLAGS | os.O_CREAT | os.O_EXCL, _SHARED)
         try:
             share(self._handle)
-            os.write(self._handle, _WORDS.pack(0, 0, 0, allowed))
+            _begin(self._handle, allowed)
             fcntl.lockf(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._map = mmap.mmap(self._handle, _WORDS.size)
         except BaseException:

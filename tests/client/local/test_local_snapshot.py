@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -167,3 +168,13 @@ def test_a_clock_that_steps_back_seals_and_goes_on(scene: Scene) -> None:
     scene.client.close()
     (folder,) = (scene.folder / "spool" / "local").iterdir()
     assert len(list(folder.glob("*.seg"))) == 2
+
+
+def test_the_first_call_that_finds_the_spool_gone_falls_back(scene: Scene) -> None:
+    scene.publish(world(ONLY))
+    scene.calls_until("v2")
+    shutil.rmtree(scene.folder / "spool")
+    assert scene.model(after_us=LOOK_US) == "unreachable"
+    assert scene.client.lost == 0
+    (scene.folder / "spool").mkdir()
+    assert scene.model(after_us=LOOK_US) == "v2"

@@ -141,3 +141,28 @@ def test_a_signal_handler_may_ask_within_a_call(client: Local, tmp_path: Path) -
     ids = [event["event_id"] for event in stored(tmp_path, "exposure")]
     assert len(given) > 50
     assert len(ids) == len(set(ids)) == len(given) + 3
+
+
+def test_what_a_signal_handler_raises_within_a_write_comes_out_and_nothing_is_written_twice(
+    client: Local, tmp_path: Path
+) -> None:
+    client.assign("pdp", user_id="first")
+    asked = 3
+
+    def meanwhile(_frame: object, kind: str, called: object) -> None:  # as a handler, just behind a write
+        if kind == "c_return" and called is os.write:
+            raise TimeoutError("the application's own")
+
+    for number in range(asked):
+        sys.setprofile(meanwhile)
+        try:
+            with pytest.raises(TimeoutError, match="own"):
+                client.assign("pdp", user_id=f"u{number}")
+        finally:
+            sys.setprofile(None)
+    opened = client._process.deciding.spool._open
+    assert opened is not None
+    assert opened.length == opened.path.stat().st_size  # what a full disk takes of the next write is cut off behind it
+    client.close()
+    ids = [event["event_id"] for event in stored(tmp_path, "exposure")]
+    assert len(ids) == len(set(ids)) == asked + 1

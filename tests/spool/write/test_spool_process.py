@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,6 +37,20 @@ def test_a_folder_that_could_not_be_made_is_made_by_the_next_call(
         process.append([b"one"])
     process.append([b"two"])
     assert [path.name[0] for path in (tmp_path / LOCAL).iterdir()].count(".") == 0
+    process.close()
+
+
+def test_a_disk_that_takes_a_part_of_the_page_is_full(tmp_path: Path, clock: Clock) -> None:
+    process = ProcessSpool(tmp_path, BOOT, clock.now_us)
+    was, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3, limits[1]))
+    try:
+        with pytest.raises(SpoolFailed, match="No space left"):
+            process.append([b"one"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, was)
+    process.append([b"two"])
     process.close()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from abside.spool.errors import SpoolFailed
+from abside.spool.errors import disk_failed
 from abside.spool.page import LIMIT, LOCAL, PAGE, OwnPage, make_shared
 from abside.spool.segment import OPEN, SEALED, listed
 from abside.spool.settings import LIMIT_BYTES
@@ -38,7 +38,7 @@ def claim(spool: Path, boot: str) -> OwnPage:
         with suppress(OSError):  # nothing of it may be in the way of the next call, which tries again
             (making / PAGE).unlink(missing_ok=True)
             making.rmdir()
-        raise SpoolFailed("make the directory", local / boot, exc) from exc
+        raise disk_failed("make the directory", local / boot, exc) from exc
     return page
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from abside.spool.errors import SpoolFailed
+from abside.spool.errors import SpoolFailed, disk_failed
 from abside.spool.folder import mark_written, problem_of, sync
 from abside.spool.frame import MAGIC
 from abside.spool.segment import OPEN, stem
@@ -44,7 +44,7 @@ class OpenFile:
         try:
             written = os.write(self.handle, data)
         except OSError as exc:
-            raise SpoolFailed("append to", self.path, exc) from exc
+            raise disk_failed("append to", self.path, exc) from exc
         if written != len(data):
             self.torn = True
             with suppress(SpoolFailed):  # the next append tries again, before it writes
@@ -74,6 +74,11 @@ class OpenFile:
         except OSError:  # a disk that fails is no proof that the name is gone
             return True
 
+    def measure(self) -> None:
+        """Take the length from the file, after something that may have come between a write and its count."""
+        if not self.torn:
+            self.length = os.fstat(self.handle).st_size
+
     def discard(self) -> None:
         """Close the file; unlink it when it contains no event."""
         if self.handle != CLOSED:
@@ -87,7 +92,7 @@ class OpenFile:
         try:
             os.ftruncate(self.handle, self.length)
         except OSError as exc:
-            raise SpoolFailed("cut back", self.path, exc) from exc
+            raise disk_failed("cut back", self.path, exc) from exc
         self.torn = False
 
 
@@ -101,7 +106,7 @@ def create(directory: Path, seq: int, boot: str) -> OpenFile:
             directory.mkdir(parents=True, exist_ok=True)
             handle = os.open(path, FLAGS, 0o644)
     except OSError as exc:
-        raise SpoolFailed("create", path, exc) from exc
+        raise disk_failed("create", path, exc) from exc
     mark_written(handle)
     try:
         written = os.write(handle, MAGIC)

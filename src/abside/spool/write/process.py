@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from abside.log import Log
-from abside.spool.errors import PayloadSizeError, SpoolFailed, SpoolFull, SpoolRefused
+from abside.spool.errors import PayloadSizeError, SpoolFailed, SpoolFull, SpoolRefused, disk_failed
 from abside.spool.frame import MAGIC, frame
 from abside.spool.page import ALLOWED, APPENDED, ASKED, BUSY, LOCAL, share
 from abside.spool.segment import SEALED
@@ -95,6 +95,12 @@ class ProcessSpool:
             if opened is None or asked != self._answered:
                 opened = self._begin(asked)
             opened.write(data, events)
+        except SpoolRefused:
+            raise
+        except BaseException:  # of a signal handler: what it came out of may have been done
+            if not was and self._open is not None:
+                self._open.measure()
+            raise
         finally:
             words[BUSY] = was
         self._appended = words[APPENDED] = self._appended + len(data)
@@ -209,7 +215,7 @@ class ProcessSpool:
                 self._save(opened)
                 return
         except OSError as exc:
-            raise SpoolFailed("seal", opened.path, exc) from exc
+            raise disk_failed("seal", opened.path, exc) from exc
         self._open = None
         os.close(opened.handle)
 
