@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from decimal import Decimal
+from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -99,7 +100,18 @@ WRONG: list[dict[str, Any]] = [
     {"user_id": "u1", "pinned_unit": {"type": "user", "id": "u2"}},
     {"user_id": "u1", "force": {"one": "treatment"}},
     {"user_id": "u\ud800"},
+    {"user_id": "u1", "attributes": {"n" * 70_000: 1}},
+    {"user_id": "u1", "attributes": {str(number): "x" * 1_024 for number in range(64)}},
+    {"user_id": "u1", "attributes": {"n\ud800": 1}},
 ]
+
+
+class Shopper(StrEnum):
+    QA = "qa-7"
+
+
+class Number(int, Enum):  # its `str` is "Number.SEVEN"
+    SEVEN = 7
 
 
 def test_the_same_refusals(sidecar: Process) -> None:
@@ -175,11 +187,12 @@ def test_the_values_of_python_services_are_the_same(sidecar: Process) -> None:
         clients: dict[str, Client | Local] = {"here": here, "there": there}
         for name, client in clients.items():
             said[name] = []
-            for user in (np.int64(42), UUID(int=7), np.str_("u3"), 42):
+            for user in (np.int64(42), UUID(int=7), np.str_("u3"), 42, Shopper.QA, Number.SEVEN):
                 answer = client.assign("pdp", user_id=user, attributes=attributes)
                 plain = client.assign("pdp", user_id=user, attributes={"country": "DE"})
                 said[name] += [answer.unit, answer.config, answer.assignments == plain.assignments]
+                said[name] += [type(one.unit["id"]) for one in (answer, plain) if one.unit is not None]
             said[name] += [client.stats.left_out, bool(client.event("cart", user_id="u1", value=Decimal("9.90")))]
     assert said["here"] == said["there"]
     assert said["here"][0] == {"type": "user", "id": "42"}
-    assert said["here"][-2:] == [{"bad": 4, "big": 4}, True]
+    assert said["here"][-2:] == [{"bad": 6, "big": 6}, True]

@@ -15,7 +15,7 @@ import orjson
 from abside.assignment.unit import SHARED_IDS, nobody
 from abside.client.away.posting import wall_us
 from abside.client.away.unsent import MAX_WAITING
-from abside.client.calls import Calls
+from abside.client.calls import Calls, check_deadline
 from abside.client.local.process import OURS, LocalProcess, failure, is_plain
 from abside.client.message import DecisionCall, encode, read_answers, read_flag
 from abside.client.result import ACCEPTED, Assigned, Assignment, Flag, Receipt, Refused, Stats, assignment
@@ -148,9 +148,13 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
             and bot is False
             and force is None
             and type(placement) is str
+            and type(user_id) in ID_TYPES
+            and type(session_id) in ID_TYPES
             and (attributes is None or is_plain(attributes))
             and (fallback is None or type(fallback) is dict)
         ):
+            if deadline_seconds is not None:
+                check_deadline(deadline_seconds)
             here = self._process if self._process.pid == os.getpid() else self._here()
             given = {} if attributes is None else attributes
             try:
@@ -159,30 +163,28 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
                     {"placement": placement, "user_id": user_id, "session_id": session_id, "attributes": given}
                 )
             except OURS as exc:
-                if type(user_id) in ID_TYPES and type(session_id) in ID_TYPES:  # else the whole rule converts it
-                    failed = failure(exc)
-                    if self._strict and isinstance(failed, Refused):
-                        raise failed from None
-                    fields = {"user_id": user_id, "session_id": session_id}
-                    call = DecisionCall((placement,), False, fields, {} if fallback is None else {placement: fallback})
-                    return here.fallbacks.fall_back(call, failed)[placement]
-            else:
-                answer = assignment(
-                    placement,
-                    orjson.loads(fixed.config) if fixed.flat is None else fixed.flat.copy(),
-                    fixed.config_id,
-                    fixed.assigned,
-                    exposure_id,
-                    None,
-                    None if unit is None else {"type": unit[0], "id": unit[1]},
-                    fixed.revision,
-                )
-                if decided is None or not fixed.assigned:
-                    here.fallbacks.seen((answer,))
-                here.tell_if_due()
-                if self._strict and fallback is not None:
-                    check_fallbacks({placement: fallback}, {placement: answer})
-                return answer
+                failed = failure(exc)
+                if self._strict and isinstance(failed, Refused):
+                    raise failed from None
+                fields = {"user_id": user_id, "session_id": session_id}
+                call = DecisionCall((placement,), False, fields, {} if fallback is None else {placement: fallback})
+                return here.fallbacks.fall_back(call, failed)[placement]
+            answer = assignment(
+                placement,
+                orjson.loads(fixed.config) if fixed.flat is None else fixed.flat.copy(),
+                fixed.config_id,
+                fixed.assigned,
+                exposure_id,
+                None,
+                None if unit is None else {"type": unit[0], "id": unit[1]},
+                fixed.revision,
+            )
+            if decided is None or not fixed.assigned:
+                here.fallbacks.seen((answer,))
+            here.tell_if_due()
+            if self._strict and fallback is not None:
+                check_fallbacks({placement: fallback}, {placement: answer})
+            return answer
         return super().assign(
             placement,
             user_id=user_id,
@@ -212,11 +214,12 @@ class Local(Calls[Assignment, dict[str, Assignment], Receipt, Flag]):
             if self._strict and isinstance(failed, Refused):
                 raise failed from None
             return here.fallbacks.fall_back(call, failed)
-        if self._strict and call.fallbacks:
-            check_fallbacks(call.fallbacks, answers)
         for answer in answers.values():
             here.saw(answer)
-            if call.visit is not None:
+        if self._strict and call.fallbacks:
+            check_fallbacks(call.fallbacks, answers)
+        if call.visit is not None:
+            for answer in answers.values():
                 call.visit.saw(answer)
         return answers
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from abside.client.result import Assignment
     from abside.local.deciding import LocalSettings
 
-MAX_PLAIN_CHARS = 1_024  # of an attribute: what is longer goes by the whole rule, with its bound on a request
+# Of all names of attributes, and of all values, divided evenly: what is longer goes by the whole rule. As JSON with
+# every character escaped, which takes six bytes, both together are within its bound on a request.
+MAX_PLAIN_CHARS = 4_096
 
 
 class LocalProcess:
@@ -75,11 +77,12 @@ def is_plain(attributes: Mapping[str, Any]) -> bool:
     """Whether JSON would return these attributes as they are."""
     if type(attributes) is not dict:
         return False
+    longest = MAX_PLAIN_CHARS // (len(attributes) or 1)
     for name, value in attributes.items():
         kind = type(value)
-        if type(name) is not str or kind not in _PLAIN:
+        if type(name) is not str or len(name) > longest or not name.isascii() or kind not in _PLAIN:
             return False
-        if kind is str and (len(value) > MAX_PLAIN_CHARS or not value.isascii()):
+        if kind is str and (len(value) > longest or not value.isascii()):
             return False
         if kind is float and not math.isfinite(value):
             return False
