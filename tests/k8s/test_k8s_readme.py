@@ -118,6 +118,31 @@ def test_whether_it_is_live_is_answered_by_the_block_as_it_stands(readme: str, r
     assert (tmp_path / "live" / "paused" / "pdp-reranker").read_text() == "broken\nsee INC=1\n"
 
 
+RENEWED = """\
+#!/bin/sh
+case "$1" in
+  get) [ ! -e secret ] || base64 < secret ;;
+  patch) echo "$*" | sed -E 's/.*"value": "([^"]*)".*/\\1/' | base64 --decode | grep -c BEGIN >> seen ;;
+  create) cat tls.crt ;;
+  apply) cat > secret; echo shown >> seen ;;
+esac
+"""
+
+
+def test_a_certificate_is_trusted_before_it_is_shown_and_the_one_before_it_is_trusted_still(
+    readme: str, debian: Callable[..., None], tmp_path: Path
+) -> None:
+    debian({"openssl": "openssl"})
+    (block,) = re.findall(r"^```sh\n(openssl req .+?)```", readme, re.DOTALL | re.MULTILINE)
+    (tmp_path / "kubectl").write_text(RENEWED)
+    (tmp_path / "kubectl").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}  # noqa: TID251 a child's own, made from ours
+    for _ in range(2):  # the first one, and the next year's
+        done = ["bash", "-euo", "pipefail", "-c", block]
+        subprocess.run(done, env=environment, cwd=tmp_path, capture_output=True, check=True)
+    assert (tmp_path / "seen").read_text().split() == [*"1111", "shown", *"2222", "shown"]
+
+
 def test_the_label_that_selects_the_documents_selects_them_alone(render: Callable[[str], Rendered]) -> None:
     selected = [
         (one["kind"], one["metadata"]["name"])

@@ -122,6 +122,14 @@ def test_every_link_leads_to_a_heading() -> None:
     assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= anchors
 
 
+def test_every_link_to_another_page_leads_to_a_heading_of_it() -> None:
+    links = set(re.findall(r"\]\(([^)#:]+\.md)#([^)]+)\)", PAGE))
+    assert len(links) > 5
+    for path, anchor in links:
+        headings = re.findall(r"^#+ (.+)$", (ROOT / "docs" / path).read_text(), re.MULTILINE)
+        assert anchor in {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}, anchor
+
+
 def test_every_variable_it_names_is_a_setting() -> None:
     settings = (ROOT / "docs" / "settings.md").read_text()
     for name in set(re.findall(r"\bABSIDE_[A-Z_]+", PAGE)):
