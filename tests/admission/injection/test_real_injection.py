@@ -34,6 +34,7 @@ SIDECARS = ["abside-agent", "abside-sidecar"]
 SHOP = "shop-of-injection"  # not the namespace of the install
 PLAIN = "plain"  # where `hostNetwork` is allowed
 (PATCH,) = re.findall(r"^kubectl patch deployment rec-service .+$", README, re.MULTILINE)
+(TRY,) = re.findall(r"^kubectl run try .+$", README, re.MULTILINE)
 (FIND,) = re.findall(r"^(kubectl get pods -A .+?) \\\n(.+) \| grep -v abside-sidecar$", README, re.MULTILINE)
 ROLLOUTS = {
     "apiVersion": "apiextensions.k8s.io/v1",
@@ -157,6 +158,15 @@ def test_the_label_comes_by_the_readmes_line(real_api: RealApi, installed: Insta
     pod, _ = pod_in(real_api, json.loads(done.stdout))
     assert names(pod["spec"]["initContainers"]) == [*SIDECARS, "fetch-models", "warm-up"]
     real_api.kubectl("delete", "deployment", "rec-service", namespace=SHOP)
+
+
+def test_whether_it_works_is_answered_by_the_readmes_line_which_creates_nothing(
+    real_api: RealApi, installed: Installed
+) -> None:
+    account = {"metadata": {"name": "default"}}  # which a controller makes elsewhere
+    real_api.ask("POST", "/api/v1/namespaces/default/serviceaccounts", account)
+    assert installed.admin(TRY).split() == SIDECARS
+    assert real_api.kubectl("get", "pods", "-o", "name", namespace="default").stdout == ""
 
 
 def test_an_injected_pod_equals_one_that_the_component_rendered(
