@@ -164,6 +164,22 @@ def test_the_way_back_begins_with_all_but_the_receivers_and_the_way_forth_with_t
     assert workloads - {"experiment-admission", "experiment-sidecar"} == set(receivers.strip("()").split(", "))
 
 
+def test_what_a_component_leaves_behind_is_named(readme: str, root: Path) -> None:
+    (text,) = re.findall(r"^\*\*A component that you take out(.+?)\n\n", readme, re.DOTALL | re.MULTILINE)
+    found = set()
+    for kustomization in (root / "k8s" / "components").glob("*/kustomization.yaml"):
+        listed = kustomization.read_text().partition("\nresources:\n")[2]
+        for name in re.findall(r"^  - (\S+\.yaml)", listed.partition("\npatches:")[0], re.MULTILINE):
+            manifest = (kustomization.parent / name).read_text()
+            kinds = dict(re.findall(r"^kind: (\w+)$.+?^  name: (\S+)$", manifest, re.DOTALL | re.MULTILINE))
+            for kind in kinds.keys() - {"ServiceAccount"}:
+                found.add(kustomization.parent.name)
+                assert f"`{kustomization.parent.name}`" in text
+                assert kind in text
+                assert kind == "PodMonitor" or f"`{kinds[kind]}`" in text
+    assert len(found) == 4
+
+
 def test_taking_abside_out_of_one_namespace_leaves_the_webhooks_that_serve_the_others(
     readme: str, render: Callable[[str], Rendered]
 ) -> None:
