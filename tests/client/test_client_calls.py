@@ -128,7 +128,7 @@ async def test_a_visit_keeps_its_sessions_variant_after_login(client: Clients, s
 
 async def test_arguments_of_the_wrong_kind_are_a_type_error(client: Clients, absent: Process) -> None:
     asked = client(absent.address)
-    with pytest.raises(TypeError, match="one string"):
+    with pytest.raises(TypeError, match="placements is 'pdp'; write a list of names"):
         await asked.assign_many("pdp", expose=True)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="named by a string, not by list"):
         await asked.assign(["pdp"])  # type: ignore[arg-type]

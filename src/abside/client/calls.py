@@ -93,7 +93,7 @@ class Calls(KnownEvents[Done], Generic[One, Many, Done, Evaluation]):
         by placement. A placement that the sidecar does not know makes the whole call a fallback.
         """
         if isinstance(placements, str) or not isinstance(placements, Iterable):
-            raise TypeError(f"placements is one {type(placements).__name__}; write a list of names")
+            raise TypeError(f"placements is {placements!r}; write a list of names, such as ['pdp']")
         names = tuple(dict.fromkeys(placements))
         for name in names:
             _check_name(name)
