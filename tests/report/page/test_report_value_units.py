@@ -14,7 +14,7 @@ from abside.report.page.html.document import to_html
 from abside.report.page.text.document import write_report
 from abside.report.page.text.pen import Pen
 from abside.report.page.text.tables import to_csv, to_markdown
-from abside.report.page.value_units import value_units
+from abside.report.page.value_units import summed_values, value_units
 from abside.report.report import Report
 from abside.report.store.exposures import Overview
 from abside.snapshot import Snapshot
@@ -80,3 +80,8 @@ def test_a_value_is_in_a_currency_where_its_events_are(
 ) -> None:
     seen = Overview({}, {}, {}, None, None, {}, currencies, 0)
     assert value_units([{**BY_NAME, "rating": RATING}[metric]], seen, currency).get(metric, "") == expected
+
+
+def test_a_metric_that_sums_values_above_and_below_is_named_once() -> None:
+    below = Term("own0_below", "sum", "rated", "value", here=True)
+    assert summed_values([Metric("part", "ratio", "", "up", OWN, below)]) == {"rated": ["part"]}

@@ -59,9 +59,9 @@ def people(till: Any) -> list[Person]:
 
 @pytest.fixture
 def cut(till: Any, engine: Engine, documents: Callable[..., Snapshot]) -> Callable[..., ExperimentPage]:
-    def make(*by: str, **analysis: Any) -> ExperimentPage:
+    def make(*by: str, logged: tuple[str, ...] = ("country",), **analysis: Any) -> ExperimentPage:
         snapshot = documents(analysis={"window_seconds": 7 * 86_400, **analysis})
-        ask = Ask(by=by, logged=("country",))
+        ask = Ask(by=by, logged=logged)
         (page,) = build(engine, open_source(engine, till.close()), snapshot, ask).pages
         return page
 
@@ -178,6 +178,38 @@ def test_a_mismatch_is_looked_for_by_day_placement_unit_and_attribute(
     by_country = {one.key: one.sample_ratio for one in page.cuts.ratios["country"]}
     assert by_country["AT"].is_mismatch
     assert by_country["DE"].p == pytest.approx(1.0)
+
+
+def test_an_attribute_with_the_name_of_another_cut_is_shown_beside_it(
+    till: Any, cut: Callable[..., ExperimentPage]
+) -> None:
+    till.config(0)
+    for number in range(200):
+        variant = "treatment" if number % 5 == 0 else "control"
+        till.expose(0, variant, user_id=f"u{number}", event_id=f"new-{number:x}", attributes={"country": "DE"})
+    source = {"pod": "p", "app": "recs", "version": "5.0", "cluster": "eu-1"}
+    till.add("config", 0, event_id="new-fffff", revision="r0", source=source, placements=[])
+    page = cut(logged=("cluster", "day"))
+    assert page.cuts.ratios is not None
+    assert list(page.cuts.ratios) == [
+        *("day", "placement", "unit_type", "app version", "cluster", "attribute cluster", "attribute day")
+    ]
+    assert [one.key for one in page.cuts.ratios["cluster"]] == ["eu-1"]
+
+
+def test_values_in_two_currencies_are_added_up_in_no_cut_either_and_a_mismatch_is_cut_all_the_same(
+    till: Any, cut: Callable[..., ExperimentPage]
+) -> None:
+    till.config(0)
+    for number in range(200):
+        user, variant = f"u{number}", "treatment" if number % 5 == 0 else "control"
+        till.expose(0, variant, user_id=user, attributes={"country": "DE"})
+        till.add("purchase", 1, user_id=user, value=10.0, currency="EUR" if number % 3 else "USD")
+    page = cut("country", primary="revenue_per_user")
+    assert page.values["revenue_per_user"] == {"control": None, "treatment": None}
+    assert (page.cuts.by, page.cuts.days, page.cuts.since, page.sensitivity) == (None, (), (), ())
+    assert page.cuts.ratios is not None
+    assert list(page.cuts.ratios) == ["day", "placement", "unit_type", "app version", "country"]
 
 
 def test_an_attribute_that_is_not_logged_is_refused_before_the_work(

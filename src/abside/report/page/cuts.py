@@ -51,7 +51,7 @@ class Cuts:
 
 @dataclass(frozen=True, slots=True)
 class Cutting:
-    """What slices are made from."""
+    """What slices are made from. `primary`: None where it has no figure that can be cut."""
 
     engine: Engine
     events: Table
@@ -62,12 +62,14 @@ class Cutting:
     control: str
     weights_bp: dict[str, int] | None
     last_ts: datetime
+    primary: Metric | None
 
     def cuts(self, by: Sequence[str], logged: Sequence[str], *, is_mismatch: bool) -> Cuts:
         """Make every cut. `logged`: the attributes looked at where the ratio is a mismatch. Raises EngineFailed."""
-        metric = next((one for one in self.choice.metrics if one.name == self.analysis.primary), None)
-        if metric is None or metric.kind == "gini":
-            return Cuts()
+        metric = self.primary
+        ratios = self._ratios(logged) if is_mismatch else None
+        if metric is None:
+            return Cuts(ratios=ratios)
         figures, own = self.counted.units, [metric]
         days = seen_by_day(self.engine, self.outcomes, self.choice, self.counted, metric, self.last_ts)
         since = by_days_since(
@@ -87,7 +89,7 @@ class Cutting:
             days=self._banded(self._slices(metric, days)),
             since=self._slices(metric, since),
             by={name: _adjusted(self._slices(metric, found)) for name, found in values.items()} or None,
-            ratios=self._ratios(logged) if is_mismatch else None,
+            ratios=ratios,
         )
 
     def _ratios(self, logged: Sequence[str]) -> dict[str, tuple[Slice, ...]]:
@@ -99,7 +101,8 @@ class Cutting:
         told = {name: {key: _units(arms) for key, arms in cut.items()} for name, cut in cuts.items()}
         told |= units_by_writer(self.engine, self.outcomes, self.events, self.choice, units)
         for name in logged:
-            told[name] = {key: _units(arms) for key, arms in by_value(self.engine, units, name, [], last).items()}
+            shown = f"attribute {name}" if name in told else name  # shoppers too may have a cluster
+            told[shown] = {key: _units(arms) for key, arms in by_value(self.engine, units, name, [], last).items()}
         return {
             name: tuple(Slice(key, found, (), self._ratio(self._known(found))) for key, found in cut.items())
             for name, cut in told.items()

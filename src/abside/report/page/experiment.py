@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 from abside.report.page.cuts import Cuts, Cutting
 from abside.report.page.figures import Figuring
-from abside.report.page.remarks import arm_remarks, changes, ended, other_currencies, plan_remarks, valueless_remarks
+from abside.report.page.remarks import (
+    arm_remarks,
+    changes,
+    ended,
+    not_computed,
+    other_currencies,
+    plan_remarks,
+    valueless_remarks,
+)
 from abside.report.page.roles import AnalysisPlan, analysis_of, read
 from abside.report.page.scope import Scope, scope_of
 from abside.report.page.sensitivity import Sensitivity, sensitivities
@@ -132,8 +140,11 @@ def experiment_page(
         keep_rows(engine, tally.outcomes, events, choice, counted, number)
     valueless = without_value(engine, name, metrics, counted.hits)
     ratio = sample_ratio({arm.variant: arm.units for arm in arms}, scope.weights_bp, reason="no weights are known")
+    primary = next((one for one in metrics if one.name == analysis.primary and one.kind != "gini"), None)
+    if primary is not None and not_computed(primary, seen, currency):
+        primary = None
     cutting = Cutting(
-        engine, events, tally.outcomes, choice, counted, analysis, control, scope.weights_bp, tally.last_ts
+        engine, events, tally.outcomes, choice, counted, analysis, control, scope.weights_bp, tally.last_ts, primary
     )
     return ExperimentPage(
         experiment=experiment,

@@ -35,8 +35,8 @@ def sensitivities(cutting: Cutting, arms: Sequence[ArmFigures]) -> tuple[Sensiti
 
     Leaving crossovers out is offered under equal weights only: under others it biases every figure.
     """
-    metric = next((one for one in cutting.choice.metrics if one.name == cutting.analysis.primary), None)
-    if metric is None or metric.kind == "gini":
+    metric = cutting.primary
+    if metric is None:
         return ()
     figures = cutting.counted.units
     found = []

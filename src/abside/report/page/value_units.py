@@ -58,9 +58,8 @@ def summed_values(metrics: Sequence[Metric]) -> dict[str, list[str]]:
     """Return the types of events of which a `value` is summed, and the metrics that do so."""
     found: dict[str, list[str]] = {}
     for metric in metrics:
-        for term in metric.terms:
-            if term.of == "sum" and term.field == "value":
-                found.setdefault(term.event, []).append(metric.name)
+        for event in dict.fromkeys(term.event for term in metric.terms if term.of == "sum" and term.field == "value"):
+            found.setdefault(event, []).append(metric.name)
     return found
 
 
