@@ -100,7 +100,9 @@ def plain_decision(deciding: Decider, answers: FixedAnswers, rules: Rules, clock
             sample, draws, journal = context.sample, cache.plan.draws, context.journal
             sample.left -= 1
             if sample.left <= 0:
-                sample.look(cache.revision, cache.plan, Subject(user_id, session_id, attributes, placement))
+                subject = Subject(user_id, session_id, attributes, placement)
+                sample.look(cache.revision, cache.plan, subject)
+                sample.look_at_names(subject, current.snapshot.head.attributes)
             if draws is not None:
                 arms = drawn(draws, unit_utf8)
             else:

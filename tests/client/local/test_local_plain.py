@@ -90,6 +90,10 @@ def test_a_plain_call_is_what_the_whole_rule_makes_of_it(both: tuple[Deciding, D
         for one in both
     ]
     assert samples[0] == samples[1]
+    seen = [one.writing[0].sample for one in both]
+    assert seen[0].undeclared == seen[1].undeclared == {"other": seen[0].undeclared["other"]}
+    assert [one._ids for one in seen[0].crowds] == [one._ids for one in seen[1].crowds]
+    assert all(one._ids for one in seen[0].crowds)
     assert sum(one["requests"] for one in samples[0]) > CALLS
 
 
