@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -52,6 +54,29 @@ def test_a_disk_that_takes_a_part_of_the_page_is_full(tmp_path: Path, clock: Clo
         signal.signal(signal.SIGXFSZ, was)
     process.append([b"two"])
     process.close()
+
+
+def test_a_seal_that_a_signal_handler_breaks_off_writes_nothing_twice(
+    tmp_path: Path, clock: Clock, payloads_in: Callable[[Path], list[bytes]]
+) -> None:
+    process = ProcessSpool(tmp_path, BOOT, clock.now_us)
+    process.append([b"one"])
+
+    def meanwhile(_frame: object, kind: str, called: object) -> None:  # as a handler, just behind the rename
+        if kind == "c_return" and called is os.rename:
+            raise TimeoutError("the application's own")
+
+    sys.setprofile(meanwhile)
+    try:
+        with pytest.raises(TimeoutError, match="own"):
+            process.seal()
+    finally:
+        sys.setprofile(None)
+    process.seal()
+    process.look(clock.now_us())
+    process.append([b"two"])
+    process.close()
+    assert everything_in(tmp_path / LOCAL, payloads_in) == [b"one", b"two"]
 
 
 def test_the_last_account_is_written_although_no_file_is_open(

@@ -208,10 +208,16 @@ class ProcessSpool:
         opened = self._open
         if opened is None:
             return
+        sealed = opened.path.with_suffix(SEALED)
         try:
-            opened.path.rename(opened.path.with_suffix(SEALED))
+            opened.path.rename(sealed)
         except FileNotFoundError:
-            if self._page is not None and self._page.words[ASKED] == self._answered:  # the sidecar did not take it
+            # The sidecar did not take it, nor was it sealed before, by a call that a signal handler broke off.
+            if (
+                self._page is not None
+                and self._page.words[ASKED] == self._answered
+                and not (sealed.exists() and os.path.samestat(sealed.stat(), os.fstat(opened.handle)))
+            ):
                 self._save(opened)
                 return
         except OSError as exc:
