@@ -148,8 +148,7 @@ class Sidecar:
         if found.recovered_segments:
             log.info("spool_recovered", events=found.recovered_events, cut_bytes=found.cut_bytes)
         await self.follower.look()
-        self.admin_address = await _open(self.admin, "--admin", self.settings.admin)
-        self.addresses = [await _open(self.decisions, "--listen", address) for address in self.settings.listen]
+        await self._listen()
         self.supervisor.start("follow", self.follower.run)
         self.supervisor.start("spool", self._keep_spool)
         self.supervisor.start("spool-ahead", self.spool.run_ahead)
@@ -162,6 +161,16 @@ class Sidecar:
             log.warning("no_upstream", consequence="events stay in the spool until it is full; give --upstream")
         revision = self.context.cell.current.revision if self.context.cell.current else None
         log.info("listening", decisions=self.addresses, admin=self.admin_address, revision=revision)
+
+    async def _listen(self) -> None:
+        """Open every address or none: a loop is not closed while one listens (uvloop waits for it for ever)."""
+        try:
+            self.admin_address = await _open(self.admin, "--admin", self.settings.admin)
+            self.addresses = [await _open(self.decisions, "--listen", address) for address in self.settings.listen]
+        except BaseException:
+            for listener in (self.admin, self.decisions):
+                await listener.stop_accepting()
+            raise
 
     def status(self) -> Response:
         """Return `GET /v1/status`."""
