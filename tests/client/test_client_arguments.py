@@ -47,7 +47,7 @@ async def done(result: Any) -> Any:
             "the fallback of pdp is a str; write a mapping",
         ),
         (lambda c: c.assign("pdp", visit={"session_id": "s1"}), r"visit is a dict; make one, for example Visit\("),
-        (lambda c: c.assign_many(None, user_id="u1", expose=False), "placements is one NoneType; write a list"),
+        (lambda c: c.assign_many(None, user_id="u1", expose=False), "placements is None; write a list"),
         (lambda c: c.expose(7), "token is a int; pass the exposure_token of an answer"),
         (lambda c: c.expose({"exposure_token": "t"}), "token is a dict; pass the exposure_token of an answer"),
         (lambda c: c.evaluate("pdp", context="u1"), "context is a str; write a mapping"),
