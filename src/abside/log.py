@@ -16,19 +16,10 @@ from typing import Any
 import orjson
 
 FORM_VARIABLE = "ABSIDE_LOG_FORMAT"  # of a process's children, which have no options
-OWN_KEYS = (
-    "ts",
-    "level",
-    "role",
-    "logger",
-    "message",
-    "exception",
-    "stack",
-)  # a field named so gets a "_"
-
-_SEPARATORS = {
-    code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)
-}  # JSON leaves them, and some readers cut there
+# A field of such a name gets a "_".
+OWN_KEYS = ("ts", "level", "role", "logger", "message", "exception", "stack")
+# JSON leaves them as they are, and some readers end a line there.
+_SEPARATORS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
 
 
 class LogEntry:

@@ -16,7 +16,7 @@ from abside.spool.page import BUSY, LIMIT, LOCAL, PAGE, OthersPage
 from abside.spool.segment import OPEN, SEALED
 from abside.spool.settings import SEAL_EVENTS
 from abside.spool.write.claim import FIRST_PART, MAX_LOOKED
-from abside.spool.write.process import ProcessSpool
+from abside.spool.write.process import MAX_SAVED, ProcessSpool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,6 +149,19 @@ def test_files_that_are_full_before_it_is_noticed_are_kept_too(
     process.close()
     process.look(clock.now_us())
     assert sorted(everything_in(tmp_path / LOCAL, payloads_in)) == sorted([b"first", *[b"x"] * SEAL_EVENTS, b"last"])
+
+
+def test_what_is_removed_too_often_to_be_kept_is_told(
+    tmp_path: Path, clock: Clock, payloads_in: Callable[[Path], list[bytes]], caplog: pytest.LogCaptureFixture
+) -> None:
+    process = ProcessSpool(tmp_path, BOOT, clock.now_us)
+    for _ in range(MAX_SAVED + 1):
+        process.append([b"first"])
+        shutil.rmtree(process.directory)
+        process.append([b"x"] * SEAL_EVENTS)
+    process.close()
+    assert len(everything_in(tmp_path / LOCAL, payloads_in)) == MAX_SAVED * (1 + SEAL_EVENTS)
+    assert caplog.text.count(f"local_events_lost events={1 + SEAL_EVENTS}") == 1
 
 
 def test_without_its_lock_a_folder_is_left_to_the_sidecar(

@@ -114,9 +114,8 @@ class FastDoor:
         self._settled()
         for connection, answer in leaving:
             connection.write(answer)
-        if leaving:
-            self.took.add(self.clock() - self.began, len(leaving) + self._untimed)
-            self._untimed = self.direct
+        self.took.add(self.clock() - self.began, len(leaving) + self._untimed)
+        self._untimed = self.direct
 
     def _settled(self) -> None:
         try:

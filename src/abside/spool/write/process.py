@@ -230,6 +230,7 @@ class ProcessSpool:
         if len(self._saved) < MAX_SAVED:
             self._saved.append(opened)
         else:
+            log.error("local_events_lost", events=opened.events, reason="somebody removes the directory all the time")
             os.close(opened.handle)
 
     def _write_saved(self) -> None:
